@@ -1,0 +1,1 @@
+"""nlkit: learning with noisy labels, four papers behind one interface."""

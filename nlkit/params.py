@@ -1,0 +1,238 @@
+"""The typed parameters of a run: the one door through which settings come in."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from nlkit.errors import NlkitError
+
+Positive = Annotated[int, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+class Section(BaseModel):
+    """A group of parameters: immutable, and unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataParams(Section):
+    """Which images to train on; `train_size` keeps the first so many training images."""
+
+    name: Literal["digits", "cifar10", "cifar100"]
+    train_size: Positive | None = None
+
+
+class NoiseParams(Section):
+    """How the observed labels come about; `rate` is the nominal rate of the generator."""
+
+    kind: Literal["none", "symmetric", "asymmetric", "human", "file"]
+    rate: Fraction = 0.0
+    seed: int = 123
+    own_class: bool = True
+    annotator: Literal["aggregate", "random1", "random2", "random3", "worst", "fine"] | None = None
+    file: str | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> NoiseParams:
+        if self.kind == "human" and self.annotator is None:
+            raise ValueError("noise.kind 'human' needs noise.annotator")
+        if self.kind == "file" and self.file is None:
+            raise ValueError("noise.kind 'file' needs noise.file")
+        return self
+
+
+class ViewParams(Section):
+    """The weak random view of an image: shift, flip, rotation (degrees) and zoom (relative)."""
+
+    pad: Annotated[int, Field(ge=0)] = 4
+    flip: bool = True
+    rotate: NonNegative = 0.0
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class ModelParams(Section):
+    """The network and the number of channels of its first stage."""
+
+    name: Literal["small_cnn", "preact_resnet18", "resnet34"]
+    width: Positive = 64
+
+
+class OptimParams(Section):
+    """SGD with momentum; the learning rate is multiplied by `drop_factor` at each epoch in `drop_epochs`."""
+
+    lr: PositiveFloat
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegative = 5e-4
+    drop_epochs: tuple[int, ...] = ()
+    drop_factor: PositiveFloat = 0.1
+
+
+class TrainingParams(Section):
+    """Length, batch sizes, precision and CPU threads of a run, and the epochs whose samples are recorded."""
+
+    epochs: Positive
+    batch_size: Positive = 64
+    eval_batch_size: Positive = 1000
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    threads: Positive | None = None
+    snapshots: tuple[int, ...] = ()
+
+
+class MixtureParams(Section):
+    """Two-component Gaussian mixture over per-sample losses, fitted by EM."""
+
+    max_iter: Positive = 10
+    tol: NonNegative = 1e-2
+    reg_covar: PositiveFloat = 5e-4
+
+
+class CrossEntropyParams(Section):
+    """Plain cross-entropy on the observed labels; the mixture is fitted for the figures only."""
+
+    name: Literal["cross_entropy"]
+    mixture: MixtureParams = MixtureParams()
+
+
+class DivideMixParams(Section):
+    """DivideMix (Li et al., ICLR 2020), in the paper's symbols."""
+
+    name: Literal["dividemix"]
+    warm_up: Positive
+    penalty: bool = False
+    lambda_u: NonNegative = 25.0
+    lambda_r: NonNegative = 1.0
+    ramp_epochs: PositiveFloat = 16.0
+    temperature: PositiveFloat = 0.5
+    alpha: PositiveFloat = 4.0
+    threshold: Fraction = 0.5
+    loss_epochs: Positive = 1
+    bn: Literal["paper", "fused"] = "paper"
+    mixture: MixtureParams = MixtureParams()
+
+
+class Params(Section):
+    """Everything that decides the outcome of a run."""
+
+    paper: Literal["cross_entropy", "dividemix"]
+    cell: Name
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    data: DataParams
+    noise: NoiseParams
+    views: ViewParams = ViewParams()
+    model: ModelParams
+    optim: OptimParams
+    training: TrainingParams
+    method: Annotated[CrossEntropyParams | DivideMixParams, Field(discriminator="name")]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Params:
+        if self.method.name != self.paper:
+            raise ValueError(f"method.name is '{self.method.name}' but paper is '{self.paper}'; they must agree")
+        fine = self.noise.annotator == "fine"
+        if self.noise.kind == "human" and fine != (self.data.name == "cifar100"):
+            raise ValueError("noise.annotator 'fine' belongs to cifar100, the others to cifar10")
+        if self.noise.kind == "human" and self.data.name == "digits":
+            raise ValueError("noise.kind 'human' needs data.name cifar10 or cifar100")
+        if self.noise.kind == "asymmetric" and self.data.name == "cifar100":
+            raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the resolved parameters: the identity of a run."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_params(path: str | Path, **overrides: Any) -> Params:
+    """Read a parameter file and apply overrides, whose keys may be dotted (`**{"noise.rate": 0.2}`).
+
+    Raises NlkitError for a missing or unreadable file, an unknown key, a wrong type or an impossible value.
+    """
+    path = Path(path)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader)
+    except OSError as error:
+        raise NlkitError(f"{path}: cannot read the parameter file ({error.strerror})") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise NlkitError(f"{path}: not valid YAML ({error})") from None
+    if not isinstance(content, dict):
+        raise NlkitError(f"{path}: a parameter file holds keys and values at the top, not {type(content).__name__}")
+    return make_params(content, overrides, source=str(path))
+
+
+def make_params(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Params:
+    """Resolve nested keys and dotted overrides to Params; `source` names the origin in an error message."""
+    merged: dict[str, Any] = json.loads(json.dumps(content, default=str))
+    for key, value in overrides.items():
+        _assign(merged, key, value, source)
+    try:
+        return Params.model_validate_json(json.dumps(merged))
+    except ValidationError as error:
+        raise NlkitError(f"{source}: {_first_problem(error)}") from None
+    except ValueError as error:
+        raise NlkitError(f"{source}: {error}") from None
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `dotted.key=value` of the command line; the value is read as YAML."""
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise NlkitError(f"-s {text}: expected dotted.key=value, for example -s seed=1")
+    try:
+        return key.strip(), yaml.load(value, Loader=_YamlLoader)
+    except yaml.YAMLError:
+        raise NlkitError(f"-s {text}: the value is not valid YAML") from None
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """Safe YAML that refuses a key given twice and reads 5e-4 as a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.YAMLError(f"key '{twice}' is given twice")
+        return super().construct_mapping(node, deep)
+
+
+_YamlLoader.add_implicit_resolver("!exponent", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+_YamlLoader.add_constructor("!exponent", lambda loader, node: float(node.value))
+
+
+def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        branch = tree.setdefault(parent, {})
+        if not isinstance(branch, dict):
+            raise NlkitError(f"{source}: key '{dotted}': '{parent}' holds a value, not a group of keys")
+        tree = branch
+    if isinstance(value, Mapping) and isinstance(tree.get(last), dict):
+        for key, inner in value.items():
+            _assign(tree[last], str(key), inner, source)
+    else:
+        tree[last] = value
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    branches = {"cross_entropy", "dividemix"}
+    key = ".".join(str(part) for part in first["loc"] if part not in branches)
+    if first["type"] == "extra_forbidden":
+        return f"unknown key '{key}' (value {first['input']!r}); remove it or correct its spelling"
+    if first["type"] == "missing":
+        return f"key '{key}' is missing"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"key '{key}' is {first['input']!r}: {message}" if key else message
