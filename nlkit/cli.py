@@ -1,0 +1,129 @@
+"""The command line: run, show, adopt, data."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nlkit.errors import NlkitError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns 0, 2 after one clear line on bad input, or 130 when interrupted."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.command(options)
+    except NlkitError as error:
+        print(f"nlkit: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("nlkit: interrupted; the same command resumes after the last finished epoch", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nlkit", description="Learning with noisy labels.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="train, resume, or say that the record exists")
+    run.add_argument("params", type=Path, help="a parameter file, for example params/dividemix/digits-sym-50.yaml")
+    run.add_argument("-s", "--set", action="append", default=[], metavar="KEY=VALUE", help="override a dotted key")
+    run.add_argument("--out", type=Path, help="folder of the record (default: runs/<paper>/<cell>/seed-<k>)")
+    run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    run.add_argument("--fresh", action="store_true", help="start from nothing, never load a record")
+    run.add_argument("--quiet", action="store_true", help="no progress bar")
+    _data_option(run)
+    run.set_defaults(command=_run)
+
+    show = commands.add_parser("show", help="print what a record says")
+    show.add_argument("folder", type=Path, help="a folder with record.json")
+    show.set_defaults(command=_show)
+
+    adopt = commands.add_parser("adopt", help="check a finished record and copy it to results/")
+    adopt.add_argument("folder", type=Path, help="a folder with record.json")
+    adopt.set_defaults(command=_adopt)
+
+    data = commands.add_parser("data", help="what data are here, fetch them, check them")
+    actions = data.add_subparsers(required=True, metavar="ACTION")
+    status = actions.add_parser("status", help="what is present, and where it is looked for")
+    _data_option(status)
+    status.set_defaults(command=_data_status)
+    for name, command, text in (("get", _data_get, "download"), ("verify", _data_verify, "read and check")):
+        action = actions.add_parser(name, help=text)
+        action.add_argument("name")
+        _data_option(action)
+        action.set_defaults(command=command)
+    return parser
+
+
+def _data_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, metavar="ROOT", help="data root (default: $NLKIT_DATA, else data/)")
+
+
+def _run(options: argparse.Namespace) -> int:
+    from nlkit.params import load_params, parse_override
+    from nlkit.runs import run
+
+    overrides = dict(parse_override(text) for text in options.set)
+    params = load_params(options.params, **overrides)
+    done = run(params, options.out, options.data, options.device, options.fresh, not options.quiet)
+    accuracy = done.record["accuracy"]
+    what = "record exists" if done.origin == "loaded" else done.origin
+    print(f"{what}: {done.folder / 'record.json'}")
+    print(f"test accuracy: last {accuracy['last']:.2f} %, best (selected on the test set) {accuracy['best']:.2f} %")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    from nlkit.runs import load_run
+
+    record = load_run(options.folder).record
+    noise, split, accuracy = record["noise"], record["split"], record["accuracy"]
+    rows = {
+        "run": f"{record['paper']} {record['cell']} seed {record['seed']}",
+        "accuracy": ", ".join(f"{name} {value:.2f}" for name, value in accuracy.items() if name != "best_epoch"),
+        "split": ", ".join(f"{name} {_figure(value)}" for name, value in split.items()),
+        "noise": f"nominal {_figure(noise['nominal'])}, realised {_figure(noise['realised'])}, {noise['sha256'][:16]}",
+        "time": f"{record['seconds']:.0f} s on {record['device']['name']}, {record['precision']}",
+        "commit": f"{record['commit']}, {record['started']} to {record['finished']}",
+        "events": str(len(record["events"])),
+    }
+    for name, value in [*rows.items(), *(("warning", text) for text in record["data"]["warnings"])]:
+        print(f"{name:<9} {value}")
+    return 0
+
+
+def _figure(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"
+
+
+def _adopt(options: argparse.Namespace) -> int:
+    from nlkit.records import adopt
+    from nlkit.runs import project_root
+
+    print(f"adopted: {adopt(options.folder, project_root() / 'results')}")
+    return 0
+
+
+def _data_status(options: argparse.Namespace) -> int:
+    from nlkit import data
+
+    for row in data.status(data.data_root(options.data)):
+        print(f"{row.name:<10} {row.state:<11} {row.where}  {row.note}".rstrip())
+    return 0
+
+
+def _data_get(options: argparse.Namespace) -> int:
+    from nlkit import data
+
+    data.get(options.name, data.data_root(options.data))
+    return 0
+
+
+def _data_verify(options: argparse.Namespace) -> int:
+    from nlkit import data
+
+    print(data.verify(options.name, data.data_root(options.data)))
+    return 0

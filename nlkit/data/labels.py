@@ -1,0 +1,44 @@
+"""Observed labels from a file of one's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nlkit.data.arrays import read_npy, read_npz
+from nlkit.data.dataset import check_labels
+from nlkit.data.files import MAX_ARCHIVE_BYTES, read_bytes, reason
+from nlkit.errors import NlkitError
+
+
+def read_label_file(path: Path, count: int, classes: int) -> np.ndarray:
+    """Labels int64 [count] from a file: `.npy` [count], `.npz` with one array or a key 'labels', `.json` list.
+
+    Raises NlkitError for a missing or damaged file, another ending, another length, a non-integer (booleans are
+    none), or a label outside [0, classes).
+    """
+    readers = {".npy": read_npy, ".npz": _labels_of_npz, ".json": _read_json}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise NlkitError(f"{path}: the ending '{path.suffix}' is unknown; a label file is .npy, .npz or .json")
+    return check_labels(reader(path), count, classes, str(path))
+
+
+def _labels_of_npz(path: Path) -> np.ndarray:
+    arrays = read_npz(path)
+    if "labels" in arrays:
+        return arrays["labels"]
+    if len(arrays) != 1:
+        raise NlkitError(f"{path}: holds {len(arrays)} arrays; expected one, or one of the name 'labels'")
+    return next(iter(arrays.values()))
+
+
+def _read_json(path: Path) -> Any:
+    data = read_bytes(path, MAX_ARCHIVE_BYTES)
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise NlkitError(f"{path}: not a JSON list of integers ({reason(error)})") from None

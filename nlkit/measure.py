@@ -1,0 +1,125 @@
+"""What is measured of a run; the only place where clean labels and test sets meet a method's output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+
+from nlkit.methods import Method, Split
+from nlkit.problem import Problem
+
+LOSS_EDGES = np.concatenate([[0.0], np.logspace(-4, 1.25, 64), [np.inf]])
+"""Bin edges [66] of the per-epoch loss histograms: logarithmic, open at both ends."""
+
+
+def epoch_row(problem: Problem, method: Method, split: Split) -> dict[str, Any]:
+    """One row of the epoch table: accuracies in percent, split quality, mixture and loss histograms."""
+    return {
+        **accuracies(problem, method),
+        **split_quality(problem, split),
+        **_mixture(split),
+        **_histograms(problem, split.losses[0]),
+    }
+
+
+def accuracies(problem: Problem, method: Method) -> dict[str, float]:
+    """Test accuracy in percent of the ensemble and of its first network, on each test set."""
+    row = {}
+    for name, (images, labels) in problem.tests.items():
+        suffix = "" if name == "test" else f"_{name}"
+        for kind, logits in zip(("accuracy", "accuracy_single"), method.logits(images), strict=True):
+            row[kind + suffix] = 100 * float((logits.argmax(dim=1) == labels).double().mean())
+    return row
+
+
+def split_quality(problem: Problem, split: Split) -> dict[str, float | None]:
+    """AUC of P(clean), precision and recall of the clean set, against the clean labels where known.
+
+    `auc`, `precision` and `recall` belong to P(clean) averaged over the networks, `auc_k` to network k.
+    """
+    chosen = split.p_clean.mean(dim=0) > split.threshold
+    row: dict[str, float | None] = {"share_clean": float(chosen.double().mean())}
+    if problem.clean is None:
+        return row | {"auc": None, "precision": None, "recall": None}
+    right = problem.train.labels == problem.clean
+    hits = float((chosen & right).sum())
+    row["auc"] = _auc(right, split.p_clean.mean(dim=0))
+    row["precision"] = hits / max(float(chosen.sum()), 1.0)
+    row["recall"] = hits / max(float(right.sum()), 1.0)
+    for k, p_clean in enumerate(split.p_clean):
+        row[f"auc_{k + 1}"] = _auc(right, p_clean)
+    return row
+
+
+def _auc(right: Tensor, p_clean: Tensor) -> float | None:
+    if bool(right.all()) or not bool(right.any()) or not bool(torch.isfinite(p_clean).all()):
+        return None
+    return float(roc_auc_score(right.cpu().numpy(), p_clean.cpu().numpy()))
+
+
+def _mixture(split: Split) -> dict[str, Any]:
+    """The first network's mixture over min-max normalised losses, and the range that normalised them."""
+    row: dict[str, Any] = {
+        "loss_min": float(split.losses[0].min()),
+        "loss_max": float(split.losses[0].max()),
+    }
+    mixture = split.mixtures[0]
+    for name in ("weights", "means", "variances"):
+        row[f"mixture_{name}"] = None if mixture is None else getattr(mixture, name).tolist()
+    return row
+
+
+def _histograms(problem: Problem, losses: Tensor) -> dict[str, list[int]]:
+    """Counts [65] of the first network's losses: all, or clean and wrong labels apart where known."""
+    values = losses.cpu().numpy()
+    if problem.clean is None:
+        return {"hist_all": np.histogram(values, LOSS_EDGES)[0].tolist()}
+    right = (problem.train.labels == problem.clean).cpu().numpy()
+    return {
+        "hist_clean": np.histogram(values[right], LOSS_EDGES)[0].tolist(),
+        "hist_noisy": np.histogram(values[~right], LOSS_EDGES)[0].tolist(),
+    }
+
+
+def summary(epochs: pd.DataFrame) -> dict[str, float | int]:
+    """Accuracy in percent: last epoch, mean of the last ten, and the best (selected on the test set)."""
+    best = int(epochs["accuracy"].to_numpy().argmax())
+    return {
+        "last": float(epochs["accuracy"].iloc[-1]),
+        "last_10": float(epochs["accuracy"].tail(10).mean()),
+        "best": float(epochs["accuracy"].max()),
+        "best_epoch": int(epochs["epoch"].iloc[best]),
+        "last_single": float(epochs["accuracy_single"].iloc[-1]),
+        "best_single": float(epochs["accuracy_single"].max()),
+    }
+
+
+def sample_table(
+    problem: Problem, method: Method, split: Split, snapshots: dict[int, dict[str, Tensor]]
+) -> pd.DataFrame:
+    """One row a training sample: labels, ensemble prediction, mean loss and P(clean), and the snapshots.
+
+    `loss_<e>` and `p_clean_<e>` are those of the first network after epoch e, in half precision.
+    """
+    probability = torch.stack(list(method.logits(problem.train.images)))[0].softmax(dim=1)
+    columns: dict[str, Any] = {"index": np.arange(len(problem.train), dtype=np.uint32)}
+    columns["noisy"] = _numpy(problem.train.labels, np.uint8)
+    if problem.clean is not None:
+        columns["clean"] = _numpy(problem.clean, np.uint8)
+    columns["prediction"] = _numpy(probability.argmax(dim=1), np.uint8)
+    columns["confidence"] = _numpy(probability.amax(dim=1), np.float16)
+    columns["loss"] = _numpy(split.losses.mean(dim=0), np.float16)
+    columns["p_clean"] = _numpy(split.p_clean.mean(dim=0), np.float16)
+    for epoch, snapshot in snapshots.items():
+        for name, values in snapshot.items():
+            columns[f"{name}_{epoch}"] = _numpy(values, np.float16)
+    return pd.DataFrame(columns)
+
+
+def _numpy(values: Tensor, dtype: Any) -> np.ndarray:
+    return values.cpu().numpy().astype(dtype)

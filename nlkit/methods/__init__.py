@@ -1,0 +1,21 @@
+"""The methods, one file a paper."""
+
+from __future__ import annotations
+
+from nlkit.methods.base import Method, Split
+from nlkit.methods.cross_entropy import CrossEntropy
+from nlkit.methods.dividemix import DivideMix
+from nlkit.params import Params
+from nlkit.problem import TrainingSet
+
+__all__ = ["CrossEntropy", "DivideMix", "Method", "Split", "build_method"]
+
+METHODS: dict[str, type[CrossEntropy] | type[DivideMix]] = {
+    "cross_entropy": CrossEntropy,
+    "dividemix": DivideMix,
+}
+
+
+def build_method(data: TrainingSet, params: Params) -> Method:
+    """The method that the parameters name, before its first epoch."""
+    return METHODS[params.method.name](data, params)

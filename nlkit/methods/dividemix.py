@@ -1,0 +1,208 @@
+"""DivideMix: two networks divide the data for each other and learn from both parts (Li et al., ICLR 2020)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nlkit import semi
+from nlkit.learner import Learner, endless_batches, shuffled_batches
+from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
+from nlkit.mixture import Mixture, fit_mixture, normalise
+from nlkit.params import DivideMixParams, Params
+from nlkit.problem import TrainingSet
+from nlkit.seeding import numpy_stream, torch_stream
+
+
+@dataclass(frozen=True)
+class Views2:
+    """Two weak views [B, channels, H, W] of each image of a batch (M = 2)."""
+
+    first: Tensor
+    second: Tensor
+
+
+class DivideMix:
+    """Algorithm 1 of the paper, in the order and with the batch-norm modes of the official CIFAR code."""
+
+    def __init__(self, data: TrainingSet, params: Params) -> None:
+        assert isinstance(params.method, DivideMixParams)
+        self.data, self.params, self.method = data, params, params.method
+        self.nets = (Learner(data, params, "net1"), Learner(data, params, "net2"))
+        self.device = data.images.device
+        self.p_clean = torch.full((2, len(data)), 0.5, device=self.device)
+        self.history = torch.zeros(2, 0, len(data), dtype=torch.float64, device=self.device)
+        self.events: list[str] = []
+
+    def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
+        """Warm up, or train each network in turn on its peer's division of the data.
+
+        Both divisions were computed before this epoch; the second network already guesses with the
+        updated first one (Gauss-Seidel order).
+        """
+        if epoch < self.method.warm_up:
+            self.history = self.history[:, :0]
+        means = {}
+        for k, net in enumerate(self.nets):
+            net.set_lr(self.params.optim, epoch)
+            if epoch < self.method.warm_up:
+                mean = self._warm_up(k, epoch, tick)
+            else:
+                mean = self._train_network(k, self.p_clean[1 - k], epoch, tick)
+            means.update({f"{name}_{k + 1}": value for name, value in mean.items()})
+        return means
+
+    def _warm_up(self, k: int, epoch: int, tick: Tick) -> dict[str, float]:
+        """Cross-entropy on all observed labels, in batches of 2B, with the confidence penalty if asked."""
+        net = self.nets[k]
+        net.net.train()
+        stream = torch_stream(self.device, self.params.seed, "warm_up", k, epoch)
+        everything = torch.arange(len(self.data), device=self.device)
+        size = 2 * self.params.training.batch_size
+        mean = Mean()
+        for batch in shuffled_batches(everything, size, stream):
+            logits = net(net.views.weak(self.data.images[batch], stream))
+            loss = functional.cross_entropy(logits, self.data.labels[batch])
+            if self.method.penalty:
+                loss = loss + semi.negative_entropy(logits)
+            net.step(loss)
+            mean.add(loss=loss)
+            tick(len(batch) / (2 * len(self.data)))
+        return mean.result()
+
+    def _train_network(self, k: int, w: Tensor, epoch: int, tick: Tick) -> dict[str, float]:
+        """One pass over the labelled set X of the peer's division; unlabelled batches as they are needed."""
+        net, peer = self.nets[k], self.nets[1 - k]
+        net.net.train()
+        peer.net.eval()
+        stream = torch_stream(self.device, self.params.seed, "semi", k, epoch)
+        beta = numpy_stream(self.params.seed, "mixup", k, epoch)
+        labelled, unlabelled = self._divide(w, k, epoch)
+        size = self.params.training.batch_size
+        unlabelled_batches = endless_batches(unlabelled, size, stream)
+        official_steps = len(labelled) // size + 1
+        mean = Mean()
+        for step, x in enumerate(shuffled_batches(labelled, size, stream)):
+            u = next(unlabelled_batches)
+            share = beta.beta(self.method.alpha, self.method.alpha)
+            now = epoch + step / official_steps
+            losses = self._losses(net, peer, x, u, w[x], max(share, 1 - share), now, stream)
+            loss_x, loss_u, loss_reg, weight = losses
+            net.step(loss_x + weight * loss_u + self.method.lambda_r * loss_reg)
+            mean.add(loss_x=loss_x, loss_u=loss_u, loss_reg=loss_reg, lambda_u=weight)
+            tick(len(x) / (2 * len(labelled)))
+        sizes = {"labelled": float(len(labelled)), "unlabelled": float(len(unlabelled))}
+        return mean.result() | sizes
+
+    def _losses(
+        self,
+        net: Learner,
+        peer: Learner,
+        x: Tensor,
+        u: Tensor,
+        w: Tensor,
+        share: float,
+        now: float,
+        stream: torch.Generator,
+    ) -> tuple[Tensor, Tensor, Tensor, float]:
+        """L_x, L_u, L_reg and the weight of L_u for labelled indices x, unlabelled u and P(clean) w of x."""
+        x_views, u_views = self._two_views(net, x, stream), self._two_views(net, u, stream)
+        guess, refined = self._targets(net, peer, x_views, u_views, self.data.labels[x], w)
+        inputs = torch.cat([x_views.first, x_views.second, u_views.first, u_views.second])
+        targets = torch.cat([refined, refined, guess, guess])
+        order = torch.randperm(len(inputs), generator=stream, device=self.device)
+        mixed, mixed_targets = semi.mixup(inputs, targets, share, order)
+        logits = net(mixed)
+        rows = 2 * len(x)
+        loss_x = semi.soft_cross_entropy(logits[:rows], mixed_targets[:rows])
+        loss_u = semi.consistency(logits[rows:], mixed_targets[rows:])
+        weight = self.method.lambda_u * semi.ramp(now, self.method.warm_up, self.method.ramp_epochs)
+        return loss_x, loss_u, semi.prior_penalty(logits), weight
+
+    def _two_views(self, net: Learner, index: Tensor, stream: torch.Generator) -> Views2:
+        images = self.data.images[index]
+        return Views2(net.views.weak(images, stream), net.views.weak(images, stream))
+
+    @torch.no_grad()
+    def _targets(
+        self, net: Learner, peer: Learner, x: Views2, u: Views2, labels: Tensor, w: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Co-guessed targets [B_u, C] by both networks, co-refined targets [B_x, C] by the trained one.
+
+        With `bn: paper` the trained network sees each of u1, u2, x1, x2 as a batch of its own, in train
+        mode; with `bn: fused` all four in one, which pools their batch statistics.
+        """
+        temperature = self.method.temperature
+        one_hot = functional.one_hot(labels, self.data.classes).float()
+        if self.method.bn == "fused":
+            sizes = [len(u.first), len(u.second), len(x.first), len(x.second)]
+            own = net(torch.cat([u.first, u.second, x.first, x.second])).split(sizes)
+        else:
+            own = tuple(net(view) if len(view) else self._no_logits() for view in (u.first, u.second))
+            own += net(x.first), net(x.second)
+        guess = self._no_logits()
+        if len(u.first):
+            theirs = peer(torch.cat([u.first, u.second])).chunk(2)
+            guess = semi.sharpen(semi.mean_probability([own[0], own[1], *theirs]), temperature)
+        refined = semi.refine(one_hot, semi.mean_probability(own[2:]), w, temperature)
+        return guess, refined
+
+    def _no_logits(self) -> Tensor:
+        return torch.zeros(0, self.data.classes, device=self.device)
+
+    def _divide(self, w: Tensor, k: int, epoch: int) -> tuple[Tensor, Tensor]:
+        """Indices of X = {w > threshold} and of the rest; both keep at least a batch where N allows it."""
+        clean = w > self.method.threshold
+        least = min(self.params.training.batch_size, len(w) // 2)
+        if int(clean.sum()) < least or int((~clean).sum()) < least:
+            order = w.argsort(descending=True, stable=True)
+            count = min(max(int(clean.sum()), least), len(w) - least)
+            self._note(epoch, f"network {k + 1} got {int(clean.sum())} labelled of {len(w)}; {count} taken instead")
+            clean = torch.zeros_like(clean)
+            clean[order[:count]] = True
+        return clean.nonzero()[:, 0], (~clean).nonzero()[:, 0]
+
+    def split(self) -> Split:
+        """Losses and P(clean) of both networks, each by its own mixture; the next epoch exchanges them.
+
+        P(clean) is fitted to the mean of the last `loss_epochs` normalised losses since the end of the
+        warm-up. Where losses are constant or not finite the previous P(clean) stays.
+        """
+        losses = torch.stack([net.losses(self.data) for net in self.nets])
+        scaled = [normalise(one) for one in losses]
+        if any(one is None for one in scaled):
+            self._note(None, "losses cannot be separated; the previous division stays")
+            return Split(losses, self.p_clean.clone(), (None, None), self.method.threshold)
+        newest = torch.stack([one for one in scaled if one is not None])[:, None]
+        self.history = torch.cat([self.history, newest], dim=1)[:, -self.method.loss_epochs :]
+        mixtures: list[Mixture] = []
+        for k in (0, 1):
+            z = self.history[k].mean(dim=0)
+            mixtures.append(fit_mixture(z, self.method.mixture))
+            self.p_clean[k] = mixtures[k].p_clean(z).float()
+        return Split(losses, self.p_clean.clone(), tuple(mixtures), self.method.threshold)
+
+    def _note(self, epoch: int | None, text: str) -> None:
+        self.events.append(text if epoch is None else f"epoch {epoch + 1}: {text}")
+
+    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Summed logits [N, C] of both networks, and those of the first."""
+        first, second = (net.predict(images) for net in self.nets)
+        return first + second, first
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Both networks, P(clean) [2, N] and the history of normalised losses [2, <= loss_epochs, N]."""
+        state = {"p_clean": self.p_clean, "history": self.history}
+        for k, net in enumerate(self.nets):
+            state |= with_prefix(f"net{k + 1}", net.tensors())
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state_dict` returned."""
+        self.p_clean = state["p_clean"].clone()
+        self.history = state["history"].clone()
+        for k, net in enumerate(self.nets):
+            net.load_tensors(without_prefix(f"net{k + 1}", state))

@@ -1,0 +1,196 @@
+"""From parameters to a run: load its record, resume it, or train it."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import torch
+
+from nlkit import measure, records
+from nlkit.data import data_root
+from nlkit.errors import NlkitError
+from nlkit.learner import choose_precision
+from nlkit.models import build_model
+from nlkit.params import Params, make_params
+from nlkit.problem import Problem, load_problem
+from nlkit.provenance import commit, describe_device, peak_memory_mb, versions
+from nlkit.training import Fit, cpu_threads, fit
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: its record, and where it came from."""
+
+    params: Params
+    record: dict[str, Any]
+    epochs: pd.DataFrame
+    samples: pd.DataFrame
+    folder: Path
+    origin: Literal["trained", "resumed", "loaded"]
+
+    def problem(self, data: str | Path | None = None) -> Problem:
+        """The images and labels of the run, on the CPU; needed for galleries only."""
+        return load_problem(self.params.data, self.params.noise, data_root(data), torch.device("cpu"))
+
+
+def run(
+    params: Params,
+    out: str | Path | None = None,
+    data: str | Path | None = None,
+    device: str = "auto",
+    fresh: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Train, resume what was interrupted, or load the record of the very same parameters.
+
+    `fresh` starts from nothing and replaces what stands in the output folder. Raises NlkitError for
+    missing data, a folder that belongs to other parameters, or one that cannot be written.
+    """
+    folder = Path(out) if out is not None else project_root() / "runs" / run_path(params)
+    if not fresh:
+        found = _existing(params, folder, search_results=out is None)
+        if found is not None:
+            return found
+    target = choose_device(device)
+    problem = load_problem(params.data, params.noise, data_root(data), target)
+    prepare_folder(folder)
+    if fresh:
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    if target.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with cpu_threads(params.training.threads):
+        state = fit(problem, params, folder, progress)
+        record = _write_record(state, problem, params, folder)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return _as_run(record, "resumed" if state.resumed else "trained")
+
+
+def load_run(folder: str | Path) -> Run:
+    """The run of a record; raises NlkitError where the record is missing or damaged."""
+    return _as_run(records.load(Path(folder)), "loaded")
+
+
+def run_path(params: Params) -> Path:
+    """Where a run belongs below `runs/` or `results/`."""
+    return Path(params.paper) / params.cell / f"seed-{params.seed}"
+
+
+def project_root() -> Path:
+    """The nearest folder upwards that holds `params/` and `notebooks/`, else the current one."""
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "params").is_dir() and (folder / "notebooks").is_dir():
+            return folder
+    return here
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto` takes a GPU where there is one; raises NlkitError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise NlkitError("--device cuda: no GPU that torch can use; take --device auto or cpu")
+    if name not in ("cpu", "cuda"):
+        raise NlkitError(f"--device {name}: expected auto, cpu or cuda")
+    return torch.device(name)
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the output folder and prove that it can be written, before any training."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise NlkitError(f"--out {folder}: cannot write there ({error.strerror})") from None
+
+
+def _existing(params: Params, folder: Path, search_results: bool) -> Run | None:
+    if (folder / "record.json").exists():
+        record = records.load(folder)
+        if record.info["params_sha256"] != params.digest:
+            key = first_difference(record.info["params"], params.model_dump(mode="json"))
+            raise NlkitError(
+                f"{folder}: holds the record of other parameters ({key}); "
+                "choose another --out, or --fresh to replace it"
+            )
+        return _as_run(record, "loaded")
+    committed = project_root() / "results" / run_path(params)
+    if search_results and (committed / "record.json").exists():
+        record = records.load(committed)
+        if record.info["params_sha256"] == params.digest:
+            return _as_run(record, "loaded")
+    return None
+
+
+def first_difference(theirs: Any, ours: Any, key: str = "") -> str:
+    """The first key in which two nested parameter dictionaries differ, with both values."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for name in [*theirs, *(name for name in ours if name not in theirs)]:
+            if theirs.get(name) != ours.get(name):
+                return first_difference(theirs.get(name), ours.get(name), f"{key}.{name}" if key else name)
+    return f"{key}: {theirs} there, {ours} here"
+
+
+def _as_run(record: records.Record, origin: Literal["trained", "resumed", "loaded"]) -> Run:
+    params = make_params(record.info["params"], {}, source=str(record.folder / "record.json"))
+    return Run(params, record.info, record.epochs, record.samples, record.folder, origin)
+
+
+def _write_record(state: Fit, problem: Problem, params: Params, folder: Path) -> records.Record:
+    assert state.split is not None
+    epochs = pd.DataFrame(state.rows)
+    samples = measure.sample_table(problem, state.method, state.split, state.snapshots)
+    device = problem.device
+    last = epochs.iloc[-1]
+    info = {
+        "paper": params.paper,
+        "cell": params.cell,
+        "seed": params.seed,
+        "params": params.model_dump(mode="json"),
+        "params_sha256": params.digest,
+        "accuracy": measure.summary(epochs),
+        "split": {name: _number(last[name]) for name in ("auc", "precision", "recall")},
+        "noise": {
+            "kind": params.noise.kind,
+            "nominal": problem.noise.nominal,
+            "realised": problem.noise.realised,
+            "sha256": problem.noise.sha256,
+        },
+        "data": {
+            "name": problem.dataset,
+            "sha256": problem.sha256,
+            "train": len(problem.train),
+            "test": {name: len(labels) for name, (_, labels) in problem.tests.items()},
+            "classes": list(problem.class_names),
+            "warnings": list(problem.warnings),
+        },
+        "network": {"name": params.model.name, "parameters": count_parameters(params, problem)},
+        "seconds": float(epochs["seconds"].sum()),
+        "peak_memory_mb": peak_memory_mb(device),
+        "device": describe_device(device),
+        "precision": str(choose_precision(params.training.precision, device)).removeprefix("torch."),
+        "versions": versions(),
+        "commit": commit(),
+        "started": state.started,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "events": state.method.events,
+    }
+    return records.write(folder, info, epochs, samples)
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or pd.isna(value) else float(value)
+
+
+def count_parameters(params: Params, problem: Problem) -> int:
+    """Parameters of one network of the run."""
+    channels = problem.train.images.shape[3]
+    net = build_model(params.model, channels, problem.train.classes, seed=0)
+    return sum(weight.numel() for weight in net.parameters())

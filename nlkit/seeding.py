@@ -1,0 +1,24 @@
+"""Random streams that depend on names only, so that a resumed run draws what an undisturbed one draws."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import torch
+
+
+def derive(*names: object) -> int:
+    """A 63-bit seed from any sequence of names, for example `(seed, "views", epoch)`."""
+    text = "/".join(str(name) for name in names)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def torch_stream(device: torch.device, *names: object) -> torch.Generator:
+    """A torch generator on `device` for the stream of that name."""
+    return torch.Generator(device).manual_seed(derive(*names))
+
+
+def numpy_stream(*names: object) -> np.random.Generator:
+    """A NumPy generator for the stream of that name."""
+    return np.random.default_rng(derive(*names))

@@ -1,0 +1,59 @@
+"""The bricks of semi-supervised learning with noisy labels, each a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def mean_probability(logits: Sequence[Tensor]) -> Tensor:
+    """Average of the softmax of several logits [B, C]: probabilities are averaged, not logits."""
+    return torch.stack([one.float().softmax(dim=1) for one in logits]).mean(dim=0)
+
+
+def sharpen(p: Tensor, temperature: float) -> Tensor:
+    """p_c^(1/T) / sum_j p_j^(1/T) for probabilities [B, C] (MixMatch; DivideMix equation 4)."""
+    powered = p.pow(1 / temperature)
+    return powered / powered.sum(dim=1, keepdim=True)
+
+
+def refine(one_hot: Tensor, p: Tensor, w: Tensor, temperature: float) -> Tensor:
+    """Co-refinement: sharpen(w y + (1 - w) p) for labels [B, C], predictions [B, C] and P(clean) [B]."""
+    return sharpen(w[:, None] * one_hot + (1 - w[:, None]) * p, temperature)
+
+
+def mixup(inputs: Tensor, targets: Tensor, share: float, order: Tensor) -> tuple[Tensor, Tensor]:
+    """Mix rows with the rows in `order` [B]: share * a + (1 - share) * a[order], for inputs and targets."""
+    return torch.lerp(inputs[order], inputs, share), torch.lerp(targets[order], targets, share)
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """L_x: mean over rows of -sum_c t_c log softmax(logits)_c; scalar."""
+    return -(targets * logits.float().log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def consistency(logits: Tensor, targets: Tensor) -> Tensor:
+    """L_u: mean over rows and classes of (softmax(logits) - t)^2; scalar, 0 for no rows."""
+    if logits.shape[0] == 0:
+        return logits.new_zeros((), dtype=torch.float32)
+    return (logits.float().softmax(dim=1) - targets).square().mean()
+
+
+def prior_penalty(logits: Tensor) -> Tensor:
+    """L_reg: KL(uniform || mean prediction over rows), 0 exactly where that mean is uniform; scalar."""
+    mean = logits.float().softmax(dim=1).mean(dim=0).clamp_min(1e-8)
+    classes = logits.shape[1]
+    return -(mean.log().mean() + torch.log(torch.tensor(float(classes), device=logits.device)))
+
+
+def negative_entropy(logits: Tensor) -> Tensor:
+    """Confidence penalty: mean over rows of sum_c p_c log p_c, finite for one-hot predictions; scalar."""
+    log_p = logits.float().log_softmax(dim=1)
+    return (log_p.exp() * log_p).sum(dim=1).mean()
+
+
+def ramp(time: float, start: float, length: float) -> float:
+    """Linear ramp-up clip((time - start) / length, 0, 1) in fractional epochs."""
+    return min(max((time - start) / length, 0.0), 1.0)
