@@ -28,13 +28,19 @@ def epoch_row(problem: Problem, method: Method, split: Split) -> dict[str, Any]:
 
 
 def accuracies(problem: Problem, method: Method) -> dict[str, float]:
-    """Test accuracy in percent of the ensemble and of its first network, on each test set."""
+    """Test accuracy in percent of the ensemble (`accuracy`) and of network k (`accuracy_k`), on each test set."""
     row = {}
     for name, (images, labels) in problem.tests.items():
         suffix = "" if name == "test" else f"_{name}"
-        for kind, logits in zip(("accuracy", "accuracy_single"), method.logits(images), strict=True):
-            row[kind + suffix] = 100 * float((logits.argmax(dim=1) == labels).double().mean())
+        ensemble, singles = method.logits(images)
+        row["accuracy" + suffix] = _percent(ensemble, labels)
+        for k, logits in enumerate(singles):
+            row[f"accuracy_{k + 1}{suffix}"] = _percent(logits, labels)
     return row
+
+
+def _percent(logits: Tensor, labels: Tensor) -> float:
+    return 100 * float((logits.argmax(dim=1) == labels).double().mean())
 
 
 def split_quality(problem: Problem, split: Split) -> dict[str, float | None]:
@@ -87,15 +93,18 @@ def _histograms(problem: Problem, losses: Tensor) -> dict[str, list[int]]:
 
 
 def summary(epochs: pd.DataFrame) -> dict[str, float | int]:
-    """Accuracy in percent: last epoch, mean of the last ten, and the best (selected on the test set)."""
+    """Accuracy in percent: last epoch, mean of the last ten, and the best (selected on the test set).
+
+    `single` is the first network.
+    """
     best = int(epochs["accuracy"].to_numpy().argmax())
     return {
         "last": float(epochs["accuracy"].iloc[-1]),
         "last_10": float(epochs["accuracy"].tail(10).mean()),
         "best": float(epochs["accuracy"].max()),
         "best_epoch": int(epochs["epoch"].iloc[best]),
-        "last_single": float(epochs["accuracy_single"].iloc[-1]),
-        "best_single": float(epochs["accuracy_single"].max()),
+        "last_single": float(epochs["accuracy_1"].iloc[-1]),
+        "best_single": float(epochs["accuracy_1"].max()),
     }
 
 
@@ -106,7 +115,7 @@ def sample_table(
 
     `loss_<e>` and `p_clean_<e>` are those of the first network after epoch e, in half precision.
     """
-    probability = torch.stack(list(method.logits(problem.train.images)))[0].softmax(dim=1)
+    probability = method.logits(problem.train.images)[0].softmax(dim=1)
     columns: dict[str, Any] = {"index": np.arange(len(problem.train), dtype=np.uint32)}
     columns["noisy"] = _numpy(problem.train.labels, np.uint8)
     if problem.clean is not None:

@@ -48,9 +48,7 @@ class Problem:
         return self.train.images.device
 
 
-def load_problem(
-    data_params: DataParams, noise_params: NoiseParams, root: Path, device: torch.device
-) -> Problem:
+def load_problem(data_params: DataParams, noise_params: NoiseParams, root: Path, device: torch.device) -> Problem:
     """Load images, corrupt the labels, cut to `train_size` and move everything to the device.
 
     Noise is drawn on the whole training set first, so that a part has the labels of the whole.
@@ -60,9 +58,7 @@ def load_problem(
     observed = observed_labels(dataset, noise_params, root)
     size = data_params.train_size or len(dataset.labels)
     if size > len(dataset.labels):
-        raise NlkitError(
-            f"key 'data.train_size' is {size}: {dataset.name} has {len(dataset.labels)} training images"
-        )
+        raise NlkitError(f"key 'data.train_size' is {size}: {dataset.name} has {len(dataset.labels)} training images")
     clean = dataset.labels[:size]
     nominal = noise_params.rate if noise_params.kind in ("symmetric", "asymmetric") else None
     train = TrainingSet(

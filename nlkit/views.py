@@ -16,9 +16,7 @@ from nlkit.params import ViewParams
 class Views:
     """Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W]."""
 
-    def __init__(
-        self, params: ViewParams, mean: Sequence[float], std: Sequence[float], device: torch.device
-    ) -> None:
+    def __init__(self, params: ViewParams, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
         self.params = params
         self.mean = 255 * torch.tensor(mean, device=device)
         self.std = 255 * torch.tensor(std, device=device)

@@ -42,7 +42,7 @@ class Method(Protocol):
         ...
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [N, C] of the ensemble and of its first network, for images uint8 [N, H, W, C]."""
+        """Logits [N, C] of the ensemble and [K, N, C] of its networks, for images uint8 [N, H, W, channels]."""
         ...
 
     def state_dict(self) -> dict[str, Tensor]:

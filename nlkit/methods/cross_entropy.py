@@ -48,9 +48,9 @@ class CrossEntropy:
         return Split(losses[None], p_clean[None], (mixture,))
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits [N, C], twice: the ensemble is the one network."""
+        """Logits [N, C] and [1, N, C]: the ensemble is the one network."""
         logits = self.learner.predict(images)
-        return logits, logits
+        return logits, logits[None]
 
     def state_dict(self) -> dict[str, Tensor]:
         """Weights and momenta."""

@@ -189,9 +189,9 @@ class DivideMix:
         self.events.append(text if epoch is None else f"epoch {epoch + 1}: {text}")
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Summed logits [N, C] of both networks, and those of the first."""
-        first, second = (net.predict(images) for net in self.nets)
-        return first + second, first
+        """Summed logits [N, C], and those [2, N, C] of each network."""
+        logits = torch.stack([net.predict(images) for net in self.nets])
+        return logits.sum(dim=0), logits
 
     def state_dict(self) -> dict[str, Tensor]:
         """Both networks, P(clean) [2, N] and the history of normalised losses [2, <= loss_epochs, N]."""

@@ -1,0 +1,31 @@
+PYTHON ?= python3
+CORES ?= all
+BIN := .venv/bin
+
+.PHONY: book test lab bench clean
+
+book: .venv/.installed
+	$(BIN)/snakemake --cores $(CORES) --quiet rules -- book
+	@echo "Open _build/html/index.html, or serve it: $(BIN)/python -m http.server --directory _build/html"
+
+test: .venv/.installed
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+	cd notebooks && ../$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout 600 -p no:cacheprovider .
+
+lab: .venv/.installed
+	$(BIN)/jupyter lab notebooks
+
+bench: .venv/.installed
+	$(BIN)/python -m benchmarks.epoch
+
+clean:
+	rm -rf .venv _build runs .snakemake book/pages book/_generated
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[book,test]"
+	touch $@

@@ -1,0 +1,125 @@
+"""The graph of the book: parameters -> records -> executed notebooks -> pages."""
+
+import shutil
+from pathlib import Path
+
+PAPERS = ["cross_entropy", "dividemix"]
+FRESH = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
+RECORDED = ["cifar10n-worst-laptop"]
+SEED = 0
+PYTHON = ".venv/bin/python" if Path(".venv/bin/python").exists() else "python"
+
+# What decides the outcome of a run, as opposed to how it is shown.
+SHOWING = {"cli.py", "__main__.py", "notebook.py", "overview.py", "tables.py", "book.py"}
+TRAINING = [
+    str(path)
+    for path in sorted(Path("nlkit").rglob("*.py"))
+    if path.name not in SHOWING and "figures" not in path.parts
+]
+SHOWN = [str(path) for path in sorted(Path("nlkit").rglob("*.py"))]
+COMMITTED = [str(path) for path in sorted(Path("results").rglob("record.json"))]
+PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRESH + RECORDED]
+FRAGMENTS = [f"book/_generated/{name}.md" for name in ("results_dividemix", "results_digits", "environment")]
+
+
+def execute(notebook, log, page, parameters):
+    """Run a notebook with papermill; its executed copy is kept as the log even where it fails."""
+    given = f"-f {parameters}" if parameters else ""
+    shell(f"{PYTHON} -m papermill --no-progress-bar --cwd . {notebook} {log} {given} > {log}.txt 2>&1")
+    shutil.copyfile(log, page)
+
+
+wildcard_constraints:
+    paper="|".join(PAPERS),
+    cell="[a-z0-9-]+",
+
+
+rule book:
+    input:
+        "_build/html/index.html",
+
+
+rule train:
+    """One run, trained anew; a committed record is never loaded in its place."""
+    input:
+        params="params/{paper}/{cell}.yaml",
+        code=TRAINING,
+    output:
+        f"runs/{{paper}}/{{cell}}/seed-{SEED}/record.json",
+    log:
+        f"runs/logs/{{paper}}-{{cell}}-seed-{SEED}.txt",
+    threads: 1
+    shell:
+        f"{PYTHON} -m nlkit run {{input.params}} -s seed={SEED} --fresh --quiet > {{log}} 2>&1"
+
+
+def record_of(wildcards):
+    place = "runs" if wildcards.cell in FRESH else "results"
+    return f"{place}/{wildcards.paper}/{wildcards.cell}/seed-{SEED}/record.json"
+
+
+rule page:
+    """One executed notebook for a paper and a cell."""
+    input:
+        record=record_of,
+        params="params/{paper}/{cell}.yaml",
+        notebook="notebooks/{paper}.ipynb",
+        committed=COMMITTED,
+        code=SHOWN,
+    output:
+        "book/pages/{paper}-{cell}.ipynb",
+    log:
+        "runs/logs/{paper}-{cell}.ipynb",
+    threads: 1
+    run:
+        execute(input.notebook, log, output[0], input.params)
+
+
+rule overview:
+    """The executed notebooks that look at labels, or at all records together."""
+    input:
+        records=[f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH],
+        notebook="notebooks/{name}.ipynb",
+        committed=COMMITTED,
+        code=SHOWN,
+    output:
+        "book/pages/{name,noise|compare}.ipynb",
+    log:
+        "runs/logs/{name}.ipynb",
+    threads: 1
+    run:
+        execute(input.notebook, log, output[0], None)
+
+
+rule fragments:
+    """Tables and figures of the chapters, from records and claims."""
+    input:
+        records=[f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH],
+        committed=COMMITTED,
+        claims="book/claims.yaml",
+        code=SHOWN,
+    output:
+        FRAGMENTS,
+    threads: 1
+    shell:
+        f"{PYTHON} -m nlkit.book book/_generated"
+
+
+rule html:
+    """The book, with warnings as errors."""
+    input:
+        PAGES,
+        "book/pages/noise.ipynb",
+        "book/pages/compare.ipynb",
+        FRAGMENTS,
+        ["_config.yml", "_toc.yml", "book/references.bib"],
+        [str(path) for path in sorted(Path("book").glob("*.md"))],
+        [str(path) for path in sorted(Path("book/_static").rglob("*")) + sorted(Path("book/_ext").glob("*.py"))],
+        SHOWN,
+    output:
+        "_build/html/index.html",
+    log:
+        "runs/logs/book.txt",
+    threads: 1
+    shell:
+        f"{PYTHON} -m jupyter_book.cli.main build . --warningiserror -n > {{log}} 2>&1 || (tail -n 30 {{log}}; exit 1)"

@@ -1,0 +1,112 @@
+"""Writes what the book and the README take from records: tables, settings, machine, and figures.
+
+Run it from the project's root: `python -m nlkit.book FOLDER`, or `python -m nlkit.book --readme`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.figure import Figure
+
+from nlkit import figures, provenance, tables
+from nlkit.params import load_params
+from nlkit.runs import Run, load_run, project_root
+
+MARKS = ("<!-- results -->", "<!-- /results -->")
+LAPTOP = "cifar10n-worst-laptop"
+SETTINGS = ("warm_up", "penalty", "lambda_u", "threshold", "loss_epochs", "alpha", "temperature", "ramp_epochs")
+
+
+def write_all(out: Path) -> None:
+    """Write every generated fragment and figure of the book to a folder."""
+    root = project_root()
+    out.mkdir(parents=True, exist_ok=True)
+    rows = tables.measured(root / "results")
+    claimed = tables.claims(root / "book" / "claims.yaml")
+    fragments = {
+        "results_dividemix": tables.claimed_and_measured("dividemix", claimed, rows),
+        "results_digits": tables.summary(rows[rows["cell"].str.startswith("digits-")]),
+        "results_laptop": tables.summary(rows[rows["cell"] == LAPTOP]),
+        "params_table": settings_table(root / "params" / "dividemix"),
+        "environment": pd.concat([machine_table(), run_table(root / "runs")], ignore_index=True),
+    }
+    for name, table in fragments.items():
+        (out / f"{name}.md").write_text(tables.markdown(table), encoding="utf-8")
+    write_figures(out, root / "runs")
+
+
+def settings_table(folder: Path) -> pd.DataFrame:
+    """The settings of a method that differ between its cells, one row a cell."""
+    table = []
+    for path in sorted(folder.glob("*.yaml")):
+        params = load_params(path)
+        method = params.method.model_dump()
+        schedule = {"epochs": params.training.epochs, "B": params.training.batch_size, "lr": params.optim.lr}
+        table.append({"cell": path.stem, **schedule, **{f"`{name}`": method[name] for name in SETTINGS}})
+    return pd.DataFrame(table)
+
+
+def machine_table() -> pd.DataFrame:
+    """What built these pages: machine, commit and versions."""
+    import torch
+
+    device = provenance.describe_device(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
+    facts: dict[str, Any] = {"machine": device["name"], "commit": provenance.commit() or "not in a repository"}
+    facts |= provenance.versions()
+    return pd.DataFrame([{"what": name, "value": value} for name, value in facts.items()])
+
+
+def run_table(folder: Path) -> pd.DataFrame:
+    """How long each fresh run took."""
+    rows = tables.measured(folder)
+    names = "training " + rows["paper"] + " " + rows["cell"]
+    return pd.DataFrame({"what": names, "value": rows["seconds"].map("{:.0f} s".format)})
+
+
+def write_figures(out: Path, runs: Path) -> None:
+    """The figures of the chapters, from the fresh runs of the digits cells with 50 % noise."""
+    matplotlib.use("svg")
+    figures.use_book_style()
+    dividemix = load_run(runs / "dividemix" / "digits-sym-50" / "seed-0")
+    baseline = load_run(runs / "cross_entropy" / "digits-sym-50" / "seed-0")
+    drawings: dict[str, tuple[Callable[[Run], Figure], Run]] = {
+        "hero": (figures.loss_ridges, dividemix),
+        "memorisation": (figures.memorisation, baseline),
+        "split_sym": (figures.loss_histograms, dividemix),
+    }
+    for name, (draw, run) in drawings.items():
+        figure = draw(run)
+        figure.savefig(out / f"{name}.svg", metadata={"Date": None})
+        plt.close(figure)
+
+
+def write_readme(root: Path) -> None:
+    """Put the results table and the hero figure of the committed records into the README."""
+    readme = root / "README.md"
+    readme.write_text(with_results(readme.read_text(encoding="utf-8"), root / "results"), encoding="utf-8")
+    matplotlib.use("svg")
+    figures.use_book_style()
+    figure = figures.loss_ridges(load_run(root / "results" / "dividemix" / "digits-sym-50" / "seed-0"))
+    figure.savefig(root / "book" / "_static" / "hero.svg", metadata={"Date": None})
+
+
+def with_results(text: str, results: Path) -> str:
+    """The README's text with the table between its two marks made from the records."""
+    before, rest = text.split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    table = tables.summary(tables.measured(results)).sort_values(["cell", "method"])
+    return f"{before}{MARKS[0]}\n{tables.markdown(table)}{MARKS[1]}{after}"
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--readme":
+        write_readme(project_root())
+    else:
+        write_all(Path(sys.argv[1]))

@@ -1,0 +1,22 @@
+"""Figures of runs and of noise; each works with and without clean labels."""
+
+from nlkit.figures.curves import accuracy_curves, memorisation, split_curves
+from nlkit.figures.images import gallery, noise_gallery
+from nlkit.figures.losses import loss_heatmap, loss_histograms, loss_ridges, p_clean_histograms
+from nlkit.figures.matrices import split_confusion, transition_matrices
+from nlkit.figures.style import use_book_style
+
+__all__ = [
+    "accuracy_curves",
+    "gallery",
+    "loss_heatmap",
+    "loss_histograms",
+    "loss_ridges",
+    "memorisation",
+    "noise_gallery",
+    "p_clean_histograms",
+    "split_confusion",
+    "split_curves",
+    "transition_matrices",
+    "use_book_style",
+]

@@ -1,0 +1,78 @@
+"""Curves over epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nlkit.figures.losses import warm_up
+from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY, mark_warm_up
+from nlkit.measure import LOSS_EDGES
+from nlkit.runs import Run
+
+
+def accuracy_curves(run: Run) -> Figure:
+    """Test accuracy of each network and of the ensemble over epochs."""
+    figure, ax = plt.subplots(figsize=(6.4, 3.2))
+    singles = [name for name in run.epochs if str(name).removeprefix("accuracy_").isdigit()]
+    for name, colour in zip(singles, CYCLE[2:], strict=False):
+        label = f"network {str(name)[-1]}" if len(singles) > 1 else "the network"
+        ax.plot(run.epochs["epoch"], run.epochs[name], color=colour, linewidth=1.1, label=label)
+    if len(singles) > 1:
+        ax.plot(run.epochs["epoch"], run.epochs["accuracy"], color="black", linewidth=1.6, label="ensemble")
+    mark_warm_up(ax, warm_up(run), label="end of warm-up")
+    ax.set(xlabel="epoch", ylabel="test accuracy in %")
+    ax.legend()
+    return figure
+
+
+def split_curves(run: Run) -> Figure:
+    """AUC, precision and recall of the split over epochs; without clean labels the share that is trusted."""
+    figure, ax = plt.subplots(figsize=(6.4, 3.2))
+    known = run.epochs["auc"].notna().any()
+    names = ["auc", "precision", "recall"] if known else ["share_clean"]
+    labels = {"auc": "AUC of P(clean)", "share_clean": "share of labels trusted"}
+    for name, style in zip(names, ("-", "--", "-."), strict=False):
+        values = run.epochs[name].astype(float)
+        ax.plot(run.epochs["epoch"], values, linestyle=style, label=labels.get(name, name))
+    mark_warm_up(ax, warm_up(run), label="end of warm-up")
+    ax.set(xlabel="epoch", ylabel="split quality", ylim=(None, 1.01))
+    ax.legend(loc="lower right")
+    return figure
+
+
+def memorisation(run: Run) -> Figure:
+    """Median loss of correct and wrong labels, and test accuracy, over epochs."""
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.1))
+    columns = [("hist_clean", "correct labels", CLEAN), ("hist_noisy", "wrong labels", NOISY)]
+    for column, label, colour in columns if "hist_clean" in run.epochs else [("hist_all", "all labels", NEUTRAL)]:
+        axes[0].plot(run.epochs["epoch"], histogram_medians(run.epochs[column]), color=colour, label=label)
+    axes[0].set(xlabel="epoch", ylabel="median loss", yscale="log", title="Loss of training samples")
+    axes[0].legend()
+    axes[1].plot(run.epochs["epoch"], run.epochs["accuracy"], color="black")
+    _mark_peak(axes[1], run.epochs)
+    axes[1].set(xlabel="epoch", ylabel="accuracy in %", title="Test accuracy")
+    return figure
+
+
+def _mark_peak(ax: Axes, epochs: pd.DataFrame) -> None:
+    best = int(epochs["accuracy"].to_numpy().argmax())
+    ax.plot(epochs["epoch"].iloc[best], epochs["accuracy"].iloc[best], "o", color=NEUTRAL, label="best epoch")
+    ax.plot(epochs["epoch"].iloc[-1], epochs["accuracy"].iloc[-1], "s", color=NOISY, label="last epoch")
+    ax.legend()
+
+
+def histogram_medians(histograms: Sequence[np.ndarray] | pd.Series) -> np.ndarray:
+    """Median loss [epochs] of each loss histogram [65], interpolated within its bin."""
+    edges = LOSS_EDGES.copy()
+    edges[-1] = edges[-2] ** 2 / edges[-3]
+    medians = []
+    for counts in histograms:
+        below = np.concatenate([[0], np.cumsum(counts)])
+        medians.append(np.interp(below[-1] / 2, below, edges) if below[-1] else np.nan)
+    return np.array(medians)

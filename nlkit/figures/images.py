@@ -1,0 +1,78 @@
+"""Galleries of training images with what is known about their labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nlkit.figures.losses import threshold
+from nlkit.figures.style import CLEAN, NOISY
+from nlkit.problem import Problem
+from nlkit.runs import Run
+
+
+def gallery_rows(run: Run, count: int) -> dict[str, pd.DataFrame]:
+    """Samples to show, by row title; the last two rows need clean labels.
+
+    Surest errors: trusted least, and the networks are most confident of another label. Hardest clean: correct
+    labels trusted least. Mistakes of the split: wrong labels trusted most.
+    """
+    samples = run.samples.astype({"p_clean": np.float64, "confidence": np.float64})
+    doubted = samples[samples["prediction"] != samples["noisy"]]
+    doubted = doubted[doubted["p_clean"] <= threshold(run)]
+    rows = {"surest label errors": doubted.sort_values(["confidence", "p_clean"], ascending=[False, True])}
+    if "clean" in samples:
+        right = samples["noisy"] == samples["clean"]
+        rows["hardest correct labels"] = samples[right].sort_values(["p_clean", "confidence"])
+        trusted = samples[~right & (samples["p_clean"] > threshold(run))]
+        rows["wrong labels that the split trusts"] = trusted.sort_values("p_clean", ascending=False)
+    return {title: table.head(count) for title, table in rows.items() if len(table)}
+
+
+def gallery(run: Run, problem: Problem, count: int = 9) -> Figure:
+    """Images by row: given label, P(clean) and suggested label; blue titles are correct, vermilion ones wrong."""
+    rows = gallery_rows(run, count)
+    names = run.record["data"]["classes"]
+    figure, axes = _grid(len(rows), count)
+    for line, (title, table) in zip(axes, rows.items(), strict=True):
+        line[0].set_title(title, loc="left", fontsize=10, pad=34, fontweight="bold")
+        for ax, (_, sample) in zip(line, table.iterrows(), strict=False):
+            _show(ax, problem.train.images[int(sample["index"])].numpy())
+            text = f"given {names[int(sample['noisy'])]}\nP(clean) {sample['p_clean']:.2f}\n"
+            text += f"suggest {names[int(sample['prediction'])]}"
+            known = "clean" in sample
+            colour = (CLEAN if sample["noisy"] == sample["clean"] else NOISY) if known else "black"
+            ax.text(0.5, 1.04, text, transform=ax.transAxes, ha="center", va="bottom", fontsize=7, color=colour)
+    return figure
+
+
+def noise_gallery(
+    images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, names: Sequence[str], count: int = 10
+) -> Figure:
+    """The first wrongly labelled image of each class: true class above, observed label below."""
+    wrong = [np.flatnonzero((clean == c) & (noisy != c)) for c in range(len(names))]
+    picks = [int(index[0]) for index in wrong if len(index)][:count]
+    figure, axes = _grid(1, max(len(picks), 1), extra=0.5)
+    for ax, i in zip(axes[0], picks, strict=False):
+        _show(ax, images[i])
+        ax.set_title(f"is {names[clean[i]]}", fontsize=8, color=CLEAN)
+        below = f"label {names[noisy[i]]}"
+        ax.text(0.5, -0.08, below, transform=ax.transAxes, ha="center", va="top", fontsize=8, color=NOISY)
+    return figure
+
+
+def _grid(rows: int, columns: int, extra: float = 0.75) -> tuple[Figure, np.ndarray]:
+    figure, axes = plt.subplots(rows, columns, figsize=(0.98 * columns, (0.98 + extra) * rows), squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    return figure, axes
+
+
+def _show(ax: Axes, image: np.ndarray) -> None:
+    grey = image.shape[-1] == 1
+    ax.imshow(image[..., 0] if grey else image, cmap="gray_r" if grey else None, vmin=0, vmax=255)

@@ -1,0 +1,75 @@
+"""Matrices: where labels go, and how the split sorts them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from nlkit.figures.losses import threshold
+from nlkit.noise import transition_matrix
+from nlkit.runs import Run
+
+
+def run_matrices(run: Run) -> dict[str, np.ndarray]:
+    """Transition matrices [C, C] of a run: given where the truth is known, and estimated from predictions."""
+    classes = len(run.record["data"]["classes"])
+    samples = run.samples.astype({"noisy": np.int64, "prediction": np.int64})
+    noisy, prediction = samples["noisy"].to_numpy(), samples["prediction"].to_numpy()
+    matrices = {}
+    if "clean" in samples:
+        matrices["given: true class to label"] = transition_matrix(samples["clean"].to_numpy(np.int64), noisy, classes)
+    matrices["estimated: prediction to label"] = transition_matrix(prediction, noisy, classes)
+    return matrices
+
+
+def transition_matrices(matrices: Mapping[str, np.ndarray], names: list[str] | None = None) -> Figure:
+    """Row-stochastic matrices [C, C] side by side, on one colour scale."""
+    count = len(matrices)
+    figure, axes = plt.subplots(1, count, figsize=(3.9 * count, 3.7), squeeze=False)
+    for ax, (title, matrix) in zip(axes[0], matrices.items(), strict=True):
+        image = _matrix(ax, matrix, names)
+        ax.set(title=title, xlabel="observed label")
+    axes[0][0].set_ylabel("class")
+    figure.colorbar(image, ax=axes[0], label="share of the row", shrink=0.8)
+    return figure
+
+
+def _matrix(ax: Axes, matrix: np.ndarray, names: list[str] | None) -> AxesImage:
+    image = ax.imshow(matrix, vmin=0, vmax=1, cmap="cividis")
+    ax.grid(False)
+    if len(matrix) > 20:
+        return image
+    ticks = range(len(matrix))
+    if names:
+        ax.set_xticks(ticks, names, rotation=60 if max(map(len, names)) > 2 else 0, ha="right", fontsize=7)
+        ax.set_yticks(ticks, names, fontsize=7)
+    for i, j in zip(*np.nonzero(matrix >= 0.005), strict=True):
+        colour = "black" if matrix[i, j] > 0.55 else "white"
+        ax.text(j, i, f"{100 * matrix[i, j]:.0f}", ha="center", va="center", fontsize=6, color=colour)
+    return image
+
+
+def split_confusion(run: Run) -> Figure:
+    """The last split as a table: correct and wrong labels, trusted or not; in percent of all samples."""
+    if "clean" not in run.samples:
+        raise ValueError("the split of a run without clean labels cannot be checked")
+    right = (run.samples["noisy"] == run.samples["clean"]).to_numpy()
+    trusted = run.samples["p_clean"].to_numpy(dtype=np.float64) > threshold(run)
+    counts = np.array([[(row & trusted).sum(), (row & ~trusted).sum()] for row in (right, ~right)])
+    figure, ax = plt.subplots(figsize=(3.6, 3.0))
+    ax.imshow(counts / counts.sum(axis=1, keepdims=True), vmin=0, vmax=1, cmap="cividis")
+    ax.grid(False)
+    ax.set_xticks([0, 1], ["trusted", "not trusted"])
+    ax.set_yticks([0, 1], ["correct label", "wrong label"])
+    for i, j in np.ndindex(2, 2):
+        share = counts[i, j] / max(counts[i].sum(), 1)
+        ax.text(
+            j, i, f"{counts[i, j]:,}\n{100 * share:.1f} % of row",
+            ha="center", va="center", color="black" if share > 0.55 else "white",
+        )  # fmt: skip
+    return figure

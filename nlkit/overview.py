@@ -1,0 +1,165 @@
+"""What the notebooks on noise and on all records show; thin layers over `noise`, `tables` and `figures`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import HTML
+from matplotlib.figure import Figure
+
+from nlkit import figures, noise, records, tables
+from nlkit.data import data_root
+from nlkit.figures.style import CLEAN, CYCLE, NOISY
+from nlkit.params import NoiseParams, Params
+from nlkit.problem import Problem, load_problem
+from nlkit.runs import Run, load_run, project_root, run_path
+
+
+@dataclass(frozen=True)
+class NoiseView:
+    """The labels that parameters make, to be looked at."""
+
+    params: Params
+    problem: Problem
+
+    @property
+    def names(self) -> list[str]:
+        """Class names."""
+        return list(self.problem.class_names)
+
+    def _labels(self) -> tuple[np.ndarray, np.ndarray]:
+        assert self.problem.clean is not None
+        return self.problem.clean.numpy(), self.problem.train.labels.numpy()
+
+    def realised(self) -> np.ndarray:
+        """The transition matrix [C, C] that came out."""
+        return noise.transition_matrix(*self._labels(), len(self.names))
+
+    def matrices(self) -> dict[str, np.ndarray]:
+        """Transition matrices [C, C]: meant, where a generator made the labels, and realised."""
+        asked = self.params.noise
+        matrices = {}
+        if asked.kind in ("symmetric", "asymmetric"):
+            flips = noise.flips_of(self.problem.dataset) if asked.kind == "asymmetric" else None
+            matrices["meant"] = noise.nominal_matrix(len(self.names), asked.rate, flips, asked.own_class)
+        return matrices | {"realised": self.realised()}
+
+    def table(self) -> pd.DataFrame:
+        """Rates, counts and hash of the labels."""
+        made = self.problem.noise
+        rows = {
+            "data set": self.problem.dataset,
+            "training samples": f"{len(self.problem.train):,}",
+            "kind of noise": self.params.noise.kind,
+            "nominal rate": tables.rate(made.nominal, made.realised).split(" / ")[0],
+            "realised rate": tables.rate(made.nominal, made.realised).split(" / ")[1],
+            "sha256 of the labels": made.sha256[:16],
+        }
+        return pd.DataFrame({"value": rows})
+
+    def gallery(self) -> Figure:
+        """One wrongly labelled image of each class."""
+        return figures.noise_gallery(self.problem.train.images.numpy(), *self._labels(), self.names)
+
+    def of(self, kind: str, rate: float) -> NoiseView:
+        """The same data under another synthetic noise."""
+        asked = NoiseParams.model_validate({"kind": kind, "rate": rate, "seed": self.params.noise.seed})
+        return noise_view(self.params.model_copy(update={"noise": asked}))
+
+    def box(self) -> HTML:
+        """Where the labels come from."""
+        rows = self.table()["value"].to_dict() | {"seed of the noise": self.params.noise.seed}
+        rows["sha256 of the data"] = self.problem.sha256[:16]
+        items = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items())
+        return HTML(f'<div class="nlkit-repro"><h4>How this page was made</h4><dl>{items}</dl></div>')
+
+
+def noise_view(params: Params) -> NoiseView:
+    """Load the data of the parameters and corrupt their labels."""
+    problem = load_problem(params.data, params.noise, data_root(None), torch.device("cpu"))
+    return NoiseView(params, problem)
+
+
+def human_and_synthetic(cell: str, seed: int = 123) -> Figure:
+    """Transition matrices of the human labels in a committed record, and of symmetric noise of the same rate."""
+    clean, noisy, names = _recorded_labels(cell)
+    rate = float((clean != noisy).mean())
+    synthetic = noise.symmetric(clean, rate, len(names), seed, own_class=False)
+    matrices = {
+        "human labels": noise.transition_matrix(clean, noisy, len(names)),
+        f"symmetric noise, {100 * rate:.1f} %": noise.transition_matrix(clean, synthetic, len(names)),
+    }
+    return figures.transition_matrices(matrices, names)
+
+
+def class_rates(cell: str, seed: int = 123) -> Figure:
+    """Share of wrong labels in each class, human and symmetric of the same rate."""
+    clean, noisy, names = _recorded_labels(cell)
+    rate = float((clean != noisy).mean())
+    synthetic = noise.symmetric(clean, rate, len(names), seed, own_class=False)
+    figure, ax = plt.subplots(figsize=(7, 3))
+    position = np.arange(len(names))
+    for shift, labels, colour, name in ((-0.2, noisy, NOISY, "human"), (0.2, synthetic, CLEAN, "symmetric")):
+        rates = [100 * (labels != clean)[clean == c].mean() for c in range(len(names))]
+        ax.bar(position + shift, rates, 0.4, color=colour, label=name)
+    ax.set_xticks(position, names, rotation=30, ha="right")
+    ax.set_ylabel("wrong labels in %")
+    ax.legend()
+    return figure
+
+
+def _recorded_labels(cell: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    record = records.load(project_root() / "results" / "cross_entropy" / cell / "seed-0")
+    clean, noisy = (record.samples[name].to_numpy(np.int64) for name in ("clean", "noisy"))
+    return clean, noisy, record.info["data"]["classes"]
+
+
+def all_runs() -> list[Run]:
+    """Every committed record, with the fresh run of the same parameters in its place where there is one."""
+    root = project_root()
+    found = []
+    for record in records.find(root / "results"):
+        run = load_run(record.folder)
+        fresh = root / "runs" / run_path(run.params)
+        if (fresh / "record.json").exists():
+            other = load_run(fresh)
+            run = other if other.params.digest == run.params.digest else run
+        found.append(run)
+    return found
+
+
+def results_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """One row a method and cell: accuracies in percent with their spread over seeds."""
+    return tables.summary(tables.rows_of(run.record for run in runs)).set_index(["cell", "method"]).sort_index()
+
+
+def cost_table(runs: Sequence[Run]) -> pd.DataFrame:
+    """Seconds, memory and device of each method and cell, mean over seeds."""
+    rows = tables.rows_of(run.record for run in runs)
+    mean = rows.groupby(["cell", "paper"])[["seconds", "peak_memory_mb", "epochs"]].mean().round(0).astype(int)
+    mean["device"] = rows.groupby(["cell", "paper"])["device"].first()
+    return mean.rename(columns={"peak_memory_mb": "peak memory in MB"})
+
+
+def curves(
+    runs: Sequence[Run], cells: Sequence[str], column: str = "accuracy", ylabel: str = "test accuracy in %"
+) -> Figure:
+    """One panel a cell: a column of the epoch table by method, mean over seeds and range as a band."""
+    figure, axes = plt.subplots(1, len(cells), figsize=(max(3.1 * len(cells), 5), 3.1), squeeze=False, sharey=True)
+    for ax, cell in zip(axes[0], cells, strict=True):
+        methods = dict.fromkeys(run.params.paper for run in runs if run.params.cell == cell)
+        for method, colour in zip(methods, CYCLE, strict=False):
+            chosen = [run for run in runs if (run.params.cell, run.params.paper) == (cell, method)]
+            values = np.stack([run.epochs[column].to_numpy(dtype=float) for run in chosen])
+            epochs = np.arange(1, values.shape[1] + 1)
+            ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
+            ax.plot(epochs, values.mean(axis=0), color=colour, label=f"{method} ({len(chosen)} seeds)")
+        ax.set(title=cell, xlabel="epoch")
+    axes[0][0].set_ylabel(ylabel)
+    axes[0][0].legend(fontsize=8)
+    return figure

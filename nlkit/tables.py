@@ -1,0 +1,132 @@
+"""Tables: what the papers claim beside what the records say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from nlkit import records
+from nlkit.errors import NlkitError
+
+
+def claims(path: Path) -> pd.DataFrame:
+    """One row a claim: paper, cell, metric, value in percent, source, evidence."""
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise NlkitError(f"{path}: cannot read the claims ({error})") from None
+    return pd.DataFrame(entries)
+
+
+def measured(root: Path) -> pd.DataFrame:
+    """One row a record below a folder: accuracies in percent, split quality, noise rates, cost."""
+    return rows_of(record.info for record in records.find(root))
+
+
+def rows_of(infos: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """One row a record, from the contents of record.json."""
+    return pd.DataFrame([_row(info) for info in infos])
+
+
+def _row(info: dict[str, Any]) -> dict[str, Any]:
+    accuracy, split, noise = info["accuracy"], info["split"], info["noise"]
+    return {
+        "paper": info["paper"],
+        "cell": info["cell"],
+        "seed": info["seed"],
+        "nominal": noise["nominal"],
+        "realised": noise["realised"],
+        **{name: accuracy[name] for name in ("last", "best", "last_single", "best_single")},
+        **split,
+        "network": f"{info['network']['name']}, width {info['params']['model']['width']}",
+        "train": info["data"]["train"],
+        "epochs": info["params"]["training"]["epochs"],
+        "seconds": info["seconds"],
+        "peak_memory_mb": info["peak_memory_mb"],
+        "device": info["device"]["name"],
+    }
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a paper and cell: mean over seeds, with the standard deviation where there are several."""
+    table = []
+    for (paper, cell), group in rows.groupby(["paper", "cell"], sort=False):
+        first = group.iloc[0]
+        table.append(
+            {
+                "method": paper,
+                "cell": cell,
+                "rate": rate(first["nominal"], first["realised"]),
+                "last": spread(group["last"]),
+                "best*": spread(group["best"]),
+                "last, one network": spread(group["last_single"]),
+                "AUC": spread(group["auc"], 3),
+                "seeds": len(group),
+                "seconds a run": f"{group['seconds'].mean():.0f}",
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def spread(values: pd.Series, digits: int = 1) -> str:
+    """`mean ± standard deviation` of several numbers, or the one there is."""
+    values = values.dropna().astype(float)
+    if values.empty:
+        return "–"
+    if len(values) == 1:
+        return f"{values.iloc[0]:.{digits}f}"
+    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+
+
+def rate(nominal: float | None, realised: float | None) -> str:
+    """Nominal and realised noise rate in percent; human labels have no nominal rate."""
+    parts = ["–" if pd.isna(value) else f"{100 * float(value):.1f} %" for value in (nominal, realised)]  # type: ignore[arg-type]
+    return " / ".join(parts)
+
+
+def claimed_and_measured(paper: str, claimed: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The claims of a paper, each beside the measurement of that cell or the command that would make one."""
+    table = []
+    ours = claimed[claimed["paper"] == paper]
+    for _, claim in ours.iterrows():
+        group = rows[(rows["paper"] == paper) & (rows["cell"] == claim["cell"])] if len(rows) else rows
+        metric = claim["metric"] if claim["metric"] in ("last", "best") else "last"
+        table.append(
+            {
+                "cell": claim["cell"],
+                "metric": claim["metric"],
+                "claimed": _claimed(claim),
+                "measured": spread(group[metric]) if len(group) else "not run here",
+                "seeds": len(group) or "",
+                "run it": "" if len(group) else _command(paper, str(claim["cell"])),
+                "source of the claim": claim["source"],
+            }
+        )
+    return pd.DataFrame(table)
+
+
+def _claimed(claim: pd.Series) -> str:
+    std = claim.get("std")
+    return f"{claim['value']:.2f}".rstrip("0").rstrip(".") + ("" if pd.isna(std) else f" ± {std}")
+
+
+def _command(paper: str, cell: str) -> str:
+    path = Path("params") / paper / f"{cell}.yaml"
+    return f"`nlkit run {path}`" if path.exists() else "no parameters here yet"
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table; an empty one says that nothing was run."""
+    if table.empty:
+        return "Not run here.\n"
+    lines = [_line(table.columns), _line("---" for _ in table.columns)]
+    lines += [_line(row) for row in table.itertuples(index=False)]
+    return "\n".join(lines) + "\n"
+
+
+def _line(values: Iterable[Any]) -> str:
+    return "| " + " | ".join(str(value).replace("|", "\\|") for value in values) + " |"

@@ -1,0 +1,111 @@
+"""The built pages, opened in a headless browser as a reader would open them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+
+BAD_IMAGES = """() => [...document.querySelectorAll('article img')].filter(image => {
+  const box = image.getBoundingClientRect();
+  return image.naturalWidth === 0 || box.width === 0 || box.height === 0
+    || box.left < -1 || box.right > window.innerWidth + 1;
+}).map(image => image.getAttribute('src'))"""
+RAW_FORMULAS = """() => [...document.querySelectorAll('article .math')].filter(
+  formula => !formula.querySelector('mjx-container mjx-math, mjx-container svg')
+    || formula.querySelector('mjx-merror')
+).map(formula => formula.textContent.slice(0, 80))"""
+EXCESS_WIDTH = "() => document.documentElement.scrollWidth - window.innerWidth"
+SETTLED = "() => !window.MathJax || !window.MathJax.startup || window.MathJax.startup.promise.then(() => true)"
+
+
+@dataclass
+class Visit:
+    """A page and all that went wrong while it loaded."""
+
+    page: Any
+    site: str
+    problems: list[str] = field(default_factory=list)
+
+    def open(self, name: str) -> None:
+        self.page.on("console", self._console)
+        self.page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
+        self.page.on("request", self._request)
+        self.page.on("requestfailed", lambda request: self.problems.append(f"failed: {request.url}"))
+        self.page.on("response", self._response)
+        self.page.goto(f"{self.site}{name}.html", wait_until="networkidle")
+        self.page.wait_for_function(SETTLED)
+        for image in self.page.query_selector_all("article img"):
+            image.scroll_into_view_if_needed()
+
+    def _console(self, message: Any) -> None:
+        if message.type == "error":
+            self.problems.append(f"console: {message.text}")
+
+    def _request(self, request: Any) -> None:
+        if not request.url.startswith((self.site, "data:", "blob:")):
+            self.problems.append(f"request to elsewhere: {request.url}")
+
+    def _response(self, response: Any) -> None:
+        if response.status >= 400:
+            self.problems.append(f"{response.status}: {response.url}")
+
+
+@pytest.fixture
+def visit(chromium: Any, site: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    context = chromium.new_context(viewport=getattr(request, "param", DESKTOP), color_scheme="light")
+    yield Visit(context.new_page(), site)
+    context.close()
+
+
+@pytest.mark.parametrize("visit", [DESKTOP, PHONE], indirect=True, ids=["desktop", "phone"])
+def test_page(visit: Visit, name: str) -> None:
+    """No error, no request elsewhere, figures visible, formulas set, nothing wider than the screen."""
+    visit.open(name)
+    assert not visit.problems
+    assert not visit.page.evaluate(BAD_IMAGES)
+    assert not visit.page.evaluate(RAW_FORMULAS)
+    assert visit.page.evaluate(EXCESS_WIDTH) <= 0
+
+
+def test_front_page_redirects(visit: Visit, front_page: str) -> None:
+    visit.open("index")
+    visit.page.wait_for_url(f"**/{front_page}.html")
+
+
+def test_dark_mode_can_be_chosen(visit: Visit, front_page: str) -> None:
+    visit.open(front_page)
+    page = visit.page
+    background = "() => getComputedStyle(document.body).backgroundColor"
+    seen = {}
+    for _ in range(3):
+        page.locator("button.theme-switch-button:visible").first.click()
+        seen[page.evaluate("() => document.documentElement.dataset.theme")] = page.evaluate(background)
+    assert set(seen) == {"light", "dark"}
+    assert seen["light"] != seen["dark"]
+    assert not visit.problems
+
+
+@pytest.mark.parametrize("visit", [PHONE], indirect=True, ids=["phone"])
+def test_navigation_opens_on_a_phone(visit: Visit, front_page: str) -> None:
+    visit.open(front_page)
+    link = visit.page.locator(".bd-sidebar-primary a", has_text="DivideMix").first
+    visit.page.locator("button.primary-toggle:visible").first.click()
+    link.wait_for(state="visible")
+    link.click()
+    visit.page.wait_for_url("**/dividemix.html")
+
+
+def test_search_finds_a_term(visit: Visit) -> None:
+    visit.open("search")
+    visit.page.goto(f"{visit.site}search.html?q=co-refinement", wait_until="networkidle")
+    visit.page.wait_for_selector("#search-results ul.search li a")
+    links = visit.page.eval_on_selector_all("#search-results ul.search li a", "found => found.map(a => a.pathname)")
+    assert "/book/dividemix.html" in links
+    assert not visit.problems

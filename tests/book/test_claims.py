@@ -1,0 +1,54 @@
+"""The list of claims is complete, unique and in range."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+METHODS = {"cross_entropy", "dividemix", "codim", "tcl", "lra_diffusion"}
+BASELINES = {"f_correction", "iterative_cv", "m_correction", "meta_learning", "p_correction"}
+METRICS = {
+    "best", "last", "best_single", "last_single", "selected", "top1", "imagenet_top1", "reported",
+}  # fmt: skip
+REQUIRED = {"paper", "cell", "metric", "value", "source", "evidence"}
+CELLS = re.compile(
+    r"(digits|cifar10|cifar100)-(sym|asym|pmd)-\d\d(-mixmatch)?"
+    r"|cifar10n-(aggregate|random[123]|worst)(-laptop)?|cifar100n"
+    r"|(webvision|food101n|clothing1m)(-[a-z0-9]+)?"
+)
+CLAIMS: list[dict[str, Any]] = yaml.safe_load((ROOT / "book" / "claims.yaml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "claim", CLAIMS, ids=lambda claim: f"{claim.get('paper')}-{claim.get('cell')}-{claim.get('metric')}"
+)
+def test_claim_is_well_formed(claim: dict[str, Any]) -> None:
+    assert set(claim) - {"std"} == REQUIRED
+    assert claim["paper"] in METHODS | BASELINES
+    assert claim["metric"] in METRICS
+    assert 0 <= claim["value"] <= 100
+    assert 0 <= claim.get("std", 0) <= 100
+    assert claim["source"].strip() and claim["evidence"].strip()
+    assert "recall" not in claim["evidence"]
+
+
+@pytest.mark.parametrize("cell", sorted({claim["cell"] for claim in CLAIMS}))
+def test_cell_has_parameters_or_a_name_of_the_contract(cell: str) -> None:
+    assert list(ROOT.glob(f"params/*/{cell}.yaml")) or CELLS.fullmatch(cell)
+
+
+def test_claims_are_unique() -> None:
+    keys = [(claim["paper"], claim["cell"], claim["metric"]) for claim in CLAIMS]
+    assert len(keys) == len(set(keys))
+
+
+def test_last_never_exceeds_best() -> None:
+    best = {(c["paper"], c["cell"]): c["value"] for c in CLAIMS if c["metric"] == "best"}
+    last = {(c["paper"], c["cell"]): c["value"] for c in CLAIMS if c["metric"] == "last"}
+    assert last
+    assert all(value <= best[key] for key, value in last.items() if key in best)

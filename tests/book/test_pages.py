@@ -1,0 +1,109 @@
+"""The built pages, read as files: complete, linked, and without anything from another host."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+bs4 = pytest.importorskip("bs4", reason="the package beautifulsoup4 is not installed")
+LOADED = {
+    "script": "src",
+    "img": "src",
+    "source": "src",
+    "iframe": "src",
+    "video": "src",
+    "audio": "src",
+    "object": "data",
+}
+SHEETS = {
+    "stylesheet",
+    "preload",
+    "icon",
+    "shortcut",
+    "modulepreload",
+    "prefetch",
+    "preconnect",
+    "dns-prefetch",
+}
+
+
+@functools.cache
+def soup(path: Path) -> bs4.BeautifulSoup:
+    return bs4.BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+@functools.cache
+def anchors(path: Path) -> frozenset[str]:
+    return frozenset(tag["id"] for tag in soup(path).find_all(id=True)) | {"", "top"}
+
+
+def loaded(page: bs4.BeautifulSoup) -> Iterator[str]:
+    """Addresses that a browser fetches without being asked."""
+    for name, attribute in LOADED.items():
+        for tag in page.find_all(name):
+            if tag.get(attribute):
+                yield tag[attribute]
+    for tag in page.find_all("link"):
+        if SHEETS & set(tag.get("rel", [])):
+            yield tag["href"]
+
+
+def is_remote(address: str) -> bool:
+    parts = urlsplit(address)
+    return parts.scheme in {"http", "https"} or (not parts.scheme and bool(parts.netloc))
+
+
+def test_page_exists_and_has_one_title(html: Path, name: str) -> None:
+    page = soup(html / f"{name}.html")
+    assert len(page.select("article h1")) == 1
+
+
+def test_page_loads_nothing_from_elsewhere(html: Path, name: str) -> None:
+    remote = [address for address in loaded(soup(html / f"{name}.html")) if is_remote(address)]
+    assert not remote
+
+
+def test_links_images_and_anchors_resolve(html: Path, name: str) -> None:
+    path = html / f"{name}.html"
+    page = soup(path)
+    targets = [tag["href"] for tag in page.find_all("a", href=True)]
+    broken = [address for address in [*targets, *loaded(page)] if not resolves(address, path, html)]
+    assert not broken
+
+
+def resolves(address: str, path: Path, html: Path) -> bool:
+    parts = urlsplit(address)
+    if parts.scheme or parts.netloc:
+        return True
+    target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+    if target.is_dir():
+        target /= "index.html"
+    if not target.is_file() or not target.is_relative_to(html.resolve()):
+        return False
+    if target.suffix != ".html" or target.name in {"genindex.html", "search.html"}:
+        return True
+    return unquote(parts.fragment) in anchors(target)
+
+
+def test_front_page_leads_to_the_book(html: Path, front_page: str) -> None:
+    refresh = soup(html / "index.html").find("meta", attrs={"http-equiv": "Refresh"})
+    assert refresh is not None
+    assert refresh["content"].endswith(f"url={front_page}.html")
+
+
+def test_style_sheets_import_nothing_from_elsewhere(html: Path) -> None:
+    sheets = [*html.glob("_static/*.css"), *html.glob("_static/styles/*.css")]
+    assert sheets
+    for sheet in sheets:
+        text = sheet.read_text(encoding="utf-8").replace(" ", "").replace('"', "").replace("'", "")
+        assert "url(http" not in text and "url(//" not in text, sheet.name
+
+
+def test_images_have_a_description(html: Path, name: str) -> None:
+    article = soup(html / f"{name}.html").select_one("article")
+    assert article is not None
+    assert all(tag.get("alt") for tag in article.find_all("img"))
