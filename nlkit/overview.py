@@ -121,6 +121,7 @@ def _recorded_labels(cell: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
 
 def all_runs() -> list[Run]:
     """Every committed record, with the fresh run of the same parameters in its place where there is one."""
+    figures.use_book_style()
     root = project_root()
     found = []
     for record in records.find(root / "results"):

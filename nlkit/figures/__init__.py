@@ -3,7 +3,7 @@
 from nlkit.figures.curves import accuracy_curves, memorisation, split_curves
 from nlkit.figures.images import gallery, noise_gallery
 from nlkit.figures.losses import loss_heatmap, loss_histograms, loss_ridges, p_clean_histograms
-from nlkit.figures.matrices import split_confusion, transition_matrices
+from nlkit.figures.matrices import run_matrices, split_confusion, transition_matrices
 from nlkit.figures.style import use_book_style
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "memorisation",
     "noise_gallery",
     "p_clean_histograms",
+    "run_matrices",
     "split_confusion",
     "split_curves",
     "transition_matrices",

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from nlkit.figures.losses import threshold
 from nlkit.figures.style import CLEAN, NOISY
@@ -40,7 +41,8 @@ def gallery(run: Run, problem: Problem, count: int = 9) -> Figure:
     names = run.record["data"]["classes"]
     figure, axes = _grid(len(rows), count)
     for line, (title, table) in zip(axes, rows.items(), strict=True):
-        line[0].set_title(title, loc="left", fontsize=10, pad=34, fontweight="bold")
+        heading = line[0].text(0, 1.62, title, transform=line[0].transAxes, fontsize=10, fontweight="bold")
+        heading.set_in_layout(False)
         for ax, (_, sample) in zip(line, table.iterrows(), strict=False):
             _show(ax, problem.train.images[int(sample["index"])].numpy())
             text = f"given {names[int(sample['noisy'])]}\nP(clean) {sample['p_clean']:.2f}\n"
@@ -66,8 +68,10 @@ def noise_gallery(
     return figure
 
 
-def _grid(rows: int, columns: int, extra: float = 0.75) -> tuple[Figure, np.ndarray]:
-    figure, axes = plt.subplots(rows, columns, figsize=(0.98 * columns, (0.98 + extra) * rows), squeeze=False)
+def _grid(rows: int, columns: int, extra: float = 0.95) -> tuple[Figure, np.ndarray]:
+    height = (0.98 + extra) * rows
+    layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - 0.25 / height))
+    figure, axes = plt.subplots(rows, columns, figsize=(0.98 * columns, height), squeeze=False, layout=layout)
     for ax in axes.flat:
         ax.set_axis_off()
     return figure, axes

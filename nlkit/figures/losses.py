@@ -40,20 +40,21 @@ def loss_histograms(run: Run) -> Figure:
     epochs = snapshots(run)
     figure, axes = plt.subplots(1, len(epochs), figsize=(2.6 * len(epochs), 2.9), squeeze=False)
     for ax, epoch in zip(axes[0], epochs, strict=True):
-        _histogram(ax, run, epoch)
+        highest = _histogram(ax, run, epoch)
         _mixture(ax, run.epochs.iloc[epoch - 1], len(run.samples))
         phase = " (warm-up)" if warm_up(run) and epoch <= (warm_up(run) or 0) else ""
-        ax.set(title=f"epoch {epoch}{phase}", xlabel="loss", yscale="log", ylim=(0.5, None))
+        ax.set(title=f"epoch {epoch}{phase}", xlabel="loss", yscale="log", ylim=(0.5, 4 * highest))
     axes[0][0].set_ylabel("samples")
     axes[0][-1].legend(fontsize=8, loc="upper right")
     return figure
 
 
-def _histogram(ax: Axes, run: Run, epoch: int) -> None:
+def _histogram(ax: Axes, run: Run, epoch: int) -> float:
+    """Draw the groups of one epoch; returns the highest count."""
     losses = run.samples[f"loss_{epoch}"].to_numpy(dtype=np.float64)
     bins = list(np.linspace(losses.min(), losses.max(), 41))
-    for label, colour, mask in groups(run.samples):
-        ax.hist(losses[mask], bins, color=colour, alpha=0.6, label=label)
+    drawn = [ax.hist(losses[mask], bins, color=c, alpha=0.6, label=name) for name, c, mask in groups(run.samples)]
+    return float(max(np.max(counts) for counts, _, _ in drawn))
 
 
 def _mixture(ax: Axes, row: pd.Series, count: int) -> None:
@@ -126,16 +127,26 @@ def loss_ridges(run: Run, rows: int = 9) -> Figure:
     total = len(run.epochs)
     chosen = sorted({round(e) for e in np.geomspace(1, total, rows)} | {warm_up(run) or total})
     centres = np.sqrt(_edges()[1:] * _edges()[:-1])
-    figure, ax = plt.subplots(figsize=(7.2, 0.42 * len(chosen) + 1.4))
+    figure, ax = plt.subplots(figsize=(7.2, 0.42 * len(chosen) + 1.2))
     for position, epoch in enumerate(chosen):
         _ridge(ax, run.epochs.iloc[epoch - 1], centres, -position, first=position == 0)
     ax.set_yticks([-p for p in range(len(chosen))], [_ridge_label(run, epoch) for epoch in chosen])
-    ax.set(xscale="log", xlabel="loss of a training sample under its given label", xlim=(centres[0], centres[-1]))
+    ax.set(xscale="log", xlabel="loss of a training sample under its given label", xlim=_range(run, chosen, centres))
+    ax.set_ylim(0.3 - len(chosen), 1.0)
     ax.grid(axis="y", visible=False)
     ax.spines["left"].set_visible(False)
     ax.tick_params(axis="y", length=0)
-    ax.legend(loc="upper left", bbox_to_anchor=(0, 1.13), ncols=2)
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
     return figure
+
+
+def _range(run: Run, epochs: list[int], centres: np.ndarray) -> tuple[float, float]:
+    """The losses between which all but one in a thousand samples of the drawn epochs lie."""
+    columns = [name for name, _, _ in _histogram_columns(run.epochs)]
+    counts = sum(np.asarray(run.epochs[name].iloc[epoch - 1]) for name in columns for epoch in epochs)
+    share = np.cumsum(counts) / np.sum(counts)
+    inside = np.flatnonzero((share > 5e-4) & (share < 1 - 5e-4))
+    return float(centres[max(inside[0] - 1, 0)]), float(centres[min(inside[-1] + 2, len(centres) - 1)])
 
 
 def _ridge(ax: Axes, row: pd.Series, centres: np.ndarray, base: float, first: bool) -> None:

@@ -55,21 +55,22 @@ def _matrix(ax: Axes, matrix: np.ndarray, names: list[str] | None) -> AxesImage:
 
 
 def split_confusion(run: Run) -> Figure:
-    """The last split as a table: correct and wrong labels, trusted or not; in percent of all samples."""
-    if "clean" not in run.samples:
-        raise ValueError("the split of a run without clean labels cannot be checked")
-    right = (run.samples["noisy"] == run.samples["clean"]).to_numpy()
+    """The last split as a table: correct and wrong labels, trusted or not.
+
+    Without clean labels the rows are the samples whose prediction agrees with the label, and the others.
+    """
+    known = "clean" in run.samples
+    agrees = (run.samples["noisy"] == run.samples["clean" if known else "prediction"]).to_numpy()
     trusted = run.samples["p_clean"].to_numpy(dtype=np.float64) > threshold(run)
-    counts = np.array([[(row & trusted).sum(), (row & ~trusted).sum()] for row in (right, ~right)])
-    figure, ax = plt.subplots(figsize=(3.6, 3.0))
-    ax.imshow(counts / counts.sum(axis=1, keepdims=True), vmin=0, vmax=1, cmap="cividis")
+    counts = np.array([[(row & trusted).sum(), (row & ~trusted).sum()] for row in (agrees, ~agrees)])
+    names = ["correct label", "wrong label"] if known else ["label is predicted", "label is not"]
+    figure, ax = plt.subplots(figsize=(4.6, 3.2))
+    ax.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), vmin=0, vmax=1, cmap="cividis")
     ax.grid(False)
     ax.set_xticks([0, 1], ["trusted", "not trusted"])
-    ax.set_yticks([0, 1], ["correct label", "wrong label"])
+    ax.set_yticks([0, 1], names)
     for i, j in np.ndindex(2, 2):
         share = counts[i, j] / max(counts[i].sum(), 1)
-        ax.text(
-            j, i, f"{counts[i, j]:,}\n{100 * share:.1f} % of row",
-            ha="center", va="center", color="black" if share > 0.55 else "white",
-        )  # fmt: skip
+        text = f"{counts[i, j]:,}\n{100 * share:.1f} % of row"
+        ax.text(j, i, text, ha="center", va="center", color="black" if share > 0.55 else "white")
     return figure

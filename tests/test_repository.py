@@ -1,0 +1,68 @@
+"""What is committed agrees with itself: records, parameters, notebooks, README."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+from nlkit import book, load_params, records
+
+ROOT = Path(__file__).parents[1]
+RECORDS = sorted((ROOT / "results").rglob("record.json"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+DIGITS = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda path: str(path.parent.relative_to(ROOT)))
+def test_a_committed_record_is_sound_small_and_of_the_committed_parameters(path: Path) -> None:
+    record = records.load(path.parent)
+    info = record.info
+    params = load_params(ROOT / "params" / info["paper"] / f"{info['cell']}.yaml", seed=info["seed"])
+    assert params.digest == info["params_sha256"]
+    assert path.parent == ROOT / "results" / info["paper"] / info["cell"] / f"seed-{info['seed']}"
+    assert sum(file.stat().st_size for file in path.parent.iterdir()) < 2 * 1024 * 1024
+    assert len(record.epochs) == params.training.epochs
+    assert record.epochs["accuracy"].iloc[-1] == info["accuracy"]["last"]
+
+
+@pytest.mark.parametrize("paper", ["cross_entropy", "dividemix"])
+@pytest.mark.parametrize("cell", DIGITS)
+def test_each_digits_cell_has_records_of_three_seeds(paper: str, cell: str) -> None:
+    assert all((ROOT / "results" / paper / cell / f"seed-{seed}" / "record.json").exists() for seed in range(3))
+
+
+def mean_last(paper: str, cell: str) -> float:
+    values = [json.loads(path.read_text()) for path in sorted((ROOT / "results" / paper / cell).rglob("record.json"))]
+    return sum(value["accuracy"]["last"] for value in values) / len(values)
+
+
+def test_the_records_show_what_the_book_says_of_symmetric_noise() -> None:
+    assert mean_last("dividemix", "digits-sym-50") >= 98
+    assert mean_last("cross_entropy", "digits-sym-50") <= 60
+    assert mean_last("dividemix", "digits-sym-80") >= 92
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_committed_without_outputs_and_with_one_parameters_cell(path: Path) -> None:
+    notebook: Any = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert len(code) <= 12
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1 and tagged[0].source.startswith("# Parameters")
+    assert not any(line.startswith(("def ", "class ")) for cell in code for line in cell.source.splitlines())
+
+
+def test_the_table_of_the_readme_is_that_of_the_records() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert book.with_results(text, ROOT / "results") == text
+
+
+def test_every_parameter_file_says_where_its_values_come_from() -> None:
+    for path in (ROOT / "params").rglob("*.yaml"):
+        comments = [line for line in path.read_text(encoding="utf-8").splitlines() if "#" in line]
+        assert len(comments) >= 5, f"{path} names too few sources"
