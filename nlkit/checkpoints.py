@@ -20,16 +20,22 @@ KEEP = 2
 
 
 def save(folder: Path, epoch: int, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-    """Write the checkpoint after `epoch` by atomic rename, and keep the last two."""
+    """Write the checkpoint after `epoch` by atomic rename, and keep it and the one before.
+
+    Checkpoints of later epochs are removed too: training has passed over them, so they are damaged.
+    """
     target = folder / f"epoch-{epoch:05d}.safetensors"
     temporary = folder / f".{target.name}.writing"
     contents = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    metadata = {"info": json.dumps(info), "sha256": _digest(contents)}
+    text = json.dumps(info)
+    metadata = {"info": text, "sha256": _digest(contents, text)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(contents, temporary, metadata)
         os.replace(temporary, target)
-        for old in checkpoints(folder)[:-KEEP]:
+        found = checkpoints(folder)
+        upto = found.index(target) + 1
+        for old in found[: max(upto - KEEP, 0)] + found[upto:]:
             old.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
         raise NlkitError(f"{target}: cannot write the checkpoint ({error})") from None
@@ -37,7 +43,7 @@ def save(folder: Path, epoch: int, tensors: Mapping[str, Tensor], info: Mapping[
 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoint files of a folder, oldest first."""
-    return sorted(folder.glob("epoch-*.safetensors"))
+    return sorted(path for path in folder.glob("epoch-*.safetensors") if path.is_file())
 
 
 def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] | None:
@@ -47,10 +53,11 @@ def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[s
         try:
             tensors, info = _load(path)
         except (OSError, SafetensorError, ValueError, KeyError, RecursionError) as error:
-            notes.append(f"{path.name} is damaged ({error}); using the one before it")
+            notes.append(f"{path.name} is damaged ({' '.join(str(error).split())})")
             continue
-        return tensors, info, notes
+        return tensors, info, [f"{note}; using the one before it" for note in notes]
     if notes:
+        notes[-1] += "; no sound checkpoint is left, starting anew"
         return {}, {}, notes
     return None
 
@@ -60,13 +67,13 @@ def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     info = json.loads(metadata["info"])
-    if _digest(tensors) != metadata["sha256"] or not isinstance(info, dict):
+    if _digest(tensors, metadata["info"]) != metadata["sha256"] or not isinstance(info, dict):
         raise ValueError("its content does not match its checksum")
     return tensors, info
 
 
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: Mapping[str, Tensor], info: str) -> str:
+    digest = hashlib.sha256(info.encode())
     for name in sorted(tensors):
         value = tensors[name]
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())

@@ -6,25 +6,36 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from nlkit.errors import NlkitError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns 0, 2 after one clear line on bad input, or 130 when interrupted."""
-    options = _parser().parse_args(arguments)
+    fresh = False
     try:
+        options = _parser().parse_args(arguments)
+        fresh = getattr(options, "fresh", False)
         return options.command(options)
     except NlkitError as error:
         print(f"nlkit: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("nlkit: interrupted; the same command resumes after the last finished epoch", file=sys.stderr)
+        next_time = "--fresh starts over" if fresh else "the same command resumes after the last finished epoch"
+        print(f"nlkit: interrupted; {next_time}", file=sys.stderr)
         return 130
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise NlkitError(f"{message}; see `{self.prog} --help`")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="nlkit", description="Learning with noisy labels.")
+    parser = _Parser(prog="nlkit", description="Learning with noisy labels.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="train, resume, or say that the record exists")

@@ -166,7 +166,7 @@ def load_params(path: str | Path, **overrides: Any) -> Params:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader)
     except OSError as error:
         raise NlkitError(f"{path}: cannot read the parameter file ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise NlkitError(f"{path}: not valid YAML ({error})") from None
     if not isinstance(content, dict):
         raise NlkitError(f"{path}: a parameter file holds keys and values at the top, not {type(content).__name__}")
@@ -175,11 +175,14 @@ def load_params(path: str | Path, **overrides: Any) -> Params:
 
 def make_params(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Params:
     """Resolve nested keys and dotted overrides to Params; `source` names the origin in an error message."""
-    merged: dict[str, Any] = json.loads(json.dumps(content, default=str))
+    try:
+        merged: dict[str, Any] = json.loads(json.dumps(content, default=str))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise NlkitError(f"{source}: not a tree of keys and plain values ({error})") from None
     for key, value in overrides.items():
         _assign(merged, key, value, source)
     try:
-        return Params.model_validate_json(json.dumps(merged))
+        return Params.model_validate_json(json.dumps(merged, default=str))
     except ValidationError as error:
         raise NlkitError(f"{source}: {_first_problem(error)}") from None
     except ValueError as error:
@@ -193,7 +196,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise NlkitError(f"-s {text}: expected dotted.key=value, for example -s seed=1")
     try:
         return key.strip(), yaml.load(value, Loader=_YamlLoader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise NlkitError(f"-s {text}: the value is not valid YAML") from None
 
 

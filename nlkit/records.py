@@ -17,16 +17,76 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nlkit.errors import NlkitError
+from nlkit.params import make_params
 
 FORMAT = 1
 LIMIT = 2 * 1024 * 1024
 TIMES = ("seconds", "peak_memory_mb", "started", "finished", "commit", "files", "versions", "device")
-KEYS = (
-    "paper", "cell", "seed", "params", "params_sha256", "accuracy", "split", "noise", "data", "seconds",
-    "peak_memory_mb", "device", "versions", "commit", "started", "finished", "events", "network", "files",
-)  # fmt: skip
+
+
+class _Part(BaseModel):
+    """A part of record.json: these keys must be there and of this kind; more may be."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class _Accuracy(_Part):
+    last: float
+    best: float
+    last_single: float
+    best_single: float
+
+
+class _Noise(_Part):
+    nominal: float | None
+    realised: float | None
+    sha256: str
+
+
+class _Data(_Part):
+    name: str
+    sha256: str
+    train: int
+    classes: list[str]
+    warnings: list[str]
+
+
+class _Device(_Part):
+    type: str
+    name: str
+
+
+class _Network(_Part):
+    name: str
+    parameters: int
+
+
+class RecordInfo(_Part):
+    """What record.json holds."""
+
+    paper: str
+    cell: str
+    seed: int
+    params: dict[str, Any]
+    params_sha256: str
+    accuracy: _Accuracy
+    split: dict[str, float | None]
+    noise: _Noise
+    data: _Data
+    network: _Network
+    device: _Device
+    precision: str
+    seconds: float
+    peak_memory_mb: float
+    versions: dict[str, str]
+    commit: str | None
+    started: str
+    finished: str
+    events: list[str]
+    files: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -54,6 +114,7 @@ def write(folder: Path, info: Mapping[str, Any], epochs: pd.DataFrame, samples: 
         raise NlkitError(f"{folder}: the record takes {total} bytes, more than {LIMIT}; record fewer snapshots")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
             for name, blob in blobs.items():
                 _write_synced(Path(temporary, name), blob)
@@ -74,35 +135,60 @@ def load(folder: Path) -> Record:
         raise NlkitError(f"{path}: no record there ({error.strerror})") from None
     except (ValueError, RecursionError):
         raise NlkitError(f"{path}: not valid JSON; the record is damaged, run it again") from None
-    if not isinstance(info, dict) or info.get("format") != FORMAT or any(key not in info for key in KEYS):
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
         raise NlkitError(f"{path}: not a run record of format {FORMAT}")
+    try:
+        RecordInfo.model_validate(info)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(map(str, first["loc"]))
+        raise NlkitError(f"{path}: key '{key}': {first['msg']}; the record is damaged, run it again") from None
     return Record(info, _table(folder, "epochs", info), _table(folder, "samples", info), folder)
 
 
 def find(root: Path) -> list[Record]:
-    """All records below a folder, by path."""
-    return [load(path.parent) for path in sorted(root.rglob("record.json"))]
+    """All records below a folder, by path; what an interrupted write left in hidden folders is none."""
+    paths = sorted(root.rglob("record.json"))
+    hidden = {path for path in paths if any(part.startswith(".") for part in path.relative_to(root).parts)}
+    return [load(path.parent) for path in paths if path not in hidden]
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed process left of a record that it was writing."""
+    for left in folder.glob(".writing-*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def adopt(folder: Path, results: Path) -> Path:
     """Check a finished record and copy it to `results/<paper>/<cell>/seed-<k>`; an existing one is kept."""
-    record = load(folder)
-    target = results / record.info["paper"] / record.info["cell"] / f"seed-{record.info['seed']}"
+    info = load(folder).info
+    params = make_params(info["params"], {}, source=str(folder / "record.json"))
+    found = tuple(info[key] for key in ("paper", "cell", "seed", "params_sha256"))
+    if found != (params.paper, params.cell, params.seed, params.digest):
+        raise NlkitError(f"{folder / 'record.json'}: paper, cell, seed or hash are not those of its own params")
+    target = results / params.paper / params.cell / f"seed-{params.seed}"
     if target.exists():
         raise NlkitError(f"{target}: a record is there already and is never edited; remove it first")
-    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _copy(folder, target)
+    except OSError as error:
+        raise NlkitError(f"{target}: cannot write there ({error.strerror})") from None
+    return target
+
+
+def _copy(folder: Path, target: Path) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".adopting-") as temporary:
         copy = Path(temporary) / "record"
         copy.mkdir()
         for name in ("epochs.parquet", "samples.parquet", "record.json"):
             shutil.copy2(folder / name, copy / name)
         os.replace(copy, target)
-    return target
 
 
 def differences(a: Record, b: Record) -> list[str]:
     """What differs between two records apart from times, machine and versions; empty when they agree."""
-    found = [key for key in KEYS if key not in TIMES and a.info.get(key) != b.info.get(key)]
+    found = [key for key in RecordInfo.model_fields if key not in TIMES and a.info.get(key) != b.info.get(key)]
     for name in ("epochs", "samples"):
         left, right = (getattr(one, name).drop(columns="seconds", errors="ignore") for one in (a, b))
         if list(left.columns) != list(right.columns) or len(left) != len(right):
@@ -113,9 +199,15 @@ def differences(a: Record, b: Record) -> list[str]:
 
 
 def _equal(left: pd.Series, right: pd.Series) -> bool:
-    if left.dtype == object:
-        return all(np.array_equal(x, y) for x, y in zip(left, right, strict=True))
+    if object in (left.dtype, right.dtype):
+        return all(_same(x, y) for x, y in zip(left, right, strict=True))
     return bool(np.array_equal(left.to_numpy(), right.to_numpy(), equal_nan=left.dtype.kind == "f"))
+
+
+def _same(x: Any, y: Any) -> bool:
+    if isinstance(x, (list, np.ndarray)) and isinstance(y, (list, np.ndarray)):
+        return bool(np.array_equal(x, y))
+    return (x is None and y is None) or bool(x == y)
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -107,12 +108,12 @@ def prepare_folder(folder: Path) -> None:
         probe = folder / ".probe"
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise NlkitError(f"--out {folder}: cannot write there ({error.strerror})") from None
+    except (OSError, ValueError) as error:
+        raise NlkitError(f"--out {folder}: cannot write there ({error})") from None
 
 
 def _existing(params: Params, folder: Path, search_results: bool) -> Run | None:
-    if (folder / "record.json").exists():
+    if os.path.exists(folder / "record.json"):
         record = records.load(folder)
         if record.info["params_sha256"] != params.digest:
             key = first_difference(record.info["params"], params.model_dump(mode="json"))
@@ -120,6 +121,8 @@ def _existing(params: Params, folder: Path, search_results: bool) -> Run | None:
                 f"{folder}: holds the record of other parameters ({key}); "
                 "choose another --out, or --fresh to replace it"
             )
+        records.sweep(folder)
+        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return _as_run(record, "loaded")
     committed = project_root() / "results" / run_path(params)
     if search_results and (committed / "record.json").exists():

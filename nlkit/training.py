@@ -103,11 +103,19 @@ def _resume(state: Fit, folder: Path, identity: dict[str, str], device: torch.de
     if not info:
         return
     for key, value in identity.items():
-        if info["identity"].get(key) != value:
+        if info.get("identity", {}).get(key) != value:
             raise NlkitError(
                 f"{folder}: holds an unfinished run with other {key}; choose another --out, or --fresh to drop it"
             )
-    tensors = {name: value.to(device) for name, value in tensors.items()}
+    try:
+        _take_back(state, {name: value.to(device) for name, value in tensors.items()}, info)
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise NlkitError(
+            f"{folder}: holds an unfinished run of another version; choose another --out, or --fresh to drop it"
+        ) from None
+
+
+def _take_back(state: Fit, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
     state.method.load_state_dict(without_prefix("method", tensors))
     state.method.events[:] = info["events"]
     state.rows, state.started, state.resumed = info["rows"], info["started"], True
