@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +50,16 @@ class Learner:
         with self._autocast():
             return self.net(inputs.contiguous(memory_format=torch.channels_last)).float()
 
+    def in_parts(self, batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Logits [B_i, C] of several batches in one pass, in which batch norm sees each as a batch of its own.
+
+        The same as calling the network on one batch after the other, running statistics included, up to
+        rounding; convolutions see one large batch.
+        """
+        sizes = [len(batch) for batch in batches if len(batch)]
+        with _batch_norm_in_parts(self.net, sizes):
+            return self(torch.cat(list(batches))).split([len(batch) for batch in batches])
+
     def step(self, loss: Tensor) -> None:
         """One optimiser step down the gradient of a scalar loss."""
         self.optimiser.zero_grad(set_to_none=True)
@@ -89,7 +100,7 @@ class Learner:
         self.net.load_state_dict(weights)
         optimiser = self.optimiser.state_dict()
         optimiser["state"] = {
-            int(key.removeprefix("momentum.")): {"momentum_buffer": value}
+            int(key.removeprefix("momentum.")): {"momentum_buffer": value.clone()}
             for key, value in state.items()
             if key.startswith("momentum.")
         }
@@ -97,6 +108,23 @@ class Learner:
 
     def _autocast(self) -> AbstractContextManager[None]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+
+@contextmanager
+def _batch_norm_in_parts(net: nn.Module, sizes: list[int]) -> Iterator[None]:
+    """Inside, each batch norm normalises consecutive parts of its input one after the other."""
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.forward = partial(_each_part, norm.forward, sizes)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.forward
+
+
+def _each_part(forward: Callable[[Tensor], Tensor], sizes: list[int], x: Tensor) -> Tensor:
+    return torch.cat([forward(part) for part in x.split(sizes)])
 
 
 def shuffled_batches(items: Tensor, size: int, stream: torch.Generator) -> Iterator[Tensor]:

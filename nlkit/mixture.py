@@ -91,7 +91,7 @@ def fit_two_components(losses: Tensor | np.ndarray, params: MixtureParams | None
     Losses are min-max normalised first. Constant or non-finite losses, which no mixture can separate,
     give 0.5 for every sample. The result has the type of the input.
     """
-    values = torch.as_tensor(losses)
+    values = torch.as_tensor(np.ascontiguousarray(losses) if isinstance(losses, np.ndarray) else losses)
     z = normalise(values)
     if z is None:
         result = torch.full(values.shape, 0.5, dtype=torch.float64, device=values.device)

@@ -63,7 +63,7 @@ def asymmetric(clean: np.ndarray, rate: float, flips: Mapping[int, int], seed: i
     The chosen samples are drawn over all classes, as in DivideMix's generator.
     """
     chosen = _chosen(len(clean), rate, random.Random(seed))
-    target = np.arange(int(clean.max()) + 1)
+    target = np.arange(1 + max(int(clean.max()), *flips))
     for source, destination in flips.items():
         target[source] = destination
     return np.where(chosen, target[clean], clean)

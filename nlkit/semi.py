@@ -15,8 +15,7 @@ def mean_probability(logits: Sequence[Tensor]) -> Tensor:
 
 def sharpen(p: Tensor, temperature: float) -> Tensor:
     """p_c^(1/T) / sum_j p_j^(1/T) for probabilities [B, C] (MixMatch; DivideMix equation 4)."""
-    powered = p.pow(1 / temperature)
-    return powered / powered.sum(dim=1, keepdim=True)
+    return (p.log() / temperature).softmax(dim=1)
 
 
 def refine(one_hot: Tensor, p: Tensor, w: Tensor, temperature: float) -> Tensor:

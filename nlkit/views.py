@@ -27,7 +27,7 @@ class Views:
 
     def weak(self, images: Tensor, stream: torch.Generator) -> Tensor:
         """Shift by up to `pad` pixels over zeros and flip; rotate and zoom where the parameters ask for it."""
-        if self.params.rotate or self.params.zoom:
+        if (self.params.rotate or self.params.zoom) and len(images):
             return self._affine(images, stream)
         batch, pad = len(images), self.params.pad
         shift = torch.randint(-pad, pad + 1, (2, batch), generator=stream, device=images.device)

@@ -36,7 +36,7 @@ class CrossEntropy:
             loss = functional.cross_entropy(self.learner(view), self.data.labels[batch])
             self.learner.step(loss)
             mean.add(loss=loss)
-            tick(size / len(self.data))
+            tick(len(batch) / len(self.data))
         return mean.result()
 
     def split(self) -> Split:

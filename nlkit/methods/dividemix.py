@@ -132,26 +132,22 @@ class DivideMix:
     ) -> tuple[Tensor, Tensor]:
         """Co-guessed targets [B_u, C] by both networks, co-refined targets [B_x, C] by the trained one.
 
-        With `bn: paper` the trained network sees each of u1, u2, x1, x2 as a batch of its own, in train
-        mode; with `bn: fused` all four in one, which pools their batch statistics.
+        In the trained network, with `bn: paper` batch norm sees u1, u2, x1 and x2 as four batches, one after
+        the other; with `bn: fused` it pools their statistics.
         """
         temperature = self.method.temperature
         one_hot = functional.one_hot(labels, self.data.classes).float()
+        views = u.first, u.second, x.first, x.second
         if self.method.bn == "fused":
-            sizes = [len(u.first), len(u.second), len(x.first), len(x.second)]
-            own = net(torch.cat([u.first, u.second, x.first, x.second])).split(sizes)
+            own = net(torch.cat(views)).split([len(view) for view in views])
         else:
-            own = tuple(net(view) if len(view) else self._no_logits() for view in (u.first, u.second))
-            own += net(x.first), net(x.second)
-        guess = self._no_logits()
+            own = net.in_parts(views)
+        guess = torch.zeros_like(own[0])
         if len(u.first):
             theirs = peer(torch.cat([u.first, u.second])).chunk(2)
             guess = semi.sharpen(semi.mean_probability([own[0], own[1], *theirs]), temperature)
         refined = semi.refine(one_hot, semi.mean_probability(own[2:]), w, temperature)
         return guess, refined
-
-    def _no_logits(self) -> Tensor:
-        return torch.zeros(0, self.data.classes, device=self.device)
 
     def _divide(self, w: Tensor, k: int, epoch: int) -> tuple[Tensor, Tensor]:
         """Indices of X = {w > threshold} and of the rest; both keep at least a batch where N allows it."""

@@ -1,0 +1,95 @@
+"""Tiny problems and parameters that every test can afford, and where the public data are if they are here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nlkit import noise
+from nlkit.data import data_root
+from nlkit.params import Params, make_params
+from nlkit.problem import Problem, TrainingSet
+
+torch.set_num_threads(1)
+
+METHOD_SETTINGS: dict[str, dict[str, Any]] = {
+    "cross_entropy": {"name": "cross_entropy"},
+    "dividemix": {"name": "dividemix", "warm_up": 1, "penalty": True, "ramp_epochs": 2},
+}
+
+
+@pytest.fixture(autouse=True)
+def _same_global_stream() -> None:
+    """Tests may draw from the global generator; each sees the same numbers whatever ran before."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """The root of the public data sets, which may or may not be there."""
+    return data_root(None)
+
+
+@pytest.fixture
+def empty_is_nan() -> Iterator[None]:
+    """Fill what `torch.empty` returns with NaN, so that a kernel that leaves an element unwritten is seen."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def tiny_params() -> Callable[..., Params]:
+    """A function that makes parameters of a tiny run of a method; overrides are dotted keys."""
+
+    def make(paper: str = "dividemix", **overrides: Any) -> Params:
+        content = {
+            "paper": paper,
+            "cell": "tiny",
+            "data": {"name": "digits"},
+            "noise": {"kind": "symmetric", "rate": 0.4},
+            "views": {"pad": 1, "flip": True},
+            "model": {"name": "small_cnn", "width": 4},
+            "optim": {"lr": 0.05},
+            "training": {"epochs": 4, "batch_size": 16, "precision": "fp32"},
+            "method": METHOD_SETTINGS[paper],
+        }
+        return make_params(content, overrides, source="tiny")
+
+    return make
+
+
+@pytest.fixture
+def tiny_problem() -> Callable[..., Problem]:
+    """A function that makes a problem of small images whose brightness pattern tells the class."""
+
+    def make(count: int = 96, classes: int = 3, rate: float = 0.4, size: int = 8, channels: int = 1) -> Problem:
+        rng = np.random.default_rng(7)
+        patterns = rng.integers(0, 200, (classes, size, size, channels))
+
+        def draw(number: int) -> tuple[torch.Tensor, np.ndarray]:
+            labels = np.arange(number) % classes
+            pixels = patterns[labels] + rng.integers(0, 56, (number, size, size, channels))
+            return torch.from_numpy(pixels.astype(np.uint8)), labels
+
+        images, clean = draw(count)
+        test_images, test_labels = draw(30)
+        observed = noise.symmetric(clean, rate, classes, seed=123)
+        shade = (0.5,) * channels
+        return Problem(
+            train=TrainingSet(images, torch.from_numpy(observed), classes, shade, shade),
+            clean=torch.from_numpy(clean),
+            tests={"test": (test_images, torch.from_numpy(test_labels))},
+            noise=noise.NoisyLabels.of(observed, clean, rate),
+            dataset="tiny",
+            class_names=tuple(str(name) for name in range(classes)),
+            sha256="0" * 64,
+            warnings=(),
+        )
+
+    return make

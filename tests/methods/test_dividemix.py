@@ -1,0 +1,206 @@
+"""The semi-supervised step of DivideMix: who divides, who guesses, in which mode, towards which targets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nlkit import semi
+from nlkit.methods import DivideMix
+
+Make = Callable[..., DivideMix]
+Record = Callable[[DivideMix], Any]
+COUNT, SIZE = 96, 16
+
+
+def train(method: DivideMix, epoch: int = 1) -> dict[str, float]:
+    return method.train_epoch(epoch, lambda share: None)
+
+
+def snapshot(method: DivideMix, k: int) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in method.nets[k].tensors().items()}
+
+
+def test_each_network_learns_from_the_division_and_the_weights_of_its_peer(
+    dividemix: Make, record: Record, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, refine = dividemix(), semi.refine
+    seen: list[tuple[Tensor, Tensor]] = []
+    monkeypatch.setattr(semi, "refine", lambda y, p, w, t: seen.append((y, w)) or refine(y, p, w, t))
+    before = method.p_clean.clone()
+    recording = record(method)
+    result = train(method)
+    assert torch.equal(method.p_clean, before)
+    for k in (0, 1):
+        w, steps = before[1 - k], recording.steps(k)
+        labelled = [i for step in steps for i in recording.samples(step.own[2].inputs)]
+        assert sorted(labelled) == (w > 0.5).nonzero()[:, 0].tolist()
+        one_hot, weight = (torch.cat(part) for part in zip(*seen[: len(steps)], strict=True))
+        assert torch.equal(weight, w[labelled])
+        assert torch.equal(one_hot.argmax(dim=1), method.data.labels[labelled])
+        unlabelled = {i for step in steps for i in recording.samples(step.own[0].inputs)}
+        assert unlabelled <= set(range(COUNT)) - set(labelled)
+        assert (result[f"labelled_{k + 1}"], result[f"unlabelled_{k + 1}"]) == ((41, 55), (54, 42))[k]
+        del seen[: len(steps)]
+
+
+def test_a_sample_is_labelled_above_the_threshold_and_not_at_it(dividemix: Make) -> None:
+    method = dividemix(**{"method.threshold": 0.75})
+    method.p_clean[1] = torch.linspace(0.5, 1, COUNT)
+    method.p_clean[1, 60:70] = 0.75
+    assert train(method)["labelled_1"] == float((method.p_clean[1] > 0.75).sum()) == 38
+
+
+def test_the_second_network_guesses_with_the_updated_first_one(dividemix: Make, record: Record) -> None:
+    method = dividemix()
+    second_before = method.nets[1].net.classifier.weight.detach().clone()
+    recording = record(method)
+    train(method)
+    steps = recording.steps()
+    assert [step.mixed.net for step in steps] == [0] * 3 + [1] * 4
+    first_after = method.nets[0].net.classifier.weight.detach()
+    assert all(torch.equal(call.weights, second_before) for step in steps[:3] for call in step.peer)
+    assert all(torch.equal(call.weights, first_after) for step in steps[3:] for call in step.peer)
+    assert all(not torch.equal(one.mixed.weights, next_.mixed.weights) for one, next_ in pairwise(steps[:3]))
+
+
+@pytest.mark.parametrize(
+    ("above", "unlabelled"), [(48, [16] * 3), (33, [16] * 3), (41, [16] * 3), (76, [16, 4, 16, 4, 16])]
+)
+def test_an_epoch_is_one_pass_over_x_and_u_starts_again_when_it_ends(
+    dividemix: Make, record: Record, above: int, unlabelled: list[int]
+) -> None:
+    method = dividemix((above, 48))
+    recording = record(method)
+    train(method)
+    steps = recording.steps(0)
+    assert len(steps) == math.ceil(above / SIZE)
+    batches = [recording.samples(step.own[0].inputs) for step in steps]
+    assert [len(batch) for batch in batches] == unlabelled
+    if above == 76:
+        first, second = batches[0] + batches[1], batches[2] + batches[3]
+        assert len(set(first)) == 20 and set(first) == set(second) and first != second
+
+
+def test_the_trained_network_sees_all_four_views_its_peer_two_and_the_mixture_has_as_many_rows(
+    dividemix: Make, record: Record
+) -> None:
+    recording = record(dividemix())
+    train(recording.method)
+    for step in recording.steps():
+        u1, u2, x1, x2 = (call.inputs for call in step.own)
+        assert torch.equal(u1, u2) and torch.equal(x1, x2)  # these views move nothing
+        assert torch.equal(torch.cat([u1, u2]), torch.cat([call.inputs for call in step.peer]))
+        assert len(step.mixed.inputs) == 2 * len(x1) + 2 * len(u1)
+
+
+def test_the_two_views_of_an_image_differ(dividemix: Make, record: Record) -> None:
+    recording = record(dividemix(**{"views.pad": 2}))
+    train(recording.method)
+    u1, u2, x1, x2 = (call.inputs for call in recording.steps()[0].own)
+    assert not torch.equal(u1, u2) and not torch.equal(x1, x2)
+
+
+@pytest.mark.parametrize(("bn", "passes"), [("paper", 5), ("fused", 2)])
+def test_batch_norm_sees_the_passes_of_the_mode_and_the_peer_stays_as_it_was(
+    dividemix: Make, record: Record, bn: str, passes: int
+) -> None:
+    problem = {"count": 40, "size": 32, "channels": 3}
+    method = dividemix((21, 21), problem, **{"method.bn": bn, "model.name": "preact_resnet18"})
+    recording, peer_before = record(method), snapshot(method, 1)
+    method._train_network(0, method.p_clean[1], 1, lambda share: None)
+    tracked = [value for name, value in snapshot(method, 0).items() if name.endswith("num_batches_tracked")]
+    assert len(tracked) == 17 and all(int(value) == passes * 2 for value in tracked)
+    assert {call.net for call in recording.calls} == {0, 1}
+    assert all(call.training is (call.net == 0) for call in recording.calls)
+    peer_after = snapshot(method, 1)
+    assert peer_after.keys() == peer_before.keys()
+    assert all(torch.equal(value, peer_after[name]) for name, value in peer_before.items())
+
+
+def test_evaluation_leaves_the_networks_as_they_were(dividemix: Make) -> None:
+    method = dividemix()
+    train(method)
+    before = snapshot(method, 0)
+    method.split()
+    method.logits(method.data.images)
+    after = snapshot(method, 0)
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+@pytest.mark.parametrize("bn", ["paper", "fused"])
+def test_targets_and_loss_of_a_step_are_those_of_the_algorithm(
+    dividemix: Make, record: Record, bn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = dividemix(**{"method.bn": bn, "method.temperature": 0.7, "method.lambda_r": 0.8})
+    mixup, mixes, losses = semi.mixup, list[tuple[Tensor, ...]](), list[float]()
+
+    def spy(inputs: Tensor, targets: Tensor, share: float, order: Tensor) -> tuple[Tensor, Tensor]:
+        mixed = mixup(inputs, targets, share, order)
+        assert 0.5 <= share <= 1 and sorted(order.tolist()) == list(range(len(inputs)))
+        assert not targets.requires_grad and targets.dtype == torch.float32
+        mixes.append((inputs, targets, *mixed))
+        return mixed
+
+    monkeypatch.setattr(semi, "mixup", spy)
+    for net in method.nets:
+        step = net.step
+        monkeypatch.setattr(net, "step", lambda loss, step=step: (losses.append(float(loss.detach())), step(loss)))
+    recording, peer_w, parts = record(method), method.p_clean[1].clone(), list[list[float]]()
+    result = train(method)
+    for number, one in enumerate(recording.steps(0)):
+        inputs, targets, mixed, mixed_targets = mixes[number]
+        rows = len(inputs) - 2 * SIZE
+        x = recording.samples(inputs[: rows // 2])
+        own = torch.cat([call.logits for call in one.own]).softmax(dim=1)
+        theirs = torch.cat([call.logits for call in one.peer]).softmax(dim=1)
+        u1, u2, x1, x2 = own.split([SIZE, SIZE, len(x), len(x)])
+        guess = ((u1 + u2 + theirs[:SIZE] + theirs[SIZE:]) / 4) ** (1 / 0.7)
+        w, one_hot = peer_w[x][:, None], torch.eye(3)[method.data.labels[x]]
+        refined = (w * one_hot + (1 - w) * (x1 + x2) / 2) ** (1 / 0.7)
+        expected = torch.cat([refined, refined, guess, guess])
+        torch.testing.assert_close(targets, expected / expected.sum(dim=1, keepdim=True), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(one.mixed.inputs, mixed)
+        p = one.mixed.logits.softmax(dim=1)
+        loss_x = -(mixed_targets[:rows] * p[:rows].log()).sum() / rows
+        loss_u = (p[rows:] - mixed_targets[rows:]).square().mean()
+        loss_reg = (1 / 3 * (1 / 3 / p.mean(dim=0)).log()).sum()
+        parts.append([float(loss_x), float(loss_u), float(loss_reg)])
+        ramp = number / 3 / 2
+        assert losses[number] == pytest.approx(float(loss_x + 25 * ramp * loss_u + 0.8 * loss_reg), rel=1e-4)
+    means = [sum(values) / 3 for values in zip(*parts, strict=True)]
+    assert [result[f"loss_{part}_1"] for part in ("x", "u", "reg")] == pytest.approx(means, rel=1e-3)
+
+
+@pytest.mark.parametrize(("alpha", "mean"), [(4.0, 0.637), (0.5, 0.818)])
+def test_the_mixing_share_is_one_folded_beta_variable_a_step(
+    dividemix: Make, alpha: float, mean: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = dividemix((2000, 2000), {"count": 4000}, **{"method.alpha": alpha, "training.batch_size": 1})
+    shares, zero = list[float](), torch.zeros(())
+    monkeypatch.setattr(method, "_losses", lambda *given: shares.append(given[5]) or (zero, zero, zero, 0.0))
+    for net in method.nets:
+        monkeypatch.setattr(net, "step", lambda loss: None)
+    train(method)
+    assert len(shares) == len(set(shares)) == 4000 and min(shares) >= 0.5 and max(shares) <= 1
+    assert sum(shares) / len(shares) == pytest.approx(mean, abs=0.01)
+
+
+def test_two_equal_networks_predict_as_one_and_the_ensemble_sums_logits(dividemix: Make) -> None:
+    method = dividemix()
+    images = method.data.images
+    ensemble, singles = method.logits(images)
+    assert ensemble.shape == (COUNT, 3) and singles.shape == (2, COUNT, 3)
+    torch.testing.assert_close(ensemble, singles[0] + singles[1])
+    torch.testing.assert_close(singles[1], method.nets[1].predict(images))
+    assert not torch.equal(singles[0], singles[1])
+    method.nets[1].load_tensors(method.nets[0].tensors())
+    ensemble, singles = method.logits(images)
+    assert torch.equal(ensemble.argmax(dim=1), singles[0].argmax(dim=1))
+    torch.testing.assert_close(ensemble, 2 * singles[0])

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nlkit import noise
+from nlkit.data import human, load_dataset
+from nlkit.data.cifar import missing_files
+from nlkit.errors import NlkitError
+
+GOLDEN = [
+    ("cifar10", "symmetric", 0.2, 8972, "dd932e4c763dbab9", "6 9 9 4 1 1 8 7 8 5"),
+    ("cifar10", "symmetric", 0.5, 22484, "2230903491020533", "8 5 9 4 1 8 3 7 6 2"),
+    ("cifar10", "symmetric", 0.8, 36036, "79de8111188e19dc", "8 5 8 3 6 2 9 7 9 7"),
+    ("cifar10", "symmetric", 0.9, 40393, "0fb3467e367cd31d", "8 5 8 3 6 2 9 7 9 7"),
+    ("cifar10", "asymmetric", 0.4, 10010, "46acecddb6f6e740", ""),
+    ("cifar100", "symmetric", 0.2, 9890, "f8e9a0aab01a1a15", "19 29 0 11 1 86 66 28 23 46"),
+    ("cifar100", "symmetric", 0.5, 24751, "f1132f38b460c7c3", "66 46 0 11 1 71 25 28 50 20"),
+    ("cifar100", "symmetric", 0.8, 39611, "fad7acd0627d5158", "66 46 71 25 50 20 77 28 76 59"),
+    ("cifar100", "symmetric", 0.9, 44539, "ac6af1e55e7533b0", "66 46 71 25 50 20 77 28 76 59"),
+]
+CLASSES = {"cifar10": 10, "cifar100": 100}
+
+
+def clean_labels(dataset: str, root: Path) -> np.ndarray:
+    """The data set's own training labels, from CIFAR-N's file or from CIFAR itself; skips where neither is here."""
+    name = f"{dataset}n"
+    path = human.find_human_file(name, root)
+    if path is not None:
+        return human.read_human_file(name, path, None)["clean"]
+    if missing_files(dataset, root):
+        reason = "NLKIT_DATA names a folder without them" if "NLKIT_DATA" in os.environ else "NLKIT_DATA is not set"
+        pytest.skip(f"the labels of {dataset} are needed, and {reason}")
+    return load_dataset(dataset, root).labels  # type: ignore[arg-type]
+
+
+def official_symmetric(clean: np.ndarray, rate: float, classes: int, seed: int) -> list[int]:
+    """DivideMix's generator as its authors wrote it, list membership and all."""
+    rng = random.Random(seed)
+    order = list(range(len(clean)))
+    rng.shuffle(order)
+    chosen = order[: int(rate * len(clean))]
+    return [rng.randint(0, classes - 1) if i in chosen else int(clean[i]) for i in range(len(clean))]
+
+
+def official_asymmetric(clean: np.ndarray, rate: float, flips: Mapping[int, int], seed: int) -> list[int]:
+    rng = random.Random(seed)
+    order = list(range(len(clean)))
+    rng.shuffle(order)
+    chosen = order[: int(rate * len(clean))]
+    return [flips.get(int(clean[i]), int(clean[i])) if i in chosen else int(clean[i]) for i in range(len(clean))]
+
+
+def chosen_set(count: int, rate: float, seed: int = 123) -> set[int]:
+    """The samples that the generators touch: those that flip where every class flips."""
+    flipped = noise.asymmetric(np.zeros(count, dtype=np.int64), rate, {0: 1}, seed)
+    return set(np.flatnonzero(flipped).tolist())
+
+
+@pytest.mark.parametrize(("dataset", "kind", "rate", "changed", "sha256", "first"), GOLDEN)
+def test_the_generator_makes_the_labels_of_the_official_code(
+    dataset: str, kind: str, rate: float, changed: int, sha256: str, first: str, data_folder: Path
+) -> None:
+    clean = clean_labels(dataset, data_folder)
+    if kind == "symmetric":
+        noisy = noise.symmetric(clean, rate, CLASSES[dataset], seed=123)
+    else:
+        noisy = noise.asymmetric(clean, rate, noise.CIFAR10_FLIPS, seed=123)
+    assert int((noisy != clean).sum()) == changed
+    assert noise.labels_sha256(noisy).startswith(sha256)
+    assert " ".join(map(str, noisy[:10])).startswith(first)
+
+
+@pytest.mark.parametrize(("dataset", "sha256"), [("cifar10", "2b7cd2f244873176"), ("cifar100", "9f11b9f97aad759b")])
+def test_the_clean_labels_are_the_official_ones(dataset: str, sha256: str, data_folder: Path) -> None:
+    assert noise.labels_sha256(clean_labels(dataset, data_folder)).startswith(sha256)
+
+
+def test_the_labels_of_cifar10_itself_are_those_that_cifar10n_calls_clean(data_folder: Path) -> None:
+    if missing_files("cifar10", data_folder):
+        pytest.skip("CIFAR-10 is not below the data root; NLKIT_DATA names the folder that has it")
+    labels = load_dataset("cifar10", data_folder).labels
+    assert noise.labels_sha256(labels).startswith("2b7cd2f244873176")
+    np.testing.assert_array_equal(labels, clean_labels("cifar10", data_folder))
+
+
+def test_asymmetric_noise_flips_each_source_class_of_cifar10_as_often_as_the_official_code(data_folder: Path) -> None:
+    clean = clean_labels("cifar10", data_folder)
+    noisy = noise.asymmetric(clean, 0.4, noise.CIFAR10_FLIPS, seed=123)
+    flips = np.bincount(clean[noisy != clean], minlength=10)
+    assert flips.tolist() == [0, 0, 2010, 1981, 2039, 1972, 0, 0, 0, 2008]
+
+
+def test_the_shuffled_index_list_starts_as_in_the_official_code() -> None:
+    expected = [38712, 34233, 25555, 46929, 30485, 42186, 35381, 13510]
+    sets = [chosen_set(50_000, (length + 0.5) / 50_000) for length in range(9)]
+    assert [(larger - smaller).pop() for smaller, larger in pairwise(sets)] == expected
+
+
+@pytest.mark.parametrize(("count", "rate", "classes", "seed"), [(1, 0.9, 2, 0), (37, 0.29, 3, 5), (500, 0.8, 10, 123)])
+def test_both_generators_equal_a_slow_oracle(count: int, rate: float, classes: int, seed: int) -> None:
+    clean = np.random.default_rng(count).integers(0, classes, count)
+    clean[0] = classes - 1
+    flips = {0: 1, classes - 1: 0}
+    assert noise.symmetric(clean, rate, classes, seed).tolist() == official_symmetric(clean, rate, classes, seed)
+    assert noise.asymmetric(clean, rate, flips, seed).tolist() == official_asymmetric(clean, rate, flips, seed)
+
+
+def test_the_chosen_sets_are_nested_in_the_rate_and_truncated() -> None:
+    sets = [chosen_set(5000, rate) for rate in (0.1, 0.29, 0.5, 0.9)]
+    assert all(smaller < larger for smaller, larger in pairwise(sets))
+    assert [len(one) for one in sets] == [500, int(0.29 * 5000), 2500, 4500]
+
+
+@pytest.mark.parametrize("own_class", [True, False])
+def test_symmetric_noise_changes_nothing_outside_the_chosen_set(own_class: bool) -> None:
+    clean = np.arange(5000) % 7
+    noisy = noise.symmetric(clean, 0.5, 7, seed=3, own_class=own_class)
+    changed = set(np.flatnonzero(noisy != clean).tolist())
+    assert changed <= chosen_set(5000, 0.5, seed=3)
+    assert (len(changed) == 2500) is not own_class
+
+
+@pytest.mark.parametrize("own_class", [True, False])
+def test_redrawn_labels_are_uniform_over_the_classes(own_class: bool) -> None:
+    clean = np.zeros(40_000, dtype=np.int64)
+    noisy = noise.symmetric(clean, 0.5, 10, seed=1, own_class=own_class)
+    redrawn = np.bincount(noisy[sorted(chosen_set(40_000, 0.5, seed=1))], minlength=10)
+    support = redrawn if own_class else redrawn[1:]
+    expected = 20_000 / len(support)
+    assert own_class or redrawn[0] == 0
+    assert ((support - expected) ** 2 / expected).sum() < 33.7  # chi-squared, 9 degrees of freedom, p = 1e-4
+
+
+def test_asymmetric_noise_moves_source_classes_only_and_only_to_their_target() -> None:
+    clean = np.arange(10_000) % 10
+    noisy = noise.asymmetric(clean, 0.4, noise.CIFAR10_FLIPS, seed=123)
+    for label in range(10):
+        seen = set(noisy[clean == label].tolist())
+        assert seen == {label, noise.CIFAR10_FLIPS.get(label, label)}
+
+
+def test_asymmetric_noise_accepts_labels_without_the_last_classes() -> None:
+    clean = np.arange(100) % 3
+    noisy = noise.asymmetric(clean, 1.0, noise.CIFAR10_FLIPS, seed=0)
+    np.testing.assert_array_equal(noisy, np.where(clean == 2, 0, clean))
+
+
+def test_the_input_labels_are_not_changed() -> None:
+    clean = np.arange(100) % 10
+    noise.symmetric(clean, 1.0, 10, seed=0)
+    noise.asymmetric(clean, 1.0, noise.CIFAR10_FLIPS, seed=0)
+    np.testing.assert_array_equal(clean, np.arange(100) % 10)
+
+
+@pytest.mark.parametrize("flips", [None, noise.DIGITS_FLIPS])
+@pytest.mark.parametrize("own_class", [True, False])
+def test_realised_transitions_approach_the_nominal_matrix(flips: dict[int, int] | None, own_class: bool) -> None:
+    clean = np.arange(100_000) % 10
+    if flips is None:
+        noisy = noise.symmetric(clean, 0.4, 10, seed=0, own_class=own_class)
+    else:
+        noisy = noise.asymmetric(clean, 0.4, flips, seed=0)
+    nominal = noise.nominal_matrix(10, 0.4, flips, own_class)
+    np.testing.assert_allclose(nominal.sum(axis=1), 1)
+    np.testing.assert_allclose(noise.transition_matrix(clean, noisy, 10), nominal, atol=0.02)
+
+
+def test_transition_matrix_counts_pairs() -> None:
+    matrix = noise.transition_matrix(np.array([0, 0, 0, 0, 1]), np.array([0, 1, 1, 2, 1]), 3)
+    np.testing.assert_allclose(matrix, [[0.25, 0.5, 0.25], [0, 1, 0], [0, 0, 0]])
+
+
+def test_noisy_labels_measure_the_realised_rate_where_the_truth_is_known() -> None:
+    observed = noise.NoisyLabels.of(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]), nominal=0.3)
+    assert (observed.nominal, observed.realised) == (0.3, 0.25)
+    assert noise.NoisyLabels.of(np.array([0, 1]), None, None).realised is None
+    assert observed.sha256 == noise.labels_sha256(np.array([0, 1, 1, 2], dtype=np.int16))
+
+
+def test_flips_of_an_unknown_data_set_are_refused() -> None:
+    assert noise.flips_of("cifar10") == noise.CIFAR10_FLIPS
+    with pytest.raises(NlkitError, match=r"noise\.kind.*cifar100"):
+        noise.flips_of("cifar100")
