@@ -97,6 +97,8 @@ rule fragments:
         records=[f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH],
         committed=COMMITTED,
         claims="book/claims.yaml",
+        notebooks=[str(path) for path in sorted(Path("notebooks").glob("*.ipynb"))],
+        params=[str(path) for path in sorted(Path("params").rglob("*.yaml"))],
         code=SHOWN,
     output:
         FRAGMENTS,

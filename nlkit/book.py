@@ -5,6 +5,7 @@ Run it from the project's root: `python -m nlkit.book FOLDER`, or `python -m nlk
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nlkit import figures, provenance, tables
+from nlkit import figures, provenance, records, tables
 from nlkit.params import load_params
 from nlkit.runs import Run, load_run, project_root
 
@@ -40,6 +41,20 @@ def write_all(out: Path) -> None:
     for name, table in fragments.items():
         (out / f"{name}.md").write_text(tables.markdown(table), encoding="utf-8")
     write_figures(out, root / "runs")
+    write_downloads(out / "extra" / "downloads", root)
+
+
+def write_downloads(out: Path, root: Path) -> None:
+    """What the pages offer for download: the clean notebooks, and the record of each run as a zip file."""
+    (out / "notebooks").mkdir(parents=True, exist_ok=True)
+    for notebook in sorted((root / "notebooks").glob("*.ipynb")):
+        shutil.copyfile(notebook, out / "notebooks" / notebook.name)
+    for place in ("results", "runs"):
+        for record in records.find(root / place):
+            info = record.info
+            target = out / "records" / f"{info['paper']}-{info['cell']}-seed-{info['seed']}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.make_archive(str(target), "zip", record.folder)
 
 
 def settings_table(folder: Path) -> pd.DataFrame:

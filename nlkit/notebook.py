@@ -119,6 +119,11 @@ def box(run: Run, notebook: str) -> HTML:
         f"<dt>As a notebook</dt><dd><code>papermill notebooks/{notebook}.ipynb out.ipynb "
         f"-f params/{run.params.paper}/{run.params.cell}.yaml</code></dd>"
     )
+    name = f"{run.params.paper}-{run.params.cell}-seed-{run.params.seed}.zip"
+    links = (("Notebook", f"notebooks/{notebook}.ipynb"), ("Record", f"records/{name}"))
+    items += "".join(
+        f'<dt>{what}</dt><dd><a href="../../downloads/{path}" download>{path}</a></dd>' for what, path in links
+    )
     return HTML(f'<div class="nlkit-repro"><h4>How this page was made</h4><dl>{items}</dl></div>')
 
 
