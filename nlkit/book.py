@@ -35,6 +35,12 @@ def write_all(out: Path) -> None:
         "results_dividemix": tables.claimed_and_measured("dividemix", claimed, rows),
         "results_digits": tables.summary(rows[rows["cell"].str.startswith("digits-")]),
         "results_laptop": tables.summary(rows[rows["cell"] == LAPTOP]),
+        "laptop_memorisation": tables.memorisation(
+            record for record in records.find(root / "results") if record.info["cell"] == LAPTOP
+        ),
+        "digits_memorisation": tables.memorisation(
+            record for record in records.find(root / "results") if record.info["cell"] == "digits-sym-50"
+        ),
         "params_table": settings_table(root / "params" / "dividemix"),
         "environment": pd.concat([machine_table(), run_table(root / "runs")], ignore_index=True),
     }

@@ -72,6 +72,35 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
+def memorised(record: records.Record) -> float | None:
+    """Share of the wrong labels that the trained ensemble repeats on their images; None without clean labels."""
+    samples = record.samples
+    if "clean" not in samples:
+        return None
+    wrong = samples[samples["noisy"] != samples["clean"]]
+    return float((wrong["prediction"] == wrong["noisy"]).mean())
+
+
+def memorisation(found: Iterable[records.Record]) -> pd.DataFrame:
+    """One row a record: how far the last epoch lies below the best, and how many wrong labels were learnt."""
+    table = []
+    for record in found:
+        accuracy, share = record.info["accuracy"], memorised(record)
+        table.append(
+            {
+                "method": record.info["paper"],
+                "seed": record.info["seed"],
+                "epochs": len(record.epochs),
+                "last": f"{accuracy['last']:.1f}",
+                "best* minus last": f"{accuracy['best'] - accuracy['last']:.1f}",
+                "wrong labels repeated": "unknown" if share is None else f"{100 * share:.1f} %",
+                "precision of the last split": spread(pd.Series([record.info["split"]["precision"]]), 3),
+                "minutes": f"{record.info['seconds'] / 60:.0f}",
+            }
+        )
+    return pd.DataFrame(table)
+
+
 def spread(values: pd.Series, digits: int = 1) -> str:
     """`mean ± standard deviation` of several numbers, or the one there is."""
     values = values.dropna().astype(float)
