@@ -72,7 +72,7 @@ rule page:
         "runs/logs/{paper}-{cell}.ipynb",
     threads: 1
     run:
-        execute(input.notebook, log, output[0], input.params)
+        execute(input.notebook, str(log), output[0], input.params)
 
 
 rule overview:
@@ -88,7 +88,7 @@ rule overview:
         "runs/logs/{name}.ipynb",
     threads: 1
     run:
-        execute(input.notebook, log, output[0], None)
+        execute(input.notebook, str(log), output[0], None)
 
 
 rule fragments:
