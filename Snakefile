@@ -7,7 +7,8 @@ PAPERS = ["cross_entropy", "dividemix"]
 FRESH = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
 RECORDED = ["cifar10n-worst-laptop"]
 SEED = 0
-PYTHON = ".venv/bin/python" if Path(".venv/bin/python").exists() else "python"
+BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
+PYTHON = f"{BIN}python"
 
 # What decides the outcome of a run, as opposed to how it is shown.
 SHOWING = {"cli.py", "__main__.py", "notebook.py", "overview.py", "tables.py", "book.py"}
@@ -124,4 +125,4 @@ rule html:
         "runs/logs/book.txt",
     threads: 1
     shell:
-        f"{PYTHON} -m jupyter_book.cli.main build . --warningiserror -n > {{log}} 2>&1 || (tail -n 30 {{log}}; exit 1)"
+        f"{BIN}jupyter-book build . --warningiserror -n > {{log}} 2>&1 || (tail -n 30 {{log}}; exit 1)"
