@@ -3,6 +3,8 @@
 import shutil
 from pathlib import Path
 
+import nbformat
+
 PAPERS = ["cross_entropy", "dividemix"]
 FRESH = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
 RECORDED = ["cifar10n-worst-laptop"]
@@ -28,6 +30,17 @@ def execute(notebook, log, page, parameters):
     given = f"-f {parameters}" if parameters else ""
     shell(f"{PYTHON} -m papermill --no-progress-bar --cwd . {notebook} {log} {given} > {log}.txt 2>&1")
     shutil.copyfile(log, page)
+
+
+def finish(page, cell):
+    """Name the cell in the page's title, and fold the injected parameters away."""
+    notebook = nbformat.read(page, as_version=4)
+    title, *rest = notebook.cells[0].source.split("\n")
+    notebook.cells[0].source = "\n".join([f"{title}: {cell}", *rest])
+    for one in notebook.cells:
+        if "injected-parameters" in one.metadata.get("tags", []):
+            one.metadata.tags.append("hide-input")
+    nbformat.write(notebook, page)
 
 
 wildcard_constraints:
@@ -74,6 +87,7 @@ rule page:
     threads: 1
     run:
         execute(input.notebook, str(log), output[0], input.params)
+        finish(output[0], wildcards.cell)
 
 
 rule overview:

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
@@ -134,6 +135,8 @@ def _share(value: float | None) -> str:
 def show_gallery(run: Run) -> Figure | HTML:
     """The gallery of a run, or one line where its images are not on this machine."""
     try:
-        return gallery(run, run.problem())
+        figure = gallery(run, run.problem())
     except NlkitError as error:
         return HTML(f"<p>The images are not on this machine, so there is no gallery: {html.escape(str(error))}</p>")
+    plt.close(figure)
+    return figure

@@ -159,7 +159,7 @@ def curves(
             values = np.stack([run.epochs[column].to_numpy(dtype=float) for run in chosen])
             epochs = np.arange(1, values.shape[1] + 1)
             ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
-            ax.plot(epochs, values.mean(axis=0), color=colour, label=f"{method} ({len(chosen)} seeds)")
+            ax.plot(epochs, values.mean(axis=0), color=colour, label=f"{method} (seeds: {len(chosen)})")
         ax.set(title=cell, xlabel="epoch")
     axes[0][0].set_ylabel(ylabel)
     axes[0][0].legend(fontsize=8)
