@@ -42,7 +42,7 @@ class Visit:
         self.page.goto(f"{self.site}{name}.html", wait_until="networkidle")
         self.page.wait_for_function(SETTLED)
         for image in self.page.query_selector_all("article img"):
-            image.scroll_into_view_if_needed()
+            image.evaluate("image => image.scrollIntoView()")
 
     def _console(self, message: Any) -> None:
         if message.type == "error":
