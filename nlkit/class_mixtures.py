@@ -22,7 +22,7 @@ def p_clean_per_class(z: Tensor, labels: Tensor, classes: int, params: MixturePa
     high, fits = _two_means(values, inside)
     posterior = _em(values, inside, torch.stack([~high & inside, high & inside], dim=2).double(), params)
     posterior = torch.where(fits[:, None], posterior, 0.5)
-    result = torch.empty_like(values, shape=z.shape)
+    result = torch.zeros_like(labels, dtype=torch.float64)
     result[order[inside]] = posterior[inside]
     return result
 

@@ -16,8 +16,8 @@ class TwinNet(nn.Module):
 
     def __init__(self, body: nn.Module, classes: int, hidden: int, dim: int, dropout: float) -> None:
         super().__init__()
+        assert isinstance(body.classifier, nn.Linear)
         width = body.classifier.in_features
-        assert isinstance(width, int)
         body.classifier = nn.Identity()
         if isinstance(body, PreActResNet18):
             body.blocks.extend([nn.BatchNorm2d(width), nn.ReLU(inplace=True)])
