@@ -33,8 +33,9 @@ class Diagnosis:
 def diagnose(v: Tensor, p: Tensor, labels: Tensor, method: TCLParams) -> Diagnosis:
     """Judge the observed labels [N] from unit representations v [N, D] and predictions p [N, C].
 
-    TCL, section 3.2: M-step with p as responsibilities, posterior of the given label, and two Gaussians over
-    its negative. Where the score cannot be separated every label gets w = 0.5.
+    M-step with p as responsibilities, posterior of the given label, and two Gaussians over its negative (label
+    diagnosis of the official code; equations 3, 4 and 7 of the paper).
+    Where the score cannot be separated every label gets w = 0.5.
     """
     mu = prototypes(v, p)
     sigma = spreads(v, p, mu) if method.sigma_mode == "per_class" else torch.full_like(mu[:, 0], method.temperature)
