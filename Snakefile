@@ -5,9 +5,9 @@ from pathlib import Path
 
 import nbformat
 
-PAPERS = ["cross_entropy", "dividemix"]
+PAPERS = ["cross_entropy", "dividemix", "tcl"]
 FRESH = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
-RECORDED = ["cifar10n-worst-laptop"]
+RECORDED = {paper: ["cifar10n-worst-laptop"] for paper in ("cross_entropy", "dividemix")}
 SEED = 0
 BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
 PYTHON = f"{BIN}python"
@@ -21,8 +21,9 @@ TRAINING = [
 ]
 SHOWN = [str(path) for path in sorted(Path("nlkit").rglob("*.py"))]
 COMMITTED = [str(path) for path in sorted(Path("results").rglob("record.json"))]
-PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRESH + RECORDED]
-FRAGMENTS = [f"book/_generated/{name}.md" for name in ("results_dividemix", "results_digits", "environment")]
+PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRESH + RECORDED.get(paper, [])]
+GENERATED = ("results_dividemix", "results_tcl", "variations_tcl", "results_digits", "environment")
+FRAGMENTS = [f"book/_generated/{name}.md" for name in GENERATED]
 
 
 def execute(notebook, log, page, parameters):

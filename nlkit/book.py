@@ -22,7 +22,19 @@ from nlkit.runs import Run, load_run, project_root
 
 MARKS = ("<!-- results -->", "<!-- /results -->")
 LAPTOP = "cifar10n-worst-laptop"
-SETTINGS = ("warm_up", "penalty", "lambda_u", "threshold", "loss_epochs", "alpha", "temperature", "ramp_epochs")
+SETTINGS = {
+    "dividemix": (
+        "warm_up",
+        "penalty",
+        "lambda_u",
+        "threshold",
+        "loss_epochs",
+        "alpha",
+        "temperature",
+        "ramp_epochs",
+    ),
+    "tcl": ("warm_up", "lr_warm_up", "mixture_per", "scale1", "scale2", "ctr_weight", "dim", "hidden"),
+}
 
 
 def write_all(out: Path) -> None:
@@ -33,6 +45,8 @@ def write_all(out: Path) -> None:
     claimed = tables.claims(root / "book" / "claims.yaml")
     fragments = {
         "results_dividemix": tables.claimed_and_measured("dividemix", claimed, rows),
+        "results_tcl": tables.claimed_and_measured("tcl", claimed, rows),
+        "variations_tcl": variations(root / "params" / "tcl", "digits-sym-80", rows),
         "results_digits": tables.summary(rows[rows["cell"].str.startswith("digits-")]),
         "results_laptop": tables.summary(rows[rows["cell"] == LAPTOP]),
         "laptop_memorisation": tables.memorisation(
@@ -42,6 +56,7 @@ def write_all(out: Path) -> None:
             record for record in records.find(root / "results") if record.info["cell"] == "digits-sym-50"
         ),
         "params_table": settings_table(root / "params" / "dividemix"),
+        "params_tcl": settings_table(root / "params" / "tcl"),
         "environment": pd.concat([machine_table(), run_table(root / "runs")], ignore_index=True),
     }
     for name, table in fragments.items():
@@ -63,14 +78,40 @@ def write_downloads(out: Path, root: Path) -> None:
             shutil.make_archive(str(target), "zip", record.folder)
 
 
+def variations(folder: Path, cell: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """A cell and the cells whose names continue its name: which settings differ, and what was measured."""
+    base, table = _leaves(load_params(folder / f"{cell}.yaml").model_dump(mode="json")), []
+    for path in [folder / f"{cell}.yaml", *sorted(folder.glob(f"{cell}-*.yaml"))]:
+        settings = _leaves(load_params(path).model_dump(mode="json"))
+        changes = [f"`{key}` {value}" for key, value in settings.items() if key != "cell" and base.get(key) != value]
+        group = rows[(rows["paper"] == folder.name) & (rows["cell"] == path.stem)] if len(rows) else rows
+        row = {"cell": path.stem, "changed": ", ".join(changes) or "–", "last": "not run here", "AUC": "", "seeds": ""}
+        if len(group):
+            row |= {
+                "last": tables.spread(group["last"]),
+                "AUC": tables.spread(group["auc"], 3),
+                "seeds": str(len(group)),
+            }
+        table.append(row | {"run it": "" if len(group) else f"`nlkit run params/{folder.name}/{path.name}`"})
+    return pd.DataFrame(table)
+
+
+def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of a nested dictionary by dotted key."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
+
+
 def settings_table(folder: Path) -> pd.DataFrame:
     """The settings of a method that differ between its cells, one row a cell."""
     table = []
     for path in sorted(folder.glob("*.yaml")):
         params = load_params(path)
-        method = params.method.model_dump()
+        method = {name: "" if value is None else value for name, value in params.method.model_dump().items()}
         schedule = {"epochs": params.training.epochs, "B": params.training.batch_size, "lr": params.optim.lr}
-        table.append({"cell": path.stem, **schedule, **{f"`{name}`": method[name] for name in SETTINGS}})
+        table.append({"cell": path.stem, **schedule, **{f"`{name}`": method[name] for name in SETTINGS[params.paper]}})
     return pd.DataFrame(table)
 
 

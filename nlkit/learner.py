@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nlkit.models import build_model
+from nlkit.models import build_network
 from nlkit.params import OptimParams, Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import derive
@@ -35,7 +35,7 @@ class Learner:
     def __init__(self, data: TrainingSet, params: Params, name: str) -> None:
         self.device = data.images.device
         channels = data.images.shape[3]
-        net = build_model(params.model, channels, data.classes, derive(params.seed, name, "init"))
+        net = build_network(params, channels, data.classes, derive(params.seed, name, "init"))
         self.net: nn.Module = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.views = Views(params.views, data.mean, data.std, self.device)
         self.dtype = choose_precision(params.training.precision, self.device)
@@ -69,8 +69,12 @@ class Learner:
     def set_lr(self, optim: OptimParams, epoch: int) -> None:
         """Step schedule: multiply by `drop_factor` for each of `drop_epochs` that has been reached."""
         drops = sum(epoch >= drop for drop in optim.drop_epochs)
+        self.set_rate(optim.lr * optim.drop_factor**drops)
+
+    def set_rate(self, lr: float) -> None:
+        """The learning rate of the next steps."""
         for group in self.optimiser.param_groups:
-            group["lr"] = optim.lr * optim.drop_factor**drops
+            group["lr"] = lr
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:

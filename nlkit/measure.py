@@ -113,7 +113,8 @@ def sample_table(
 ) -> pd.DataFrame:
     """One row a training sample: labels, ensemble prediction, mean loss and P(clean), and the snapshots.
 
-    `loss_<e>` and `p_clean_<e>` are those of the first network after epoch e, in half precision.
+    `loss_<e>` and `p_clean_<e>` are those of the first network after epoch e, in half precision; a method may
+    add values of its own under the same scheme.
     """
     probability = method.logits(problem.train.images)[0].softmax(dim=1)
     columns: dict[str, Any] = {"index": np.arange(len(problem.train), dtype=np.uint32)}
@@ -125,7 +126,7 @@ def sample_table(
     columns["loss"] = _numpy(split.losses.mean(dim=0), np.float16)
     columns["p_clean"] = _numpy(split.p_clean.mean(dim=0), np.float16)
     for epoch, snapshot in snapshots.items():
-        for name, values in snapshot.items():
+        for name, values in sorted(snapshot.items()):  # a checkpoint does not keep their order
             columns[f"{name}_{epoch}"] = _numpy(values, np.float16)
     return pd.DataFrame(columns)
 

@@ -10,21 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from nlkit.errors import NlkitError
-
-Positive = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-
-
-class Section(BaseModel):
-    """A group of parameters: immutable, and unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
+from nlkit.tcl_params import TCLParams
 
 
 class DataParams(Section):
@@ -90,14 +80,6 @@ class TrainingParams(Section):
     snapshots: tuple[int, ...] = ()
 
 
-class MixtureParams(Section):
-    """Two-component Gaussian mixture over per-sample losses, fitted by EM."""
-
-    max_iter: Positive = 10
-    tol: NonNegative = 1e-2
-    reg_covar: PositiveFloat = 5e-4
-
-
 class CrossEntropyParams(Section):
     """Plain cross-entropy on the observed labels; the mixture is fitted for the figures only."""
 
@@ -125,7 +107,7 @@ class DivideMixParams(Section):
 class Params(Section):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal["cross_entropy", "dividemix"]
+    paper: Literal["cross_entropy", "dividemix", "tcl"]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataParams
@@ -134,7 +116,7 @@ class Params(Section):
     model: ModelParams
     optim: OptimParams
     training: TrainingParams
-    method: Annotated[CrossEntropyParams | DivideMixParams, Field(discriminator="name")]
+    method: Annotated[CrossEntropyParams | DivideMixParams | TCLParams, Field(discriminator="name")]
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
@@ -147,6 +129,11 @@ class Params(Section):
             raise ValueError("noise.kind 'human' needs data.name cifar10 or cifar100")
         if self.noise.kind == "asymmetric" and self.data.name == "cifar100":
             raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")
+        if isinstance(self.method, TCLParams):
+            if self.method.strong.kind == "simclr" and self.data.name == "digits":
+                raise ValueError("method.strong.kind 'simclr' needs colours; digits need 'affine'")
+            if self.optim.drop_epochs:
+                raise ValueError("optim.drop_epochs has no meaning for tcl, whose learning rate is a curve")
         return self
 
     @property
@@ -231,7 +218,7 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    branches = {"cross_entropy", "dividemix"}
+    branches = {"cross_entropy", "dividemix", "tcl", "affine", "simclr"}
     key = ".".join(str(part) for part in first["loc"] if part not in branches)
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}' (value {first['input']!r}); remove it or correct its spelling"

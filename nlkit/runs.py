@@ -16,7 +16,7 @@ from nlkit import measure, records
 from nlkit.data import data_root
 from nlkit.errors import NlkitError
 from nlkit.learner import choose_precision
-from nlkit.models import build_model
+from nlkit.models import build_network
 from nlkit.params import Params, make_params
 from nlkit.problem import Problem, load_problem
 from nlkit.provenance import commit, describe_device, peak_memory_mb, versions
@@ -195,5 +195,5 @@ def _number(value: Any) -> float | None:
 def count_parameters(params: Params, problem: Problem) -> int:
     """Parameters of one network of the run."""
     channels = problem.train.images.shape[3]
-    net = build_model(params.model, channels, problem.train.classes, seed=0)
+    net = build_network(params, channels, problem.train.classes, seed=0)
     return sum(weight.numel() for weight in net.parameters())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -22,3 +24,14 @@ def torch_stream(device: torch.device, *names: object) -> torch.Generator:
 def numpy_stream(*names: object) -> np.random.Generator:
     """A NumPy generator for the stream of that name."""
     return np.random.default_rng(derive(*names))
+
+
+@contextmanager
+def global_stream(device: torch.device, *names: object) -> Iterator[None]:
+    """Inside, torch's global generators follow the stream of that name; afterwards they are as they were.
+
+    For what cannot be handed a generator, such as dropout.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(derive(*names))
+        yield

@@ -20,12 +20,22 @@ def sharpen(p: Tensor, temperature: float) -> Tensor:
 
 def refine(one_hot: Tensor, p: Tensor, w: Tensor, temperature: float) -> Tensor:
     """Co-refinement: sharpen(w y + (1 - w) p) for labels [B, C], predictions [B, C] and P(clean) [B]."""
-    return sharpen(w[:, None] * one_hot + (1 - w[:, None]) * p, temperature)
+    return sharpen(blend(one_hot, p, w), temperature)
+
+
+def blend(one_hot: Tensor, p: Tensor, w: Tensor) -> Tensor:
+    """w y + (1 - w) p for labels [B, C], predictions [B, C] and the trust [B] in the labels."""
+    return w[:, None] * one_hot + (1 - w[:, None]) * p
 
 
 def mixup(inputs: Tensor, targets: Tensor, share: float, order: Tensor) -> tuple[Tensor, Tensor]:
     """Mix rows with the rows in `order` [B]: share * a + (1 - share) * a[order], for inputs and targets."""
-    return torch.lerp(inputs[order], inputs, share), torch.lerp(targets[order], targets, share)
+    return mix(inputs, share, order), mix(targets, share, order)
+
+
+def mix(rows: Tensor, share: float, order: Tensor) -> Tensor:
+    """share * a + (1 - share) * a[order] for rows [B, ...] and a permutation [B]."""
+    return torch.lerp(rows[order], rows, share)
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -51,6 +61,12 @@ def negative_entropy(logits: Tensor) -> Tensor:
     """Confidence penalty: mean over rows of sum_c p_c log p_c, finite for one-hot predictions; scalar."""
     log_p = logits.float().log_softmax(dim=1)
     return (log_p.exp() * log_p).sum(dim=1).mean()
+
+
+def negative_marginal_entropy(logits: Tensor) -> Tensor:
+    """Sum_c m_c log m_c of the mean prediction m over rows, -log C where that mean is uniform; scalar."""
+    mean = logits.float().softmax(dim=1).mean(dim=0).clamp_min(1e-8)
+    return (mean * mean.log()).sum()
 
 
 def ramp(time: float, start: float, length: float) -> float:

@@ -59,11 +59,12 @@ def _epoch(state: Fit, problem: Problem, params: Params, epoch: int, bar: tqdm) 
     begin = time.perf_counter()
     values = state.method.train_epoch(epoch, _ticker(bar))
     state.split = state.method.split()
-    row = {"epoch": epoch + 1, **epoch_row(problem, state.method, state.split), **values}
+    row = {"epoch": epoch + 1, **epoch_row(problem, state.method, state.split), **values, **state.split.epoch}
     row["seconds"] = time.perf_counter() - begin
     state.rows.append(row)
     if epoch + 1 in {*params.training.snapshots, params.training.epochs}:
-        state.snapshots[epoch + 1] = {"loss": state.split.losses[0], "p_clean": state.split.p_clean[0]}
+        first = {"loss": state.split.losses[0], "p_clean": state.split.p_clean[0]}
+        state.snapshots[epoch + 1] = first | state.split.samples
     bar.n = epoch + 1
     shown = {"loss": row.get("loss", row.get("loss_1", row.get("loss_x_1"))), "acc": row["accuracy"]}
     bar.set_postfix({**shown, "auc": row["auc"]} if row["auc"] is not None else shown)

@@ -20,6 +20,14 @@ torch.set_num_threads(1)
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     "cross_entropy": {"name": "cross_entropy"},
     "dividemix": {"name": "dividemix", "warm_up": 1, "penalty": True, "ramp_epochs": 2},
+    "tcl": {
+        "name": "tcl",
+        "warm_up": 1,
+        "lr_warm_up": 1,
+        "dim": 8,
+        "hidden": 16,
+        "strong": {"kind": "affine", "pad": 1},
+    },
 }
 
 

@@ -173,3 +173,19 @@ def test_negative_entropy_equals_a_slow_sum_and_has_its_gradient() -> None:
 )  # fmt: skip
 def test_the_ramp_is_linear_over_sixteen_epochs(time: float, expected: float) -> None:
     assert 25 * semi.ramp(time, start=10, length=16) == pytest.approx(expected)
+
+
+def test_the_two_entropies_of_known_predictions_have_closed_forms() -> None:
+    classes = 5
+    uniform, balanced = torch.zeros(10, classes), 200 * torch.eye(classes).repeat(2, 1)
+    constant = 200 * torch.eye(classes)[torch.zeros(10, dtype=torch.int64)]
+    log_c = math.log(classes)
+    for logits, mean_entropy, marginal in ((uniform, log_c, -log_c), (balanced, 0, -log_c), (constant, 0, 0)):
+        assert float(-semi.negative_entropy(logits)) == pytest.approx(mean_entropy, abs=1e-5)
+        assert float(semi.negative_marginal_entropy(logits)) == pytest.approx(marginal, abs=1e-5)
+
+
+def test_the_marginal_entropy_has_a_finite_gradient_where_a_class_is_never_predicted() -> None:
+    logits = (200 * torch.eye(4)[:1].repeat(3, 1)).requires_grad_()
+    semi.negative_marginal_entropy(logits).backward()
+    assert logits.grad is not None and bool(torch.isfinite(logits.grad).all())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -19,13 +19,16 @@ class Split:
     """Per-sample evidence after an epoch, for K networks and N samples.
 
     losses: cross-entropy [K, N] with the observed label; p_clean: P(clean) [K, N]; mixtures: the fitted
-    mixture of each network, None where the losses could not be separated; threshold: clean means above it.
+    mixture of each network, None where the losses could not be separated; threshold: clean means above it;
+    samples: further values [N] to be recorded with the snapshots; epoch: further values of the epoch's row.
     """
 
     losses: Tensor
     p_clean: Tensor
     mixtures: tuple[Mixture | None, ...]
     threshold: float = 0.5
+    samples: dict[str, Tensor] = field(default_factory=dict)
+    epoch: dict[str, Any] = field(default_factory=dict)
 
 
 class Method(Protocol):

@@ -8,9 +8,12 @@ from torch import nn
 from nlkit.models.preact_resnet import PreActResNet18
 from nlkit.models.resnet import ResNet34
 from nlkit.models.small_cnn import SmallCNN
-from nlkit.params import ModelParams
+from nlkit.models.twin import TwinNet
+from nlkit.params import ModelParams, Params
+from nlkit.seeding import derive
+from nlkit.tcl_params import TCLParams
 
-__all__ = ["PreActResNet18", "ResNet34", "SmallCNN", "build_model"]
+__all__ = ["PreActResNet18", "ResNet34", "SmallCNN", "TwinNet", "build_model", "build_network"]
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "small_cnn": SmallCNN,
@@ -24,3 +27,14 @@ def build_model(params: ModelParams, channels: int, classes: int, seed: int) -> 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return NETWORKS[params.name](channels, classes, params.width)
+
+
+def build_network(params: Params, channels: int, classes: int, seed: int) -> nn.Module:
+    """The freshly initialised network of a run: the model, with the heads that the method needs."""
+    body = build_model(params.model, channels, classes, seed)
+    method = params.method
+    if not isinstance(method, TCLParams):
+        return body
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "heads"))
+        return TwinNet(body, classes, method.hidden, method.dim, method.dropout)

@@ -1,0 +1,5 @@
+"""Contrastive loss with arbitrary positives; `nlkit.contrast` holds the form that methods use."""
+
+from nlkit.kernels.contrastive.naive import contrastive
+
+__all__ = ["contrastive"]

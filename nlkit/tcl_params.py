@@ -1,0 +1,67 @@
+"""The parameters of TCL and of its strong views."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from nlkit.sections import Fraction, MixtureParams, NonNegative, Positive, PositiveFloat, Section
+
+
+class AffineStrongParams(Section):
+    """The strong view of small upright images: shift (pixels), rotation (degrees), zoom, and an erased rectangle.
+
+    `erase` is the longest side that the rectangle may have, as a share of the image's side.
+    """
+
+    kind: Literal["affine"]
+    pad: Annotated[int, Field(ge=0)] = 2
+    rotate: NonNegative = 20.0
+    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    erase: Fraction = 0.5
+
+
+class SimCLRParams(Section):
+    """The strong view of photographs: random resized crop, flip, colour jitter, grey, solarisation.
+
+    `crop` is the smallest share of the area that a crop keeps; `jitter`, `grey` and `solarise` are probabilities;
+    the strengths of the jitter are relative, that of the hue in turns of the colour circle.
+    """
+
+    kind: Literal["simclr"]
+    crop: Annotated[float, Field(gt=0, le=1)] = 0.2
+    flip: bool = True
+    jitter: Fraction = 0.8
+    brightness: Fraction = 0.4
+    contrast: Fraction = 0.4
+    saturation: Fraction = 0.4
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    grey: Fraction = 0.2
+    solarise: Fraction = 0.5
+
+
+class TCLParams(Section):
+    """Twin Contrastive Learning (Huang et al., CVPR 2023), in the paper's symbols.
+
+    `temperature` is tau; `scale1` and `scale2` are s1 and s2, and mean the estimated share of clean labels
+    where they are left out. `optim.lr` is the peak of the learning rate.
+    """
+
+    name: Literal["tcl"]
+    warm_up: Annotated[int, Field(ge=0)]
+    lr_warm_up: PositiveFloat = 20.0
+    lr_floor: Fraction = 0.01
+    temperature: PositiveFloat = 0.25
+    alpha: PositiveFloat = 1.0
+    ctr_weight: NonNegative = 0.25
+    marginal_weight: NonNegative = 1.0
+    sigma_mode: Literal["tau", "per_class"] = "tau"
+    mixture_per: Literal["set", "class"] = "set"
+    scale1: Fraction | None = None
+    scale2: Fraction | None = None
+    dim: Positive = 256
+    hidden: Positive = 512
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(kind="simclr")
+    mixture: MixtureParams = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
