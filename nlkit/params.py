@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from nlkit.errors import NlkitError
 from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
-from nlkit.tcl_params import TCLParams
+from nlkit.tcl_params import TCLParams, TCLPlusParams
 
 
 class DataParams(Section):
@@ -116,11 +116,11 @@ class Params(Section):
     model: ModelParams
     optim: OptimParams
     training: TrainingParams
-    method: Annotated[CrossEntropyParams | DivideMixParams | TCLParams, Field(discriminator="name")]
+    method: Annotated[CrossEntropyParams | DivideMixParams | TCLParams | TCLPlusParams, Field(discriminator="name")]
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
-        if self.method.name != self.paper:
+        if self.method.name.removesuffix("_plus") != self.paper:
             raise ValueError(f"method.name is '{self.method.name}' but paper is '{self.paper}'; they must agree")
         fine = self.noise.annotator == "fine"
         if self.noise.kind == "human" and fine != (self.data.name == "cifar100"):
@@ -129,8 +129,11 @@ class Params(Section):
             raise ValueError("noise.kind 'human' needs data.name cifar10 or cifar100")
         if self.noise.kind == "asymmetric" and self.data.name == "cifar100":
             raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")
-        if isinstance(self.method, TCLParams):
-            if self.method.strong.kind == "simclr" and self.data.name == "digits":
+        if isinstance(self.method, TCLPlusParams) and self.method.first_epochs >= self.training.epochs:
+            raise ValueError("method.first_epochs must be below training.epochs; the others are the second stage")
+        if isinstance(self.method, TCLParams | TCLPlusParams):
+            first = self.method.first if isinstance(self.method, TCLPlusParams) else self.method
+            if first.strong.kind == "simclr" and self.data.name == "digits":
                 raise ValueError("method.strong.kind 'simclr' needs colours; digits need 'affine'")
             if self.optim.drop_epochs:
                 raise ValueError("optim.drop_epochs has no meaning for tcl, whose learning rate is a curve")
@@ -218,7 +221,7 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    branches = {"cross_entropy", "dividemix", "tcl", "affine", "simclr"}
+    branches = {"cross_entropy", "dividemix", "tcl", "tcl_plus", "affine", "simclr"}
     key = ".".join(str(part) for part in first["loc"] if part not in branches)
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}' (value {first['input']!r}); remove it or correct its spelling"

@@ -29,6 +29,12 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
         "strong": {"kind": "affine", "pad": 1},
     },
 }
+METHOD_SETTINGS["tcl_plus"] = {
+    "name": "tcl_plus",
+    "first": METHOD_SETTINGS["tcl"],
+    "first_epochs": 2,
+    "label_epochs": 1,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +63,7 @@ def tiny_params() -> Callable[..., Params]:
 
     def make(paper: str = "dividemix", **overrides: Any) -> Params:
         content = {
-            "paper": paper,
+            "paper": paper.removesuffix("_plus"),
             "cell": "tiny",
             "data": {"name": "digits"},
             "noise": {"kind": "symmetric", "rate": 0.4},

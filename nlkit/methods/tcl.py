@@ -68,7 +68,7 @@ class TCL:
         clean_ratio = float((self.diagnosis.w > 0.5).double().mean())
         stream = torch_stream(self.device, self.params.seed, "tcl", epoch)
         beta = numpy_stream(self.params.seed, "mixup", epoch)
-        batches = self._batches(stream)
+        batches = self.full_batches(stream)
         self.learner.net.train()
         mean = Mean()
         with global_stream(self.device, self.params.seed, "dropout", epoch):
@@ -82,7 +82,7 @@ class TCL:
                 tick(1 / len(batches))
         return mean.result() | {"clean_ratio": clean_ratio}
 
-    def _batches(self, stream: torch.Generator) -> list[Tensor]:
+    def full_batches(self, stream: torch.Generator) -> list[Tensor]:
         """Random batches of equal size; what is left over is dropped, as in the official code."""
         everything = torch.arange(len(self.data), device=self.device)
         batches = list(shuffled_batches(everything, self.params.training.batch_size, stream))
