@@ -133,6 +133,8 @@ def machine_table() -> pd.DataFrame:
 def run_table(folder: Path) -> pd.DataFrame:
     """How long each fresh run took."""
     rows = tables.measured(folder)
+    if not len(rows):
+        return pd.DataFrame({"what": [], "value": []})
     names = "training " + rows["paper"] + " " + rows["cell"]
     return pd.DataFrame({"what": names, "value": rows["seconds"].map("{:.0f} s".format)})
 
