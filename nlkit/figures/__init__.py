@@ -5,12 +5,13 @@ from nlkit.figures.images import gallery, noise_gallery
 from nlkit.figures.losses import loss_heatmap, loss_histograms, loss_ridges, p_clean_histograms
 from nlkit.figures.matrices import run_matrices, split_confusion, transition_matrices
 from nlkit.figures.style import use_book_style
-from nlkit.figures.twin import feature_map, score_histograms
+from nlkit.figures.twin import feature_map, label_map, score_histograms
 
 __all__ = [
     "accuracy_curves",
     "feature_map",
     "gallery",
+    "label_map",
     "loss_heatmap",
     "loss_histograms",
     "loss_ridges",
