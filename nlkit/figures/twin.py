@@ -69,7 +69,7 @@ def feature_map(run: Run) -> Figure:
 def _layout(run: Run, epoch: int) -> tuple[np.ndarray, np.ndarray]:
     """Places [n, 2] of the recorded images and [C, 2] of the prototypes."""
     row = run.epochs.iloc[epoch - 1]
-    axes = [int(name.split("_")[1]) for name in run.samples if re.fullmatch(rf"map_\d+_{epoch}", name)]
+    axes = [int(name.split("_")[1]) for name in map(str, run.samples) if re.fullmatch(rf"map_\d+_{epoch}", name)]
     points = run.samples[[f"map_{axis}_{epoch}" for axis in axes]].dropna().to_numpy(dtype=np.float64)
     centres = np.stack([row[f"prototypes_{axis}"] for axis in axes], axis=1)
     everything = np.concatenate([points, centres])
