@@ -13,6 +13,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from nlkit.errors import NlkitError
+from nlkit.pretrain_params import PretrainParams
 from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
 from nlkit.tcl_params import TCLParams, TCLPlusParams
 
@@ -107,7 +108,7 @@ class DivideMixParams(Section):
 class Params(Section):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal["cross_entropy", "dividemix", "tcl"]
+    paper: Literal["cross_entropy", "dividemix", "tcl", "simclr"]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataParams
@@ -116,7 +117,10 @@ class Params(Section):
     model: ModelParams
     optim: OptimParams
     training: TrainingParams
-    method: Annotated[CrossEntropyParams | DivideMixParams | TCLParams | TCLPlusParams, Field(discriminator="name")]
+    method: Annotated[
+        CrossEntropyParams | DivideMixParams | TCLParams | TCLPlusParams | PretrainParams,
+        Field(discriminator="name"),
+    ]
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
@@ -131,12 +135,12 @@ class Params(Section):
             raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")
         if isinstance(self.method, TCLPlusParams) and self.method.first_epochs >= self.training.epochs:
             raise ValueError("method.first_epochs must be below training.epochs; the others are the second stage")
-        if isinstance(self.method, TCLParams | TCLPlusParams):
-            first = self.method.first if isinstance(self.method, TCLPlusParams) else self.method
+        first = self.method.first if isinstance(self.method, TCLPlusParams) else self.method
+        if isinstance(first, TCLParams | PretrainParams):
             if first.strong.kind == "simclr" and self.data.name == "digits":
                 raise ValueError("method.strong.kind 'simclr' needs colours; digits need 'affine'")
             if self.optim.drop_epochs:
-                raise ValueError("optim.drop_epochs has no meaning for tcl, whose learning rate is a curve")
+                raise ValueError(f"optim.drop_epochs has no meaning for {self.paper}, whose learning rate is a curve")
         return self
 
     @property

@@ -28,6 +28,14 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
         "hidden": 16,
         "strong": {"kind": "affine", "pad": 1},
     },
+    "simclr": {
+        "name": "simclr",
+        "lr_warm_up": 1,
+        "dim": 8,
+        "hidden": 16,
+        "neighbours": 7,
+        "strong": {"kind": "affine", "pad": 1},
+    },
 }
 METHOD_SETTINGS["tcl_plus"] = {
     "name": "tcl_plus",
