@@ -44,7 +44,7 @@ class NoiseView:
         """Transition matrices [C, C]: meant, where a generator made the labels, and realised."""
         asked = self.params.noise
         matrices = {}
-        if asked.kind in ("symmetric", "asymmetric"):
+        if isinstance(asked, NoiseParams) and asked.kind in ("symmetric", "asymmetric"):
             flips = noise.flips_of(self.problem.dataset) if asked.kind == "asymmetric" else None
             matrices["meant"] = noise.nominal_matrix(len(self.names), asked.rate, flips, asked.own_class)
         return matrices | {"realised": self.realised()}

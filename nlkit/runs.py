@@ -18,6 +18,7 @@ from nlkit.errors import NlkitError
 from nlkit.learner import choose_precision
 from nlkit.models import build_network
 from nlkit.params import Params, make_params
+from nlkit.places import project_root
 from nlkit.problem import Problem, load_problem
 from nlkit.provenance import commit, describe_device, peak_memory_mb, versions
 from nlkit.training import Fit, cpu_threads, fit
@@ -79,15 +80,6 @@ def load_run(folder: str | Path) -> Run:
 def run_path(params: Params) -> Path:
     """Where a run belongs below `runs/` or `results/`."""
     return Path(params.paper) / params.cell / f"seed-{params.seed}"
-
-
-def project_root() -> Path:
-    """The nearest folder upwards that holds `params/` and `notebooks/`, else the current one."""
-    here = Path.cwd()
-    for folder in (here, *here.parents):
-        if (folder / "params").is_dir() and (folder / "notebooks").is_dir():
-            return folder
-    return here
 
 
 def choose_device(name: str) -> torch.device:
