@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from nlkit.baseline_params import ELRParams, MixupParams
 from nlkit.errors import NlkitError
 from nlkit.noise_params import PMDNoiseParams
 from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
@@ -111,7 +112,7 @@ class DivideMixParams(Section):
 class Params(Section):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal["cross_entropy", "dividemix", "tcl"]
+    paper: Literal["cross_entropy", "mixup", "elr", "dividemix", "tcl"]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataParams
@@ -120,7 +121,9 @@ class Params(Section):
     model: ModelParams
     optim: OptimParams
     training: TrainingParams
-    method: Annotated[CrossEntropyParams | DivideMixParams | TCLParams, Field(discriminator="name")]
+    method: Annotated[
+        CrossEntropyParams | MixupParams | ELRParams | DivideMixParams | TCLParams, Field(discriminator="name")
+    ]
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
@@ -223,7 +226,7 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    branches = {"cross_entropy", "dividemix", "tcl", "affine", "simclr"}
+    branches = {"cross_entropy", "mixup", "elr", "dividemix", "tcl", "affine", "simclr"}
     where = [str(part) for part in first["loc"] if part not in branches]
     if where[:1] == ["noise"]:
         del where[1:2]  # the kind, which pydantic puts between the section and its key

@@ -119,12 +119,7 @@ def pmd_labels(dataset: data.Dataset, params: PMDNoiseParams, root: Path, device
     The most probable class or the second one, by the margin between them; the rate is measured against the data
     set's own labels. Raises NlkitError for a rate that this noise cannot have.
     """
-    shape = len(dataset.labels), len(dataset.class_names)
-    if params.probabilities == "trained":
-        probabilities = trained_probabilities(dataset, device)
-    else:
-        probabilities = read_probabilities(_label_path(params.probabilities, root), *shape)
-    found, factor = pmd.margins(probabilities), params.factor
+    found, factor = pmd_margins(dataset, params, root, device), params.factor
     if factor is None:
         assert params.rate is not None
         factor = pmd.solve_factor(found, dataset.labels, params.type, params.rate, params.reading)
@@ -132,11 +127,19 @@ def pmd_labels(dataset: data.Dataset, params: PMDNoiseParams, root: Path, device
     labels = pmd.draw(found, keep, numpy_stream(params.seed, "pmd"))
     if params.extra is None:
         return labels
-    rng = numpy_stream(params.seed, "pmd", "extra")
+    rng, classes = numpy_stream(params.seed, "pmd", "extra"), len(dataset.class_names)
     if params.extra.kind == "uniform":
-        return pmd.add_uniform(labels, params.extra.rate, shape[1], rng)
-    flips = pmd.block_flips(shape[1]) if dataset.name == "cifar100" else noise.flips_of(dataset.name)
-    return pmd.add_asymmetric(labels, params.extra.rate, flips, shape[1], rng)
+        return pmd.add_uniform(labels, params.extra.rate, classes, rng)
+    flips = pmd.block_flips(classes) if dataset.name == "cifar100" else noise.flips_of(dataset.name)
+    return pmd.add_asymmetric(labels, params.extra.rate, flips, classes, rng)
+
+
+def pmd_margins(dataset: data.Dataset, params: PMDNoiseParams, root: Path, device: torch.device) -> pmd.Margins:
+    """The two most probable classes of each training image, trained or from the file that the parameters name."""
+    if params.probabilities == "trained":
+        return pmd.margins(trained_probabilities(dataset, device))
+    shape = len(dataset.labels), len(dataset.class_names)
+    return pmd.margins(read_probabilities(_label_path(params.probabilities, root), *shape))
 
 
 def _label_path(name: str, root: Path) -> Path:
