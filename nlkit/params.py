@@ -12,7 +12,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from nlkit.baseline_params import ELRParams, MixupParams
 from nlkit.errors import NlkitError
+from nlkit.noise_params import PMDNoiseParams
 from nlkit.pretrain_params import PretrainParams
 from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
 from nlkit.tcl_params import TCLParams, TCLPlusParams
@@ -42,6 +44,9 @@ class NoiseParams(Section):
         if self.kind == "file" and self.file is None:
             raise ValueError("noise.kind 'file' needs noise.file")
         return self
+
+
+AnyNoiseParams = NoiseParams | PMDNoiseParams
 
 
 class ViewParams(Section):
@@ -108,17 +113,17 @@ class DivideMixParams(Section):
 class Params(Section):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal["cross_entropy", "dividemix", "tcl", "simclr"]
+    paper: Literal["cross_entropy", "mixup", "elr", "dividemix", "tcl", "simclr"]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataParams
-    noise: NoiseParams
+    noise: Annotated[AnyNoiseParams, Field(discriminator="kind")]
     views: ViewParams = ViewParams()
     model: ModelParams
     optim: OptimParams
     training: TrainingParams
     method: Annotated[
-        CrossEntropyParams | DivideMixParams | TCLParams | TCLPlusParams | PretrainParams,
+        CrossEntropyParams | MixupParams | ELRParams | DivideMixParams | TCLParams | TCLPlusParams | PretrainParams,
         Field(discriminator="name"),
     ]
 
@@ -126,9 +131,10 @@ class Params(Section):
     def _consistent(self) -> Params:
         if self.method.name.removesuffix("_plus") != self.paper:
             raise ValueError(f"method.name is '{self.method.name}' but paper is '{self.paper}'; they must agree")
-        fine = self.noise.annotator == "fine"
-        if self.noise.kind == "human" and fine != (self.data.name == "cifar100"):
-            raise ValueError("noise.annotator 'fine' belongs to cifar100, the others to cifar10")
+        if isinstance(self.noise, NoiseParams) and self.noise.kind == "human":
+            fine = self.noise.annotator == "fine"
+            if fine != (self.data.name == "cifar100"):
+                raise ValueError("noise.annotator 'fine' belongs to cifar100, the others to cifar10")
         if self.noise.kind == "human" and self.data.name == "digits":
             raise ValueError("noise.kind 'human' needs data.name cifar10 or cifar100")
         if self.noise.kind == "asymmetric" and self.data.name == "cifar100":
@@ -225,11 +231,24 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    branches = {"cross_entropy", "dividemix", "tcl", "tcl_plus", "affine", "simclr"}
-    key = ".".join(str(part) for part in first["loc"] if part not in branches)
+    branches = {"cross_entropy", "mixup", "elr", "dividemix", "tcl", "tcl_plus", "affine", "simclr"}
+    where = [str(part) for part in first["loc"] if part not in branches]
+    if where[:1] == ["noise"]:
+        del where[1:2]  # the kind, which pydantic puts between the section and its key
+    key = ".".join(where)
+    if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        return _untold_branch(key, first.get("ctx", {}))
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}' (value {first['input']!r}); remove it or correct its spelling"
     if first["type"] == "missing":
         return f"key '{key}' is missing"
     message = first["msg"].removeprefix("Value error, ")
     return f"key '{key}' is {first['input']!r}: {message}" if key else message
+
+
+def _untold_branch(key: str, context: Mapping[str, Any]) -> str:
+    """The line for a section whose `kind` or `name`, which tells the other keys, is missing or unknown."""
+    key = f"{key}.{str(context['discriminator']).strip(chr(39))}"
+    if "tag" not in context:
+        return f"key '{key}' is missing"
+    return f"key '{key}' is '{context['tag']}': expected one of {context['expected_tags']}"

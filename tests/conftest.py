@@ -19,6 +19,8 @@ torch.set_num_threads(1)
 
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     "cross_entropy": {"name": "cross_entropy"},
+    "mixup": {"name": "mixup", "alpha": 2},
+    "elr": {"name": "elr", "weight": 3, "beta": 0.7},
     "dividemix": {"name": "dividemix", "warm_up": 1, "penalty": True, "ramp_epochs": 2},
     "tcl": {
         "name": "tcl",

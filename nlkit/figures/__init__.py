@@ -3,6 +3,7 @@
 from nlkit.figures.curves import accuracy_curves, memorisation, split_curves
 from nlkit.figures.images import gallery, noise_gallery
 from nlkit.figures.losses import loss_heatmap, loss_histograms, loss_ridges, p_clean_histograms
+from nlkit.figures.margins import margins
 from nlkit.figures.matrices import run_matrices, split_confusion, transition_matrices
 from nlkit.figures.style import use_book_style
 from nlkit.figures.twin import feature_map, label_map, score_histograms
@@ -15,6 +16,7 @@ __all__ = [
     "loss_heatmap",
     "loss_histograms",
     "loss_ridges",
+    "margins",
     "memorisation",
     "noise_gallery",
     "p_clean_histograms",
