@@ -83,7 +83,8 @@ def _run(options: argparse.Namespace) -> int:
     accuracy = done.record["accuracy"]
     what = "record exists" if done.origin == "loaded" else done.origin
     print(f"{what}: {done.folder / 'record.json'}")
-    print(f"test accuracy: last {accuracy['last']:.2f} %, best (selected on the test set) {accuracy['best']:.2f} %")
+    if accuracy["last"] is not None:
+        print(f"test accuracy: last {accuracy['last']:.2f} %, best (selected on the test set) {accuracy['best']:.2f} %")
     return 0
 
 
@@ -94,7 +95,9 @@ def _show(options: argparse.Namespace) -> int:
     noise, split, accuracy = record["noise"], record["split"], record["accuracy"]
     rows = {
         "run": f"{record['paper']} {record['cell']} seed {record['seed']}",
-        "accuracy": ", ".join(f"{name} {value:.2f}" for name, value in accuracy.items() if name != "best_epoch"),
+        "accuracy": ", ".join(
+            f"{name} {_figure(value, 2)}" for name, value in accuracy.items() if name != "best_epoch"
+        ),
         "split": ", ".join(f"{name} {_figure(value)}" for name, value in split.items()),
         "noise": f"nominal {_figure(noise['nominal'])}, realised {_figure(noise['realised'])}, {noise['sha256'][:16]}",
         "time": f"{record['seconds']:.0f} s on {record['device']['name']}, {record['precision']}",
@@ -106,8 +109,8 @@ def _show(options: argparse.Namespace) -> int:
     return 0
 
 
-def _figure(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.4f}"
+def _figure(value: float | None, digits: int = 4) -> str:
+    return "unknown" if value is None else f"{value:.{digits}f}"
 
 
 def _adopt(options: argparse.Namespace) -> int:

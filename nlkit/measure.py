@@ -27,9 +27,12 @@ def epoch_row(problem: Problem, method: Method, split: Split) -> dict[str, Any]:
     }
 
 
-def accuracies(problem: Problem, method: Method) -> dict[str, float]:
-    """Test accuracy in percent of the ensemble (`accuracy`) and of network k (`accuracy_k`), on each test set."""
-    row = {}
+def accuracies(problem: Problem, method: Method) -> dict[str, float | None]:
+    """Test accuracy in percent of the ensemble (`accuracy`) and of network k (`accuracy_k`), on each test set.
+
+    None where there is no test set.
+    """
+    row: dict[str, float | None] = {} if problem.tests else {"accuracy": None, "accuracy_1": None}
     for name, (images, labels) in problem.tests.items():
         suffix = "" if name == "test" else f"_{name}"
         ensemble, singles = method.logits(images)
@@ -92,11 +95,13 @@ def _histograms(problem: Problem, losses: Tensor) -> dict[str, list[int]]:
     }
 
 
-def summary(epochs: pd.DataFrame) -> dict[str, float | int]:
+def summary(epochs: pd.DataFrame) -> dict[str, float | int | None]:
     """Accuracy in percent: last epoch, mean of the last ten, and the best (selected on the test set).
 
-    `single` is the first network.
+    `single` is the first network. None without a test set.
     """
+    if epochs["accuracy"].isna().all():
+        return dict.fromkeys(("last", "last_10", "best", "best_epoch", "last_single", "best_single"))
     best = int(epochs["accuracy"].to_numpy().argmax())
     return {
         "last": float(epochs["accuracy"].iloc[-1]),
@@ -118,10 +123,11 @@ def sample_table(
     """
     probability = method.logits(problem.train.images)[0].softmax(dim=1)
     columns: dict[str, Any] = {"index": np.arange(len(problem.train), dtype=np.uint32)}
-    columns["noisy"] = _numpy(problem.train.labels, np.uint8)
+    label_type = np.min_scalar_type(problem.train.classes - 1)
+    columns["noisy"] = _numpy(problem.train.labels, label_type)
     if problem.clean is not None:
-        columns["clean"] = _numpy(problem.clean, np.uint8)
-    columns["prediction"] = _numpy(probability.argmax(dim=1), np.uint8)
+        columns["clean"] = _numpy(problem.clean, label_type)
+    columns["prediction"] = _numpy(probability.argmax(dim=1), label_type)
     columns["confidence"] = _numpy(probability.amax(dim=1), np.float16)
     columns["loss"] = _numpy(split.losses.mean(dim=0), np.float16)
     columns["p_clean"] = _numpy(split.p_clean.mean(dim=0), np.float16)

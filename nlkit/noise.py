@@ -36,8 +36,9 @@ class NoisyLabels:
 
 
 def labels_sha256(labels: np.ndarray) -> str:
-    """SHA-256 over the labels [N] as unsigned bytes, in training order (at most 256 classes)."""
-    return hashlib.sha256(np.asarray(labels).astype(np.uint8).tobytes()).hexdigest()
+    """SHA-256 over the labels [N] as unsigned bytes, in training order (wider where a label exceeds 255)."""
+    labels = np.asarray(labels)
+    return hashlib.sha256(labels.astype(np.min_scalar_type(max(labels.max(initial=0), 0))).tobytes()).hexdigest()
 
 
 def symmetric(clean: np.ndarray, rate: float, classes: int, seed: int, own_class: bool = True) -> np.ndarray:

@@ -72,10 +72,11 @@ def fresh_and_committed(run: Run) -> pd.DataFrame:
 def _numbers(info: Mapping[str, Any]) -> dict[str, str]:
     accuracy, split = info["accuracy"], info["split"]
     rows = {
-        "last accuracy in %": f"{accuracy['last']:.2f}",
-        "last, one network": f"{accuracy['last_single']:.2f}",
-        "best (selected on the test set)": f"{accuracy['best']:.2f}",
+        "last accuracy in %": accuracy["last"],
+        "last, one network": accuracy["last_single"],
+        "best (selected on the test set)": accuracy["best"],
     }
+    rows = {name: "unknown" if value is None else f"{value:.2f}" for name, value in rows.items()}
     rows |= {name: "unknown" if value is None else f"{value:.4f}" for name, value in split.items()}
     return rows | {"seconds of training": f"{info['seconds']:.0f}", "made at": info["finished"]}
 

@@ -16,7 +16,7 @@ from nlkit import data, figures, noise, records, tables
 from nlkit.data import data_root
 from nlkit.figures.style import CLEAN, CYCLE, NOISY
 from nlkit.noise_params import PMDNoiseParams
-from nlkit.params import NoiseParams, Params
+from nlkit.params import DataParams, NoiseParams, Params
 from nlkit.problem import Problem, load_problem, pmd_margins
 from nlkit.runs import Run, load_run, project_root, run_path
 
@@ -80,6 +80,7 @@ class NoiseView:
         return figures.margins(found.delta, noisy != clean)
 
     def _dataset(self) -> data.Dataset:
+        assert isinstance(self.params.data, DataParams)  # PMD noise is never laid over a folder's labels
         whole, size = data.load_dataset(self.params.data.name, data_root(None)), len(self.problem.train)
         return replace(whole, images=whole.images[:size], labels=whole.labels[:size])
 

@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from nlkit.baseline_params import ELRParams, MixupParams
 from nlkit.errors import NlkitError
+from nlkit.folder_params import FolderDataParams
 from nlkit.noise_params import PMDNoiseParams
 from nlkit.pretrain_params import PretrainParams
 from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
@@ -25,6 +26,9 @@ class DataParams(Section):
 
     name: Literal["digits", "cifar10", "cifar100"]
     train_size: Positive | None = None
+
+
+AnyDataParams = DataParams | FolderDataParams
 
 
 class NoiseParams(Section):
@@ -116,7 +120,7 @@ class Params(Section):
     paper: Literal["cross_entropy", "mixup", "elr", "dividemix", "tcl", "simclr"]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    data: DataParams
+    data: Annotated[AnyDataParams, Field(discriminator="name")]
     noise: Annotated[AnyNoiseParams, Field(discriminator="kind")]
     views: ViewParams = ViewParams()
     model: ModelParams
@@ -131,6 +135,8 @@ class Params(Section):
     def _consistent(self) -> Params:
         if self.method.name.removesuffix("_plus") != self.paper:
             raise ValueError(f"method.name is '{self.method.name}' but paper is '{self.paper}'; they must agree")
+        if isinstance(self.data, FolderDataParams) and self.noise.kind != "none":
+            raise ValueError("data.name 'folder' needs noise.kind 'none'; its labels are as they were given")
         if isinstance(self.noise, NoiseParams) and self.noise.kind == "human":
             fine = self.noise.annotator == "fine"
             if fine != (self.data.name == "cifar100"):
@@ -233,8 +239,8 @@ def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     branches = {"cross_entropy", "mixup", "elr", "dividemix", "tcl", "tcl_plus", "affine", "simclr"}
     where = [str(part) for part in first["loc"] if part not in branches]
-    if where[:1] == ["noise"]:
-        del where[1:2]  # the kind, which pydantic puts between the section and its key
+    if where[:1] in (["noise"], ["data"]):
+        del where[1:2]  # the kind or name, which pydantic puts between the section and its key
     key = ".".join(where)
     if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
         return _untold_branch(key, first.get("ctx", {}))

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from nlkit import data, noise, pmd
+from nlkit.data.folder import FolderData, load_folder
 from nlkit.errors import NlkitError
+from nlkit.folder_params import FolderDataParams
 from nlkit.noise_params import PMDNoiseParams
-from nlkit.params import AnyNoiseParams, DataParams
+from nlkit.params import AnyDataParams, AnyNoiseParams
 from nlkit.pmd_network import read_probabilities, trained_probabilities
 from nlkit.seeding import numpy_stream
 
@@ -55,12 +57,14 @@ class Problem:
         return self.train.images.device
 
 
-def load_problem(data_params: DataParams, noise_params: AnyNoiseParams, root: Path, device: torch.device) -> Problem:
+def load_problem(data_params: AnyDataParams, noise_params: AnyNoiseParams, root: Path, device: torch.device) -> Problem:
     """Load images, corrupt the labels, cut to `train_size` and move everything to the device.
 
     Noise is drawn on the whole training set first, so that a part has the labels of the whole. PMD noise is made
     for the part, and a label file may be. Raises NlkitError where data are missing, corrupt or too few.
     """
+    if isinstance(data_params, FolderDataParams):
+        return folder_problem(load_folder(data_params), device)
     dataset = data.load_dataset(data_params.name, root)
     size = data_params.train_size or len(dataset.labels)
     if size > len(dataset.labels):
@@ -84,6 +88,28 @@ def load_problem(data_params: DataParams, noise_params: AnyNoiseParams, root: Pa
         class_names=dataset.class_names,
         sha256=dataset.sha256,
         warnings=dataset.warnings,
+    )
+
+
+def folder_problem(folder: FolderData, device: torch.device) -> Problem:
+    """The problem of one's own images: given labels, and correct ones only where the folder's table tells them."""
+    train, test = folder.train, folder.test
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    tests = {}
+    if test is not None:
+        tests["test"] = tensor(test.images), tensor(test.labels if test.truth is None else test.truth)
+    return Problem(
+        train=TrainingSet(tensor(train.images), tensor(train.labels), len(folder.class_names), folder.mean, folder.std),
+        clean=None if train.truth is None else tensor(train.truth),
+        tests=tests,
+        noise=noise.NoisyLabels.of(train.labels, train.truth, None),
+        dataset="folder",
+        class_names=folder.class_names,
+        sha256=folder.sha256,
+        warnings=folder.notes,
     )
 
 

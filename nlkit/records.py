@@ -34,10 +34,10 @@ class _Part(BaseModel):
 
 
 class _Accuracy(_Part):
-    last: float
-    best: float
-    last_single: float
-    best_single: float
+    last: float | None
+    best: float | None
+    last_single: float | None
+    best_single: float | None
 
 
 class _Noise(_Part):
@@ -106,10 +106,12 @@ class Record:
     folder: Path
 
 
-def write(folder: Path, info: Mapping[str, Any], epochs: pd.DataFrame, samples: pd.DataFrame) -> Record:
+def write(
+    folder: Path, info: Mapping[str, Any], epochs: pd.DataFrame, samples: pd.DataFrame, limit: int | None = LIMIT
+) -> Record:
     """Write a record to a folder; record.json is renamed into place last and marks the record as complete.
 
-    Raises NlkitError where the folder cannot be written or the record would exceed 2 MB.
+    Raises NlkitError where the folder cannot be written or the record would exceed `limit` bytes.
     """
     tables = {"epochs.parquet": epochs, "samples.parquet": samples}
     blobs = {name: _parquet(table) for name, table in tables.items()}
@@ -117,8 +119,8 @@ def write(folder: Path, info: Mapping[str, Any], epochs: pd.DataFrame, samples: 
     complete = {"format": FORMAT, **info, "files": files}
     blobs["record.json"] = (json.dumps(complete, indent=1, sort_keys=True) + "\n").encode()
     total = sum(map(len, blobs.values()))
-    if total > LIMIT:
-        raise NlkitError(f"{folder}: the record takes {total} bytes, more than {LIMIT}; record fewer snapshots")
+    if limit is not None and total > limit:
+        raise NlkitError(f"{folder}: the record takes {total} bytes, more than {limit}; record fewer snapshots")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         sweep(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ import torch
 from nlkit import encoders, measure, records
 from nlkit.data import data_root
 from nlkit.errors import NlkitError
+from nlkit.folder_params import FolderDataParams
 from nlkit.learner import choose_precision
 from nlkit.models import build_network
 from nlkit.params import NoiseParams, Params, make_params
@@ -64,19 +66,36 @@ def run(
         found = _existing(params, pretraining, folder, search_results=out is None)
         if found is not None:
             return found
-    target = choose_device(device)
-    problem = load_problem(params.data, params.noise, data_root(data), target)
+    problem = load_problem(params.data, params.noise, data_root(data), choose_device(device))
+    return train(problem, params, folder, data_root(data), fresh, progress)
+
+
+def train(
+    problem: Problem,
+    params: Params,
+    folder: Path,
+    root: Path,
+    fresh: bool = False,
+    progress: bool = True,
+    keep: Callable[[Fit], None] | None = None,
+) -> Run:
+    """Train, or resume, on a problem in memory and write the record.
+
+    `root` is that of the data. `keep` is called with the trained method before the record marks the run as finished.
+    """
     prepare_folder(folder)
     if fresh:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    encoder = None
+    pretraining, encoder = encoders.referred(params), None
     if pretraining is not None:
-        encoder = encoders.provide(pretraining, data_root(data), target, progress)
+        encoder = encoders.provide(pretraining, root, problem.device, progress)
         problem = replace(problem, train=replace(problem.train, encoder=encoder.tensors))
-    if target.type == "cuda":
+    if problem.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with cpu_threads(params.training.threads):
         state = fit(problem, params, folder, progress)
+        if keep is not None:
+            keep(state)
         if isinstance(params.method, PretrainParams):
             encoder = encoders.keep(state, params, problem.sha256)
         record = _write_record(state, problem, params, folder, encoder)
@@ -204,7 +223,8 @@ def _write_record(
     }
     if encoder is not None:
         info["encoder"] = encoder.summary()
-    return records.write(folder, info, epochs, samples)
+    limit = None if isinstance(params.data, FolderDataParams) else records.LIMIT
+    return records.write(folder, info, epochs, samples, limit)
 
 
 def _number(value: Any) -> float | None:

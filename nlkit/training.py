@@ -68,8 +68,9 @@ def _epoch(state: Fit, problem: Problem, params: Params, epoch: int, bar: tqdm) 
         first = {"loss": state.split.losses[0], "p_clean": state.split.p_clean[0]}
         state.snapshots[epoch + 1] = first | state.split.samples
     bar.n = epoch + 1
-    shown = {"loss": row.get("loss", row.get("loss_1", row.get("loss_x_1"))), "acc": row["accuracy"]}
-    bar.set_postfix({**shown, "auc": row["auc"]} if row["auc"] is not None else shown)
+    loss = row.get("loss", row.get("loss_1", row.get("loss_x_1")))
+    shown = {"loss": loss, "acc": row["accuracy"], "auc": row["auc"]}
+    bar.set_postfix({name: value for name, value in shown.items() if value is not None})
 
 
 def _ticker(bar: tqdm) -> Callable[[float], None]:

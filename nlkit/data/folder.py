@@ -1,0 +1,146 @@
+"""A folder of one's own images as training and test arrays, with names for everything that was left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nlkit.data.dataset import content_sha256
+from nlkit.data.decode import decode_all
+from nlkit.data.listing import Entry, read_listing
+from nlkit.errors import NlkitError
+from nlkit.folder_params import FolderDataParams
+from nlkit.seeding import numpy_stream
+
+LEAST_IMAGES = 10
+UNKNOWN = -1
+CACHE = "images.safetensors"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images uint8 [N, S, S, C], given labels int64 [N], correct labels where known, and paths as they were given."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    truth: np.ndarray | None
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class FolderData:
+    """What was read: training and held-out images, classes, and the images that were left out, with the reason."""
+
+    train: Part
+    test: Part | None
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    sha256: str
+    dropped: tuple[tuple[str, str, str], ...]
+    notes: tuple[str, ...]
+
+
+def load_folder(params: FolderDataParams, cache: Path | None = None, progress: bool = False) -> FolderData:
+    """Read, decode, check and divide the images that the parameters name; `cache` is a folder for decoded images.
+
+    Raises NlkitError for input that no method can learn from, and, where `corrupt` is `fail`, for unreadable images.
+    """
+    entries, held_out, notes = _entries(params)
+    everything = [*entries, *held_out]
+    paths = [entry.path for entry in everything]
+    decoded = decode_all(paths, params.side, progress, cache / CACHE if cache is not None else None)
+    dropped = tuple((everything[i].name, everything[i].label, why) for i, why in sorted(decoded.faults.items()))
+    if dropped and params.corrupt == "fail":
+        name, _, why = dropped[0]
+        raise NlkitError(f"{params.folder}: {len(dropped)} images cannot be used, first {name!r}: {why}")
+    sound = np.array([i not in decoded.faults for i in range(len(everything))])
+    names = class_names([entry.label for entry, good in zip(entries, sound, strict=False) if good])
+    _check_enough(params, int(sound[: len(entries)].sum()), names, dropped)
+    keep = np.flatnonzero(sound)
+    whole = _part([everything[i] for i in keep], decoded.images[keep] if dropped else decoded.images, names)
+    tested = keep >= len(entries)
+    if params.hold_out:
+        tested = _held_out(whole.labels, params.hold_out, params.split_seed)
+    train, test = _choose(whole, ~tested), _choose(whole, tested) if tested.any() else None
+    arrays = [part for one in (train, test) if one is not None for part in (one.images, one.labels)]
+    sha256 = content_sha256(arrays)
+    if params.sha256 not in (None, sha256):
+        raise NlkitError(
+            f"{params.folder}: images or labels have changed: sha256 {sha256[:16]}, not {params.sha256[:16]}"
+        )
+    mean, std = _moments(train.images)
+    return FolderData(train, test, names, mean, std, sha256, dropped, notes)
+
+
+def class_names(labels: Sequence[str]) -> tuple[str, ...]:
+    """The distinct labels: by number where all are whole numbers, else by alphabet."""
+    names = set(labels)
+    whole = all(name.isascii() and name.isdigit() for name in names)
+    return tuple(sorted(names, key=(lambda name: (int(name), name)) if whole else None))
+
+
+def _entries(params: FolderDataParams) -> tuple[list[Entry], list[Entry], tuple[str, ...]]:
+    """Entries to train on, those to test on, and notes."""
+    folder, table = Path(params.folder), None if params.labels is None else Path(params.labels)
+    listing = read_listing(folder, table, params.truth)
+    if params.test is None:
+        return list(listing.entries), [], listing.notes
+    test = read_listing(folder, Path(params.test))
+    held_out = {entry.path for entry in test.entries}
+    entries = [entry for entry in listing.entries if entry.path not in held_out]
+    notes = [*listing.notes, *test.notes]
+    if len(entries) < len(listing.entries):
+        notes.append(f"{params.test}: {len(listing.entries) - len(entries)} images are held out and not trained on")
+    return entries, list(test.entries), tuple(notes)
+
+
+def _check_enough(params: FolderDataParams, count: int, names: Sequence[str], dropped: Sequence[object]) -> None:
+    source = params.labels or params.folder
+    lost = f" ({len(dropped)} unreadable ones are left out)" if dropped else ""
+    if count < LEAST_IMAGES:
+        raise NlkitError(f"{source}: {count} usable images{lost}; at least {LEAST_IMAGES} are needed")
+    if len(names) < 2:
+        raise NlkitError(f"{source}: all {count} images have the label {names[0]!r}; at least two classes are needed")
+    if len(names) > count // 2:
+        raise NlkitError(f"{source}: {len(names)} different labels for {count} images{lost}; are they class names?")
+
+
+def _part(entries: Sequence[Entry], images: np.ndarray, names: Sequence[str]) -> Part:
+    number = {name: index for index, name in enumerate(names)}
+
+    def index(entry: Entry, label: str | None) -> int:
+        if label is None:
+            return UNKNOWN
+        if label not in number:
+            raise NlkitError(f"{entry.source}: the label {label!r} of {entry.name!r} is not among the training labels")
+        return number[label]
+
+    given = np.array([index(entry, entry.label) for entry in entries], dtype=np.int64)
+    truth = np.array([index(entry, entry.truth) for entry in entries], dtype=np.int64)
+    return Part(images, given, truth, tuple(entry.name for entry in entries))
+
+
+def _held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """A random mask [N] of about `share` of each class; every class keeps an image to train on."""
+    mask, rng = np.zeros(len(labels), dtype=bool), numpy_stream(seed, "hold_out")
+    for label in np.unique(labels):
+        members = rng.permutation(np.flatnonzero(labels == label))
+        mask[members[: min(round(share * len(members)), len(members) - 1)]] = True
+    return mask
+
+
+def _choose(part: Part, mask: np.ndarray) -> Part:
+    names = tuple(name for name, chosen in zip(part.names, mask, strict=True) if chosen)
+    truth = None if part.truth is None or UNKNOWN in part.truth[mask] else part.truth[mask]
+    return Part(part.images[mask], part.labels[mask], truth, names)
+
+
+def _moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel, of pixels in 0..1, from at most 10,000 images."""
+    some = images[:: max(1, len(images) // 10_000)].astype(np.float32) / 255
+    mean, std = some.mean(axis=(0, 1, 2), dtype=np.float64), some.std(axis=(0, 1, 2), dtype=np.float64)
+    return tuple(round(float(x), 4) for x in mean), tuple(max(round(float(x), 4), 0.01) for x in std)

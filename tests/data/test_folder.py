@@ -1,0 +1,354 @@
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nlkit import NlkitError
+from nlkit.data import decode
+from nlkit.data.decode import decode_all, probe_sides
+from nlkit.data.folder import class_names, load_folder
+from nlkit.data.listing import read_listing
+from nlkit.folder_params import FolderDataParams
+
+Rows = Sequence[tuple[str, str]]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve coloured images of different shapes in a folder of their own."""
+    path = tmp_path / "images"
+    path.mkdir()
+    for i in range(12):
+        save(path / f"{i}.png", noise((20 + i, 40 - i, 3), i))
+    return path
+
+
+def noise(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray, **options: Any) -> None:
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(path, **options)
+
+
+def table(folder: Path, rows: Rows, name: str = "labels.csv", header: str = "path,label") -> Path:
+    path = folder.parent / name
+    path.write_text("\n".join([header, *(",".join(row) for row in rows)]) + "\n", encoding="utf-8")
+    return path
+
+
+def good_rows(count: int = 12) -> list[tuple[str, str]]:
+    return [(f"{i}.png", "ab"[i % 2]) for i in range(count)]
+
+
+def params(folder: Path, labels: Path | None, **options: Any) -> FolderDataParams:
+    return FolderDataParams(
+        name="folder", folder=str(folder), labels=str(labels) if labels else None, side=16, **options
+    )
+
+
+def refused(work: Callable[[], object]) -> str:
+    with pytest.raises(NlkitError) as caught:
+        work()
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+# What a table may say.
+
+
+def test_a_table_gives_images_labels_and_names_in_its_order(folder: Path) -> None:
+    found = load_folder(params(folder, table(folder, good_rows()[::-1])))
+    assert found.train.images.shape == (12, 16, 16, 3) and found.train.images.dtype == np.uint8
+    assert found.train.names == tuple(f"{i}.png" for i in range(12))[::-1]
+    assert found.train.labels.tolist() == [1, 0] * 6 and found.class_names == ("a", "b")
+    assert (found.test, found.train.truth, found.dropped, found.notes) == (None, None, (), ())
+
+
+def test_columns_may_stand_in_any_order_beside_others_after_a_byte_order_mark(folder: Path) -> None:
+    path = folder.parent / "l.csv"
+    path.write_text("\ufeff who , label,path\r\nme,a,0.png\r\n\r\nme, b ,1.png\r\n", encoding="utf-8")
+    assert [(entry.name, entry.label) for entry in read_listing(folder, path).entries] == [
+        ("0.png", "a"),
+        ("1.png", "b"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret.png", "a/../../secret.png", "/etc/passwd", "..\\secret.png", "C:\\x.png", "..", "nul\0.png", ""]
+)
+def test_a_path_that_leaves_the_folder_is_refused(folder: Path, name: str) -> None:
+    save(folder.parent / "secret.png", noise((8, 8, 3)))
+    path = table(folder, [*good_rows(), (name, "a")])
+    message = refused(lambda: read_listing(folder, path))
+    assert "labels.csv, line 14" in message
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_a_link_that_leaves_the_folder_is_refused(folder: Path, what: str) -> None:
+    outside = folder.parent / "outside"
+    save(outside / "secret.png", noise((8, 8, 3)))
+    (folder / "link").symlink_to(outside / "secret.png" if what == "file" else outside)
+    name = "link" if what == "file" else "link/secret.png"
+    assert "link that leaves" in refused(lambda: read_listing(folder, table(folder, [(name, "a")])))
+    save(folder / "a" / "x.png", noise((8, 8, 3)))
+    (folder / "a" / "y.png").symlink_to(outside / "secret.png")
+    assert "link that leaves" in refused(lambda: read_listing(folder, None))
+
+
+def test_a_link_within_the_folder_is_the_image_that_it_points_to(folder: Path) -> None:
+    (folder / "same.png").symlink_to(folder / "0.png")
+    listing = read_listing(folder, table(folder, [*good_rows(), ("same.png", "a")]))
+    assert len(listing.entries) == 12 and "1 rows repeat" in listing.notes[0]
+
+
+def test_a_link_in_a_circle_is_a_corrupt_image(folder: Path) -> None:
+    (folder / "loop.png").symlink_to(folder / "loop.png")
+    found = load_folder(params(folder, table(folder, [*good_rows(), ("loop.png", "a")])))
+    assert [name for name, _, _ in found.dropped] == ["loop.png"]
+
+
+def test_repeated_rows_count_once_and_contradicting_ones_are_refused(folder: Path) -> None:
+    twice = [*good_rows(), ("0.png", "a"), ("./1.png", "b")]
+    listing = read_listing(folder, table(folder, twice))
+    assert len(listing.entries) == 12 and "2 rows repeat" in listing.notes[0]
+    message = refused(lambda: read_listing(folder, table(folder, [*good_rows(), ("0.png", "b")])))
+    assert "'0.png' is labelled 'b' here and 'a' before" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "expected the columns path,label"),
+        (b"file,label\n0.png,a\n", "expected the columns path,label"),
+        (b"path,path,label\n0.png,0.png,a\n", "once each"),
+        (b"path,label\n", "no images"),
+        (b"path,label\n0.png\n", "line 2: 1 cells"),
+        (b"path,label\n0.png,a,b\n", "line 2: 3 cells"),
+        (b"path,label\n0.png,\n", "has no label"),
+        (b"path,label\n\xff\xfe,a\n", "UTF-8"),
+        (b'path,label\n"' + b"x" * 200_000 + b'",a\n', "not CSV"),
+        (b"\x89PNG\r\n\x1a\n", "UTF-8"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(folder: Path, content: bytes, said: str) -> None:
+    path = folder.parent / "labels.csv"
+    path.write_bytes(content)
+    message = refused(lambda: read_listing(folder, path))
+    assert said in message and str(path) in message
+
+
+def test_a_folder_or_a_table_that_is_not_there_is_refused(folder: Path) -> None:
+    assert "no such folder" in refused(lambda: read_listing(folder / "none", None))
+    assert "not a folder" in refused(lambda: read_listing(folder / "0.png", None))
+    assert "cannot read" in refused(lambda: read_listing(folder / ("x" * 300), None))
+    assert "no such file" in refused(lambda: read_listing(folder, folder / "none.csv"))
+    assert "no images in sub-folders" in refused(lambda: read_listing(folder, None))
+
+
+def test_a_tree_takes_its_labels_from_the_first_level(folder: Path) -> None:
+    for name in ("katze/1.PNG", "katze/deep/2.png", "犬/3.png", "犬/.hidden.png", ".git/4.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        save(folder / name, noise((9, 9, 3)))
+    (folder / "犬" / "notes.txt").write_text("no image")
+    listing = read_listing(folder, None)
+    assert [(entry.name, entry.label) for entry in listing.entries] == [
+        ("katze/1.PNG", "katze"), ("katze/deep/2.png", "katze"), ("犬/3.png", "犬"),
+    ]  # fmt: skip
+    assert "12 images lie beside the class folders" in listing.notes[0]
+
+
+# What an image may be.
+
+
+def one_image(path: Path, side: int = 8) -> np.ndarray:
+    decoded = decode_all([path], side, progress=False)
+    assert decoded.faults == {}
+    return decoded.images[0]
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(image, (*image.shape[:2], 3)).astype(int)
+
+
+def png_that_declares(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+
+
+def jpeg(pixels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, "JPEG")
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty file"),
+        (b"<!doctype html><title>404</title>", "not an image"),
+        (jpeg(noise((64, 64, 3)))[:700], "damaged"),
+        (jpeg(noise((64, 64, 3)))[:10], "damaged"),
+        (png_that_declares(40_000, 40_000), "pixels"),
+        (png_that_declares(10_001, 10_001), "pixels"),
+        (png_that_declares(64, 64), "damaged"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", "not an image"),
+    ],
+)
+def test_what_cannot_be_decoded_is_dropped_with_a_reason_or_fatal(folder: Path, content: bytes, said: str) -> None:
+    (folder / "odd.jpg").write_bytes(content)
+    labels = table(folder, [*good_rows(), ("odd.jpg", "a"), ("gone.jpg", "b")])
+    found = load_folder(params(folder, labels))
+    assert [(name, label) for name, label, _ in found.dropped] == [("odd.jpg", "a"), ("gone.jpg", "b")]
+    assert said in found.dropped[0][2] and found.dropped[1][2] == "no such file"
+    assert found.train.names == tuple(f"{i}.png" for i in range(12))
+    message = refused(lambda: load_folder(params(folder, labels, corrupt="fail")))
+    assert "2 images cannot be used, first 'odd.jpg'" in message
+
+
+def test_a_pipe_or_a_folder_in_the_place_of_an_image_is_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.png")
+    (folder / "sub.png").mkdir()
+    decoded = decode_all([folder / "pipe.png", folder / "sub.png"], 8, progress=False)
+    assert decoded.faults == {0: "not a regular file", 1: "not a regular file"}
+
+
+def test_an_image_is_turned_as_its_exif_says(tmp_path: Path) -> None:
+    pixels = np.zeros((16, 16, 3), np.uint8)
+    pixels[:8] = 255  # light above, dark below
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    found = as_rgb(one_image(tmp_path / "turned.jpg"))
+    assert found[:3].mean() < 20 and found[5:].mean() > 235
+
+
+def test_modes_become_the_same_colours(tmp_path: Path) -> None:
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[..., 0] = 255
+    image = Image.fromarray(red)
+    image.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    image.convert("P").save(tmp_path / "palette.gif")
+    transparent = np.dstack([red, np.zeros((16, 16), np.uint8)])
+    save(tmp_path / "clear.png", transparent)
+    assert np.abs(as_rgb(one_image(tmp_path / "cmyk.jpg")) - red[:8, :8]).max() < 12
+    assert np.array_equal(as_rgb(one_image(tmp_path / "palette.gif")), red[:8, :8])
+    assert (one_image(tmp_path / "clear.png") == 255).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_images_keep_their_depth_and_get_one_channel(tmp_path: Path, dtype: Any) -> None:
+    ramp = np.tile(np.linspace(0, np.iinfo(dtype).max, 8).astype(dtype), (8, 1))
+    save(tmp_path / "ramp.png", ramp)
+    found = one_image(tmp_path / "ramp.png")
+    assert found.shape == (8, 8, 1)
+    assert np.array_equal(found[0, :, 0], np.linspace(0, 255, 8).astype(np.uint8))
+
+
+def test_one_coloured_image_makes_all_of_them_coloured(tmp_path: Path) -> None:
+    save(tmp_path / "grey.png", noise((9, 9)))
+    save(tmp_path / "colour.png", noise((9, 9, 3)))
+    assert decode_all([tmp_path / "grey.png"], 8, False).images.shape == (1, 8, 8, 1)
+    assert decode_all([tmp_path / "grey.png", tmp_path / "colour.png"], 8, False).images.shape == (2, 8, 8, 3)
+
+
+def test_the_centre_of_a_long_image_is_kept_and_not_distorted(tmp_path: Path) -> None:
+    pixels = np.zeros((16, 64), np.uint8)
+    pixels[:, 24:40] = 200
+    save(tmp_path / "wide.png", pixels)
+    assert (one_image(tmp_path / "wide.png", 16)[..., 0] == 200).all()
+    save(tmp_path / "thin.png", np.full((1, 3000), 77, np.uint8))
+    assert (one_image(tmp_path / "thin.png", 16) == 77).all()
+
+
+def test_decoded_images_are_read_again_until_a_file_changes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths, cache = [folder / f"{i}.png" for i in range(3)], folder.parent / "images.safetensors"
+    first = decode_all(paths, 16, False, cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "_square", lambda *_: pytest.fail("decoded again"))
+        assert np.array_equal(decode_all(paths, 16, False, cache).images, first.images)
+    save(paths[0], noise((50, 50, 3), 99))
+    assert not np.array_equal(decode_all(paths, 16, False, cache).images[0], first.images[0])
+    cache.write_bytes(cache.read_bytes()[:-9])
+    assert np.array_equal(decode_all(paths, 16, False, cache).images[1:], first.images[1:])
+
+
+def test_sides_are_those_of_readable_images(folder: Path) -> None:
+    (folder / "bad.png").write_bytes(b"x")
+    assert sorted(probe_sides([folder / "0.png", folder / "bad.png", folder / "11.png"])) == [20, 29]
+
+
+# What is made of both.
+
+
+def test_a_held_out_part_has_its_share_of_each_class_and_is_the_same_again(folder: Path) -> None:
+    rows = [(f"{i}.png", "a" if i < 6 else "b" if i < 11 else "only one") for i in range(12)]
+    labels = table(folder, rows)
+    found = load_folder(params(folder, labels, hold_out=0.34))
+    assert found.test is not None
+    assert np.bincount(found.test.labels).tolist() == [2, 2] and np.bincount(found.train.labels).tolist() == [4, 3, 1]
+    assert sorted([*found.train.names, *found.test.names]) == sorted(name for name, _ in rows)
+    assert load_folder(params(folder, labels, hold_out=0.34)).sha256 == found.sha256
+    assert load_folder(params(folder, labels, hold_out=0.34, split_seed=1)).train.names != found.train.names
+
+
+def test_images_of_the_test_table_are_not_trained_on(folder: Path) -> None:
+    test = table(folder, [("0.png", "b"), ("1.png", "b")], "test.csv")
+    found = load_folder(params(folder, table(folder, good_rows()), test=str(test)))
+    assert found.test is not None and found.test.labels.tolist() == [1, 1]
+    assert found.train.names == tuple(f"{i}.png" for i in range(2, 12)) and "2 images are held out" in found.notes[0]
+
+
+def test_an_unseen_label_of_the_test_table_is_refused_by_line(folder: Path) -> None:
+    test = table(folder, [("0.png", "b"), ("1.png", "zebra")], "test.csv")
+    message = refused(lambda: load_folder(params(folder, table(folder, good_rows()), test=str(test))))
+    assert "test.csv, line 3" in message and "'zebra'" in message and "not among the training labels" in message
+
+
+def test_the_column_of_correct_labels_is_kept_apart(folder: Path) -> None:
+    rows = [(*row, "a") for row in good_rows()]
+    labels = table(folder, rows, header="path,label,really")  # type: ignore[arg-type]
+    found = load_folder(params(folder, labels, truth="really"))
+    assert found.train.truth is not None and found.train.truth.tolist() == [0] * 12
+    assert found.train.labels.tolist() == [0, 1] * 6
+    assert "expected the columns path,label,nothing" in refused(
+        lambda: load_folder(params(folder, labels, truth="nothing"))
+    )
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (good_rows(3), "3 usable images; at least 10"),
+        ([(name, "a") for name, _ in good_rows()], "all 12 images have the label 'a'"),
+        ([(name, name) for name, _ in good_rows()], "12 different labels for 12 images"),
+    ],
+)
+def test_what_no_method_can_learn_is_refused(folder: Path, rows: Rows, said: str) -> None:
+    assert said in refused(lambda: load_folder(params(folder, table(folder, rows))))
+
+
+def test_changed_labels_do_not_pass_for_the_old_ones(folder: Path) -> None:
+    before = load_folder(params(folder, table(folder, good_rows()))).sha256
+    changed = [("0.png", "b"), *good_rows()[1:]]
+    labels = table(folder, changed)
+    assert "have changed" in refused(lambda: load_folder(params(folder, labels, sha256=before)))
+
+
+def test_classes_are_in_the_order_of_their_numbers_or_of_the_alphabet() -> None:
+    assert class_names(["10", "9", "2", "9"]) == ("2", "9", "10")
+    assert class_names(["b", "10", "9"]) == ("10", "9", "b")
