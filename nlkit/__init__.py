@@ -1,8 +1,22 @@
 """nlkit: learning with noisy labels, methods behind one interface, runs that leave records."""
 
+from nlkit.classifier import Classifier, load_classifier
+from nlkit.cleaning import CleanResult, clean
 from nlkit.errors import NlkitError
 from nlkit.mixture import fit_two_components
 from nlkit.params import Params, load_params
 from nlkit.runs import Run, load_run, run
 
-__all__ = ["NlkitError", "Params", "Run", "fit_two_components", "load_params", "load_run", "run"]
+__all__ = [
+    "Classifier",
+    "CleanResult",
+    "NlkitError",
+    "Params",
+    "Run",
+    "clean",
+    "fit_two_components",
+    "load_classifier",
+    "load_params",
+    "load_run",
+    "run",
+]

@@ -1,4 +1,4 @@
-"""The command line: run, show, adopt, data."""
+"""The command line: run, show, adopt, clean, data."""
 
 from __future__ import annotations
 
@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     adopt.add_argument("folder", type=Path, help="a folder with record.json")
     adopt.set_defaults(command=_adopt)
 
+    _clean_parser(commands.add_parser("clean", help="find wrong labels among images of your own"))
+
     data = commands.add_parser("data", help="what data are here, fetch them, check them")
     actions = data.add_subparsers(required=True, metavar="ACTION")
     status = actions.add_parser("status", help="what is present, and where it is looked for")
@@ -67,6 +69,27 @@ def _parser() -> argparse.ArgumentParser:
         _data_option(action)
         action.set_defaults(command=command)
     return parser
+
+
+def _clean_parser(clean: argparse.ArgumentParser) -> None:
+    clean.add_argument("folder", type=Path, help="the folder of the images")
+    clean.add_argument("--labels", type=Path, help="a CSV file path,label (default: each sub-folder is a class)")
+    clean.add_argument("--out", type=Path, default=Path("scores.csv"), help="the CSV file of the scores")
+    clean.add_argument("--method", default="elr", help="elr, dividemix, tcl, ... (default: elr)")
+    held_out = clean.add_mutually_exclusive_group()
+    held_out.add_argument("--test", type=Path, help="a CSV file path,label of images to test on")
+    held_out.add_argument("--hold-out", type=float, default=0.0, metavar="SHARE", help="share to test on, at random")
+    clean.add_argument("--truth", metavar="COLUMN", help="correct labels in --labels, for measuring only")
+    clean.add_argument("--size", type=int, help="side in pixels that images are scaled to")
+    clean.add_argument("--epochs", type=int)
+    clean.add_argument("--flip", action="store_true", help="train on mirror images too")
+    clean.add_argument("--corrupt", choices=("drop", "fail"), default="drop", help="what to do with unreadable images")
+    clean.add_argument("--seed", type=int, default=0)
+    clean.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    clean.add_argument("-s", "--set", action="append", default=[], metavar="KEY=VALUE", help="override a dotted key")
+    clean.add_argument("--overwrite", action="store_true", help="replace scores that are there")
+    clean.add_argument("--quiet", action="store_true", help="no progress bar, no table of settings")
+    clean.set_defaults(command=_clean)
 
 
 def _data_option(parser: argparse.ArgumentParser) -> None:
@@ -85,6 +108,19 @@ def _run(options: argparse.Namespace) -> int:
     print(f"{what}: {done.folder / 'record.json'}")
     if accuracy["last"] is not None:
         print(f"test accuracy: last {accuracy['last']:.2f} %, best (selected on the test set) {accuracy['best']:.2f} %")
+    return 0
+
+
+def _clean(options: argparse.Namespace) -> int:
+    from nlkit.clean_console import end, start
+    from nlkit.cleaning import clean
+    from nlkit.params import parse_override
+
+    names = ("method", "test", "hold_out", "truth", "size", "epochs", "flip", "corrupt", "seed", "device", "overwrite")
+    asked = {name: getattr(options, name) for name in names}
+    settings = dict(parse_override(text) for text in options.set)
+    say = None if options.quiet else start
+    end(clean(options.folder, options.labels, options.out, not options.quiet, say, settings=settings, **asked))
     return 0
 
 

@@ -29,7 +29,7 @@ MAX_TOTAL_BYTES = 16 * 2**30
 
 @dataclass(frozen=True)
 class Decoded:
-    """Squares uint8 [N, S, S, C], C = 1 where every image is grey, else 3; those with an entry in `faults` are black."""
+    """Squares uint8 [N, S, S, C], C = 1 where every image is grey, else 3; unreadable ones are black, with a fault."""
 
     images: np.ndarray
     faults: dict[int, str]
@@ -65,20 +65,20 @@ def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: P
     return decoded
 
 
-def probe_sides(paths: Sequence[Path], most: int = 500) -> list[int]:
-    """Short sides in pixels, from the headers of at most `most` images spread over the list and readable."""
+def probe(paths: Sequence[Path], most: int = 500) -> list[int]:
+    """Short sides in pixels, from the headers of at most `most` readable images."""
     step = max(1, len(paths) // most)
-    sides: list[int] = []
+    found: list[int] = []
 
     def one(path: Path) -> None:
         with _open(path) as image:
-            sides.append(min(image.size))
+            found.append(min(image.size))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for path in paths[::step][:most]:
             _guarded(lambda path=path: one(path))  # type: ignore[misc]
-    return sides
+    return found
 
 
 def _in_parallel(work: Callable[[int], str | None], count: int, progress: bool) -> list[str | None]:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from nlkit import NlkitError
 from nlkit.data import decode
-from nlkit.data.decode import decode_all, probe_sides
+from nlkit.data.decode import decode_all, probe
 from nlkit.data.folder import class_names, load_folder
 from nlkit.data.listing import read_listing
 from nlkit.folder_params import FolderDataParams
@@ -289,7 +289,7 @@ def test_decoded_images_are_read_again_until_a_file_changes(folder: Path, monkey
 
 def test_sides_are_those_of_readable_images(folder: Path) -> None:
     (folder / "bad.png").write_bytes(b"x")
-    assert sorted(probe_sides([folder / "0.png", folder / "bad.png", folder / "11.png"])) == [20, 29]
+    assert probe([folder / "0.png", folder / "bad.png", folder / "11.png"]) == [20, 29]
 
 
 # What is made of both.
