@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,12 @@ def clean(
     params = _params(choice, asked, Path(folder), labels, side)
     runs.prepare_folder(target)
     assert isinstance(params.data, FolderDataParams)
-    data = load_folder(params.data, target, progress)
+    try:
+        data = load_folder(params.data, target, progress)
+    except NlkitError:
+        with suppress(OSError):
+            target.rmdir()  # where nothing was decoded, nothing stays behind
+        raise
     params = params.model_copy(update={"data": params.data.model_copy(update={"sha256": data.sha256})})
     choices = pd.DataFrame(choice.reasons, columns=["what", "value", "why"])
     if say is not None:

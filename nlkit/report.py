@@ -146,7 +146,8 @@ def _figures(result: CleanResult) -> list[tuple[str, str]]:
         from nlkit.figures.style import SETTINGS
     except ImportError:
         return [("", "<p>Figures need matplotlib: <code>pip install matplotlib</code>.</p>")]
-    run, names = result.run, list(result.problem.class_names)
+    run = result.run
+    names = [_short(name).replace("$", r"\$") for name in result.problem.class_names]  # a dollar sign begins a formula
 
     def matrices() -> Figure:
         return figures.transition_matrices(figures.run_matrices(run), names)
@@ -159,12 +160,15 @@ def _figures(result: CleanResult) -> list[tuple[str, str]]:
     backend = plt.get_backend()
     plt.switch_backend("agg")
     try:
-        # Names of classes may hold a dollar sign, or letters that the font lacks.
-        with plt.rc_context({**SETTINGS, "text.parse_math": False}), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with plt.rc_context(SETTINGS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # letters that the font lacks
             return [(title, f"<p>{text}</p>{_drawn(draw(), title)}") for title, text, draw in drawings]
     finally:
         plt.switch_backend(backend)
+
+
+def _short(name: str, most: int = 14) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def _drawn(figure: Figure, title: str) -> str:
