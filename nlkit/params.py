@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from nlkit.errors import NlkitError
+from nlkit.lra_params import LRADiffusionParams
 from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
 from nlkit.tcl_params import TCLParams
 
@@ -107,7 +109,7 @@ class DivideMixParams(Section):
 class Params(Section):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal["cross_entropy", "dividemix", "tcl"]
+    paper: Literal["cross_entropy", "dividemix", "tcl", "lra_diffusion"]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataParams
@@ -116,7 +118,9 @@ class Params(Section):
     model: ModelParams
     optim: OptimParams
     training: TrainingParams
-    method: Annotated[CrossEntropyParams | DivideMixParams | TCLParams, Field(discriminator="name")]
+    method: Annotated[
+        CrossEntropyParams | DivideMixParams | TCLParams | LRADiffusionParams, Field(discriminator="name")
+    ]
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
@@ -134,6 +138,8 @@ class Params(Section):
                 raise ValueError("method.strong.kind 'simclr' needs colours; digits need 'affine'")
             if self.optim.drop_epochs:
                 raise ValueError("optim.drop_epochs has no meaning for tcl, whose learning rate is a curve")
+        if isinstance(self.method, LRADiffusionParams):
+            _check_lra_diffusion(self)
         return self
 
     @property
@@ -141,6 +147,22 @@ class Params(Section):
         """SHA-256 of the resolved parameters: the identity of a run."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_lra_diffusion(params: Params) -> None:
+    method = params.method
+    assert isinstance(method, LRADiffusionParams)
+    if params.optim.drop_epochs:
+        raise ValueError("optim.drop_epochs has no meaning for lra_diffusion, whose learning rate is a curve")
+    horizon = params.training.epochs if method.horizon is None else method.horizon
+    if horizon < params.training.epochs:
+        raise ValueError(f"method.horizon is {horizon}; the learning rate must reach at least to training.epochs")
+    if method.lr_warm_up >= horizon:
+        raise ValueError(f"method.lr_warm_up is {method.lr_warm_up}; it must end before the horizon, {horizon}")
+    if params.training.batch_size < 2:
+        raise ValueError("training.batch_size is 1; batch norm needs at least two images")
+    if method.encoder.kind == "clip" and params.data.name == "digits":
+        raise ValueError("method.encoder.kind 'clip' needs photographs in colour, not digits")
 
 
 def load_params(path: str | Path, **overrides: Any) -> Params:
@@ -218,8 +240,8 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    branches = {"cross_entropy", "dividemix", "tcl", "affine", "simclr"}
-    key = ".".join(str(part) for part in first["loc"] if part not in branches)
+    forms = {"method", "strong", "encoder"}  # groups of several kinds: pydantic names the kind after them
+    key = ".".join(str(part) for before, part in itertools.pairwise(("", *first["loc"])) if before not in forms)
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}' (value {first['input']!r}); remove it or correct its spelling"
     if first["type"] == "missing":

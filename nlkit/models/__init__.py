@@ -5,15 +5,26 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from nlkit.models.label_denoiser import LabelDenoiser, LabelDiffusionNet
 from nlkit.models.preact_resnet import PreActResNet18
 from nlkit.models.resnet import ResNet34
 from nlkit.models.small_cnn import SmallCNN
 from nlkit.models.twin import TwinNet
+from nlkit.lra_params import LRADiffusionParams
 from nlkit.params import ModelParams, Params
 from nlkit.seeding import derive
 from nlkit.tcl_params import TCLParams
 
-__all__ = ["PreActResNet18", "ResNet34", "SmallCNN", "TwinNet", "build_model", "build_network"]
+__all__ = [
+    "LabelDiffusionNet",
+    "PreActResNet18",
+    "ResNet34",
+    "SmallCNN",
+    "TwinNet",
+    "build_diffusion",
+    "build_model",
+    "build_network",
+]
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "small_cnn": SmallCNN,
@@ -38,3 +49,13 @@ def build_network(params: Params, channels: int, classes: int, seed: int) -> nn.
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "heads"))
         return TwinNet(body, classes, method.hidden, method.dim, method.dropout)
+
+
+def build_diffusion(params: Params, channels: int, classes: int, features: int, seed: int) -> LabelDiffusionNet:
+    """The freshly initialised networks of LRA-diffusion; `features` is the width of the frozen encoder."""
+    method = params.method
+    assert isinstance(method, LRADiffusionParams)
+    encoder = build_model(params.model, channels, method.width, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "denoiser"))
+        return LabelDiffusionNet(encoder, LabelDenoiser(classes, features, method.width, method.timesteps))

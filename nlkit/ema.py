@@ -1,0 +1,40 @@
+"""An exponential moving average of a network's weights."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+
+class Ema:
+    """A copy whose weights follow those of a network; buffers, such as batch norm's statistics, are copied.
+
+    After update number n = 1, 2, ... the copy is d theta_ema + (1 - d) theta with d = min(decay, n / (n + 9)): the
+    first updates forget the random start.
+    """
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        self.net = copy.deepcopy(net).requires_grad_(False).eval()
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, net: nn.Module) -> None:
+        """Move towards the weights that the network has now."""
+        self.updates += 1
+        decay = min(self.decay, self.updates / (self.updates + 9))
+        mine, theirs = list(self.net.parameters()), [weight.detach() for weight in net.parameters()]
+        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        for own, other in zip(self.net.buffers(), net.buffers(), strict=True):
+            own.copy_(other)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The averaged weights, the buffers, and the number of updates."""
+        return {**self.net.state_dict(), "updates": torch.tensor(self.updates)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state_dict` returned."""
+        self.updates = int(state["updates"])
+        self.net.load_state_dict({name: value for name, value in state.items() if name != "updates"})
