@@ -1,4 +1,4 @@
-"""Diffusion over label vectors: noise schedule, forward process, deterministic sampling, and the decision at its end."""
+"""Diffusion over label vectors: noise schedule, forward process, deterministic sampling, and the final decision."""
 
 from __future__ import annotations
 

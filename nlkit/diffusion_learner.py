@@ -10,7 +10,7 @@ from nlkit.ema import Ema
 from nlkit.learner import choose_precision
 from nlkit.lra_params import LRADiffusionParams
 from nlkit.methods.base import with_prefix, without_prefix
-from nlkit.models import build_diffusion
+from nlkit.models import LabelDiffusionNet, build_diffusion
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import derive
@@ -29,7 +29,7 @@ class DiffusionLearner:
         assert isinstance(params.method, LRADiffusionParams)
         self.method, self.device, self.classes = params.method, data.images.device, data.classes
         net = build_diffusion(params, data.images.shape[3], data.classes, features, derive(params.seed, "net1", "init"))
-        self.net = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net: LabelDiffusionNet = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net.encoder.requires_grad_(self.method.train_encoder)
         self.ema = Ema(self.net, self.method.ema_decay)
         self.views = Views(params.views, data.mean, data.std, self.device)
@@ -43,7 +43,7 @@ class DiffusionLearner:
             weight_decay=params.optim.weight_decay,
         )
 
-    def embed(self, net: nn.Module, view: Tensor) -> Tensor:
+    def embed(self, net: LabelDiffusionNet, view: Tensor) -> Tensor:
         """e(x) float32 [B, h] of normalised inputs [B, channels, H, W], in the network's current mode."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             return net.encoder(view.contiguous(memory_format=torch.channels_last)).float()
@@ -60,7 +60,7 @@ class DiffusionLearner:
         self.ema.update(self.net)
 
     @torch.no_grad()
-    def trajectory(self, net: nn.Module, images: Tensor, z: Tensor) -> Tensor:
+    def trajectory(self, net: LabelDiffusionNet, images: Tensor, z: Tensor) -> Tensor:
         """Label vectors [S + 1, B, C] from 0 to the result, of plain images uint8 [B, H, W, C] and z [B, d]."""
         training = net.training
         net.eval()
@@ -74,12 +74,12 @@ class DiffusionLearner:
         net.train(training)
         return path
 
-    def predict(self, net: nn.Module, images: Tensor, z: Tensor) -> Tensor:
+    def predict(self, net: LabelDiffusionNet, images: Tensor, z: Tensor) -> Tensor:
         """Logits [N, C] whose largest is the class argmin_c |y_c - 1| of the sampled label vector."""
         parts = zip(images.split(self.eval_batch_size), z.split(self.eval_batch_size), strict=True)
         return torch.cat([closeness(self.trajectory(net, *part)[-1], TEMPERATURE) for part in parts])
 
-    def nets(self) -> tuple[nn.Module, nn.Module]:
+    def nets(self) -> tuple[LabelDiffusionNet, LabelDiffusionNet]:
         """The network that the result is of, and the other: averaged weights and those of the last step."""
         pair = self.ema.net, self.net
         return pair if self.method.evaluate == "ema" else (pair[1], pair[0])

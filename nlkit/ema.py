@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+Net = TypeVar("Net", bound=nn.Module)
 
-class Ema:
+
+class Ema(Generic[Net]):
     """A copy whose weights follow those of a network; buffers, such as batch norm's statistics, are copied.
 
     After update number n = 1, 2, ... the copy is d theta_ema + (1 - d) theta with d = min(decay, n / (n + 9)): the
     first updates forget the random start.
     """
 
-    def __init__(self, net: nn.Module, decay: float) -> None:
-        self.net = copy.deepcopy(net).requires_grad_(False).eval()
+    def __init__(self, net: Net, decay: float) -> None:
+        self.net: Net = copy.deepcopy(net).requires_grad_(False).eval()
         self.decay = decay
         self.updates = 0
 
     @torch.no_grad()
-    def update(self, net: nn.Module) -> None:
+    def update(self, net: Net) -> None:
         """Move towards the weights that the network has now."""
         self.updates += 1
         decay = min(self.decay, self.updates / (self.updates + 9))
-        mine, theirs = list(self.net.parameters()), [weight.detach() for weight in net.parameters()]
+        mine: list[Tensor] = list(self.net.parameters())
+        theirs: list[Tensor] = list(net.parameters())
         torch._foreach_lerp_(mine, theirs, 1 - decay)
         for own, other in zip(self.net.buffers(), net.buffers(), strict=True):
             own.copy_(other)

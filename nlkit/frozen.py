@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from nlkit.clip import clip_features
 from nlkit.errors import NlkitError
 from nlkit.learner import choose_precision
-from nlkit.lra_params import LRADiffusionParams
-from nlkit.params import Params
+from nlkit.lra_params import ClipParams, FeatureFileParams, LRADiffusionParams, SimCLREncoderParams
+from nlkit.models import build_model
+from nlkit.params import Params, load_params
 from nlkit.problem import TrainingSet
+from nlkit.project import locate, project_root
 from nlkit.views import Views
 
 TABLE = ("table.keys", "table.features")
@@ -101,4 +105,29 @@ def unit_features(net: nn.Module, device: torch.device, precision: str) -> Calla
 def frozen_encoder(data: TrainingSet, params: Params) -> FrozenEncoder:
     """The encoder f_p that the parameters name; raises NlkitError where what it needs is not there."""
     assert isinstance(params.method, LRADiffusionParams)
-    return NetworkEncoder(lambda views: views.flatten(1), data, params)
+    match params.method.encoder:
+        case FeatureFileParams():
+            return FeatureTable(*(_given(data, name) for name in TABLE))
+        case SimCLREncoderParams(params=reference):
+            encode = unit_features(_body(reference, data), data.images.device, params.training.precision)
+        case ClipParams(weights=weights):
+            encode = clip_features(weights, data.mean, data.std, data.images.device)
+        case _:
+            encode = partial(torch.flatten, start_dim=1)
+    return NetworkEncoder(encode, data, params)
+
+
+def _body(reference: str, data: TrainingSet) -> nn.Module:
+    """The encoder of a SimCLR run, with its weights."""
+    model = load_params(locate(reference, project_root())).model
+    net = build_model(model, data.images.shape[3], data.classes, seed=0)
+    net.classifier = nn.Identity()
+    names = [f"encoder.{name}" for name in net.state_dict()]
+    net.load_state_dict({name.removeprefix("encoder."): _given(data, name) for name in names})
+    return net
+
+
+def _given(data: TrainingSet, name: str) -> Tensor:
+    if data.encoder is None or name not in data.encoder:
+        raise NlkitError(f"key 'method.encoder': the training set comes without '{name}'; nlkit.run provides it")
+    return data.encoder[name]

@@ -49,9 +49,7 @@ class LRADiffusionParams(Section):
     """
 
     name: Literal["lra_diffusion"]
-    encoder: Annotated[
-        PixelsParams | FeatureFileParams | SimCLREncoderParams | ClipParams, Field(discriminator="kind")
-    ]
+    encoder: Annotated[PixelsParams | FeatureFileParams | SimCLREncoderParams | ClipParams, Field(discriminator="kind")]
     query: Literal["view", "cached"] = "view"
     bank: Literal["view", "plain"] = "view"
     distance: Literal["euclidean", "cosine"] = "euclidean"

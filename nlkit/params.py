@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from nlkit.errors import NlkitError
 from nlkit.lra_params import LRADiffusionParams
+from nlkit.pretrain_params import PretrainParams
 from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
 from nlkit.tcl_params import TCLParams
 
@@ -109,7 +110,7 @@ class DivideMixParams(Section):
 class Params(Section):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal["cross_entropy", "dividemix", "tcl", "lra_diffusion"]
+    paper: Literal["cross_entropy", "dividemix", "tcl", "simclr", "lra_diffusion"]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataParams
@@ -119,7 +120,8 @@ class Params(Section):
     optim: OptimParams
     training: TrainingParams
     method: Annotated[
-        CrossEntropyParams | DivideMixParams | TCLParams | LRADiffusionParams, Field(discriminator="name")
+        CrossEntropyParams | DivideMixParams | TCLParams | PretrainParams | LRADiffusionParams,
+        Field(discriminator="name"),
     ]
 
     @model_validator(mode="after")
@@ -133,11 +135,11 @@ class Params(Section):
             raise ValueError("noise.kind 'human' needs data.name cifar10 or cifar100")
         if self.noise.kind == "asymmetric" and self.data.name == "cifar100":
             raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")
-        if isinstance(self.method, TCLParams):
+        if isinstance(self.method, TCLParams | PretrainParams):
             if self.method.strong.kind == "simclr" and self.data.name == "digits":
                 raise ValueError("method.strong.kind 'simclr' needs colours; digits need 'affine'")
             if self.optim.drop_epochs:
-                raise ValueError("optim.drop_epochs has no meaning for tcl, whose learning rate is a curve")
+                raise ValueError(f"optim.drop_epochs has no meaning for {self.paper}, whose learning rate is a curve")
         if isinstance(self.method, LRADiffusionParams):
             _check_lra_diffusion(self)
         return self

@@ -37,6 +37,14 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
         "sampling_steps": 4,
         "lr_warm_up": 1,
     },
+    "simclr": {
+        "name": "simclr",
+        "lr_warm_up": 1,
+        "dim": 8,
+        "hidden": 16,
+        "neighbours": 7,
+        "strong": {"kind": "affine", "pad": 1},
+    },
 }
 
 

@@ -8,17 +8,19 @@ from nlkit.methods.base import Method, Split
 from nlkit.methods.cross_entropy import CrossEntropy
 from nlkit.methods.dividemix import DivideMix
 from nlkit.methods.lra_diffusion import LRADiffusion
+from nlkit.methods.simclr import SimCLR
 from nlkit.methods.tcl import TCL
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
 
-__all__ = ["TCL", "CrossEntropy", "DivideMix", "LRADiffusion", "Method", "Split", "build_method"]
+__all__ = ["TCL", "CrossEntropy", "DivideMix", "LRADiffusion", "Method", "SimCLR", "Split", "build_method"]
 
 METHODS: dict[str, Callable[[TrainingSet, Params], Method]] = {
     "cross_entropy": CrossEntropy,
     "dividemix": DivideMix,
     "tcl": TCL,
     "lra_diffusion": LRADiffusion,
+    "simclr": SimCLR,
 }
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from nlkit.lra_params import LRADiffusionParams
+from nlkit.models.contrastive import ContrastiveNet
 from nlkit.models.label_denoiser import LabelDenoiser, LabelDiffusionNet
 from nlkit.models.preact_resnet import PreActResNet18
 from nlkit.models.resnet import ResNet34
 from nlkit.models.small_cnn import SmallCNN
 from nlkit.models.twin import TwinNet
-from nlkit.lra_params import LRADiffusionParams
 from nlkit.params import ModelParams, Params
+from nlkit.pretrain_params import PretrainParams
 from nlkit.seeding import derive
 from nlkit.tcl_params import TCLParams
 
 __all__ = [
+    "ContrastiveNet",
     "LabelDiffusionNet",
     "PreActResNet18",
     "ResNet34",
@@ -44,11 +47,13 @@ def build_network(params: Params, channels: int, classes: int, seed: int) -> nn.
     """The freshly initialised network of a run: the model, with the heads that the method needs."""
     body = build_model(params.model, channels, classes, seed)
     method = params.method
-    if not isinstance(method, TCLParams):
-        return body
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "heads"))
-        return TwinNet(body, classes, method.hidden, method.dim, method.dropout)
+        if isinstance(method, TCLParams):
+            return TwinNet(body, classes, method.hidden, method.dim, method.dropout)
+        if isinstance(method, PretrainParams):
+            return ContrastiveNet(body, method.dim, method.hidden)
+    return body
 
 
 def build_diffusion(params: Params, channels: int, classes: int, features: int, seed: int) -> LabelDiffusionNet:

@@ -1,4 +1,4 @@
-"""The network of LRA-diffusion: it predicts the noise in a label vector from the image, the time and frozen features."""
+"""The network of LRA-diffusion, which predicts the noise in a label vector from image, time and frozen features."""
 
 from __future__ import annotations
 

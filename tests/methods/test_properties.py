@@ -149,7 +149,8 @@ def test_training_changes_neither_images_nor_labels(name: str, problem: Problem,
 
 
 def test_a_training_set_has_no_place_for_clean_labels() -> None:
-    assert {field.name for field in dataclasses.fields(TrainingSet)} == {"images", "labels", "classes", "mean", "std"}
+    names = {field.name for field in dataclasses.fields(TrainingSet)}
+    assert names == {"images", "labels", "classes", "mean", "std", "encoder"}
 
 
 @methods
