@@ -58,7 +58,7 @@ class ViewParams(Section):
 class ModelParams(Section):
     """The network and the number of channels of its first stage."""
 
-    name: Literal["small_cnn", "preact_resnet18", "resnet34"]
+    name: Literal["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
     width: Positive = 64
 
 
@@ -159,8 +159,6 @@ def _check_lra_diffusion(params: Params) -> None:
     horizon = params.training.epochs if method.horizon is None else method.horizon
     if horizon < params.training.epochs:
         raise ValueError(f"method.horizon is {horizon}; the learning rate must reach at least to training.epochs")
-    if method.lr_warm_up >= horizon:
-        raise ValueError(f"method.lr_warm_up is {method.lr_warm_up}; it must end before the horizon, {horizon}")
     if params.training.batch_size < 2:
         raise ValueError("training.batch_size is 1; batch norm needs at least two images")
     if method.encoder.kind == "clip" and params.data.name == "digits":

@@ -25,7 +25,8 @@ def read_feature_file(path: Path) -> np.ndarray:
         raise NlkitError(f"{path}: has the shape {features.shape}; features are one row an image, [N, d]")
     if features.dtype.kind != "f":
         raise NlkitError(f"{path}: holds {features.dtype}; features are floating-point numbers")
-    features = features.astype(np.float32)
+    with np.errstate(over="ignore"):
+        features = features.astype(np.float32)
     if not np.isfinite(features).all():
         raise NlkitError(f"{path}: row {int(np.argwhere(~np.isfinite(features))[0][0])} is not finite in float32")
     return features

@@ -9,7 +9,7 @@ from nlkit.lra_params import LRADiffusionParams
 from nlkit.models.contrastive import ContrastiveNet
 from nlkit.models.label_denoiser import LabelDenoiser, LabelDiffusionNet
 from nlkit.models.preact_resnet import PreActResNet18
-from nlkit.models.resnet import ResNet34
+from nlkit.models.resnet import ResNet34, ResNet50
 from nlkit.models.small_cnn import SmallCNN
 from nlkit.models.twin import TwinNet
 from nlkit.params import ModelParams, Params
@@ -22,6 +22,7 @@ __all__ = [
     "LabelDiffusionNet",
     "PreActResNet18",
     "ResNet34",
+    "ResNet50",
     "SmallCNN",
     "TwinNet",
     "build_diffusion",
@@ -33,6 +34,7 @@ NETWORKS: dict[str, type[nn.Module]] = {
     "small_cnn": SmallCNN,
     "preact_resnet18": PreActResNet18,
     "resnet34": ResNet34,
+    "resnet50": ResNet50,
 }
 
 
