@@ -7,18 +7,36 @@ from collections.abc import Callable
 from nlkit.methods.base import Method, Split
 from nlkit.methods.cross_entropy import CrossEntropy
 from nlkit.methods.dividemix import DivideMix
+from nlkit.methods.elr import ELR
 from nlkit.methods.lra_diffusion import LRADiffusion
+from nlkit.methods.mixup import Mixup
 from nlkit.methods.simclr import SimCLR
 from nlkit.methods.tcl import TCL
+from nlkit.methods.tcl_plus import TCLPlus
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
 
-__all__ = ["TCL", "CrossEntropy", "DivideMix", "LRADiffusion", "Method", "SimCLR", "Split", "build_method"]
+__all__ = [
+    "ELR",
+    "TCL",
+    "CrossEntropy",
+    "DivideMix",
+    "LRADiffusion",
+    "Method",
+    "Mixup",
+    "SimCLR",
+    "Split",
+    "TCLPlus",
+    "build_method",
+]
 
 METHODS: dict[str, Callable[[TrainingSet, Params], Method]] = {
     "cross_entropy": CrossEntropy,
+    "mixup": Mixup,
+    "elr": ELR,
     "dividemix": DivideMix,
     "tcl": TCL,
+    "tcl_plus": TCLPlus,
     "lra_diffusion": LRADiffusion,
     "simclr": SimCLR,
 }
