@@ -12,10 +12,11 @@ Net = TypeVar("Net", bound=nn.Module)
 
 
 class Ema(Generic[Net]):
-    """A copy whose weights follow those of a network; buffers, such as batch norm's statistics, are copied.
+    """A copy whose weights and buffers follow those of a network.
 
     After update number n = 1, 2, ... the copy is d theta_ema + (1 - d) theta with d = min(decay, n / (n + 9)): the
-    first updates forget the random start.
+    first updates forget the random start. The statistics of batch norm are averaged in the same way: the newest ones
+    belong to weights that the copy has not reached yet, and do not fit its own. Whole numbers are copied.
     """
 
     def __init__(self, net: Net, decay: float) -> None:
@@ -32,10 +33,10 @@ class Ema(Generic[Net]):
         theirs: list[Tensor] = list(net.parameters())
         torch._foreach_lerp_(mine, theirs, 1 - decay)
         for own, other in zip(self.net.buffers(), net.buffers(), strict=True):
-            own.copy_(other)
+            own.lerp_(other, 1 - decay) if own.is_floating_point() else own.copy_(other)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The averaged weights, the buffers, and the number of updates."""
+        """The averaged weights and buffers, and the number of updates."""
         return {**self.net.state_dict(), "updates": torch.tensor(self.updates)}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:

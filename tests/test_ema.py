@@ -1,4 +1,4 @@
-"""The average of a network's weights follows its recurrence, and its buffers are those of the network."""
+"""The average of a network follows its recurrence, batch norm's statistics included."""
 
 from __future__ import annotations
 
@@ -20,19 +20,23 @@ def move(one: nn.Module, step: int) -> None:
     one(torch.randn(5, 3, generator=stream))
 
 
-def test_the_average_is_that_of_the_recurrence() -> None:
+def floats(one: nn.Module) -> list[torch.Tensor]:
+    return [value.detach().double() for value in one.state_dict().values() if value.is_floating_point()]
+
+
+def test_the_average_is_that_of_the_recurrence_for_weights_and_statistics() -> None:
     one = net()
     ema = Ema(one, 0.6)
-    expected = [weight.detach().double().clone() for weight in one.parameters()]
+    expected = [value.clone() for value in floats(one)]
     for step in range(1, 31):
         move(one, step)
         ema.update(one)
         decay = min(0.6, step / (step + 9))
-        expected = [decay * e + (1 - decay) * w.detach() for e, w in zip(expected, one.parameters(), strict=True)]
-    for found, value in zip(ema.net.parameters(), expected, strict=True):
-        torch.testing.assert_close(found.double(), value, atol=1e-6, rtol=0)
-    for found, value in zip(ema.net.buffers(), one.buffers(), strict=True):
-        assert torch.equal(found, value)
+        expected = [decay * mean + (1 - decay) * value for mean, value in zip(expected, floats(one), strict=True)]
+    assert len(expected) == 6
+    for found, value in zip(floats(ema.net), expected, strict=True):
+        torch.testing.assert_close(found, value, atol=1e-6, rtol=0)
+    assert int(ema.net[1].num_batches_tracked) == int(one[1].num_batches_tracked) == 30  # type: ignore[arg-type]
 
 
 def test_the_random_start_is_soon_forgotten() -> None:
