@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nbformat
 
-PAPERS = ["cross_entropy", "dividemix", "tcl"]
+PAPERS = ["cross_entropy", "dividemix", "tcl", "lra_diffusion"]
 FRESH = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
 RECORDED = {paper: ["cifar10n-worst-laptop"] for paper in ("cross_entropy", "dividemix")}
 SEED = 0
@@ -23,6 +23,7 @@ SHOWN = [str(path) for path in sorted(Path("nlkit").rglob("*.py"))]
 COMMITTED = [str(path) for path in sorted(Path("results").rglob("record.json"))]
 PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRESH + RECORDED.get(paper, [])]
 GENERATED = ("results_dividemix", "results_tcl", "variations_tcl", "results_digits", "environment")
+GENERATED += ("results_lra_diffusion", "variations_lra_diffusion", "variations_lra_diffusion_50", "vote_lra_diffusion")
 FRAGMENTS = [f"book/_generated/{name}.md" for name in GENERATED]
 
 

@@ -39,8 +39,9 @@ class LRADiffusion:
         assert isinstance(params.method, LRADiffusionParams)
         self.data, self.params, self.method = data, params, params.method
         self.device = data.images.device
-        if self.method.k + 2 > len(data):
-            raise NlkitError(f"key 'method.k' is {self.method.k}: the training set has {len(data)} images only")
+        if len(data) < 3:
+            raise NlkitError(f"the training set has {len(data)} images; lra_diffusion needs three, to have neighbours")
+        self.k = min(self.method.k, len(data) - 2)
         self.frozen: FrozenEncoder = frozen_encoder(data, params)
         self.learner = DiffusionLearner(data, params, self.frozen.features)
         self.everything = torch.arange(len(data), device=self.device)
@@ -48,7 +49,7 @@ class LRADiffusion:
         self.plain = self.bank if self.method.bank == "plain" else self.frozen.images(data.images)
         self.counts = self._counts(self.bank, self.everything) if self.method.query == "cached" else None
         self.epoch = 0
-        self.events: list[str] = []
+        self.events = [f"{len(data)} images have {self.k} neighbours each at most"] if self.k < self.method.k else []
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all samples in full batches: retrieve, draw y', add noise to it, predict the noise."""
@@ -98,7 +99,7 @@ class LRADiffusion:
 
     def _counts(self, z: Tensor, own: Tensor) -> Tensor:
         method = self.method
-        index = retrieve(self._metric(self.bank), self._metric(z), own, method.k, method.retrieval, method.exclude_self)
+        index = retrieve(self._metric(self.bank), self._metric(z), own, self.k, method.retrieval, method.exclude_self)
         return count_votes(self.data.labels, index, self.data.classes)
 
     def _metric(self, z: Tensor) -> Tensor:
@@ -126,7 +127,7 @@ class LRADiffusion:
         image itself out. This division is ours; it steers nothing. Where losses cannot be separated P(clean) is 0.5.
         """
         logits = [self.learner.predict(net, self.data.images, self.plain) for net in self.learner.nets()]
-        _, index = nearest(self._metric(self.plain), self._metric(self.bank), self.method.k + 1)
+        _, index = nearest(self._metric(self.plain), self._metric(self.bank), self.k + 1)
         index = without_own(index, self.everything)
         counts = count_votes(self.data.labels, index, self.data.classes)
         logits.append(vote_logits(counts))
@@ -136,7 +137,7 @@ class LRADiffusion:
         for k, (mixture, row) in enumerate(zip(mixtures, losses, strict=True)):
             if mixture is not None:
                 p_clean[k] = mixture.p_clean(normalise(row)).float()  # type: ignore[arg-type]
-        share = counts.gather(1, self.data.labels[:, None])[:, 0] / self.method.k
+        share = counts.gather(1, self.data.labels[:, None])[:, 0] / self.k
         return Split(losses, torch.stack(p_clean), mixtures, samples={"vote": share}, epoch=self._shown(index, counts))
 
     def _mixture(self, losses: Tensor) -> Mixture | None:
@@ -160,7 +161,7 @@ class LRADiffusion:
         """Logits [N, C] of the chosen weights, and [3, N, C]: of these, of the other weights, and of the vote."""
         z = self.frozen.images(images)
         chosen, other = (self.learner.predict(net, images, z) for net in self.learner.nets())
-        _, index = nearest(self._metric(z), self._metric(self.bank), self.method.k)
+        _, index = nearest(self._metric(z), self._metric(self.bank), self.k)
         vote = vote_logits(count_votes(self.data.labels, index, self.data.classes))
         return chosen, torch.stack([chosen, other, vote])
 

@@ -194,9 +194,13 @@ def test_label_vectors_are_recorded_where_snapshots_are_taken(lra: Make) -> None
             assert torch.equal(decided.argmax(dim=1), method.logits(method.data.images[:16])[0].argmax(dim=1))
 
 
-def test_more_neighbours_than_images_are_refused_in_one_line(lra: Make) -> None:
-    with pytest.raises(NlkitError, match=r"key 'method.k' is 47: the training set has 48 images only"):
-        lra(**{"method.k": 47})
+def test_more_neighbours_than_images_are_cut_and_noted(lra: Make) -> None:
+    method = epochs(lra(count=9, **{"method.k": 50}), 1)
+    split = method.split()
+    assert method.k == 7 and method.events == ["9 images have 7 neighbours each at most"]
+    assert float(split.samples["vote"].max()) <= 1
+    with pytest.raises(NlkitError, match="has 2 images; lra_diffusion needs three"):
+        lra(count=2)
 
 
 def test_blobs_with_wrong_labels_are_learnt(tiny_problem: Callable[..., Any], tiny_params: MakeParams) -> None:
