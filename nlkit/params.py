@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from nlkit.codim_params import CoDiMParams
+from nlkit.dividemix_params import DivideMixParams
 from nlkit.errors import NlkitError
 from nlkit.pretrain_params import PretrainParams
 from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
@@ -88,27 +90,10 @@ class CrossEntropyParams(Section):
     mixture: MixtureParams = MixtureParams()
 
 
-class DivideMixParams(Section):
-    """DivideMix (Li et al., ICLR 2020), in the paper's symbols."""
-
-    name: Literal["dividemix"]
-    warm_up: Positive
-    penalty: bool = False
-    lambda_u: NonNegative = 25.0
-    lambda_r: NonNegative = 1.0
-    ramp_epochs: PositiveFloat = 16.0
-    temperature: PositiveFloat = 0.5
-    alpha: PositiveFloat = 4.0
-    threshold: Fraction = 0.5
-    loss_epochs: Positive = 1
-    bn: Literal["paper", "fused"] = "paper"
-    mixture: MixtureParams = MixtureParams()
-
-
 class Params(Section):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal["cross_entropy", "dividemix", "tcl", "simclr"]
+    paper: Literal["cross_entropy", "dividemix", "tcl", "simclr", "codim"]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataParams
@@ -117,7 +102,9 @@ class Params(Section):
     model: ModelParams
     optim: OptimParams
     training: TrainingParams
-    method: Annotated[CrossEntropyParams | DivideMixParams | TCLParams | PretrainParams, Field(discriminator="name")]
+    method: Annotated[
+        CrossEntropyParams | DivideMixParams | TCLParams | PretrainParams | CoDiMParams, Field(discriminator="name")
+    ]
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
@@ -135,6 +122,12 @@ class Params(Section):
                 raise ValueError("method.strong.kind 'simclr' needs colours; digits need 'affine'")
             if self.optim.drop_epochs:
                 raise ValueError(f"optim.drop_epochs has no meaning for {self.paper}, whose learning rate is a curve")
+        if isinstance(self.method, CoDiMParams):
+            kinds = {one.kind for one in (self.method.strong, self.method.contrast_strong) if one is not None}
+            if self.data.name == "digits" and kinds != {"affine"}:
+                raise ValueError(f"strong views '{', '.join(sorted(kinds))}' need colours; digits need 'affine'")
+            if self.method.cl_subset == "unlabelled" and self.method.variant != "self":
+                raise ValueError("method.cl_subset 'unlabelled' leaves out every label; it needs method.variant 'self'")
         return self
 
     @property
@@ -219,7 +212,7 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    branches = {"cross_entropy", "dividemix", "tcl", "affine", "simclr"}
+    branches = {"cross_entropy", "dividemix", "tcl", "codim", "affine", "simclr", "autoaugment"}
     key = ".".join(str(part) for part in first["loc"] if part not in branches)
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}' (value {first['input']!r}); remove it or correct its spelling"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nlkit.methods.base import Method, Split
+from nlkit.methods.codim import CoDiM
 from nlkit.methods.cross_entropy import CrossEntropy
 from nlkit.methods.dividemix import DivideMix
 from nlkit.methods.simclr import SimCLR
@@ -12,13 +13,14 @@ from nlkit.methods.tcl import TCL
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
 
-__all__ = ["TCL", "CrossEntropy", "DivideMix", "Method", "SimCLR", "Split", "build_method"]
+__all__ = ["TCL", "CoDiM", "CrossEntropy", "DivideMix", "Method", "SimCLR", "Split", "build_method"]
 
 METHODS: dict[str, Callable[[TrainingSet, Params], Method]] = {
     "cross_entropy": CrossEntropy,
     "dividemix": DivideMix,
     "tcl": TCL,
     "simclr": SimCLR,
+    "codim": CoDiM,
 }
 
 

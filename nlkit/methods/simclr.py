@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from nlkit.contrast import nt_xent
 from nlkit.contrastive import ContrastiveLearner
-from nlkit.diagnosis import plane
+from nlkit.geometry import places
 from nlkit.learner import shuffled_batches
 from nlkit.methods.base import Mean, Split, Tick
 from nlkit.params import Params
@@ -19,8 +19,6 @@ from nlkit.schedules import joined_cosine
 from nlkit.seeding import torch_stream
 from nlkit.strong_views import strong_view
 
-MAP_POINTS = 2000
-"""Samples whose place in the plane is recorded for the figure; the others are left out of it."""
 QUERIES, SHOWN = 8, 6
 """So many training images have so many of their neighbours recorded for the figure."""
 
@@ -114,13 +112,6 @@ class SimCLR:
         """Take back what `state_dict` returned."""
         self.learner.load_tensors(state)
         self.bank = None
-
-
-def places(bank: Tensor) -> dict[str, Tensor]:
-    """Coordinates `map_1` and `map_2` [N] of features [N, D] in the plane in which they differ most, for the figure."""
-    points = plane(bank, bank[:1])[0]
-    points[MAP_POINTS:] = torch.nan
-    return {"map_1": points[:, 0].contiguous(), "map_2": points[:, 1].contiguous()}
 
 
 def neighbours_of_each(bank: Tensor, k: int) -> Tensor:
