@@ -89,7 +89,7 @@ def apply(pixels: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
     """
     candidates = (
         (GEOMETRIC, moved(pixels, operation, magnitude)),
-        (BLENDED, blended(pixels, operation, 1 + magnitude)),
+        (BLENDED, blended(pixels, operation, magnitude)),
         (("Posterize",), posterised(pixels, magnitude)),
         (("Solarize",), solarise(pixels, magnitude[:, None, None, None])),
         (("Invert",), 255 - pixels),
@@ -125,8 +125,8 @@ def moved(pixels: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
     return functional.grid_sample(pixels, grid, mode="nearest", align_corners=False)
 
 
-def blended(pixels: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
-    """Between a poorer image (factor 0) and the image (1), and beyond: black, grey, its mean grey, or blurred."""
+def blended(pixels: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
+    """(1 + m) times the image minus m times a poorer one: black, grey, its mean grey, or blurred."""
     luma = grey(pixels).floor()
     poorer = torch.zeros_like(pixels)
     for name, other in (
@@ -135,8 +135,8 @@ def blended(pixels: Tensor, operation: Tensor, factor: Tensor) -> Tensor:
         ("Sharpness", blurred(pixels)),
     ):
         poorer = torch.where((operation == OPERATIONS.index(name))[:, None, None, None], other, poorer)
-    share = factor[:, None, None, None]
-    return (share * pixels + (1 - share) * poorer).clamp(0, 255).floor()
+    m = magnitude[:, None, None, None]
+    return ((1 + m) * pixels + (-m) * poorer).clamp(0, 255).floor()
 
 
 def blurred(pixels: Tensor) -> Tensor:
@@ -166,7 +166,7 @@ def auto_contrasted(pixels: Tensor) -> Tensor:
 def equalised(pixels: Tensor) -> Tensor:
     """Spread the values of each channel evenly, by its cumulative histogram."""
     batch, channels, height, width = pixels.shape
-    values = pixels.long().view(batch * channels, -1)
+    values = pixels.long().reshape(batch * channels, -1)
     histogram = torch.zeros(len(values), 256, device=pixels.device, dtype=torch.int64)
     histogram.scatter_add_(1, values, torch.ones_like(values))
     last = histogram.gather(1, values.amax(dim=1, keepdim=True))
@@ -174,4 +174,4 @@ def equalised(pixels: Tensor) -> Tensor:
     table = (histogram.cumsum(dim=1) + step // 2) // step.clamp_min(1)
     table = functional.pad(table, (1, 0))[:, :-1].clamp(0, 255)
     result = torch.where(step == 0, values, table.gather(1, values))
-    return result.view_as(pixels).to(pixels.dtype)
+    return result.view(pixels.shape).to(pixels.dtype)
