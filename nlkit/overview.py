@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -12,11 +12,12 @@ import torch
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from nlkit import figures, noise, records, tables
+from nlkit import data, figures, noise, records, tables
 from nlkit.data import data_root
 from nlkit.figures.style import CLEAN, CYCLE, NOISY
+from nlkit.noise_params import PMDNoiseParams
 from nlkit.params import NoiseParams, Params
-from nlkit.problem import Problem, load_problem
+from nlkit.problem import Problem, load_problem, pmd_margins
 from nlkit.runs import Run, load_run, project_root, run_path
 
 
@@ -44,7 +45,7 @@ class NoiseView:
         """Transition matrices [C, C]: meant, where a generator made the labels, and realised."""
         asked = self.params.noise
         matrices = {}
-        if asked.kind in ("symmetric", "asymmetric"):
+        if isinstance(asked, NoiseParams) and asked.kind in ("symmetric", "asymmetric"):
             flips = noise.flips_of(self.problem.dataset) if asked.kind == "asymmetric" else None
             matrices["meant"] = noise.nominal_matrix(len(self.names), asked.rate, flips, asked.own_class)
         return matrices | {"realised": self.realised()}
@@ -70,6 +71,17 @@ class NoiseView:
         """The same data under another synthetic noise."""
         asked = NoiseParams.model_validate({"kind": kind, "rate": rate, "seed": self.params.noise.seed})
         return noise_view(self.params.model_copy(update={"noise": asked}))
+
+    def margins(self) -> Figure:
+        """How many labels are correct and wrong at each margin, and the share of wrong ones; for PMD noise only."""
+        assert isinstance(self.params.noise, PMDNoiseParams)
+        found = pmd_margins(self._dataset(), self.params.noise, data_root(None), torch.device("cpu"))
+        clean, noisy = self._labels()
+        return figures.margins(found.delta, noisy != clean)
+
+    def _dataset(self) -> data.Dataset:
+        whole, size = data.load_dataset(self.params.data.name, data_root(None)), len(self.problem.train)
+        return replace(whole, images=whole.images[:size], labels=whole.labels[:size])
 
     def box(self) -> HTML:
         """Where the labels come from."""

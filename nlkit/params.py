@@ -12,12 +12,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from nlkit.baseline_params import ELRParams, MixupParams
 from nlkit.codim_params import CoDiMParams
 from nlkit.dividemix_params import DivideMixParams
 from nlkit.errors import NlkitError
+from nlkit.noise_params import PMDNoiseParams
 from nlkit.pretrain_params import PretrainParams
 from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
-from nlkit.tcl_params import TCLParams
+from nlkit.tcl_params import TCLParams, TCLPlusParams
 
 
 class DataParams(Section):
@@ -44,6 +46,9 @@ class NoiseParams(Section):
         if self.kind == "file" and self.file is None:
             raise ValueError("noise.kind 'file' needs noise.file")
         return self
+
+
+AnyNoiseParams = NoiseParams | PMDNoiseParams
 
 
 class ViewParams(Section):
@@ -93,32 +98,44 @@ class CrossEntropyParams(Section):
 class Params(Section):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal["cross_entropy", "dividemix", "tcl", "simclr", "codim"]
+    paper: Literal["cross_entropy", "mixup", "elr", "dividemix", "tcl", "simclr", "codim"]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataParams
-    noise: NoiseParams
+    noise: Annotated[AnyNoiseParams, Field(discriminator="kind")]
     views: ViewParams = ViewParams()
     model: ModelParams
     optim: OptimParams
     training: TrainingParams
     method: Annotated[
-        CrossEntropyParams | DivideMixParams | TCLParams | PretrainParams | CoDiMParams, Field(discriminator="name")
+        CrossEntropyParams
+        | MixupParams
+        | ELRParams
+        | DivideMixParams
+        | TCLParams
+        | TCLPlusParams
+        | PretrainParams
+        | CoDiMParams,
+        Field(discriminator="name"),
     ]
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
-        if self.method.name != self.paper:
+        if self.method.name.removesuffix("_plus") != self.paper:
             raise ValueError(f"method.name is '{self.method.name}' but paper is '{self.paper}'; they must agree")
-        fine = self.noise.annotator == "fine"
-        if self.noise.kind == "human" and fine != (self.data.name == "cifar100"):
-            raise ValueError("noise.annotator 'fine' belongs to cifar100, the others to cifar10")
+        if isinstance(self.noise, NoiseParams) and self.noise.kind == "human":
+            fine = self.noise.annotator == "fine"
+            if fine != (self.data.name == "cifar100"):
+                raise ValueError("noise.annotator 'fine' belongs to cifar100, the others to cifar10")
         if self.noise.kind == "human" and self.data.name == "digits":
             raise ValueError("noise.kind 'human' needs data.name cifar10 or cifar100")
         if self.noise.kind == "asymmetric" and self.data.name == "cifar100":
             raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")
-        if isinstance(self.method, TCLParams | PretrainParams):
-            if self.method.strong.kind == "simclr" and self.data.name == "digits":
+        if isinstance(self.method, TCLPlusParams) and self.method.first_epochs >= self.training.epochs:
+            raise ValueError("method.first_epochs must be below training.epochs; the others are the second stage")
+        first = self.method.first if isinstance(self.method, TCLPlusParams) else self.method
+        if isinstance(first, TCLParams | PretrainParams):
+            if first.strong.kind == "simclr" and self.data.name == "digits":
                 raise ValueError("method.strong.kind 'simclr' needs colours; digits need 'affine'")
             if self.optim.drop_epochs:
                 raise ValueError(f"optim.drop_epochs has no meaning for {self.paper}, whose learning rate is a curve")
@@ -212,11 +229,25 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    branches = {"cross_entropy", "dividemix", "tcl", "codim", "affine", "simclr", "autoaugment"}
-    key = ".".join(str(part) for part in first["loc"] if part not in branches)
+    branches = {"cross_entropy", "mixup", "elr", "dividemix", "tcl", "tcl_plus", "simclr", "codim"}
+    branches |= {"affine", "autoaugment"}
+    where = [str(part) for part in first["loc"] if part not in branches]
+    if where[:1] == ["noise"]:
+        del where[1:2]  # the kind, which pydantic puts between the section and its key
+    key = ".".join(where)
+    if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        return _untold_branch(key, first.get("ctx", {}))
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}' (value {first['input']!r}); remove it or correct its spelling"
     if first["type"] == "missing":
         return f"key '{key}' is missing"
     message = first["msg"].removeprefix("Value error, ")
     return f"key '{key}' is {first['input']!r}: {message}" if key else message
+
+
+def _untold_branch(key: str, context: Mapping[str, Any]) -> str:
+    """The line for a section whose `kind` or `name`, which tells the other keys, is missing or unknown."""
+    key = f"{key}.{str(context['discriminator']).strip(chr(39))}"
+    if "tag" not in context:
+        return f"key '{key}' is missing"
+    return f"key '{key}' is '{context['tag']}': expected one of {context['expected_tags']}"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -17,7 +18,7 @@ from nlkit.data import data_root
 from nlkit.errors import NlkitError
 from nlkit.learner import choose_precision
 from nlkit.models import build_network
-from nlkit.params import Params, make_params
+from nlkit.params import NoiseParams, Params, make_params
 from nlkit.pretrain_params import PretrainParams
 from nlkit.problem import Problem, load_problem
 from nlkit.project import project_root
@@ -37,8 +38,10 @@ class Run:
     origin: Literal["trained", "resumed", "loaded"]
 
     def problem(self, data: str | Path | None = None) -> Problem:
-        """The images and labels of the run, on the CPU; needed for galleries only."""
-        return load_problem(self.params.data, self.params.noise, data_root(data), torch.device("cpu"))
+        """The images of the run with the labels in its record, on the CPU; needed for galleries only."""
+        whole = load_problem(self.params.data, NoiseParams(kind="none"), data_root(data), torch.device("cpu"))
+        labels = torch.from_numpy(self.samples["noisy"].to_numpy(np.int64))
+        return replace(whole, train=replace(whole.train, labels=labels))
 
 
 def run(

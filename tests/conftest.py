@@ -19,6 +19,8 @@ torch.set_num_threads(1)
 
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     "cross_entropy": {"name": "cross_entropy"},
+    "mixup": {"name": "mixup", "alpha": 2},
+    "elr": {"name": "elr", "weight": 3, "beta": 0.7},
     "dividemix": {"name": "dividemix", "warm_up": 1, "penalty": True, "ramp_epochs": 2},
     "tcl": {
         "name": "tcl",
@@ -44,6 +46,12 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
         "hidden": 16,
         "strong": {"kind": "affine", "pad": 1},
     },
+}
+METHOD_SETTINGS["tcl_plus"] = {
+    "name": "tcl_plus",
+    "first": METHOD_SETTINGS["tcl"],
+    "first_epochs": 2,
+    "label_epochs": 1,
 }
 
 
@@ -73,7 +81,7 @@ def tiny_params() -> Callable[..., Params]:
 
     def make(paper: str = "dividemix", **overrides: Any) -> Params:
         content = {
-            "paper": paper,
+            "paper": paper.removesuffix("_plus"),
             "cell": "tiny",
             "data": {"name": "digits"},
             "noise": {"kind": "symmetric", "rate": 0.4},

@@ -14,17 +14,20 @@ from nlkit.data.files import MAX_ARCHIVE_BYTES, read_bytes, reason
 from nlkit.errors import NlkitError
 
 
-def read_label_file(path: Path, count: int, classes: int) -> np.ndarray:
+def read_label_file(path: Path, count: int, classes: int, part: int | None = None) -> np.ndarray:
     """Labels int64 [count] from a file: `.npy` [count], `.npz` with one array or a key 'labels', `.json` list.
 
-    Raises NlkitError for a missing or damaged file, another ending, another length, a non-integer (booleans are
-    none), or a label outside [0, classes).
+    A file may also hold the first `part` labels only, as many as `data.train_size` asks for. Raises NlkitError for
+    a missing or damaged file, another ending, another length, a non-integer (booleans are none), or a label outside
+    [0, classes).
     """
     readers = {".npy": read_npy, ".npz": _labels_of_npz, ".json": _read_json}
     reader = readers.get(path.suffix.lower())
     if reader is None:
         raise NlkitError(f"{path}: the ending '{path.suffix}' is unknown; a label file is .npy, .npz or .json")
-    return check_labels(reader(path), count, classes, str(path))
+    values = reader(path)
+    length = len(values) if isinstance(values, list) or (isinstance(values, np.ndarray) and values.ndim) else None
+    return check_labels(values, part if part is not None and length == part else count, classes, str(path))
 
 
 def _labels_of_npz(path: Path) -> np.ndarray:

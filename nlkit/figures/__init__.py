@@ -3,17 +3,20 @@
 from nlkit.figures.curves import accuracy_curves, memorisation, split_curves
 from nlkit.figures.images import gallery, noise_gallery
 from nlkit.figures.losses import loss_heatmap, loss_histograms, loss_ridges, p_clean_histograms
+from nlkit.figures.margins import margins
 from nlkit.figures.matrices import run_matrices, split_confusion, transition_matrices
 from nlkit.figures.style import use_book_style
-from nlkit.figures.twin import feature_map, score_histograms
+from nlkit.figures.twin import feature_map, label_map, score_histograms
 
 __all__ = [
     "accuracy_curves",
     "feature_map",
     "gallery",
+    "label_map",
     "loss_heatmap",
     "loss_histograms",
     "loss_ridges",
+    "margins",
     "memorisation",
     "noise_gallery",
     "p_clean_histograms",

@@ -8,17 +8,35 @@ from nlkit.methods.base import Method, Split
 from nlkit.methods.codim import CoDiM
 from nlkit.methods.cross_entropy import CrossEntropy
 from nlkit.methods.dividemix import DivideMix
+from nlkit.methods.elr import ELR
+from nlkit.methods.mixup import Mixup
 from nlkit.methods.simclr import SimCLR
 from nlkit.methods.tcl import TCL
+from nlkit.methods.tcl_plus import TCLPlus
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
 
-__all__ = ["TCL", "CoDiM", "CrossEntropy", "DivideMix", "Method", "SimCLR", "Split", "build_method"]
+__all__ = [
+    "ELR",
+    "TCL",
+    "CoDiM",
+    "CrossEntropy",
+    "DivideMix",
+    "Method",
+    "Mixup",
+    "SimCLR",
+    "Split",
+    "TCLPlus",
+    "build_method",
+]
 
 METHODS: dict[str, Callable[[TrainingSet, Params], Method]] = {
     "cross_entropy": CrossEntropy,
+    "mixup": Mixup,
+    "elr": ELR,
     "dividemix": DivideMix,
     "tcl": TCL,
+    "tcl_plus": TCLPlus,
     "simclr": SimCLR,
     "codim": CoDiM,
 }

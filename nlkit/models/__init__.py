@@ -14,7 +14,7 @@ from nlkit.models.twin import TwinNet
 from nlkit.params import ModelParams, Params
 from nlkit.pretrain_params import PretrainParams
 from nlkit.seeding import derive
-from nlkit.tcl_params import TCLParams
+from nlkit.tcl_params import TCLParams, TCLPlusParams
 
 __all__ = ["ContrastiveNet", "PreActResNet18", "ResNet34", "SmallCNN", "TwinNet", "build_model", "build_network"]
 
@@ -35,7 +35,7 @@ def build_model(params: ModelParams, channels: int, classes: int, seed: int) -> 
 def build_network(params: Params, channels: int, classes: int, seed: int) -> nn.Module:
     """The freshly initialised network of a run: the model, with the heads that the method needs."""
     body = build_model(params.model, channels, classes, seed)
-    method = params.method
+    method = params.method.first if isinstance(params.method, TCLPlusParams) else params.method
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "heads"))
         if isinstance(method, TCLParams):

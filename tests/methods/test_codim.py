@@ -272,5 +272,5 @@ def test_recorded_epochs_have_guesses_and_places_and_the_last_one_where_it_began
     for epoch in range(4):
         train(method, epoch)
         kinds.append(set(method.split().samples))
-    places = {"guess", "sure", "map_1", "map_2"}
-    assert kinds == [places, set(), set(), places | {"start_1", "start_2"}]
+    places = {"guess", "sure", *(f"map_{axis}" for axis in range(1, 9))}
+    assert kinds == [places, set(), set(), places | {f"start_{axis}" for axis in range(1, 9)}]

@@ -1,0 +1,102 @@
+"""Polynomial-margin-diminishing noise: wrong labels where two classes are nearly equally probable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from nlkit.errors import NlkitError
+
+Reading = Literal["code", "paper"]
+
+
+@dataclass(frozen=True)
+class Margins:
+    """The most probable class u [N], the second one s [N], and the margin Delta = eta_u - eta_s [N] in [0, 1]."""
+
+    first: np.ndarray
+    second: np.ndarray
+    delta: np.ndarray
+
+
+def margins(probabilities: np.ndarray) -> Margins:
+    """u, s and Delta of class probabilities eta [N, C]; of equal classes the one with the smaller number is u."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
+    best = np.take_along_axis(probabilities, order, axis=1)
+    return Margins(order[:, 0], order[:, 1], best[:, 0] - best[:, 1])
+
+
+def leave_probability(delta: np.ndarray, kind: int) -> np.ndarray:
+    """tau(Delta) [N], before any factor, with the exponents of the authors' code.
+
+    Type I: 1/2 - Delta^2 / 2. Type II: 1 - Delta^3. Type III: 1 - (Delta^3 + Delta^2 + Delta) / 3.
+    """
+    match kind:
+        case 1:
+            return 0.5 - 0.5 * delta**2
+        case 2:
+            return 1 - delta**3
+        case _:
+            return 1 - (delta**3 + delta**2 + delta) / 3
+
+
+def keep_probability(delta: np.ndarray, kind: int, factor: float, reading: Reading = "code") -> np.ndarray:
+    """The chance [N] that an image is labelled u, and not s, cut to [0, 1].
+
+    `code`: (1 - tau) / factor, so that sure images are hit as well. `paper`: 1 - factor tau, so that they are not.
+    """
+    tau = leave_probability(delta, kind)
+    return np.clip((1 - tau) / factor if reading == "code" else 1 - factor * tau, 0, 1)
+
+
+def expected_rate(found: Margins, clean: np.ndarray, keep: np.ndarray) -> float:
+    """The mean share of labels that will differ from the clean ones [N], for keep probabilities [N]."""
+    return float((keep * (found.first != clean) + (1 - keep) * (found.second != clean)).mean())
+
+
+def solve_factor(found: Margins, clean: np.ndarray, kind: int, rate: float, reading: Reading = "code") -> float:
+    """The factor at which the expected rate is `rate`, by bisection of its logarithm.
+
+    Raises NlkitError for a rate that no factor gives: it lies between the errors of u and those of s.
+    """
+    low, high = 1e-6, 1e6
+
+    def rate_at(factor: float) -> float:
+        return expected_rate(found, clean, keep_probability(found.delta, kind, factor, reading))
+
+    least, most = rate_at(low), rate_at(high)
+    if not least <= rate <= most:
+        raise NlkitError(f"key 'noise.rate' is {rate}: this noise can have rates from {least:.3f} to {most:.3f} only")
+    for _ in range(100):
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if rate_at(middle) < rate else (low, middle)
+    return float(np.sqrt(low * high))
+
+
+def draw(found: Margins, keep: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Labels int64 [N]: u with the keep probability [N], else s."""
+    return np.where(rng.random(len(keep)) < keep, found.first, found.second).astype(np.int64)
+
+
+def add_uniform(labels: np.ndarray, rate: float, classes: int, rng: np.random.Generator) -> np.ndarray:
+    """Labels [N], of which each moves with probability `rate` to one of the other classes."""
+    hit = rng.random(len(labels)) < rate
+    return np.where(hit, (labels + rng.integers(1, classes, len(labels))) % classes, labels)
+
+
+def add_asymmetric(
+    labels: np.ndarray, rate: float, flips: Mapping[int, int], classes: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Labels [N], of which each moves with probability `rate` to the class that `flips` names."""
+    target = np.arange(classes)
+    for source, destination in flips.items():
+        target[source] = destination
+    return np.where(rng.random(len(labels)) < rate, target[labels], labels)
+
+
+def block_flips(classes: int, block: int = 5) -> dict[int, int]:
+    """Each class to the next one within its block of `block` class numbers, the last to the first."""
+    return {c: c - block + 1 if c % block == block - 1 else c + 1 for c in range(classes)}
