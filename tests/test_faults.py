@@ -142,8 +142,9 @@ def command(method: str, folder: Path, epochs: int = EPOCHS) -> list[str]:
     """The command line of a short run into `folder / "out"`."""
     small: dict[str, Any] = {"training.epochs": epochs, "training.snapshots": [1, epochs // 2, epochs]}
     small |= {"model.width": 4, "data.train_size": 512}
-    small |= {} if method == "cross_entropy" else {"method.warm_up": 3}
-    params = load_params(ROOT / f"params/{method}/digits-sym-50.yaml", **small)
+    path = ROOT / f"params/{method}/digits-sym-50.yaml"
+    small |= {"method.warm_up": 3} if hasattr(load_params(path).method, "warm_up") else {}
+    params = load_params(path, **small)
     (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     return ["run", str(folder / "params.yaml"), "--out", str(folder / "out"), "--quiet"]
 
