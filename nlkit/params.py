@@ -137,6 +137,8 @@ class Params(Section):
             raise ValueError("noise.kind 'human' needs data.name cifar10 or cifar100")
         if self.noise.kind == "asymmetric" and self.data.name == "cifar100":
             raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")
+        if isinstance(self.method, ELRParams) and self.method.cosine_epochs and self.optim.drop_epochs:
+            raise ValueError("optim.drop_epochs has no meaning beside method.cosine_epochs")
         if isinstance(self.method, TCLParams):
             if self.method.strong.kind == "simclr" and self.data.name == "digits":
                 raise ValueError("method.strong.kind 'simclr' needs colours; digits need 'affine'")

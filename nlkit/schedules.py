@@ -15,3 +15,8 @@ def warm_cosine(time: float, peak: float, warm_up: float, period: float, floor: 
         return peak * time / warm_up
     low = floor * peak
     return low + (peak - low) * (1 + math.cos(math.pi * (time - warm_up) / period)) / 2
+
+
+def cosine_restarts(epoch: int, peak: float, floor: float, period: int) -> float:
+    """Half a cosine from `peak` towards `floor` over `period` epochs, again and again; constant within an epoch."""
+    return floor + (peak - floor) * (1 + math.cos(math.pi * (epoch % period) / period)) / 2

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy as ce
 
 from nlkit import NlkitError, load_params
+from nlkit.baseline_params import ELRParams
 from nlkit.methods import ELR, Mixup
 from nlkit.methods.elr import early_learning, moved
 from nlkit.params import Params
@@ -168,8 +169,39 @@ def test_every_cell_of_the_book_has_a_file(paper: str) -> None:
     assert cells | {"cifar10-asym-40", "cifar10n-worst"} <= found
 
 
-@pytest.mark.parametrize(("data", "weight", "beta"), [("cifar10", 3, 0.7), ("cifar100", 7, 0.9)])
-def test_elr_has_one_setting_for_each_data_set(data: str, weight: float, beta: float) -> None:
-    for path in (ROOT / "params/elr").glob(f"{data}-*.yaml"):
-        method = load_params(path).method
-        assert (method.weight, method.beta, method.clamp) == (weight, beta, 1e-4)  # type: ignore[union-attr]
+@pytest.mark.parametrize(
+    ("cell", "weight", "beta", "epochs", "drops", "cosine"),
+    [
+        ("cifar10-sym-80", 3, 0.7, 150, (), 10),
+        ("cifar10-asym-40", 1, 0.9, 120, (40, 80), None),
+        ("cifar100-sym-20", 7, 0.9, 150, (80, 120), None),
+    ],
+)
+def test_elr_has_the_settings_of_the_official_code(
+    cell: str, weight: float, beta: float, epochs: int, drops: tuple[int, ...], cosine: int | None
+) -> None:
+    params = load_params(ROOT / f"params/elr/{cell}.yaml")
+    method, optim = params.method, params.optim
+    assert isinstance(method, ELRParams)
+    assert (method.weight, method.beta, method.clamp, method.cosine_epochs) == (weight, beta, 1e-4, cosine)
+    assert (optim.lr, optim.weight_decay, optim.drop_epochs, optim.drop_factor if drops else 0.01) == (
+        0.02,
+        1e-3,
+        drops,
+        0.01,
+    )
+    assert (params.training.epochs, params.training.batch_size, params.model.name) == (epochs, 128, "resnet34")
+
+
+def test_elr_follows_its_cosine_and_refuses_two_schedules(tiny_problem: MakeProblem, tiny_params: MakeParams) -> None:
+    method = ELR(
+        tiny_problem(count=16).train, tiny_params("elr", **{"method.cosine_epochs": 4, "method.lr_floor": 0.01})
+    )
+    rates = []
+    for epoch in range(5):
+        method.train_epoch(epoch, lambda share: None)
+        rates.append(method.learner.optimiser.param_groups[0]["lr"])
+    assert rates[0] == rates[4] == pytest.approx(0.05) and rates[2] == pytest.approx(0.03)
+    assert rates[:4] == sorted(rates[:4], reverse=True) and min(rates) > 0.01
+    with pytest.raises(NlkitError, match="drop_epochs"):
+        tiny_params("elr", **{"method.cosine_epochs": 4, "optim.drop_epochs": [2]})
