@@ -23,7 +23,7 @@ from nlkit.data.arrays import read_npy, read_npz
 from nlkit.errors import NlkitError
 from nlkit.models import build_model
 from nlkit.params import ModelParams, ViewParams
-from nlkit.places import project_root
+from nlkit.project import project_root
 from nlkit.seeding import derive, torch_stream
 from nlkit.views import Views
 

@@ -19,8 +19,8 @@ from nlkit.errors import NlkitError
 from nlkit.learner import choose_precision
 from nlkit.models import build_network
 from nlkit.params import NoiseParams, Params, make_params
-from nlkit.places import project_root
 from nlkit.problem import Problem, load_problem
+from nlkit.project import project_root
 from nlkit.provenance import commit, describe_device, peak_memory_mb, versions
 from nlkit.training import Fit, cpu_threads, fit
 

@@ -1,4 +1,4 @@
-"""Where the project is, seen from the current folder."""
+"""Where the project stands on this machine."""
 
 from __future__ import annotations
 
