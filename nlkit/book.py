@@ -22,6 +22,7 @@ from nlkit.runs import Run, load_run, project_root
 
 MARKS = ("<!-- results -->", "<!-- /results -->")
 LAPTOP = "cifar10n-worst-laptop"
+UNSHOWN = ("cell", "training.snapshots")
 SETTINGS = {
     "dividemix": (
         "warm_up",
@@ -98,7 +99,9 @@ def variations(folder: Path, cell: str, rows: pd.DataFrame) -> pd.DataFrame:
     base, table = _leaves(load_params(folder / f"{cell}.yaml").model_dump(mode="json")), []
     for path in [folder / f"{cell}.yaml", *sorted(folder.glob(f"{cell}-*.yaml"))]:
         settings = _leaves(load_params(path).model_dump(mode="json"))
-        changes = [f"`{key}` {value}" for key, value in settings.items() if key != "cell" and base.get(key) != value]
+        changes = [
+            f"`{key}` {value}" for key, value in settings.items() if base.get(key) != value and key not in UNSHOWN
+        ]
         group = rows[(rows["paper"] == folder.name) & (rows["cell"] == path.stem)] if len(rows) else rows
         row = {"cell": path.stem, "changed": ", ".join(changes) or "–", "last": "not run here", "AUC": "", "seeds": ""}
         if len(group):
@@ -112,10 +115,11 @@ def variations(folder: Path, cell: str, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values of a nested dictionary by dotted key."""
+    """Values of a nested dictionary by dotted key; those of a first stage stand where they stand without a second."""
     found: dict[str, Any] = {}
     for key, value in tree.items():
-        found |= _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        inner = prefix if key == "first" else f"{prefix}{key}."
+        found |= _leaves(value, inner) if isinstance(value, dict) else {prefix + key: value}
     return found
 
 
@@ -124,7 +128,8 @@ def settings_table(folder: Path) -> pd.DataFrame:
     table = []
     for path in sorted(folder.glob("*.yaml")):
         params = load_params(path)
-        method = {name: "" if value is None else value for name, value in params.method.model_dump().items()}
+        method = params.method.model_dump()
+        method = {name: "" if value is None else value for name, value in (method | method.get("first", {})).items()}
         schedule = {"epochs": params.training.epochs, "B": params.training.batch_size, "lr": params.optim.lr}
         table.append({"cell": path.stem, **schedule, **{f"`{name}`": method[name] for name in SETTINGS[params.paper]}})
     return pd.DataFrame(table)
@@ -143,6 +148,8 @@ def machine_table() -> pd.DataFrame:
 def run_table(folder: Path) -> pd.DataFrame:
     """How long each fresh run took."""
     rows = tables.measured(folder)
+    if not len(rows):
+        return pd.DataFrame({"what": [], "value": []})
     names = "training " + rows["paper"] + " " + rows["cell"]
     return pd.DataFrame({"what": names, "value": rows["seconds"].map("{:.0f} s".format)})
 

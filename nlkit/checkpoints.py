@@ -17,6 +17,7 @@ from torch import Tensor
 from nlkit.errors import NlkitError
 
 KEEP = 2
+DAMAGE = (OSError, SafetensorError, ValueError, KeyError, RecursionError)
 
 
 def save(folder: Path, epoch: int, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
@@ -25,20 +26,24 @@ def save(folder: Path, epoch: int, tensors: Mapping[str, Tensor], info: Mapping[
     Checkpoints of later epochs are removed too: training has passed over them, so they are damaged.
     """
     target = folder / f"epoch-{epoch:05d}.safetensors"
-    temporary = folder / f".{target.name}.writing"
-    contents = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    text = json.dumps(info)
-    metadata = {"info": text, "sha256": _digest(contents, text)}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(contents, temporary, metadata)
-        os.replace(temporary, target)
+        write(target, tensors, info)
         found = checkpoints(folder)
         upto = found.index(target) + 1
         for old in found[: max(upto - KEEP, 0)] + found[upto:]:
             old.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
         raise NlkitError(f"{target}: cannot write the checkpoint ({error})") from None
+
+
+def write(target: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+    """Write one safetensors file by atomic rename; raises OSError or SafetensorError where that cannot be done."""
+    temporary = target.parent / f".{target.name}.writing"
+    contents = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    text = json.dumps(info)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    save_file(contents, temporary, {"info": text, "sha256": digest(contents, text)})
+    os.replace(temporary, target)
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -51,8 +56,8 @@ def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[s
     notes: list[str] = []
     for path in reversed(checkpoints(folder)):
         try:
-            tensors, info = _load(path)
-        except (OSError, SafetensorError, ValueError, KeyError, RecursionError) as error:
+            tensors, info = read(path)
+        except DAMAGE as error:
             notes.append(f"{path.name} is damaged ({' '.join(str(error).split())})")
             continue
         return tensors, info, [f"{note}; using the one before it" for note in notes]
@@ -62,20 +67,22 @@ def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[s
     return None
 
 
-def _load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and info of one file; raises one of DAMAGE where it is missing or not what was written."""
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     info = json.loads(metadata["info"])
-    if _digest(tensors, metadata["info"]) != metadata["sha256"] or not isinstance(info, dict):
+    if digest(tensors, metadata["info"]) != metadata["sha256"] or not isinstance(info, dict):
         raise ValueError("its content does not match its checksum")
     return tensors, info
 
 
-def _digest(tensors: Mapping[str, Tensor], info: str) -> str:
-    digest = hashlib.sha256(info.encode())
+def digest(tensors: Mapping[str, Tensor], info: str = "") -> str:
+    """SHA-256 of names, shapes, types and values of tensors on the CPU, and of a text."""
+    found = hashlib.sha256(info.encode())
     for name in sorted(tensors):
         value = tensors[name]
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy() if value.numel() else b"")
-    return digest.hexdigest()
+        found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy() if value.numel() else b"")
+    return found.hexdigest()

@@ -77,8 +77,8 @@ def _cost(runs: Sequence[Run]) -> dict[str, str]:
     before = [run.record["encoder"]["seconds"] for run in runs if run.record.get("encoder")]
     return {
         "epochs": str(epochs),
-        "passes": tables.spread(passes),
-        "passes, whole run": "–" if passes.isna().all() else f"{passes.mean() * epochs:,.0f}",
+        "passes": "–" if passes.isna().all() else f"{passes.mean():.1f}",
+        "passes of a run": "–" if passes.isna().all() else f"{passes.mean() * epochs:,.0f}",
         "seconds": tables.spread(pd.Series([run.record["seconds"] for run in runs]), 0),
         "seconds of pre-training": f"{sum(before) / len(before):.0f}" if before else "–",
         "peak memory in MB": f"{max(run.record['peak_memory_mb'] for run in runs):.0f}",
@@ -90,3 +90,9 @@ def _cost(runs: Sequence[Run]) -> dict[str, str]:
 def passes_of(run: Run) -> float | None:
     """Forward-equivalents per training image and epoch of a run, None where no rule counts them."""
     return forward_equivalents(run.params, run.record["data"]["train"], run.epochs)
+
+
+def passes_of_all_epochs(run: Run) -> float | None:
+    """Forward-equivalents per training image of a whole run, None where no rule counts them."""
+    passes = passes_of(run)
+    return None if passes is None else passes * len(run.epochs)

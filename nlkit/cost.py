@@ -54,7 +54,10 @@ def drawn_unlabelled(labelled: int, unlabelled: int, size: int) -> int:
 
 
 def _tcl(params: Params, count: int, epochs: pd.DataFrame) -> float:
-    """One network, six views of each image of a full batch with gradient; a diagnosis before the first epoch and after each."""
+    """One network, six views of each image of a full batch with gradient.
+
+    All images are diagnosed before the first epoch and after each one.
+    """
     assert isinstance(params.method, TCLParams)
     size = params.training.batch_size
     used = count // size * size if count >= size else count

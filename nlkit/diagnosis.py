@@ -79,14 +79,20 @@ def posterior_of(v: Tensor, labels: Tensor, mu: Tensor, sigma: Tensor) -> Tensor
     return torch.cat([posterior(part, mu, sigma).gather(1, y[:, None])[:, 0] for part, y in blocks])
 
 
-def plane(v: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
-    """The first two principal components of v [N, D], as coordinates [N, 2] of v and [C, 2] of mu; for figures.
+def places(v: Tensor, mu: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Coordinates [N, d] of v [N, D] and [C, d] of mu in the principal axes of the prototypes; for figures.
 
-    The sign of a component is that which makes its largest entry positive.
+    d = min(most, C - 1, D), at least 1: what C prototypes span. An axis points to where its largest entry is positive.
     """
-    centre = v.double().mean(dim=0)
-    centred = v.double() - centre
-    axes = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -2:].flip(1)
-    largest = axes.gather(0, axes.abs().argmax(dim=0, keepdim=True))
+    centre = mu.double().mean(dim=0)
+    axes = torch.linalg.svd(mu.double() - centre, full_matrices=False).Vh[: max(1, min(most, len(mu) - 1, mu.shape[1]))]
+    largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
     axes = axes * largest.sign()
-    return (centred @ axes).float(), ((mu.double() - centre) @ axes).float()
+    return ((v.double() - centre) @ axes.T).float(), ((mu.double() - centre) @ axes.T).float()
+
+
+def similarities(v: Tensor, labels: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:
+    """v_i . mu of the given label's class, and the largest v_i . mu_k of any other class; both [N]."""
+    similar = v @ mu.T
+    own = similar.gather(1, labels[:, None])
+    return own[:, 0], similar.scatter(1, labels[:, None], -torch.inf).amax(dim=1)

@@ -15,8 +15,9 @@ from pydantic import Field, ValidationError, model_validator
 from nlkit.baseline_params import ELRParams, MixupParams
 from nlkit.errors import NlkitError
 from nlkit.noise_params import PMDNoiseParams
+from nlkit.pretrain_params import PretrainParams
 from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
-from nlkit.tcl_params import TCLParams
+from nlkit.tcl_params import TCLParams, TCLPlusParams
 
 
 class DataParams(Section):
@@ -112,7 +113,7 @@ class DivideMixParams(Section):
 class Params(Section):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal["cross_entropy", "mixup", "elr", "dividemix", "tcl"]
+    paper: Literal["cross_entropy", "mixup", "elr", "dividemix", "tcl", "simclr"]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataParams
@@ -122,12 +123,13 @@ class Params(Section):
     optim: OptimParams
     training: TrainingParams
     method: Annotated[
-        CrossEntropyParams | MixupParams | ELRParams | DivideMixParams | TCLParams, Field(discriminator="name")
+        CrossEntropyParams | MixupParams | ELRParams | DivideMixParams | TCLParams | TCLPlusParams | PretrainParams,
+        Field(discriminator="name"),
     ]
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
-        if self.method.name != self.paper:
+        if self.method.name.removesuffix("_plus") != self.paper:
             raise ValueError(f"method.name is '{self.method.name}' but paper is '{self.paper}'; they must agree")
         if isinstance(self.noise, NoiseParams) and self.noise.kind == "human":
             fine = self.noise.annotator == "fine"
@@ -139,11 +141,14 @@ class Params(Section):
             raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")
         if isinstance(self.method, ELRParams) and self.method.cosine_epochs and self.optim.drop_epochs:
             raise ValueError("optim.drop_epochs has no meaning beside method.cosine_epochs")
-        if isinstance(self.method, TCLParams):
-            if self.method.strong.kind == "simclr" and self.data.name == "digits":
+        if isinstance(self.method, TCLPlusParams) and self.method.first_epochs >= self.training.epochs:
+            raise ValueError("method.first_epochs must be below training.epochs; the others are the second stage")
+        first = self.method.first if isinstance(self.method, TCLPlusParams) else self.method
+        if isinstance(first, TCLParams | PretrainParams):
+            if first.strong.kind == "simclr" and self.data.name == "digits":
                 raise ValueError("method.strong.kind 'simclr' needs colours; digits need 'affine'")
             if self.optim.drop_epochs:
-                raise ValueError("optim.drop_epochs has no meaning for tcl, whose learning rate is a curve")
+                raise ValueError(f"optim.drop_epochs has no meaning for {self.paper}, whose learning rate is a curve")
         return self
 
     @property
@@ -228,7 +233,7 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    branches = {"cross_entropy", "mixup", "elr", "dividemix", "tcl", "affine", "simclr"}
+    branches = {"cross_entropy", "mixup", "elr", "dividemix", "tcl", "tcl_plus", "affine", "simclr"}
     where = [str(part) for part in first["loc"] if part not in branches]
     if where[:1] == ["noise"]:
         del where[1:2]  # the kind, which pydantic puts between the section and its key

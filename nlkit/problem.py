@@ -20,13 +20,17 @@ from nlkit.seeding import numpy_stream
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """All that a method sees: images uint8 [N, H, W, C] and observed labels int64 [N]."""
+    """All that a method sees: images uint8 [N, H, W, C] and observed labels int64 [N].
+
+    encoder: weights `encoder.*` and `projector.*` of a pre-trained network, where the parameters refer to one.
+    """
 
     images: Tensor
     labels: Tensor
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    encoder: Mapping[str, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -64,6 +64,12 @@ class _Network(_Part):
     parameters: int
 
 
+class _Encoder(_Part):
+    params_sha256: str
+    weights_sha256: str
+    seconds: float
+
+
 class RecordInfo(_Part):
     """What record.json holds."""
 
@@ -87,6 +93,7 @@ class RecordInfo(_Part):
     finished: str
     events: list[str]
     files: dict[str, str]
+    encoder: _Encoder | None = None
 
 
 @dataclass(frozen=True)
@@ -188,7 +195,7 @@ def _copy(folder: Path, target: Path) -> None:
 
 def differences(a: Record, b: Record) -> list[str]:
     """What differs between two records apart from times, machine and versions; empty when they agree."""
-    found = [key for key in RecordInfo.model_fields if key not in TIMES and a.info.get(key) != b.info.get(key)]
+    found = [key for key in RecordInfo.model_fields if key not in TIMES and _fact(a, key) != _fact(b, key)]
     for name in ("epochs", "samples"):
         left, right = (getattr(one, name).drop(columns="seconds", errors="ignore") for one in (a, b))
         if list(left.columns) != list(right.columns) or len(left) != len(right):
@@ -196,6 +203,12 @@ def differences(a: Record, b: Record) -> list[str]:
         else:
             found += [f"{name}.{column}" for column in left if not _equal(left[column], right[column])]
     return found
+
+
+def _fact(record: Record, key: str) -> Any:
+    """A value of record.json, without the time that an encoder took."""
+    value = record.info.get(key)
+    return {name: part for name, part in value.items() if name != "seconds"} if key == "encoder" and value else value
 
 
 def _equal(left: pd.Series, right: pd.Series) -> bool:

@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nlkit import measure, records
+from nlkit import encoders, measure, records
 from nlkit.data import data_root
 from nlkit.errors import NlkitError
 from nlkit.learner import choose_precision
 from nlkit.models import build_network
 from nlkit.params import NoiseParams, Params, make_params
+from nlkit.pretrain_params import PretrainParams
 from nlkit.problem import Problem, load_problem
 from nlkit.project import project_root
 from nlkit.provenance import commit, describe_device, peak_memory_mb, versions
@@ -53,12 +54,14 @@ def run(
 ) -> Run:
     """Train, resume what was interrupted, or load the record of the very same parameters.
 
-    `fresh` starts from nothing and replaces what stands in the output folder. Raises NlkitError for
-    missing data, a folder that belongs to other parameters, or one that cannot be written.
+    `fresh` starts from nothing and replaces what stands in the output folder; a pre-trained encoder that the
+    parameters refer to is made where it is missing. Raises NlkitError for missing data, a folder that belongs to
+    other parameters, or one that cannot be written.
     """
     folder = Path(out) if out is not None else project_root() / "runs" / run_path(params)
+    pretraining = encoders.referred(params)
     if not fresh:
-        found = _existing(params, folder, search_results=out is None)
+        found = _existing(params, pretraining, folder, search_results=out is None)
         if found is not None:
             return found
     target = choose_device(device)
@@ -66,11 +69,17 @@ def run(
     prepare_folder(folder)
     if fresh:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    encoder = None
+    if pretraining is not None:
+        encoder = encoders.provide(pretraining, data_root(data), target, progress)
+        problem = replace(problem, train=replace(problem.train, encoder=encoder.tensors))
     if target.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     with cpu_threads(params.training.threads):
         state = fit(problem, params, folder, progress)
-        record = _write_record(state, problem, params, folder)
+        if isinstance(params.method, PretrainParams):
+            encoder = encoders.keep(state, params, problem.sha256)
+        record = _write_record(state, problem, params, folder, encoder)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return _as_run(record, "resumed" if state.resumed else "trained")
 
@@ -107,7 +116,7 @@ def prepare_folder(folder: Path) -> None:
         raise NlkitError(f"--out {folder}: cannot write there ({error})") from None
 
 
-def _existing(params: Params, folder: Path, search_results: bool) -> Run | None:
+def _existing(params: Params, pretraining: Params | None, folder: Path, search_results: bool) -> Run | None:
     if os.path.exists(folder / "record.json"):
         record = records.load(folder)
         if record.info["params_sha256"] != params.digest:
@@ -116,15 +125,26 @@ def _existing(params: Params, folder: Path, search_results: bool) -> Run | None:
                 f"{folder}: holds the record of other parameters ({key}); "
                 "choose another --out, or --fresh to replace it"
             )
+        if not _same_encoder(record, pretraining):
+            raise NlkitError(
+                f"{folder}: holds the record of a run with another encoder (what method.encoder refers to has "
+                "changed since); choose another --out, or --fresh to replace it"
+            )
         records.sweep(folder)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return _as_run(record, "loaded")
     committed = project_root() / "results" / run_path(params)
     if search_results and (committed / "record.json").exists():
         record = records.load(committed)
-        if record.info["params_sha256"] == params.digest:
+        if record.info["params_sha256"] == params.digest and _same_encoder(record, pretraining):
             return _as_run(record, "loaded")
     return None
+
+
+def _same_encoder(record: records.Record, pretraining: Params | None) -> bool:
+    """Whether a run started from an encoder of these parameters, or needs none."""
+    known = record.info.get("encoder") or {}
+    return pretraining is None or known.get("params_sha256") == encoders.identity(pretraining)
 
 
 def first_difference(theirs: Any, ours: Any, key: str = "") -> str:
@@ -141,7 +161,9 @@ def _as_run(record: records.Record, origin: Literal["trained", "resumed", "loade
     return Run(params, record.info, record.epochs, record.samples, record.folder, origin)
 
 
-def _write_record(state: Fit, problem: Problem, params: Params, folder: Path) -> records.Record:
+def _write_record(
+    state: Fit, problem: Problem, params: Params, folder: Path, encoder: encoders.Encoder | None
+) -> records.Record:
     assert state.split is not None
     epochs = pd.DataFrame(state.rows)
     samples = measure.sample_table(problem, state.method, state.split, state.snapshots)
@@ -180,6 +202,8 @@ def _write_record(state: Fit, problem: Problem, params: Params, folder: Path) ->
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "events": state.method.events,
     }
+    if encoder is not None:
+        info["encoder"] = encoder.summary()
     return records.write(folder, info, epochs, samples)
 
 

@@ -65,3 +65,18 @@ class TCLParams(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
     strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(kind="simclr")
     mixture: MixtureParams = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
+
+
+class TCLPlusParams(Section):
+    """TCL followed by a second stage of `training.epochs - first_epochs` epochs at a constant learning rate `lr`.
+
+    For `label_epochs` epochs the corrected labels are the targets; afterwards they have the share `trust`.
+    """
+
+    name: Literal["tcl_plus"]
+    first: TCLParams
+    first_epochs: Positive
+    label_epochs: Annotated[int, Field(ge=0)] = 30
+    trust: Fraction = 0.8
+    lr: PositiveFloat = 0.05
+    weight_decay: NonNegative = 0.0001

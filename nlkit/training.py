@@ -39,6 +39,8 @@ def fit(problem: Problem, params: Params, folder: Path, progress: bool = True) -
     """Train to the last epoch, resuming from the newest sound checkpoint below `folder`."""
     state = Fit(build_method(problem.train, params))
     identity = {"params": params.digest, "data": problem.sha256, "labels": problem.noise.sha256}
+    if problem.train.encoder is not None:
+        identity["encoder"] = checkpoints.digest({name: value.cpu() for name, value in problem.train.encoder.items()})
     _resume(state, folder / "checkpoints", identity, problem.device)
     total = params.training.epochs
     bar = tqdm(

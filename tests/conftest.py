@@ -30,6 +30,20 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
         "hidden": 16,
         "strong": {"kind": "affine", "pad": 1},
     },
+    "simclr": {
+        "name": "simclr",
+        "lr_warm_up": 1,
+        "dim": 8,
+        "hidden": 16,
+        "neighbours": 7,
+        "strong": {"kind": "affine", "pad": 1},
+    },
+}
+METHOD_SETTINGS["tcl_plus"] = {
+    "name": "tcl_plus",
+    "first": METHOD_SETTINGS["tcl"],
+    "first_epochs": 2,
+    "label_epochs": 1,
 }
 
 
@@ -59,7 +73,7 @@ def tiny_params() -> Callable[..., Params]:
 
     def make(paper: str = "dividemix", **overrides: Any) -> Params:
         content = {
-            "paper": paper,
+            "paper": paper.removesuffix("_plus"),
             "cell": "tiny",
             "data": {"name": "digits"},
             "noise": {"kind": "symmetric", "rate": 0.4},

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nlkit import diagnosis
-from nlkit.diagnosis import diagnose, plane, posterior, posterior_of, prototypes, spreads
+from nlkit.diagnosis import diagnose, places, posterior, posterior_of, prototypes, similarities, spreads
 from nlkit.mixture import fit_mixture, normalise, two_means
 from nlkit.tcl_params import TCLParams
 
@@ -173,13 +173,31 @@ def test_a_larger_posterior_never_means_less_trust_where_both_components_are_equ
     assert bool((w.diff() <= 1e-9).all()) and float(w[0]) > 0.99 and float(w[-1]) < 0.01
 
 
-def test_the_plane_is_that_of_principal_components() -> None:
+def test_places_are_those_along_the_principal_axes_of_the_prototypes() -> None:
     v, p, _, _ = clusters()
     mu = prototypes(v, p)
-    points, centres = plane(v, mu)
-    reference = PCA(2).fit(v.numpy())
+    points, centres = places(v, mu, most=2)
+    reference = PCA(2).fit(mu.numpy())
     for column in range(2):
         expected = reference.transform(v.numpy())[:, column]
         sign = np.sign(expected @ points[:, column].numpy())
         np.testing.assert_allclose(sign * points[:, column], expected, atol=1e-4)
         np.testing.assert_allclose(sign * centres[:, column], reference.transform(mu.numpy())[:, column], atol=1e-4)
+
+
+def test_all_axes_keep_the_distances_between_prototypes() -> None:
+    v, p, _, _ = clusters()
+    mu = prototypes(v, p)
+    _, centres = places(v, mu, most=100)
+    assert centres.shape[1] == min(len(mu) - 1, mu.shape[1])
+    torch.testing.assert_close(torch.cdist(centres, centres), torch.cdist(mu, mu), atol=1e-4, rtol=1e-4)
+
+
+def test_the_similarities_of_a_label_are_with_its_own_prototype_and_the_nearest_other() -> None:
+    v, p, labels, _ = clusters()
+    mu = prototypes(v, p)
+    own, other = similarities(v, labels, mu)
+    for i in range(len(v)):
+        similar = [float(v[i] @ centre) for centre in mu]
+        assert float(own[i]) == pytest.approx(similar.pop(int(labels[i])), abs=1e-5)
+        assert float(other[i]) == pytest.approx(max(similar), abs=1e-5)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from nlkit import NlkitError, load_params
-from nlkit.tcl_params import SimCLRParams, TCLParams
+from nlkit.tcl_params import SimCLRParams, TCLParams, TCLPlusParams
 
 FOLDER = Path(__file__).parents[1] / "params" / "tcl"
-CIFAR = sorted(FOLDER.glob("cifar*.yaml"))
+CIFAR = sorted(path for path in FOLDER.glob("cifar*.yaml") if not path.stem.endswith("-plus"))
 GOOD = FOLDER / "cifar10-sym-50.yaml"
 
 
@@ -34,6 +34,15 @@ def test_cifar_has_the_schedule_and_the_sizes_of_the_official_code(path: Path) -
     assert method.strong == SimCLRParams(kind="simclr")
     assert (method.mixture.max_iter, method.mixture.tol, method.mixture.reg_covar) == (100, 1e-3, 1e-6)
     assert method.mixture_per == ("class" if params.data.name == "cifar100" else "set")
+
+
+@pytest.mark.parametrize("cell", ["digits-sym-80", "cifar10-sym-90"])
+def test_the_first_stage_of_the_second_is_that_of_the_cell(cell: str) -> None:
+    plain, plus = (load_params(FOLDER / f"{name}.yaml") for name in (cell, f"{cell}-plus"))
+    assert isinstance(plus.method, TCLPlusParams)
+    assert plus.method.first == plain.method and plus.method.first_epochs == plain.training.epochs
+    shared = {"data", "noise", "views", "model", "optim"}
+    assert plus.model_dump(include=shared) == plain.model_dump(include=shared)
 
 
 @pytest.mark.parametrize(

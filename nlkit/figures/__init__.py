@@ -6,12 +6,13 @@ from nlkit.figures.losses import loss_heatmap, loss_histograms, loss_ridges, p_c
 from nlkit.figures.margins import margins
 from nlkit.figures.matrices import run_matrices, split_confusion, transition_matrices
 from nlkit.figures.style import use_book_style
-from nlkit.figures.twin import feature_map, score_histograms
+from nlkit.figures.twin import feature_map, label_map, score_histograms
 
 __all__ = [
     "accuracy_curves",
     "feature_map",
     "gallery",
+    "label_map",
     "loss_heatmap",
     "loss_histograms",
     "loss_ridges",

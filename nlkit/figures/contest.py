@@ -3,84 +3,133 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from nlkit.figures.style import LOOKS, NEUTRAL, Look
 from nlkit.runs import Run
 
 Groups = Mapping[tuple[str, str], Sequence[Run]]
+Value = Callable[[Run], float | None]
 WIDTH = 9.6
 """Inches of a figure that fills the page."""
 
 
+@dataclass(frozen=True)
+class Quantity:
+    """Something near its best value, shown by how much it lacks: the axis is logarithmic in `top` less the value.
+
+    `least` is the smallest lack that is told apart; values closer to `top` lie on the edge.
+    """
+
+    label: str
+    top: float
+    least: float
+    ticks: tuple[float, ...]
+
+    def scale(self, axis: Axis, values: np.ndarray) -> None:
+        """Set the axis to reach over the values, with a margin, and to have ticks at round values within."""
+
+        def forward(value: np.ndarray) -> np.ndarray:
+            return -np.log10(np.maximum(self.top - np.asarray(value, dtype=float), self.least))
+
+        def inverse(place: np.ndarray) -> np.ndarray:
+            return self.top - 10.0 ** -np.asarray(place, dtype=float)
+
+        ends = forward(np.array([np.nanmin(values), np.nanmax(values)]))
+        margin = 0.08 * max(float(ends[1] - ends[0]), 0.3)
+        low, high = inverse(np.array([ends[0] - margin, ends[1] + margin]))
+        getattr(axis.axes, f"set_{axis.axis_name}scale")("function", functions=(forward, inverse))
+        getattr(axis.axes, f"set_{axis.axis_name}lim")(low, high)
+        axis.set_ticks([tick for tick in self.ticks if low <= tick <= high])
+        axis.set_major_formatter("{x:g}")
+
+
+ACCURACY = Quantity("test accuracy in %", 100.0, 0.1, (10, 30, 50, 70, 80, 90, 95, 98, 99, 99.5, 99.8))
+AUC = Quantity("AUC of P(clean)", 1.0, 1e-4, (0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999))
+
+
 def accuracy_dots(groups: Groups, cells: Sequence[str]) -> Figure:
-    """Last test accuracy: a filled marker at the mean, a line over the range of the seeds, hollow: the best epoch."""
-    return _dots(
-        groups,
-        cells,
-        lambda run: run.record["accuracy"]["last"],
-        "test accuracy in %",
-        other=lambda run: run.record["accuracy"]["best"],
-    )
+    """Last test accuracy: filled at the mean of the seeds, a line over their range; hollow: mean of the best epochs."""
+    last, best = (partial(_accuracy, metric) for metric in ("last", "best"))
+    return _dots(groups, cells, ACCURACY, last, best)
 
 
 def auc_dots(groups: Groups, cells: Sequence[str]) -> Figure:
     """AUC of P(clean) after the last epoch: mean and range of the seeds."""
-    return _dots(groups, cells, lambda run: run.record["split"]["auc"], "AUC of P(clean)")
+    return _dots(groups, cells, AUC, lambda run: run.record["split"]["auc"], None)
 
 
-def _dots(
-    groups: Groups,
-    cells: Sequence[str],
-    value: Callable[[Run], float | None],
-    label: str,
-    other: Callable[[Run], float | None] | None = None,
-) -> Figure:
+def _accuracy(metric: str, run: Run) -> float:
+    return float(run.record["accuracy"][metric])
+
+
+def _dots(groups: Groups, cells: Sequence[str], quantity: Quantity, value: Value, hollow: Value | None) -> Figure:
     names = _methods(groups)
-    size = (WIDTH, 0.29 * len(names) + 1.1)
+    size = (WIDTH, 0.29 * len(names) + 1.2)
     figure, axes = plt.subplots(1, len(cells), figsize=size, squeeze=False, sharey=True)
     for ax, cell in zip(axes[0], cells, strict=True):
+        shown = []
         for row, name in enumerate(names):
-            look, runs = LOOKS[name], groups.get((name, cell), [])
-            values = _values(runs, value)
+            look, values = LOOKS[name], _values(groups.get((name, cell), []), value)
             if not len(values):
-                ax.text(0.03, row, "not run here", transform=ax.get_yaxis_transform(), va="center", fontsize=7, color=NEUTRAL)
+                _not_run(ax, row)
                 continue
-            if other is not None:
-                best = _values(runs, other).mean()
-                ax.plot(best, row, look.marker, color=look.colour, markerfacecolor="white", markersize=6, alpha=0.8)
+            if hollow is not None:
+                best = _values(groups[name, cell], hollow).mean()
+                ax.plot(best, row, look.marker, color=look.colour, markerfacecolor="white", markersize=6)
+                shown.append(best)
             ax.plot([values.min(), values.max()], [row, row], color=look.colour, linewidth=2.2, solid_capstyle="round")
             ax.plot(values.mean(), row, look.marker, color=look.colour, markersize=7)
-        ax.set(title=cell, xlabel=label)
-        ax.xaxis.label.set_fontsize(9)
-        ax.grid(axis="y", alpha=0.15)
-        ax.margins(x=0.12)
+            shown += [*values]
+        _frame(ax, cell, shown, quantity)
     axes[0][0].set_yticks(range(len(names)), [LOOKS[name].label for name in names])
     axes[0][0].set_ylim(len(names) - 0.5, -0.5)
+    figure.supxlabel(quantity.label, fontsize=10)
     return figure
 
 
-def curves(
-    groups: Groups, cells: Sequence[str], column: str = "accuracy", label: str = "test accuracy in %"
-) -> Figure:
-    """A column of the epoch tables, one panel a cell and one line a method: mean of the seeds, range as a band."""
+def _frame(ax: Axes, cell: str, shown: Sequence[float], quantity: Quantity) -> None:
+    ax.set_title(cell)
+    ax.grid(axis="y", alpha=0.15)
+    if shown:
+        quantity.scale(ax.xaxis, np.array(shown))
+        ax.tick_params(axis="x", labelsize=7, rotation=60)
+    else:
+        ax.set_xticks([])
+
+
+def _not_run(ax: Axes, row: float) -> None:
+    ax.text(0.05, row, "not run here", transform=ax.get_yaxis_transform(), va="center", fontsize=7, color=NEUTRAL)
+
+
+def curves(groups: Groups, cells: Sequence[str], column: str = "accuracy") -> Figure:
+    """`accuracy` or `auc` over epochs, one panel a cell and one line a method: mean of the seeds, range as a band."""
+    quantity = AUC if column == "auc" else ACCURACY
     columns = min(3, len(cells) + 1)
     rows = -(-(len(cells) + 1) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(WIDTH if columns > 2 else 6.8, 2.75 * rows), squeeze=False, sharey=True
-    )
+    size = (WIDTH if columns > 2 else 6.8, 2.75 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
+    ends = []
     for ax, cell in zip(axes.flat, cells, strict=False):
-        for (name, where), runs in groups.items():
-            if where == cell:
-                _curve(ax, LOOKS[name], runs, column)
+        here = [_curve(ax, LOOKS[name], runs, column) for (name, where), runs in groups.items() if where == cell]
+        ends += [value for found in here for value in found]
         ax.set(title=cell, xlabel="epoch")
+        if not any(here):
+            ax.text(0.5, 0.5, "not run here", transform=ax.transAxes, ha="center", fontsize=8, color=NEUTRAL)
+            ax.set_xticks([])
+    if ends:
+        quantity.scale(axes[0][0].yaxis, np.array(ends))
     for line in axes:
-        line[0].set_ylabel(label)
+        line[0].set_ylabel(quantity.label)
     for ax in axes.flat[len(cells) :]:
         ax.set_axis_off()
     shown = [name for name in _methods(groups) if any((name, cell) in groups for cell in cells)]
@@ -88,10 +137,11 @@ def curves(
     return figure
 
 
-def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> None:
+def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float]:
+    """Draw one method; returns its lowest and highest value, nothing where the column is not known."""
     found = [run.epochs[column].to_numpy(dtype=float) for run in runs if column in run.epochs]
     if not found or np.isnan(np.concatenate(found)).all():
-        return
+        return []
     length = min(map(len, found))
     values = np.stack([one[:length] for one in found])
     epochs = np.arange(1, length + 1)
@@ -101,24 +151,32 @@ def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> None:
         epochs, values.mean(axis=0), color=look.colour, linewidth=1.3,
         marker=look.marker, markevery=(every // 2, every), markersize=5,
     )  # fmt: skip
+    return [float(np.nanmin(values)), float(np.nanmax(values))]
 
 
-def cost_and_accuracy(
-    groups: Groups, cells: Sequence[str], cost: Callable[[Run], float | None], label: str
-) -> Figure:
-    """Last test accuracy over a cost, one panel a cell: mean of the seeds with their range; costs are logarithmic."""
-    figure, axes = plt.subplots(1, len(cells), figsize=(min(4.2 * len(cells), WIDTH), 3.3), squeeze=False)
+def cost_and_accuracy(groups: Groups, cells: Sequence[str], cost: Value, label: str) -> Figure:
+    """Last test accuracy over a cost, one panel a cell: mean of the seeds with their range; costs are logarithmic.
+
+    A method whose cost is not known is left out.
+    """
+    figure, axes = plt.subplots(1, len(cells), figsize=(min(4.2 * len(cells), WIDTH), 3.4), squeeze=False)
     for ax, cell in zip(axes[0], cells, strict=True):
+        shown: list[float] = []
         for (name, where), runs in groups.items():
-            x = _values(runs, cost)
+            x, y = _values(runs, cost), _values(runs, partial(_accuracy, "last"))
             if where == cell and len(x):
-                _point(ax, LOOKS[name], x, _values(runs, lambda run: run.record["accuracy"]["last"]))
+                _point(ax, LOOKS[name], x, y)
+                shown += [*y]
         ax.set(title=cell, xlabel=label, xscale="log")
-        ax.margins(0.12)
-    axes[0][0].set_ylabel("test accuracy in %")
-    figure.legend(
-        handles=[_handle(LOOKS[name], line=False) for name in _methods(groups)], loc="outside right center"
-    )
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.xaxis.set_major_formatter("{x:,g}")
+        ax.margins(x=0.12)
+        if shown:
+            ACCURACY.scale(ax.yaxis, np.array(shown))
+    axes[0][0].set_ylabel(ACCURACY.label)
+    handles = [_handle(LOOKS[name], line=False) for name in _methods(groups)]
+    figure.legend(handles=handles, loc="outside right center")
     return figure
 
 
@@ -138,5 +196,5 @@ def _handle(look: Look, line: bool = True) -> Line2D:
     )
 
 
-def _values(runs: Sequence[Run], value: Callable[[Run], float | None]) -> np.ndarray:
+def _values(runs: Sequence[Run], value: Value) -> np.ndarray:
     return np.array([found for run in runs if (found := value(run)) is not None], dtype=float)

@@ -113,7 +113,9 @@ def loss_heatmap(run: Run) -> Figure:
     for ax, (column, label, _) in zip(axes[0], columns, strict=True):
         counts = np.stack(list(run.epochs[column])).T.astype(np.float64)
         share = counts / np.maximum(counts.sum(axis=0), 1)
-        mesh = ax.pcolormesh(x, _edges(), np.ma.masked_equal(share, 0), cmap="viridis", norm=LogNorm(1e-3, 0.5))
+        mesh = ax.pcolormesh(
+            x, _edges(), np.ma.masked_equal(share, 0), cmap="viridis", norm=LogNorm(1e-3, 0.5), rasterized=True
+        )
         mark_warm_up(ax, warm_up(run))
         ax.set(title=label, xlabel="epoch", yscale="log")
         ax.grid(False)

@@ -16,7 +16,6 @@ CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 """The palette of Okabe and Ito, blue and vermilion first."""
 
 
-
 @dataclass(frozen=True)
 class Look:
     """How a method appears in every figure: its name, colour, and marker, which tells it apart without colour."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.manifold import TSNE
 
 from nlkit.figures.losses import groups, snapshots, warm_up
-from nlkit.figures.style import CYCLE
 from nlkit.runs import Run
 
 BINS = 40
@@ -45,31 +48,58 @@ def _mixture(ax: Axes, run: Run, epoch: int) -> None:
 
 
 def feature_map(run: Run) -> Figure:
-    """Representations in the plane of their two main directions, at the first and the last recorded epoch.
+    """Representations in the plane, laid out by t-SNE, at the first and the last recorded epoch.
 
-    Points are training images, squares the prototypes with the names of their classes.
+    What is laid out are the recorded coordinates along the principal axes of the prototypes. Points are training
+    images, squares the prototypes with the names of their classes. The layout keeps neighbours, not distances.
     """
     recorded = snapshots(run)
     epochs = list(dict.fromkeys([recorded[0], recorded[-1]]))
-    figure, axes = plt.subplots(1, len(epochs), figsize=(4.4 * len(epochs), 4.2), squeeze=False)
+    figure, axes = plt.subplots(1, len(epochs), figsize=(4.6 * len(epochs), 4.2), squeeze=False)
     for ax, epoch in zip(axes[0], epochs, strict=True):
-        x, y = (run.samples[f"map_{axis}_{epoch}"].to_numpy(dtype=np.float64) for axis in (1, 2))
-        for label, colour, mask in groups(run.samples):
-            ax.scatter(x[mask], y[mask], s=5, color=colour, alpha=0.35, linewidths=0, label=label, rasterized=True)
-        _prototypes(ax, run, epoch)
-        ax.set(title=_title(run, epoch), xlabel="first principal component", xticks=[], yticks=[])
-    axes[0][0].set_ylabel("second principal component")
-    axes[0][0].legend(fontsize=8, markerscale=2.5)
+        points, centres = _layout(run, epoch)
+        for label, colour, mask in groups(run.samples.iloc[: len(points)]):
+            ax.scatter(*points[mask].T, s=6, color=colour, alpha=0.5, linewidths=0, label=label, rasterized=True)
+        _prototypes(ax, centres, run.record["data"]["classes"])
+        ax.set(title=_title(run, epoch), xticks=[], yticks=[])
+    axes[0][0].legend(fontsize=8, loc="upper left", framealpha=0.9)
     return figure
 
 
-def _prototypes(ax: Axes, run: Run, epoch: int) -> None:
-    row, names = run.epochs.iloc[epoch - 1], run.record["data"]["classes"]
-    x, y = row["prototypes_1"], row["prototypes_2"]
-    ax.plot(x, y, "s", color="black", markerfacecolor=CYCLE[5], markersize=6, linestyle="none", label="prototype")
+def _layout(run: Run, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places [n, 2] of the recorded images and [C, 2] of the prototypes."""
+    row = run.epochs.iloc[epoch - 1]
+    axes = [int(name.split("_")[1]) for name in map(str, run.samples) if re.fullmatch(rf"map_\d+_{epoch}", name)]
+    points = run.samples[[f"map_{axis}_{epoch}" for axis in axes]].dropna().to_numpy(dtype=np.float64)
+    centres = np.stack([row[f"prototypes_{axis}"] for axis in axes], axis=1)
+    everything = np.concatenate([points, centres])
+    perplexity = min(30.0, (len(everything) - 1) / 3)
+    laid = TSNE(2, init="random", random_state=0, perplexity=perplexity).fit_transform(everything)
+    return laid[: len(points)], laid[len(points) :]
+
+
+def _prototypes(ax: Axes, centres: np.ndarray, names: list[str]) -> None:
+    ax.plot(*centres.T, "s", color="black", markerfacecolor="white", markersize=6, linestyle="none", label="prototype")
     if len(names) <= 20:
-        for name, across, up in zip(names, x, y, strict=True):
-            ax.annotate(name, (across, up), xytext=(4, 4), textcoords="offset points", fontsize=8, fontweight="bold")
+        halo = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+        for name, (across, up) in zip(names, centres, strict=True):
+            text = ax.annotate(name, (across, up), xytext=(5, 5), textcoords="offset points", fontsize=9)
+            text.set(fontweight="bold", path_effects=halo)
+
+
+def label_map(run: Run) -> Figure:
+    """Each label by the similarity of its image to the label's prototype and to the nearest other one."""
+    epochs = snapshots(run)
+    figure, axes = plt.subplots(1, len(epochs), figsize=(2.6 * len(epochs), 2.9), sharey=True, squeeze=False)
+    for ax, epoch in zip(axes[0], epochs, strict=True):
+        own, other = (run.samples[f"{name}_{epoch}"].to_numpy(dtype=np.float64) for name in ("own", "other"))
+        for label, colour, mask in groups(run.samples):
+            ax.scatter(own[mask], other[mask], s=4, color=colour, alpha=0.4, linewidths=0, label=label, rasterized=True)
+        ax.axline((0, 0), slope=1, color="black", linestyle=":", linewidth=1)
+        ax.set(title=_title(run, epoch), xlabel="similarity, own prototype", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
+    axes[0][0].set_ylabel("nearest other prototype")
+    axes[0][0].legend(fontsize=8, markerscale=2.5, loc="lower left")
+    return figure
 
 
 def _title(run: Run, epoch: int) -> str:

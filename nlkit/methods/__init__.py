@@ -9,11 +9,24 @@ from nlkit.methods.cross_entropy import CrossEntropy
 from nlkit.methods.dividemix import DivideMix
 from nlkit.methods.elr import ELR
 from nlkit.methods.mixup import Mixup
+from nlkit.methods.simclr import SimCLR
 from nlkit.methods.tcl import TCL
+from nlkit.methods.tcl_plus import TCLPlus
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
 
-__all__ = ["ELR", "TCL", "CrossEntropy", "DivideMix", "Method", "Mixup", "Split", "build_method"]
+__all__ = [
+    "ELR",
+    "TCL",
+    "CrossEntropy",
+    "DivideMix",
+    "Method",
+    "Mixup",
+    "SimCLR",
+    "Split",
+    "TCLPlus",
+    "build_method",
+]
 
 METHODS: dict[str, Callable[[TrainingSet, Params], Method]] = {
     "cross_entropy": CrossEntropy,
@@ -21,6 +34,8 @@ METHODS: dict[str, Callable[[TrainingSet, Params], Method]] = {
     "elr": ELR,
     "dividemix": DivideMix,
     "tcl": TCL,
+    "tcl_plus": TCLPlus,
+    "simclr": SimCLR,
 }
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from nlkit import semi
 from nlkit.contrast import nt_xent
-from nlkit.diagnosis import Diagnosis, diagnose, plane
+from nlkit.diagnosis import Diagnosis, diagnose, places, similarities
 from nlkit.learner import shuffled_batches
 from nlkit.methods.base import Mean, Split, Tick
 from nlkit.params import Params
@@ -21,8 +21,8 @@ from nlkit.strong_views import strong_view
 from nlkit.tcl_params import TCLParams
 from nlkit.twin import TwinLearner
 
-MAP_POINTS = 2000
-"""Samples whose place in the plane is recorded for the figure; the others are left out of it."""
+MAP_POINTS, MAP_AXES = 2000, 8
+"""Samples whose place is recorded for the figure, and by how many coordinates."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class TCL:
         clean_ratio = float((self.diagnosis.w > 0.5).double().mean())
         stream = torch_stream(self.device, self.params.seed, "tcl", epoch)
         beta = numpy_stream(self.params.seed, "mixup", epoch)
-        batches = self._batches(stream)
+        batches = self.full_batches(stream)
         self.learner.net.train()
         mean = Mean()
         with global_stream(self.device, self.params.seed, "dropout", epoch):
@@ -82,7 +82,7 @@ class TCL:
                 tick(1 / len(batches))
         return mean.result() | {"clean_ratio": clean_ratio}
 
-    def _batches(self, stream: torch.Generator) -> list[Tensor]:
+    def full_batches(self, stream: torch.Generator) -> list[Tensor]:
         """Random batches of equal size; what is left over is dropped, as in the official code."""
         everything = torch.arange(len(self.data), device=self.device)
         batches = list(shuffled_batches(everything, self.params.training.batch_size, stream))
@@ -151,7 +151,7 @@ class TCL:
         losses = functional.cross_entropy(logits, self.data.labels, reduction="none")
         if self.diagnosis.score is None:
             self.events.append("scores cannot be separated; every label gets P(clean) 0.5")
-        samples, row = _for_figures(self.diagnosis, v)
+        samples, row = _for_figures(self.diagnosis, v, self.data.labels)
         return Split(losses[None], self.diagnosis.w[None], (None,), samples=samples, epoch=row)
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
@@ -190,18 +190,21 @@ def make_targets(
     return Targets(semi.blend(labels, p2, scales[0] * w), semi.blend(labels, p1, scales[0] * w), mixed)
 
 
-def _for_figures(diagnosis: Diagnosis, v: Tensor) -> tuple[dict[str, Tensor], dict[str, list[float] | None]]:
-    """Scores and places in the plane by sample; the mixture and the places of the prototypes for the epoch."""
-    points, centres = plane(v, diagnosis.prototypes)
+def _for_figures(
+    diagnosis: Diagnosis, v: Tensor, labels: Tensor
+) -> tuple[dict[str, Tensor], dict[str, list[float] | None]]:
+    """Scores, similarities and places by sample; the mixture and the places of the prototypes for the epoch."""
+    points, centres = places(v, diagnosis.prototypes, MAP_AXES)
     points[MAP_POINTS:] = torch.nan
+    own, other = similarities(v, labels, diagnosis.prototypes)
     unknown = torch.full_like(diagnosis.w, torch.nan)
-    samples = {"score": unknown if diagnosis.score is None else diagnosis.score.float()}
-    samples |= {"map_1": points[:, 0].contiguous(), "map_2": points[:, 1].contiguous()}
+    score = unknown if diagnosis.score is None else diagnosis.score.float()
+    samples = {"score": score, "own": own.contiguous(), "other": other}
     mixture = diagnosis.mixture
-    row: dict[str, list[float] | None] = {
-        "prototypes_1": centres[:, 0].tolist(),
-        "prototypes_2": centres[:, 1].tolist(),
-    }
+    row: dict[str, list[float] | None] = {}
+    for axis in range(points.shape[1]):
+        samples[f"map_{axis + 1}"] = points[:, axis].contiguous()
+        row[f"prototypes_{axis + 1}"] = centres[:, axis].tolist()
     for name in ("weights", "means", "variances"):
         row[f"score_{name}"] = None if mixture is None else getattr(mixture, name).tolist()
     return samples, row

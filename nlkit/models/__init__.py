@@ -5,15 +5,17 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from nlkit.models.contrastive import ContrastiveNet
 from nlkit.models.preact_resnet import PreActResNet18
 from nlkit.models.resnet import ResNet34
 from nlkit.models.small_cnn import SmallCNN
 from nlkit.models.twin import TwinNet
 from nlkit.params import ModelParams, Params
+from nlkit.pretrain_params import PretrainParams
 from nlkit.seeding import derive
-from nlkit.tcl_params import TCLParams
+from nlkit.tcl_params import TCLParams, TCLPlusParams
 
-__all__ = ["PreActResNet18", "ResNet34", "SmallCNN", "TwinNet", "build_model", "build_network"]
+__all__ = ["ContrastiveNet", "PreActResNet18", "ResNet34", "SmallCNN", "TwinNet", "build_model", "build_network"]
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "small_cnn": SmallCNN,
@@ -32,9 +34,11 @@ def build_model(params: ModelParams, channels: int, classes: int, seed: int) -> 
 def build_network(params: Params, channels: int, classes: int, seed: int) -> nn.Module:
     """The freshly initialised network of a run: the model, with the heads that the method needs."""
     body = build_model(params.model, channels, classes, seed)
-    method = params.method
-    if not isinstance(method, TCLParams):
-        return body
+    method = params.method.first if isinstance(params.method, TCLPlusParams) else params.method
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "heads"))
-        return TwinNet(body, classes, method.hidden, method.dim, method.dropout)
+        if isinstance(method, TCLParams):
+            return TwinNet(body, classes, method.hidden, method.dim, method.dropout)
+        if isinstance(method, PretrainParams):
+            return ContrastiveNet(body, method.dim, method.hidden)
+    return body

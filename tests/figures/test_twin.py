@@ -30,12 +30,12 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("name", ["score_histograms", "feature_map"])
+@pytest.mark.parametrize("name", ["score_histograms", "feature_map", "label_map"])
 def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, name: str, known: bool) -> None:
     shown = run if known else replace(run, samples=run.samples.drop(columns="clean"))
     figure = getattr(figures, name)(shown)
     figure.canvas.draw()
-    assert len(figure.axes) == (3 if name == "score_histograms" else 2)
+    assert len(figure.axes) == (2 if name == "feature_map" else 3)
     assert all(ax.has_data() for ax in figure.axes)
     plt.close(figure)
 

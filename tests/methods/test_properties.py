@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
@@ -149,6 +150,23 @@ def test_the_ticks_of_an_epoch_add_up_to_one(
 
 
 @methods
+@pytest.mark.parametrize(("count", "classes"), [(65, 3), (17, 3), (32, 1), (3, 3)], ids=lambda value: str(value))
+def test_numbers_stay_finite_with_one_label_only_and_with_batches_of_one(
+    name: str, count: int, classes: int, tiny_problem: Callable[..., Problem], tiny_params: MakeParams
+) -> None:
+    data = tiny_problem(count=count).train
+    if classes == 1:
+        data = dataclasses.replace(data, labels=torch.ones_like(data.labels))
+    method = build_method(data, tiny_params(name, **{"training.batch_size": 2 if count == 3 else 16}))
+    for epoch in range(4):
+        values = method.train_epoch(epoch, lambda share: None)
+        split = method.split()
+        assert all(np.isfinite(value) for value in values.values())
+        assert bool(torch.isfinite(split.losses).all() and torch.isfinite(split.p_clean).all())
+    assert bool(torch.isfinite(method.logits(data.images)[0]).all())
+
+
+@methods
 def test_training_changes_neither_images_nor_labels(name: str, problem: Problem, tiny_params: MakeParams) -> None:
     images, labels = problem.train.images.clone(), problem.train.labels.clone()
     train(build_method(problem.train, tiny_params(name)), 0, 1)
@@ -156,7 +174,8 @@ def test_training_changes_neither_images_nor_labels(name: str, problem: Problem,
 
 
 def test_a_training_set_has_no_place_for_clean_labels() -> None:
-    assert {field.name for field in dataclasses.fields(TrainingSet)} == {"images", "labels", "classes", "mean", "std"}
+    names = {field.name for field in dataclasses.fields(TrainingSet)}
+    assert names == {"images", "labels", "classes", "mean", "std", "encoder"}
 
 
 @methods

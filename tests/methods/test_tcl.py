@@ -217,7 +217,7 @@ def test_the_learning_rate_moves_with_every_step(tcl: Make, monkeypatch: pytest.
 
 @pytest.mark.parametrize(("count", "sizes"), [(96, [16] * 6), (70, [16] * 4), (17, [16]), (9, [9]), (1, [1])])
 def test_batches_are_full_and_the_rest_is_dropped(tcl: Make, count: int, sizes: list[int]) -> None:
-    batches = tcl(count)._batches(stream())
+    batches = tcl(count).full_batches(stream())
     assert [len(batch) for batch in batches] == sizes
     together = torch.cat(batches).tolist()
     assert len(set(together)) == len(together) <= count

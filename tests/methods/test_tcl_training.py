@@ -69,5 +69,7 @@ def test_a_row_tells_the_mixture_of_the_scores_and_the_places_of_the_prototypes(
         assert row["mixture_means"] is None  # no mixture is fitted to the losses
         assert np.isfinite([row[name] for name in row if name.startswith("loss_")]).all()
     for snapshot in fit.snapshots.values():
-        assert set(snapshot) == {"loss", "p_clean", "score", "map_1", "map_2"}
+        assert set(snapshot) == {"loss", "p_clean", "score", "own", "other"} | {
+            f"map_{axis}" for axis in range(1, CLASSES)
+        }
         assert float(snapshot["score"].min()) == 0 and float(snapshot["score"].max()) == 1

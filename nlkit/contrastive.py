@@ -1,0 +1,45 @@
+"""A learner whose network has an encoder, a linear classifier and a projector."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nlkit.learner import Learner
+from nlkit.models import ContrastiveNet
+
+
+class ContrastiveLearner(Learner):
+    """A learner of a ContrastiveNet; embeddings and features leave it with length one and in float32."""
+
+    @property
+    def parts(self) -> ContrastiveNet:
+        """The network, known to have its three parts."""
+        assert isinstance(self.net, ContrastiveNet)
+        return self.net
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Unit embeddings z [B, dim] of normalised inputs [B, channels, H, W], in the network's current mode."""
+        with self._autocast():
+            z = self.parts.project(inputs.contiguous(memory_format=torch.channels_last))
+        return functional.normalize(z.float(), dim=1)
+
+    @torch.no_grad()
+    def features(self, images: Tensor) -> Tensor:
+        """Unit features [N, D] of plain images uint8 [N, H, W, C], in evaluation mode and in order."""
+        training = self.net.training
+        self.net.eval()
+        parts = []
+        for part in images.split(self.eval_batch_size):
+            with self._autocast():
+                features = self.parts.encoder(self.views.plain(part).contiguous(memory_format=torch.channels_last))
+            parts.append(functional.normalize(features.float(), dim=1))
+        self.net.train(training)
+        return torch.cat(parts)
+
+    def load_parts(self, weights: dict[str, Tensor], *names: str) -> None:
+        """Take the weights of the named parts (`encoder`, `projector`) from tensors called `<part>.<name>`."""
+        for name in names:
+            own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}
+            getattr(self.parts, name).load_state_dict(own)

@@ -1,0 +1,145 @@
+"""Pre-trained encoders: made once for a data set and a network, and shared by every run that refers to them."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from nlkit import checkpoints
+from nlkit.errors import NlkitError
+from nlkit.methods import SimCLR
+from nlkit.params import Params, load_params
+from nlkit.problem import load_problem
+from nlkit.project import project_root
+from nlkit.training import Fit, cpu_threads, fit
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Tensors `encoder.*` and `projector.*` on the device, and where they come from."""
+
+    tensors: dict[str, Tensor]
+    params_sha256: str
+    weights_sha256: str
+    seconds: float
+
+    def summary(self) -> dict[str, Any]:
+        """What the record of a run says of it; seconds are those of its training."""
+        return {
+            "params_sha256": self.params_sha256, "weights_sha256": self.weights_sha256, "seconds": self.seconds,
+        }  # fmt: skip
+
+
+def referred(params: Params) -> Params | None:
+    """The parameters of the encoder that `method.encoder` refers to, a path from the root or the current folder.
+
+    Raises NlkitError where the file is missing or not one of pre-training, or is for other images or another network.
+    """
+    reference = getattr(params.method, "encoder", None)
+    if reference is None:
+        return None
+    here = f"key 'method.encoder' is '{reference}'"
+    places = [project_root() / reference, Path(reference)]
+    try:
+        found = load_params(next((path for path in places if path.is_file()), places[0]))
+    except NlkitError as error:
+        raise NlkitError(f"{here}: {error}") from None
+    if found.paper != "simclr":
+        raise NlkitError(f"{here}: holds parameters of paper '{found.paper}'; one of 'simclr' is needed")
+    for section in ("data", "model"):
+        ours = getattr(params, section).model_dump()
+        for key, theirs in getattr(found, section).model_dump().items():
+            if theirs != ours[key]:
+                raise NlkitError(f"{here}: {section}.{key} is {theirs} there and {ours[key]} here; they must agree")
+    return found
+
+
+def identity(params: Params) -> str:
+    """SHA-256 of what decides a pre-training: all parameters but cell and noise, since no label is read."""
+    content = params.model_dump(mode="json")
+    del content["cell"], content["noise"]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def path_of(params: Params, data_sha256: str) -> Path:
+    """Where the encoder of these parameters and images is kept."""
+    name = hashlib.sha256(f"{identity(params)} {data_sha256}".encode()).hexdigest()
+    return project_root() / "runs" / "encoders" / f"{name}.safetensors"
+
+
+def provide(params: Params, root: Path, device: torch.device, progress: bool = True) -> Encoder:
+    """The encoder of pre-training parameters: read from its file, else trained, or trained on where it was interrupted.
+
+    A second process that asks for the same encoder waits until the first one has it. `root` is that of the data.
+    """
+    problem = load_problem(params.data, params.noise, root, device)
+    target = path_of(params, problem.sha256)
+    with _alone(target):
+        found = _read(target, params, device)
+        if found is not None:
+            return found
+        folder = target.with_suffix("")
+        with cpu_threads(params.training.threads):
+            state = fit(problem, params, folder, progress)
+        encoder = keep(state, params, problem.sha256)
+        shutil.rmtree(folder, ignore_errors=True)
+        return encoder
+
+
+def keep(state: Fit, params: Params, data_sha256: str) -> Encoder:
+    """Write the encoder of a finished pre-training where `provide` finds it, in place of any other."""
+    assert isinstance(state.method, SimCLR)
+    weights = state.method.weights()
+    target = path_of(params, data_sha256)
+    seconds = float(sum(row["seconds"] for row in state.rows))
+    info = {"params": params.model_dump(mode="json"), "identity": identity(params), "seconds": seconds}
+    try:
+        checkpoints.write(target, weights, info)
+    except (OSError, SafetensorError) as error:
+        raise NlkitError(f"{target}: cannot write the encoder ({error})") from None
+    return _encoder(weights, info)
+
+
+def _read(target: Path, params: Params, device: torch.device) -> Encoder | None:
+    """The encoder in a file; None where there is none, or a damaged one, of which a line tells."""
+    if not target.exists():
+        return None
+    try:
+        tensors, info = checkpoints.read(target)
+        if info["identity"] != identity(params):
+            raise ValueError("it belongs to other parameters")
+        return _encoder({name: value.to(device) for name, value in tensors.items()}, info)
+    except checkpoints.DAMAGE as error:
+        tqdm.write(f"nlkit: {target}: damaged ({' '.join(str(error).split())}); it is made again")
+        return None
+
+
+def _encoder(tensors: dict[str, Tensor], info: dict[str, Any]) -> Encoder:
+    digest = checkpoints.digest({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
+    return Encoder(tensors, info["identity"], digest, info["seconds"])
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Inside, no other process works on the same file; the lock ends with the process that holds it."""
+    lock = target.with_suffix(".lock")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    except OSError as error:
+        raise NlkitError(f"{lock}: cannot write there ({error.strerror})") from None
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
