@@ -15,7 +15,7 @@ from nlkit.runs import Run
 Groups = Mapping[tuple[str, str], Sequence[Run]]
 """Runs of several seeds by contestant, a key of LOOKS, and cell."""
 
-CELL = re.compile(r"(digits-(?:sym|asym|pmd)-\d+)(-sup|-self)?")
+CELL = re.compile(r"(digits-(?:sym|asym|pmd)-\d+|cifar10n-worst-laptop)(-sup|-self)?")
 
 
 def contestants(runs: Sequence[Run], cells: Sequence[str]) -> dict[tuple[str, str], list[Run]]:
@@ -34,7 +34,7 @@ def contestants(runs: Sequence[Run], cells: Sequence[str]) -> dict[tuple[str, st
 
 
 def entry(paper: str, cell: str) -> tuple[str, str] | None:
-    """Contestant and digits cell of a run, None for one that does not compete."""
+    """Contestant and cell of a run, None for one that does not compete."""
     found = CELL.fullmatch(cell)
     if found is None or (found[2] and paper != "codim"):
         return None

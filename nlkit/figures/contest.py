@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
+from numpy.typing import ArrayLike
 
 from nlkit.figures.style import LOOKS, NEUTRAL, Look
 from nlkit.runs import Run
@@ -25,36 +26,44 @@ WIDTH = 9.6
 
 @dataclass(frozen=True)
 class Quantity:
-    """Something near its best value, shown by how much it lacks: the axis is logarithmic in `top` less the value.
+    """Something near its best value, shown by how much it lacks: the scale is -log(top + softening - value).
 
-    `least` is the smallest lack that is told apart; values closer to `top` lie on the edge.
+    `softening` is about the lack that need not be told apart from none; `ticks` are offered from the top down.
     """
 
     label: str
     top: float
-    least: float
+    softening: float
     ticks: tuple[float, ...]
 
-    def scale(self, axis: Axis, values: np.ndarray) -> None:
-        """Set the axis to reach over the values, with a margin, and to have ticks at round values within."""
+    def place(self, value: ArrayLike) -> np.ndarray:
+        """Where values lie on the axis."""
+        return -np.log10(np.maximum(self.top + self.softening - np.asarray(value, dtype=float), 1e-12))
 
-        def forward(value: np.ndarray) -> np.ndarray:
-            return -np.log10(np.maximum(self.top - np.asarray(value, dtype=float), self.least))
+    def value(self, place: ArrayLike) -> np.ndarray:
+        """Values at places on the axis."""
+        return self.top + self.softening - 10.0 ** -np.asarray(place, dtype=float)
 
-        def inverse(place: np.ndarray) -> np.ndarray:
-            return self.top - 10.0 ** -np.asarray(place, dtype=float)
+    def scale(self, ax: Axes, axis: Literal["x", "y"], values: np.ndarray) -> None:
+        """Make an axis reach over the values with a margin, with round ticks that are not too close."""
+        low, high = self.place([np.nanmin(values), np.nanmax(values)])
+        reach = max(float(high - low), 0.3)
+        ticks: list[float] = []
+        for tick in self.ticks:
+            inside = low - 0.1 * reach <= self.place(tick) <= high + 0.1 * reach
+            if inside and (not ticks or self.place(ticks[-1]) - self.place(tick) > 0.09 * reach):
+                ticks.append(tick)
+        one = ax.xaxis if axis == "x" else ax.yaxis
+        limits = self.value([low - 0.08 * reach, high + 0.08 * reach])
+        set_scale, set_limits = (ax.set_xscale, ax.set_xlim) if axis == "x" else (ax.set_yscale, ax.set_ylim)
+        set_scale("function", functions=(self.place, self.value))
+        set_limits(*limits)
+        one.set_ticks(ticks)
+        one.set_major_formatter("{x:g}")
 
-        ends = forward(np.array([np.nanmin(values), np.nanmax(values)]))
-        margin = 0.08 * max(float(ends[1] - ends[0]), 0.3)
-        low, high = inverse(np.array([ends[0] - margin, ends[1] + margin]))
-        getattr(axis.axes, f"set_{axis.axis_name}scale")("function", functions=(forward, inverse))
-        getattr(axis.axes, f"set_{axis.axis_name}lim")(low, high)
-        axis.set_ticks([tick for tick in self.ticks if low <= tick <= high])
-        axis.set_major_formatter("{x:g}")
 
-
-ACCURACY = Quantity("test accuracy in %", 100.0, 0.1, (10, 30, 50, 70, 80, 90, 95, 98, 99, 99.5, 99.8))
-AUC = Quantity("AUC of P(clean)", 1.0, 1e-4, (0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999))
+ACCURACY = Quantity("test accuracy in %", 100.0, 0.1, (100, 99.8, 99.5, 99, 98, 95, 90, 80, 70, 50, 30, 10))
+AUC = Quantity("AUC of P(clean)", 1.0, 1e-3, (1, 0.999, 0.995, 0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5))
 
 
 def accuracy_dots(groups: Groups, cells: Sequence[str]) -> Figure:
@@ -92,7 +101,7 @@ def _dots(groups: Groups, cells: Sequence[str], quantity: Quantity, value: Value
             shown += [*values]
         _frame(ax, cell, shown, quantity)
     axes[0][0].set_yticks(range(len(names)), [LOOKS[name].label for name in names])
-    axes[0][0].set_ylim(len(names) - 0.5, -0.5)
+    axes[0][0].set_ylim(max(len(names), 1) - 0.5, -0.5)
     figure.supxlabel(quantity.label, fontsize=10)
     return figure
 
@@ -101,7 +110,7 @@ def _frame(ax: Axes, cell: str, shown: Sequence[float], quantity: Quantity) -> N
     ax.set_title(cell)
     ax.grid(axis="y", alpha=0.15)
     if shown:
-        quantity.scale(ax.xaxis, np.array(shown))
+        quantity.scale(ax, "x", np.array(shown))
         ax.tick_params(axis="x", labelsize=7, rotation=60)
     else:
         ax.set_xticks([])
@@ -111,7 +120,7 @@ def _not_run(ax: Axes, row: float) -> None:
     ax.text(0.05, row, "not run here", transform=ax.get_yaxis_transform(), va="center", fontsize=7, color=NEUTRAL)
 
 
-def curves(groups: Groups, cells: Sequence[str], column: str = "accuracy") -> Figure:
+def epoch_curves(groups: Groups, cells: Sequence[str], column: str = "accuracy") -> Figure:
     """`accuracy` or `auc` over epochs, one panel a cell and one line a method: mean of the seeds, range as a band."""
     quantity = AUC if column == "auc" else ACCURACY
     columns = min(3, len(cells) + 1)
@@ -127,7 +136,7 @@ def curves(groups: Groups, cells: Sequence[str], column: str = "accuracy") -> Fi
             ax.text(0.5, 0.5, "not run here", transform=ax.transAxes, ha="center", fontsize=8, color=NEUTRAL)
             ax.set_xticks([])
     if ends:
-        quantity.scale(axes[0][0].yaxis, np.array(ends))
+        quantity.scale(axes[0][0], "y", np.array(ends))
     for line in axes:
         line[0].set_ylabel(quantity.label)
     for ax in axes.flat[len(cells) :]:
@@ -173,7 +182,7 @@ def cost_and_accuracy(groups: Groups, cells: Sequence[str], cost: Value, label: 
         ax.xaxis.set_major_formatter("{x:,g}")
         ax.margins(x=0.12)
         if shown:
-            ACCURACY.scale(ax.yaxis, np.array(shown))
+            ACCURACY.scale(ax, "y", np.array(shown))
     axes[0][0].set_ylabel(ACCURACY.label)
     handles = [_handle(LOOKS[name], line=False) for name in _methods(groups)]
     figure.legend(handles=handles, loc="outside right center")
