@@ -131,6 +131,8 @@ class Params(Section):
             raise ValueError("noise.kind 'human' needs data.name cifar10 or cifar100")
         if self.noise.kind == "asymmetric" and self.data.name == "cifar100":
             raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")
+        if isinstance(self.method, ELRParams) and self.method.cosine_epochs and self.optim.drop_epochs:
+            raise ValueError("optim.drop_epochs has no meaning beside method.cosine_epochs")
         if isinstance(self.method, TCLPlusParams) and self.method.first_epochs >= self.training.epochs:
             raise ValueError("method.first_epochs must be below training.epochs; the others are the second stage")
         first = self.method.first if isinstance(self.method, TCLPlusParams) else self.method
