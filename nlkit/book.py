@@ -34,6 +34,8 @@ SETTINGS = {
         "temperature",
         "ramp_epochs",
     ),
+    "mixup": ("alpha",),
+    "elr": ("weight", "beta", "cosine_epochs"),
     "tcl": ("warm_up", "lr_warm_up", "mixture_per", "scale1", "scale2", "ctr_weight", "dim", "hidden"),
     "lra_diffusion": ("encoder", "query", "bank", "k", "weighted", "draws", "train_encoder", "width", "evaluate"),
 }
@@ -48,6 +50,13 @@ def write_all(out: Path) -> None:
     fragments = {
         "results_dividemix": tables.claimed_and_measured("dividemix", claimed, rows),
         "results_tcl": tables.claimed_and_measured("tcl", claimed, rows),
+        "results_mixup": tables.claimed_and_measured("mixup", claimed, rows),
+        "results_elr": tables.claimed_and_measured("elr", claimed, rows),
+        "results_mixup_digits": digits_of(rows, "mixup"),
+        "results_elr_digits": digits_of(rows, "elr"),
+        "baselines_digits": digits_of(rows, "cross_entropy", "mixup", "elr"),
+        "params_mixup": settings_table(root / "params" / "mixup"),
+        "params_elr": settings_table(root / "params" / "elr"),
         "variations_tcl": variations(root / "params" / "tcl", "digits-sym-80", rows),
         "results_lra_diffusion": tables.claimed_and_measured("lra_diffusion", claimed, rows),
         "variations_lra_diffusion": variations(root / "params" / "lra_diffusion", "digits-sym-80", rows),
@@ -83,6 +92,12 @@ def write_downloads(out: Path, root: Path) -> None:
             target = out / "records" / f"{info['paper']}-{info['cell']}-seed-{info['seed']}"
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.make_archive(str(target), "zip", record.folder)
+
+
+def digits_of(rows: pd.DataFrame, *papers: str) -> pd.DataFrame:
+    """What was measured of some methods on the digits cells, cell by cell."""
+    chosen = rows[rows["cell"].str.startswith("digits-") & rows["paper"].isin(papers)] if len(rows) else rows
+    return tables.summary(chosen.sort_values("cell", kind="stable")) if len(chosen) else chosen
 
 
 def variations(folder: Path, cell: str, rows: pd.DataFrame) -> pd.DataFrame:

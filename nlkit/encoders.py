@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from nlkit import checkpoints
+from nlkit.codim_params import CoDiMParams
 from nlkit.data import read_feature_file
 from nlkit.errors import NlkitError
 from nlkit.frozen import TABLE, image_keys
@@ -51,24 +52,23 @@ def referred(params: Params) -> Params | None:
     Raises NlkitError where the file is missing or not one of pre-training, or is for other images or another network.
     """
     own, reference = params.method, getattr(params.method, "encoder", None)
-    sections, key = ["data", "model"], "method.encoder"
-    if isinstance(own, LRADiffusionParams):  # its frozen encoder may be another network than the one it trains
+    name = "method.encoder"
+    if isinstance(own, LRADiffusionParams):
         reference = own.encoder.params if isinstance(own.encoder, SimCLREncoderParams) else None
-        sections, key = ["data"], "method.encoder.params"
+        name = "method.encoder.params"
     if reference is None:
         return None
-    here = f"key '{key}' is '{reference}'"
+    here = f"key '{name}' is '{reference}'"
     try:
         found = load_params(locate(reference, project_root()))
     except NlkitError as error:
         raise NlkitError(f"{here}: {error}") from None
     if found.paper != "simclr":
         raise NlkitError(f"{here}: holds parameters of paper '{found.paper}'; one of 'simclr' is needed")
-    for section in sections:
-        ours = getattr(params, section).model_dump()
-        for key, theirs in getattr(found, section).model_dump().items():
-            if theirs != ours[key]:
-                raise NlkitError(f"{here}: {section}.{key} is {theirs} there and {ours[key]} here; they must agree")
+    for key in _shared_keys(params):
+        theirs, ours = _value(found, key), _value(params, key)
+        if theirs != ours:
+            raise NlkitError(f"{here}: {key} is {theirs} there and {ours} here; they must agree")
     return found
 
 
@@ -102,6 +102,23 @@ def _rows(part: str, path: Path, count: int, cut: bool = False) -> Tensor:
     if len(rows) < count or (len(rows) > count and not cut):
         raise NlkitError(f"{here}: {path} has {len(rows)} rows; there are {count} images")
     return rows[:count]
+
+
+def _shared_keys(params: Params) -> list[str]:
+    """What a run and the pre-training of its encoder must have in common: images, network, and a projector it keeps."""
+    keys = ["data.name", "data.train_size"]
+    if isinstance(
+        params.method, LRADiffusionParams
+    ):  # its frozen encoder may be another network
+        return keys
+    keys += ["model.name", "model.width"]
+    keeps = isinstance(params.method, CoDiMParams) and params.method.projector == "kept"
+    return [*keys, "method.dim", "method.hidden"] if keeps else keys
+
+
+def _value(params: Params, dotted: str) -> Any:
+    section, key = dotted.split(".")
+    return getattr(getattr(params, section), key)
 
 
 def identity(params: Params) -> str:

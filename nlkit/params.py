@@ -14,6 +14,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from nlkit.baseline_params import ELRParams, MixupParams
+from nlkit.codim_params import CoDiMParams
+from nlkit.dividemix_params import DivideMixParams
 from nlkit.errors import NlkitError
 from nlkit.lra_params import LRADiffusionParams
 from nlkit.noise_params import PMDNoiseParams
@@ -95,27 +97,10 @@ class CrossEntropyParams(Section):
     mixture: MixtureParams = MixtureParams()
 
 
-class DivideMixParams(Section):
-    """DivideMix (Li et al., ICLR 2020), in the paper's symbols."""
-
-    name: Literal["dividemix"]
-    warm_up: Positive
-    penalty: bool = False
-    lambda_u: NonNegative = 25.0
-    lambda_r: NonNegative = 1.0
-    ramp_epochs: PositiveFloat = 16.0
-    temperature: PositiveFloat = 0.5
-    alpha: PositiveFloat = 4.0
-    threshold: Fraction = 0.5
-    loss_epochs: Positive = 1
-    bn: Literal["paper", "fused"] = "paper"
-    mixture: MixtureParams = MixtureParams()
-
-
 class Params(Section):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal["cross_entropy", "mixup", "elr", "dividemix", "tcl", "simclr", "lra_diffusion"]
+    paper: Literal["cross_entropy", "mixup", "elr", "dividemix", "tcl", "simclr", "codim", "lra_diffusion"]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataParams
@@ -132,6 +117,7 @@ class Params(Section):
         | TCLParams
         | TCLPlusParams
         | PretrainParams
+        | CoDiMParams
         | LRADiffusionParams,
         Field(discriminator="name"),
     ]
@@ -148,6 +134,8 @@ class Params(Section):
             raise ValueError("noise.kind 'human' needs data.name cifar10 or cifar100")
         if self.noise.kind == "asymmetric" and self.data.name == "cifar100":
             raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")
+        if isinstance(self.method, ELRParams) and self.method.cosine_epochs and self.optim.drop_epochs:
+            raise ValueError("optim.drop_epochs has no meaning beside method.cosine_epochs")
         if isinstance(self.method, TCLPlusParams) and self.method.first_epochs >= self.training.epochs:
             raise ValueError("method.first_epochs must be below training.epochs; the others are the second stage")
         first = self.method.first if isinstance(self.method, TCLPlusParams) else self.method
@@ -158,6 +146,12 @@ class Params(Section):
                 raise ValueError(f"optim.drop_epochs has no meaning for {self.paper}, whose learning rate is a curve")
         if isinstance(self.method, LRADiffusionParams):
             _check_lra_diffusion(self)
+        if isinstance(self.method, CoDiMParams):
+            kinds = {one.kind for one in (self.method.strong, self.method.contrast_strong) if one is not None}
+            if self.data.name == "digits" and kinds != {"affine"}:
+                raise ValueError(f"strong views '{', '.join(sorted(kinds))}' need colours; digits need 'affine'")
+            if self.method.cl_subset == "unlabelled" and self.method.variant != "self":
+                raise ValueError("method.cl_subset 'unlabelled' leaves out every label; it needs method.variant 'self'")
         return self
 
     @property
@@ -256,7 +250,7 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    forms = {"method", "strong", "encoder", "noise"}  # groups of several kinds: pydantic names the kind after them
+    forms = {"method", "strong", "contrast_strong", "encoder", "noise"}  # pydantic names the kind after these
     key = ".".join(str(part) for before, part in itertools.pairwise(("", *first["loc"])) if before not in forms)
     if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
         return _untold_branch(key, first.get("ctx", {}))

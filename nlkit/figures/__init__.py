@@ -1,5 +1,6 @@
 """Figures of runs and of noise; each works with and without clean labels."""
 
+from nlkit.figures.contest import accuracy_dots, auc_dots, cost_and_accuracy, epoch_curves
 from nlkit.figures.curves import accuracy_curves, memorisation, split_curves
 from nlkit.figures.diffusion import label_trajectories, retrieved_labels, vote_shares, weights_and_vote
 from nlkit.figures.images import gallery, noise_gallery
@@ -11,6 +12,10 @@ from nlkit.figures.twin import feature_map, label_map, score_histograms
 
 __all__ = [
     "accuracy_curves",
+    "accuracy_dots",
+    "auc_dots",
+    "cost_and_accuracy",
+    "epoch_curves",
     "feature_map",
     "gallery",
     "label_map",

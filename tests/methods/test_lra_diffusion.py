@@ -62,7 +62,7 @@ def test_the_loss_is_that_of_the_equation(lra: Make) -> None:
         noisy = add_noise(y, t[row : row + 1], noise[row : row + 1], learner.schedule)
         view = learner.views.plain(method.data.images[image : image + 1])
         predicted = learner.net(view, noisy, t[row : row + 1], method.bank[image : image + 1])
-        expected += float(w[image, draw] * (noise[row] - predicted[0]).square().sum() / 3)
+        expected += float((w[image, draw] * (noise[row] - predicted[0]).square().sum() / 3).detach())
     assert float(found) == pytest.approx(expected, rel=1e-4)
 
 

@@ -66,9 +66,13 @@ def test_another_seed_is_another_run(name: str, problem: Problem, tiny_params: M
     ("name", "settings"),
     [
         ("cross_entropy", {}),
+        ("mixup", {}),
+        ("elr", {}),
         ("dividemix", {"method.lambda_u": 0}),
         ("dividemix", {"method.warm_up": 5}),
         ("tcl", {}),
+        ("simclr", {}),
+        ("codim", {}),
         ("lra_diffusion", {}),
     ],
 )
