@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nlkit.diffusion import Schedule, closeness, cosine_schedule, sample_from_mean
+from nlkit.diffusion import Schedule, cosine_schedule, sample_from_mean
 from nlkit.ema import Ema
 from nlkit.learner import choose_precision
 from nlkit.lra_params import LRADiffusionParams
-from nlkit.methods.base import with_prefix, without_prefix
 from nlkit.models import LabelDiffusionNet, build_diffusion
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
@@ -17,9 +16,6 @@ from nlkit.seeding import derive
 from nlkit.views import Views
 
 BETA_2 = 0.999
-TEMPERATURE = 0.1
-"""Of the softmax that turns an output vector into a distribution; ours. The official code has 1, which never exceeds
-1 / (1 + (C - 1) / e) for a one-hot vector."""
 
 
 class DiffusionLearner:
@@ -74,10 +70,10 @@ class DiffusionLearner:
         net.train(training)
         return path
 
-    def predict(self, net: LabelDiffusionNet, images: Tensor, z: Tensor) -> Tensor:
-        """Logits [N, C] whose largest is the class argmin_c |y_c - 1| of the sampled label vector."""
+    def sample(self, net: LabelDiffusionNet, images: Tensor, z: Tensor) -> Tensor:
+        """Sampled label vectors [N, C] of plain images uint8 [N, H, W, C] with frozen features z [N, d]."""
         parts = zip(images.split(self.eval_batch_size), z.split(self.eval_batch_size), strict=True)
-        return torch.cat([closeness(self.trajectory(net, *part)[-1], TEMPERATURE) for part in parts])
+        return torch.cat([self.trajectory(net, *part)[-1] for part in parts])
 
     def nets(self) -> tuple[LabelDiffusionNet, LabelDiffusionNet]:
         """The network that the result is of, and the other: averaged weights and those of the last step."""
@@ -86,17 +82,22 @@ class DiffusionLearner:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that training changes: weights, buffers, their average, and Adam's moments."""
-        state = with_prefix("net", self.net.state_dict()) | with_prefix("ema", self.ema.state_dict())
+        state = {f"net.{name}": value for name, value in self.net.state_dict().items()}
+        state |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
         for index, entry in self.optimiser.state_dict()["state"].items():
-            state |= with_prefix(f"adam.{index}", entry)
+            state |= {f"adam.{index}.{name}": value for name, value in entry.items()}
         return state
 
     def load_tensors(self, state: dict[str, Tensor]) -> None:
         """Take back what `tensors` returned."""
-        self.net.load_state_dict(without_prefix("net", state))
-        self.ema.load_state_dict(without_prefix("ema", state))
+        parts: dict[str, dict[str, Tensor]] = {"net": {}, "ema": {}, "adam": {}}
+        for name, value in state.items():
+            part, rest = name.split(".", 1)
+            parts[part][rest] = value
+        self.net.load_state_dict(parts["net"])
+        self.ema.load_state_dict(parts["ema"])
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in without_prefix("adam", state).items():
+        for name, value in parts["adam"].items():
             index, key = name.split(".")
             moments.setdefault(int(index), {})[key] = value.cpu().clone() if key == "step" else value.clone()
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})

@@ -107,9 +107,7 @@ def _rows(part: str, path: Path, count: int, cut: bool = False) -> Tensor:
 def _shared_keys(params: Params) -> list[str]:
     """What a run and the pre-training of its encoder must have in common: images, network, and a projector it keeps."""
     keys = ["data.name", "data.train_size"]
-    if isinstance(
-        params.method, LRADiffusionParams
-    ):  # its frozen encoder may be another network
+    if isinstance(params.method, LRADiffusionParams):  # its frozen encoder may be another network
         return keys
     keys += ["model.name", "model.width"]
     keeps = isinstance(params.method, CoDiMParams) and params.method.projector == "kept"

@@ -154,6 +154,7 @@ def command(method: str, folder: Path, epochs: int = EPOCHS) -> list[str]:
     small |= {"method.warm_up": 3} if hasattr(settings, "warm_up") else {}
     small |= {"method.encoder": None} if isinstance(getattr(settings, "encoder", None), str) else {}
     small |= {"method.first_epochs": epochs // 2, "method.label_epochs": 1} if hasattr(settings, "first_epochs") else {}
+    small |= {"method.draws": 1} if hasattr(settings, "draws") else {}
     params = load_params(path, **small)
     (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     return ["run", str(folder / "params.yaml"), "--out", str(folder / "out"), "--quiet"]

@@ -63,7 +63,7 @@ def test_the_loss_is_that_of_the_equation(lra: Make) -> None:
         view = learner.views.plain(method.data.images[image : image + 1])
         predicted = learner.net(view, noisy, t[row : row + 1], method.bank[image : image + 1])
         expected += float((w[image, draw] * (noise[row] - predicted[0]).square().sum() / 3).detach())
-    assert float(found) == pytest.approx(expected, rel=1e-4)
+    assert float(found.detach()) == pytest.approx(expected, rel=1e-4)
 
 
 def test_equal_weights_make_the_plain_mean_square_and_the_unit_of_the_votes_does_not_matter(lra: Make) -> None:
@@ -186,6 +186,7 @@ def test_label_vectors_are_recorded_where_snapshots_are_taken(lra: Make) -> None
     for epoch, recorded in enumerate((True, False, True)):
         method.train_epoch(epoch, lambda share: None)
         row = method.split().epoch
+        assert 0 <= row.pop("argmax_differs") <= 1
         assert all((value is not None) == recorded for value in row.values())
         if recorded:
             path = torch.tensor(row["label_vectors"]).view(5, 16, 3)
