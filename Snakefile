@@ -5,15 +5,16 @@ from pathlib import Path
 
 import nbformat
 
-PAPERS = ["cross_entropy", "dividemix", "tcl"]
-FRESH = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
+PAPERS = ["cross_entropy", "mixup", "elr", "dividemix", "tcl", "lra_diffusion"]
+FRESH = {paper: [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")] for paper in PAPERS}
+FRESH |= {paper: ["digits-sym-50", "digits-sym-80"] for paper in ("mixup", "elr")}
 RECORDED = {paper: ["cifar10n-worst-laptop"] for paper in ("cross_entropy", "dividemix")}
 SEED = 0
 BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
 PYTHON = f"{BIN}python"
 
 # What decides the outcome of a run, as opposed to how it is shown.
-SHOWING = {"cli.py", "__main__.py", "notebook.py", "overview.py", "tables.py", "book.py"}
+SHOWING = {"cli.py", "__main__.py", "notebook.py", "overview.py", "tables.py", "book.py", "contest.py", "cost.py"}
 TRAINING = [
     str(path)
     for path in sorted(Path("nlkit").rglob("*.py"))
@@ -21,8 +22,10 @@ TRAINING = [
 ]
 SHOWN = [str(path) for path in sorted(Path("nlkit").rglob("*.py"))]
 COMMITTED = [str(path) for path in sorted(Path("results").rglob("record.json"))]
-PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRESH + RECORDED.get(paper, [])]
-GENERATED = ("results_dividemix", "results_tcl", "variations_tcl", "results_digits", "environment")
+PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRESH[paper] + RECORDED.get(paper, [])]
+TRAINED = [f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH[paper]]
+GENERATED = ("results_dividemix", "results_tcl", "results_mixup", "results_elr", "variations_tcl", "results_digits", "environment")
+GENERATED += ("results_lra_diffusion", "variations_lra_diffusion", "variations_lra_diffusion_50", "vote_lra_diffusion")
 FRAGMENTS = [f"book/_generated/{name}.md" for name in GENERATED]
 
 
@@ -69,7 +72,7 @@ rule train:
 
 
 def record_of(wildcards):
-    place = "runs" if wildcards.cell in FRESH else "results"
+    place = "runs" if wildcards.cell in FRESH[wildcards.paper] else "results"
     return f"{place}/{wildcards.paper}/{wildcards.cell}/seed-{SEED}/record.json"
 
 
@@ -94,7 +97,7 @@ rule page:
 rule overview:
     """The executed notebooks that look at labels, or at all records together."""
     input:
-        records=[f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH],
+        records=TRAINED,
         notebook="notebooks/{name}.ipynb",
         committed=COMMITTED,
         code=SHOWN,
@@ -110,7 +113,7 @@ rule overview:
 rule fragments:
     """Tables and figures of the chapters, from records and claims."""
     input:
-        records=[f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH],
+        records=TRAINED,
         committed=COMMITTED,
         claims="book/claims.yaml",
         notebooks=[str(path) for path in sorted(Path("notebooks").glob("*.ipynb"))],

@@ -137,6 +137,11 @@ def _dividemix(epochs: int, side: int, classes: int) -> dict[str, Any]:
     return {"warm_up": max(1, epochs // 6), "lambda_u": 0.0}
 
 
+def _codim(epochs: int, side: int, classes: int) -> dict[str, Any]:
+    strong = {"kind": "affine", "pad": max(1, side // 8), "rotate": 15.0, "zoom": 0.2, "erase": 0.5}
+    return {**_dividemix(epochs, side, classes), "dim": 64, "hidden": 128, "strong": strong}
+
+
 def _tcl(epochs: int, side: int, classes: int) -> dict[str, Any]:
     strong = {"kind": "affine", "pad": max(1, side // 8), "rotate": 10.0, "zoom": 0.1, "erase": 0.3}
     warm_up = {"warm_up": epochs // 8, "lr_warm_up": epochs // 8 + 1.0}
@@ -157,6 +162,7 @@ METHOD_DEFAULTS: Mapping[str, Any] = {
     "cross_entropy": lambda epochs, side, classes: {},
     "mixup": lambda epochs, side, classes: {"alpha": 1.0},
     "dividemix": _dividemix,
+    "codim": _codim,
     "tcl": _tcl,
     "tcl_plus": _tcl_plus,
 }

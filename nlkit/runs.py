@@ -19,6 +19,7 @@ from nlkit.data import data_root
 from nlkit.errors import NlkitError
 from nlkit.folder_params import FolderDataParams
 from nlkit.learner import choose_precision
+from nlkit.methods import LRADiffusion, Method
 from nlkit.models import build_network
 from nlkit.params import NoiseParams, Params, make_params
 from nlkit.pretrain_params import PretrainParams
@@ -86,9 +87,11 @@ def train(
     prepare_folder(folder)
     if fresh:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    pretraining, encoder = encoders.referred(params), None
+    pretraining = encoders.referred(params)
+    encoder = encoders.from_files(params, problem, root)
     if pretraining is not None:
         encoder = encoders.provide(pretraining, root, problem.device, progress)
+    if encoder is not None:
         problem = replace(problem, train=replace(problem.train, encoder=encoder.tensors))
     if problem.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -210,7 +213,7 @@ def _write_record(
             "classes": list(problem.class_names),
             "warnings": list(problem.warnings),
         },
-        "network": {"name": params.model.name, "parameters": count_parameters(params, problem)},
+        "network": {"name": params.model.name, "parameters": count_parameters(params, problem, state.method)},
         "seconds": float(epochs["seconds"].sum()),
         "peak_memory_mb": peak_memory_mb(device),
         "device": describe_device(device),
@@ -231,8 +234,10 @@ def _number(value: Any) -> float | None:
     return None if value is None or pd.isna(value) else float(value)
 
 
-def count_parameters(params: Params, problem: Problem) -> int:
+def count_parameters(params: Params, problem: Problem, method: Method) -> int:
     """Parameters of one network of the run."""
+    if isinstance(method, LRADiffusion):  # their number depends on the features of its frozen encoder
+        return sum(weight.numel() for weight in method.learner.net.parameters())
     channels = problem.train.images.shape[3]
     net = build_network(params, channels, problem.train.classes, seed=0)
     return sum(weight.numel() for weight in net.parameters())

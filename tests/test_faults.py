@@ -28,6 +28,8 @@ EPOCHS = 24
 FEW = 6
 
 methods = pytest.mark.parametrize("method", METHODS)
+CELLS = {"simclr": "simclr/digits.yaml", "tcl_plus": "tcl/digits-sym-80-plus.yaml"}
+CELLS["lra_diffusion"] = "lra_diffusion/digits-sym-50-identity.yaml"
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 
 # Starts a run in a process of its own for each line that it reads. Importing torch takes longer than the
@@ -86,7 +88,12 @@ class Starter:
     def __init__(self, folder: Path) -> None:
         self.log = folder / "log"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", STARTER], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", STARTER],
+            cwd=folder,  # what a run leaves beside its record goes below this folder
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self._number()  # its own process id, once everything is imported
 
@@ -142,8 +149,13 @@ def command(method: str, folder: Path, epochs: int = EPOCHS) -> list[str]:
     """The command line of a short run into `folder / "out"`."""
     small: dict[str, Any] = {"training.epochs": epochs, "training.snapshots": [1, epochs // 2, epochs]}
     small |= {"model.width": 4, "data.train_size": 512}
-    small |= {} if method == "cross_entropy" else {"method.warm_up": 3}
-    params = load_params(ROOT / f"params/{method}/digits-sym-50.yaml", **small)
+    path = ROOT / "params" / CELLS.get(method, f"{method}/digits-sym-50.yaml")
+    settings = load_params(path).method
+    small |= {"method.warm_up": 3} if hasattr(settings, "warm_up") else {}
+    small |= {"method.encoder": None} if isinstance(getattr(settings, "encoder", None), str) else {}
+    small |= {"method.first_epochs": epochs // 2, "method.label_epochs": 1} if hasattr(settings, "first_epochs") else {}
+    small |= {"method.draws": 1} if hasattr(settings, "draws") else {}
+    params = load_params(path, **small)
     (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     return ["run", str(folder / "params.yaml"), "--out", str(folder / "out"), "--quiet"]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nlkit.methods.base import Method, Split
+from nlkit.methods.codim import CoDiM
 from nlkit.methods.cross_entropy import CrossEntropy
 from nlkit.methods.dividemix import DivideMix
 from nlkit.methods.elr import ELR
+from nlkit.methods.lra_diffusion import LRADiffusion
 from nlkit.methods.mixup import Mixup
 from nlkit.methods.simclr import SimCLR
 from nlkit.methods.tcl import TCL
@@ -18,8 +20,10 @@ from nlkit.problem import TrainingSet
 __all__ = [
     "ELR",
     "TCL",
+    "CoDiM",
     "CrossEntropy",
     "DivideMix",
+    "LRADiffusion",
     "Method",
     "Mixup",
     "SimCLR",
@@ -35,7 +39,9 @@ METHODS: dict[str, Callable[[TrainingSet, Params], Method]] = {
     "dividemix": DivideMix,
     "tcl": TCL,
     "tcl_plus": TCLPlus,
+    "lra_diffusion": LRADiffusion,
     "simclr": SimCLR,
+    "codim": CoDiM,
 }
 
 
