@@ -8,6 +8,7 @@ import pandas as pd
 
 from nlkit.cleaning import CleanResult
 from nlkit.data.folder import FolderData
+from nlkit.features import FeatureResult
 
 LISTED = 20
 
@@ -21,15 +22,11 @@ def start(data: FolderData, choices: pd.DataFrame) -> None:
     sys.stdout.flush()
 
 
-def end(result: CleanResult) -> None:
+def end(result: CleanResult | FeatureResult) -> None:
     """Where the results are, what was found, and on stderr what was left out."""
     table = result.scores
-    for note in result.notes:
-        print(f"nlkit: note: {note}", file=sys.stderr)
-    for _, row in result.dropped.head(LISTED).iterrows():
-        print(f"nlkit: left out {row['path']!r}: {row['reason']}", file=sys.stderr)
-    if len(result.dropped) > LISTED:
-        print(f"nlkit: left out {len(result.dropped)} images in all: {result.folder / 'dropped.csv'}", file=sys.stderr)
+    if isinstance(result, CleanResult):
+        _left_out(result)
     issues = int(table["is_label_issue"].sum())
     print(f"label issues: {issues} of {len(table)} ({100 * issues / len(table):.1f} %)")
     if result.accuracy is not None:
@@ -37,5 +34,15 @@ def end(result: CleanResult) -> None:
     if result.auc is not None:
         print(f"AUC of P(clean): {result.auc:.4f}")
     print(f"scores: {result.path}")
-    print(f"report: {result.folder / 'report.html'}")
-    print(f"model:  {result.folder / 'model.safetensors'} (how to load it: model.md)")
+    if isinstance(result, CleanResult):
+        print(f"report: {result.folder / 'report.html'}")
+        print(f"model:  {result.folder / 'model.safetensors'} (how to load it: model.md)")
+
+
+def _left_out(result: CleanResult) -> None:
+    for note in result.notes:
+        print(f"nlkit: note: {note}", file=sys.stderr)
+    for _, row in result.dropped.head(LISTED).iterrows():
+        print(f"nlkit: left out {row['path']!r}: {row['reason']}", file=sys.stderr)
+    if len(result.dropped) > LISTED:
+        print(f"nlkit: left out {len(result.dropped)} images in all: {result.folder / 'dropped.csv'}", file=sys.stderr)

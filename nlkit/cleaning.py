@@ -21,6 +21,7 @@ from nlkit.data.folder import load_folder
 from nlkit.data.listing import read_listing
 from nlkit.defaults import Choice, Situation, choose, choose_side
 from nlkit.errors import NlkitError
+from nlkit.files import output_paths, replace_text
 from nlkit.folder_params import FolderDataParams
 from nlkit.params import Params, load_params, make_params
 from nlkit.problem import Problem, folder_problem
@@ -86,7 +87,7 @@ def clean(
     settings before training. An interrupted call is resumed by the same call. Raises NlkitError for bad input.
     """
     asked = _options(options)
-    path, target = _output(Path(out), Path(folder), asked.overwrite)
+    path, target = output_paths(Path(out), Path(folder), asked.overwrite)
     device = runs.choose_device(asked.device)
     listing = read_listing(Path(folder), None if labels is None else Path(labels), asked.truth)
     probed = probe([entry.path for entry in listing.entries])
@@ -130,21 +131,6 @@ def _options(options: Mapping[str, Any]) -> Options:
         known = ", ".join(Options.__dataclass_fields__)
         raise NlkitError(f"clean: unknown option '{unknown[0]}'; expected one of {known}")
     return Options(**options)
-
-
-def _output(path: Path, folder: Path, overwrite: bool) -> tuple[Path, Path]:
-    """The table to write and the folder beside it; neither may take the place of what is there."""
-    if path.suffix != ".csv":
-        raise NlkitError(f"--out {path}: expected the name of a table that ends in .csv")
-    target = path.with_suffix("")
-    try:
-        if path.is_dir() or (path.exists() and not overwrite):
-            raise NlkitError(f"--out {path}: exists; choose another name, or --overwrite to replace it")
-        if target.resolve() == folder.resolve():
-            raise NlkitError(f"--out {path}: the folder beside it would be {folder}, which holds the images")
-    except (OSError, ValueError) as error:
-        raise NlkitError(f"--out {str(path)[:200]}: cannot write there ({error})") from None
-    return path, target
 
 
 def _params(choice: Choice, asked: Options, folder: Path, labels: str | Path | None, side: int) -> Params:
@@ -201,30 +187,20 @@ def _digest(file: Path) -> str | None:
 
 def _write_params(file: Path, params: Params) -> None:
     head = "# The settings of this cleaning run; `nlkit run` takes this file.\n"
-    _replace(file, head + yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    replace_text(file, head + yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
 def _write(result: CleanResult) -> None:
     """Everything beside the record; the table of scores last, since it marks the whole as finished."""
-    _replace(result.folder / "model.md", MODEL.format(folder=result.folder))
-    _replace(result.folder / "dropped.csv", result.dropped.to_csv(index=False))
+    replace_text(result.folder / "model.md", MODEL.format(folder=result.folder))
+    replace_text(result.folder / "dropped.csv", result.dropped.to_csv(index=False))
     if result.test_scores is not None:
-        _replace(result.folder / "test_scores.csv", result.test_scores.to_csv(index=False))
+        replace_text(result.folder / "test_scores.csv", result.test_scores.to_csv(index=False))
     from nlkit.report import report
 
-    _replace(result.folder / "report.html", report(result))
-    _replace(result.path, result.scores.to_csv(index=False))
+    replace_text(result.folder / "report.html", report(result))
+    replace_text(result.path, result.scores.to_csv(index=False))
     shutil.rmtree(result.folder / "checkpoints", ignore_errors=True)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a text file by atomic rename."""
-    temporary = path.with_name(f".{path.name}.writing")
-    try:
-        temporary.write_text(text, encoding="utf-8", newline="")
-        os.replace(temporary, path)
-    except (OSError, ValueError) as error:
-        raise NlkitError(f"{path}: cannot write there ({error})") from None
 
 
 MODEL = """# The trained classifier

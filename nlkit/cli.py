@@ -6,9 +6,11 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from nlkit.errors import NlkitError
+
+ENCODERS = ("resnet18", "resnet50")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +74,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _clean_parser(clean: argparse.ArgumentParser) -> None:
-    clean.add_argument("folder", type=Path, help="the folder of the images")
+    clean.add_argument(
+        "folder", type=Path, nargs="?", help="the folder of the images (not needed with a file of features)"
+    )
+    clean.add_argument("--features", help=f"a file of frozen features, or an encoder: {', '.join(ENCODERS)}")
     clean.add_argument("--labels", type=Path, help="a CSV file path,label (default: each sub-folder is a class)")
     clean.add_argument("--out", type=Path, default=Path("scores.csv"), help="the CSV file of the scores")
     clean.add_argument("--method", default="elr", help="elr, dividemix, tcl, ... (default: elr)")
@@ -112,6 +117,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _clean(options: argparse.Namespace) -> int:
+    if options.features is not None:
+        return _clean_features(options)
+    if options.folder is None:
+        raise NlkitError("clean: name the folder of the images, or a file of features with --features")
     from nlkit.clean_console import end, start
     from nlkit.cleaning import clean
     from nlkit.params import parse_override
@@ -121,6 +130,25 @@ def _clean(options: argparse.Namespace) -> int:
     settings = dict(parse_override(text) for text in options.set)
     say = None if options.quiet else start
     end(clean(options.folder, options.labels, options.out, not options.quiet, say, settings=settings, **asked))
+    return 0
+
+
+def _clean_features(options: argparse.Namespace) -> int:
+    from nlkit.clean_console import end
+    from nlkit.features import clean_features
+    from nlkit.pretrained import encoded
+
+    if options.test is not None:
+        raise NlkitError("--test: not with --features; hold out a part with --hold-out")
+    given: dict[str, Any] = {"hold_out": options.hold_out, "truth": options.truth, "seed": options.seed}
+    given |= {"out": options.out, "overwrite": options.overwrite}
+    if options.features not in ENCODERS:
+        end(clean_features(options.features, options.labels, **given))
+        return 0
+    if options.folder is None:
+        raise NlkitError(f"--features {options.features}: name the folder of the images to encode")
+    with encoded(options.features, options.folder, options.labels, options.corrupt, options.device) as file:
+        end(clean_features(file, options.labels, **given))
     return 0
 
 

@@ -49,8 +49,8 @@ def load_folder(params: FolderDataParams, cache: Path | None = None, progress: b
 
     Raises NlkitError for input that no method can learn from, and, where `corrupt` is `fail`, for unreadable images.
     """
-    entries, held_out, notes = _entries(params)
-    everything = [*entries, *held_out]
+    entries, tests, notes = _entries(params)
+    everything = [*entries, *tests]
     paths = [entry.path for entry in everything]
     decoded = decode_all(paths, params.side, progress, cache / CACHE if cache is not None else None)
     dropped = tuple((everything[i].name, everything[i].label, why) for i, why in sorted(decoded.faults.items()))
@@ -64,7 +64,7 @@ def load_folder(params: FolderDataParams, cache: Path | None = None, progress: b
     whole = _part([everything[i] for i in keep], decoded.images[keep] if dropped else decoded.images, names)
     tested = keep >= len(entries)
     if params.hold_out:
-        tested = _held_out(whole.labels, params.hold_out, params.split_seed)
+        tested = held_out(whole.labels, params.hold_out, params.split_seed)
     train, test = _choose(whole, ~tested), _choose(whole, tested) if tested.any() else None
     arrays = [part for one in (train, test) if one is not None for part in (one.images, one.labels)]
     sha256 = content_sha256(arrays)
@@ -90,8 +90,8 @@ def _entries(params: FolderDataParams) -> tuple[list[Entry], list[Entry], tuple[
     if params.test is None:
         return list(listing.entries), [], listing.notes
     test = read_listing(folder, Path(params.test))
-    held_out = {entry.path for entry in test.entries}
-    entries = [entry for entry in listing.entries if entry.path not in held_out]
+    kept_apart = {entry.path for entry in test.entries}
+    entries = [entry for entry in listing.entries if entry.path not in kept_apart]
     notes = [*listing.notes, *test.notes]
     if len(entries) < len(listing.entries):
         notes.append(f"{params.test}: {len(listing.entries) - len(entries)} images are held out and not trained on")
@@ -124,7 +124,7 @@ def _part(entries: Sequence[Entry], images: np.ndarray, names: Sequence[str]) ->
     return Part(images, given, truth, tuple(entry.name for entry in entries))
 
 
-def _held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
     """A random mask [N] of about `share` of each class; every class keeps an image to train on."""
     mask, rng = np.zeros(len(labels), dtype=bool), numpy_stream(seed, "hold_out")
     for label in np.unique(labels):
