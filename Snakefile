@@ -15,6 +15,8 @@ PYTHON = f"{BIN}python"
 
 # What decides the outcome of a run, as opposed to how it is shown.
 SHOWING = {"cli.py", "__main__.py", "notebook.py", "overview.py", "tables.py", "book.py", "contest.py", "cost.py"}
+SHOWING |= {"cleaning.py", "clean_console.py", "report.py", "scores.py", "classifier.py", "defaults.py", "example.py"}
+SHOWING |= {"features.py", "feature_table.py", "neighbours.py", "pretrained.py", "outputs.py"}
 TRAINING = [
     str(path)
     for path in sorted(Path("nlkit").rglob("*.py"))
@@ -110,6 +112,20 @@ rule overview:
         execute(input.notebook, str(log), output[0], None)
 
 
+rule your_data:
+    """The executed notebook that cleans a folder of images."""
+    input:
+        notebook="notebooks/your_data.ipynb",
+        code=SHOWN,
+    output:
+        "book/pages/your_data.ipynb",
+    log:
+        "runs/logs/your_data.ipynb",
+    threads: 1
+    run:
+        execute(input.notebook, str(log), output[0], None)
+
+
 rule fragments:
     """Tables and figures of the chapters, from records and claims."""
     input:
@@ -132,6 +148,7 @@ rule html:
         PAGES,
         "book/pages/noise.ipynb",
         "book/pages/compare.ipynb",
+        "book/pages/your_data.ipynb",
         FRAGMENTS,
         ["_config.yml", "_toc.yml", "book/references.bib"],
         [str(path) for path in sorted(Path("book").glob("*.md"))],

@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,8 @@ from nlkit.data.folder import load_folder
 from nlkit.data.listing import read_listing
 from nlkit.defaults import Choice, Situation, choose, choose_side
 from nlkit.errors import NlkitError
-from nlkit.files import output_paths, replace_text
 from nlkit.folder_params import FolderDataParams
+from nlkit.outputs import output_paths, replace_text
 from nlkit.params import Params, load_params, make_params
 from nlkit.problem import Problem, folder_problem
 from nlkit.runs import Run
@@ -62,6 +62,12 @@ class CleanResult:
     notes: tuple[str, ...]
 
     @property
+    def cpu_problem(self) -> Problem:
+        """The problem with its images on the CPU, for galleries."""
+        train = replace(self.problem.train, images=self.problem.train.images.cpu())
+        return replace(self.problem, train=train)
+
+    @property
     def accuracy(self) -> float | None:
         """Percent of the held-out images whose label is predicted; None where none were held out."""
         return self.run.record["accuracy"]["last"]
@@ -92,7 +98,7 @@ def clean(
     listing = read_listing(Path(folder), None if labels is None else Path(labels), asked.truth)
     probed = probe([entry.path for entry in listing.entries])
     situation = Situation(
-        images=len(listing.entries),
+        images=max(1, round(len(listing.entries) * (1 - asked.hold_out))),
         classes=len({entry.label for entry in listing.entries}),
         side=int(pd.Series(probed or [32]).median()),
         device=device,

@@ -18,8 +18,8 @@ from nlkit import checkpoints, scores
 from nlkit.data.feature_table import FeatureRows, read_feature_rows
 from nlkit.data.folder import class_names, held_out
 from nlkit.errors import NlkitError
-from nlkit.files import output_paths, replace_text
 from nlkit.neighbours import Neighbours, fit_neighbours
+from nlkit.outputs import output_paths, replace_text
 from nlkit.runs import prepare_folder
 
 LEAST_ROWS = 10

@@ -1,0 +1,52 @@
+"""An example of images of one's own: handwritten digits as files, of which a known share is labelled wrongly."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from nlkit import noise
+
+RATE = 0.3
+
+
+@dataclass(frozen=True)
+class Own:
+    """Where images and labels lie, the column of correct labels if there is one, and where results go."""
+
+    folder: Path
+    labels: Path | None
+    truth: str | None
+    out: Path
+
+
+def own_or_digits(folder: str, labels: str, truth: str, out: str) -> Own:
+    """What a reader named, or, where no folder is named, the example below a new temporary folder."""
+    if folder:
+        return Own(Path(folder), Path(labels) if labels else None, truth or None, Path(out or "scores.csv"))
+    place = Path(tempfile.mkdtemp(prefix="nlkit-"))
+    write_digits(place)
+    return Own(place / "images", place / "labels.csv", "truth", place / "scores.csv")
+
+
+def write_digits(place: Path, rate: float = RATE, side: int = 32, seed: int = 7) -> None:
+    """Write `images/*.png` of side x side pixels, `labels.csv` (path, label, truth) and `pixels.npz`, their features.
+
+    A share `rate` of the labels becomes one of the other classes, each with the same chance.
+    """
+    digits = load_digits()
+    given = noise.symmetric(digits.target, rate, 10, seed, own_class=False)
+    (place / "images").mkdir(parents=True)
+    names = [f"{index:04d}.png" for index in range(len(given))]
+    for name, pixels in zip(names, digits.images, strict=True):
+        image = Image.fromarray(np.rint(pixels * (255 / 16)).astype(np.uint8))
+        image.resize((side, side), Image.Resampling.BICUBIC).save(place / "images" / name)
+    table = pd.DataFrame({"path": names, "label": given, "truth": digits.target})
+    table.to_csv(place / "labels.csv", index=False)
+    np.savez(place / "pixels.npz", features=digits.data.astype(np.float32))
