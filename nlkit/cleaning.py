@@ -114,7 +114,9 @@ def clean(
         with suppress(OSError):
             target.rmdir()  # where nothing was decoded, nothing stays behind
         raise
-    params = params.model_copy(update={"data": params.data.model_copy(update={"sha256": data.sha256})})
+    exact = replace(situation, images=len(data.train.labels), classes=len(data.class_names))
+    choice = choose(exact, side, asked.method, asked.flip, asked.epochs)
+    params = _params(choice, asked, Path(folder), labels, side, data.sha256)
     choices = pd.DataFrame(choice.reasons, columns=["what", "value", "why"])
     if say is not None:
         say(data, choices)
@@ -139,7 +141,9 @@ def _options(options: Mapping[str, Any]) -> Options:
     return Options(**options)
 
 
-def _params(choice: Choice, asked: Options, folder: Path, labels: str | Path | None, side: int) -> Params:
+def _params(
+    choice: Choice, asked: Options, folder: Path, labels: str | Path | None, side: int, sha256: str | None = None
+) -> Params:
     data = {
         "name": "folder",
         "folder": _absolute(folder),
@@ -150,6 +154,7 @@ def _params(choice: Choice, asked: Options, folder: Path, labels: str | Path | N
         "truth": asked.truth,
         "side": side,
         "corrupt": asked.corrupt,
+        "sha256": sha256,
     }
     content = {**choice.content, "cell": "your-data", "seed": asked.seed, "data": data}
     return make_params(content, asked.settings, source="nlkit clean")

@@ -126,7 +126,7 @@ def _network(situation: Situation) -> tuple[str, int, str]:
 def _batch(images: int) -> int:
     """32 to 128; no last batch of one image, for which some batch norms have no variance."""
     size = 32 if images < 5000 else 64 if images < 20000 else 128
-    while images % size == 1:
+    while images > size and images % size == 1:
         size += 1
     return size
 
