@@ -72,8 +72,8 @@ def jitter(pixels: Tensor, factors: Tensor, order: Tensor) -> Tensor:
     return pixels
 
 
-def solarise(pixels: Tensor, threshold: int = 128) -> Tensor:
-    """Invert what is at least `threshold`, for pixels in 0..255."""
+def solarise(pixels: Tensor, threshold: int | Tensor = 128) -> Tensor:
+    """Invert what is at least `threshold`, one number or one an image, for pixels in 0..255."""
     return torch.where(pixels >= threshold, 255 - pixels, pixels)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 Positives = Callable[[Tensor], Tensor]
-"""Maps indices [r] of anchors to a bool mask [r, n] of their positives among all n rows."""
+"""Maps indices [r] of anchors to their positives among all n rows: a bool mask, or float weights, [r, n]."""
 
 
 def supcon(z: Tensor, positives: Positives, temperature: float, chunk: int = 512) -> Tensor:
@@ -18,8 +18,9 @@ def supcon(z: Tensor, positives: Positives, temperature: float, chunk: int = 512
 
     Mean over anchors of -1/|P_i| sum_{p in P_i} log( exp(z_i.z_p / T) / sum_{a != i} exp(z_i.z_a / T) )
     (Khosla et al., NeurIPS 2020, "L_out"). An anchor is never its own positive; anchors without positives are
-    left out, and the loss is 0 where no anchor has any. Similarities are made in float32 for `chunk` anchors
-    at a time, and made again in the backward pass; `nlkit.kernels.contrastive` is the same in one piece.
+    left out, and the loss is 0 where no anchor has any. Weights in place of a mask make it a weighted mean over
+    positives, with |P_i| the sum of the weights; they get no gradient. Similarities are made in float32 for `chunk`
+    anchors at a time, and made again in the backward pass; `nlkit.kernels.contrastive` is the same in one piece.
     """
     return _Contrast.apply(z, positives, temperature, chunk)  # type: ignore[no-untyped-call]
 
@@ -52,7 +53,8 @@ class _Contrast(torch.autograd.Function):
             count = chosen.sum(dim=1)
             log_sums[rows] = similar.logsumexp(dim=1)
             shares[rows] = torch.where(count > 0, 1 / count, 0.0)
-            pulled = similar.masked_fill(~chosen, 0.0).sum(dim=1) * shares[rows]
+            similar = similar.masked_fill(chosen == 0, 0.0)
+            pulled = (similar if chosen.dtype == torch.bool else similar * chosen).sum(dim=1) * shares[rows]
             total += (log_sums[rows] - pulled).masked_fill(count == 0, 0.0).sum()
         anchors = (shares > 0).sum().clamp_min(1)
         ctx.save_for_backward(z, log_sums, shares, anchors)
@@ -86,4 +88,4 @@ def _chunks(z: Tensor, positives: Positives, temperature: float, chunk: int) -> 
         itself = index[rows, None] == index
         with torch.autocast(z.device.type, enabled=False):
             similar = (z[rows] @ z.T / temperature).masked_fill(itself, -torch.inf)
-        yield rows, similar, positives(index[rows]) & ~itself
+        yield rows, similar, positives(index[rows]).masked_fill(itself, 0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -38,7 +40,7 @@ class ContrastiveLearner(Learner):
         self.net.train(training)
         return torch.cat(parts)
 
-    def load_parts(self, weights: dict[str, Tensor], *names: str) -> None:
+    def load_parts(self, weights: Mapping[str, Tensor], *names: str) -> None:
         """Take the weights of the named parts (`encoder`, `projector`) from tensors called `<part>.<name>`."""
         for name in names:
             own = {key.removeprefix(f"{name}."): value for key, value in weights.items() if key.startswith(f"{name}.")}

@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from nlkit import checkpoints
+from nlkit.codim_params import CoDiMParams
 from nlkit.errors import NlkitError
 from nlkit.methods import SimCLR
 from nlkit.params import Params, load_params
@@ -58,12 +59,23 @@ def referred(params: Params) -> Params | None:
         raise NlkitError(f"{here}: {error}") from None
     if found.paper != "simclr":
         raise NlkitError(f"{here}: holds parameters of paper '{found.paper}'; one of 'simclr' is needed")
-    for section in ("data", "model"):
-        ours = getattr(params, section).model_dump()
-        for key, theirs in getattr(found, section).model_dump().items():
-            if theirs != ours[key]:
-                raise NlkitError(f"{here}: {section}.{key} is {theirs} there and {ours[key]} here; they must agree")
+    for key in _shared_keys(params):
+        theirs, ours = _value(found, key), _value(params, key)
+        if theirs != ours:
+            raise NlkitError(f"{here}: {key} is {theirs} there and {ours} here; they must agree")
     return found
+
+
+def _shared_keys(params: Params) -> list[str]:
+    """What a run and the pre-training of its encoder must have in common: images, network, and a projector it keeps."""
+    keys = ["data.name", "data.train_size", "model.name", "model.width"]
+    keeps = isinstance(params.method, CoDiMParams) and params.method.projector == "kept"
+    return [*keys, "method.dim", "method.hidden"] if keeps else keys
+
+
+def _value(params: Params, dotted: str) -> Any:
+    section, key = dotted.split(".")
+    return getattr(getattr(params, section), key)
 
 
 def identity(params: Params) -> str:

@@ -60,10 +60,12 @@ class Learner:
         with _batch_norm_in_parts(self.net, sizes):
             return self(torch.cat(list(batches))).split([len(batch) for batch in batches])
 
-    def step(self, loss: Tensor) -> None:
-        """One optimiser step down the gradient of a scalar loss."""
+    def step(self, loss: Tensor, clip: float | None = None) -> None:
+        """One optimiser step down the gradient of a scalar loss, cut to the norm `clip` where that is given."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), clip)
         self.optimiser.step()
 
     def set_lr(self, optim: OptimParams, epoch: int) -> None:

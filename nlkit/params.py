@@ -13,6 +13,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from nlkit.baseline_params import ELRParams, MixupParams
+from nlkit.codim_params import CoDiMParams
+from nlkit.dividemix_params import DivideMixParams
 from nlkit.errors import NlkitError
 from nlkit.noise_params import PMDNoiseParams
 from nlkit.pretrain_params import PretrainParams
@@ -93,27 +95,10 @@ class CrossEntropyParams(Section):
     mixture: MixtureParams = MixtureParams()
 
 
-class DivideMixParams(Section):
-    """DivideMix (Li et al., ICLR 2020), in the paper's symbols."""
-
-    name: Literal["dividemix"]
-    warm_up: Positive
-    penalty: bool = False
-    lambda_u: NonNegative = 25.0
-    lambda_r: NonNegative = 1.0
-    ramp_epochs: PositiveFloat = 16.0
-    temperature: PositiveFloat = 0.5
-    alpha: PositiveFloat = 4.0
-    threshold: Fraction = 0.5
-    loss_epochs: Positive = 1
-    bn: Literal["paper", "fused"] = "paper"
-    mixture: MixtureParams = MixtureParams()
-
-
 class Params(Section):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal["cross_entropy", "mixup", "elr", "dividemix", "tcl", "simclr"]
+    paper: Literal["cross_entropy", "mixup", "elr", "dividemix", "tcl", "simclr", "codim"]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataParams
@@ -123,7 +108,14 @@ class Params(Section):
     optim: OptimParams
     training: TrainingParams
     method: Annotated[
-        CrossEntropyParams | MixupParams | ELRParams | DivideMixParams | TCLParams | TCLPlusParams | PretrainParams,
+        CrossEntropyParams
+        | MixupParams
+        | ELRParams
+        | DivideMixParams
+        | TCLParams
+        | TCLPlusParams
+        | PretrainParams
+        | CoDiMParams,
         Field(discriminator="name"),
     ]
 
@@ -149,6 +141,12 @@ class Params(Section):
                 raise ValueError("method.strong.kind 'simclr' needs colours; digits need 'affine'")
             if self.optim.drop_epochs:
                 raise ValueError(f"optim.drop_epochs has no meaning for {self.paper}, whose learning rate is a curve")
+        if isinstance(self.method, CoDiMParams):
+            kinds = {one.kind for one in (self.method.strong, self.method.contrast_strong) if one is not None}
+            if self.data.name == "digits" and kinds != {"affine"}:
+                raise ValueError(f"strong views '{', '.join(sorted(kinds))}' need colours; digits need 'affine'")
+            if self.method.cl_subset == "unlabelled" and self.method.variant != "self":
+                raise ValueError("method.cl_subset 'unlabelled' leaves out every label; it needs method.variant 'self'")
         return self
 
     @property
@@ -233,7 +231,8 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    branches = {"cross_entropy", "mixup", "elr", "dividemix", "tcl", "tcl_plus", "affine", "simclr"}
+    branches = {"cross_entropy", "mixup", "elr", "dividemix", "tcl", "tcl_plus", "simclr", "codim"}
+    branches |= {"affine", "autoaugment"}
     where = [str(part) for part in first["loc"] if part not in branches]
     if where[:1] == ["noise"]:
         del where[1:2]  # the kind, which pydantic puts between the section and its key

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nlkit.autoaugment import AutoAugment
+from nlkit.codim_params import AutoAugmentParams
 from nlkit.colours import grey, jitter, solarise
 from nlkit.params import ViewParams
 from nlkit.tcl_params import AffineStrongParams, SimCLRParams
@@ -25,11 +27,19 @@ class StrongView(Protocol):
 
 
 def strong_view(
-    params: AffineStrongParams | SimCLRParams, mean: Sequence[float], std: Sequence[float], device: torch.device
+    params: AffineStrongParams | SimCLRParams | AutoAugmentParams,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device,
 ) -> StrongView:
     """The strong view that the parameters ask for; mean and std are those of pixels in 0..1."""
-    kind = AffineStrong if isinstance(params, AffineStrongParams) else SimCLR
-    return kind(params, mean, std, device)  # type: ignore[arg-type]
+    match params:
+        case AffineStrongParams():
+            return AffineStrong(params, mean, std, device)
+        case SimCLRParams():
+            return SimCLR(params, mean, std, device)
+        case AutoAugmentParams():
+            return AutoAugment(params, mean, std, device)
 
 
 class AffineStrong:

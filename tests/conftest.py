@@ -38,6 +38,14 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
         "neighbours": 7,
         "strong": {"kind": "affine", "pad": 1},
     },
+    "codim": {
+        "name": "codim",
+        "warm_up": 1,
+        "ramp_epochs": 2,
+        "dim": 8,
+        "hidden": 16,
+        "strong": {"kind": "affine", "pad": 1},
+    },
 }
 METHOD_SETTINGS["tcl_plus"] = {
     "name": "tcl_plus",

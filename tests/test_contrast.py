@@ -65,6 +65,31 @@ def test_the_chunked_loss_and_its_gradient_are_those_of_the_dense_one(
     torch.testing.assert_close(ours[1], dense[1], atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize("rows", [2, 63, 257])
+@pytest.mark.parametrize("mask", MASKS)
+def test_a_weighted_loss_and_its_gradient_are_those_of_the_dense_one(rows: int, mask: Callable[[int], Tensor]) -> None:
+    z = 1.3 * unit(rows)
+    weights = mask(rows) * torch.rand(rows, rows, generator=torch.Generator().manual_seed(4))
+    dense = with_gradient(lambda x: contrastive(x, weights, TAU), z, -2.3)
+    ours = with_gradient(lambda x: supcon(x, lambda index: weights[index], TAU, 64), z, -2.3)
+    torch.testing.assert_close(ours[0], dense[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours[1], dense[1], atol=1e-4, rtol=0)
+
+
+def test_a_weighted_loss_is_the_mean_of_the_pulls_by_weight() -> None:
+    """Against a double loop, in double precision."""
+    z, weights = unit(8, 4).double(), torch.rand(8, 8, generator=torch.Generator().manual_seed(5)).double()
+    expected = 0.0
+    for i in range(8):
+        others = [j for j in range(8) if j != i]
+        total = math.log(sum(math.exp(float(z[i] @ z[j]) / TAU) for j in others))
+        pulls = [float(weights[i, j]) * (total - float(z[i] @ z[j]) / TAU) for j in others]
+        expected += sum(pulls) / sum(float(weights[i, j]) for j in others) / 8
+    assert float(supcon(z, lambda index: weights[index], TAU, 3)) == pytest.approx(expected, abs=1e-12)
+    ones = supcon(z, lambda index: torch.ones(len(index), 8), TAU)
+    assert float(ones) == float(supcon(z, lambda index: torch.ones(len(index), 8, dtype=torch.bool), TAU))
+
+
 @pytest.mark.parametrize("batch", [1, 31, 129])
 def test_nt_xent_is_the_contrast_of_pairs(batch: int) -> None:
     z = 1.5 * unit(2 * batch)

@@ -86,7 +86,12 @@ class Starter:
     def __init__(self, folder: Path) -> None:
         self.log = folder / "log"
         self.process = subprocess.Popen(
-            [sys.executable, "-c", STARTER], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", STARTER],
+            cwd=folder,  # what a run leaves beside its record goes below this folder
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self._number()  # its own process id, once everything is imported
 
@@ -142,8 +147,10 @@ def command(method: str, folder: Path, epochs: int = EPOCHS) -> list[str]:
     """The command line of a short run into `folder / "out"`."""
     small: dict[str, Any] = {"training.epochs": epochs, "training.snapshots": [1, epochs // 2, epochs]}
     small |= {"model.width": 4, "data.train_size": 512}
-    path = ROOT / f"params/{method}/digits-sym-50.yaml"
+    cell = "digits" if method == "simclr" else "digits-sym-50"
+    path = ROOT / f"params/{method}/{cell}.yaml"
     small |= {"method.warm_up": 3} if hasattr(load_params(path).method, "warm_up") else {}
+    small |= {"method.encoder": None} if method == "codim" else {}
     params = load_params(path, **small)
     (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     return ["run", str(folder / "params.yaml"), "--out", str(folder / "out"), "--quiet"]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nlkit.schedules import cosine_restarts, warm_cosine
+from nlkit.schedules import cosine_restarts, joined_cosine, warm_cosine
 
 
 @pytest.mark.parametrize(("time", "rate"), [(0, 0), (10, 0.06), (20, 0.12), (100, 0.0790), (200, 0.0041)])
@@ -27,3 +27,20 @@ def test_a_cosine_with_restarts_is_that_of_torch() -> None:
         assert cosine_restarts(epoch, 0.02, 0.001, 10) == pytest.approx(optimiser.param_groups[0]["lr"])
         optimiser.step()
         theirs.step()
+
+
+@pytest.mark.parametrize(
+    ("time", "rate"), [(0, 0.01), (5, 0.2549384), (10, 0.4998768), (500, 0.25025), (750, 0.0736501), (1000, 0.0005)]
+)
+def test_the_curve_of_pre_training_has_its_values(time: float, rate: float) -> None:
+    """Line from 0.01 to the cosine's value after 10 epochs; half of peak and floor in the middle."""
+    assert joined_cosine(time, 0.5, 0.01, 10, 1000, 0.001) == pytest.approx(rate, abs=1e-6)
+
+
+def test_the_line_meets_the_curve_and_may_be_all_there_is() -> None:
+    before, after = (joined_cosine(10 + step, 0.5, 0.01, 10, 100, 0.001) for step in (-1e-9, 1e-9))
+    assert before == pytest.approx(after, abs=1e-8)
+    rates = [joined_cosine(time, 0.5, 0.01, 10, 100, 0.001) for time in range(10, 121)]
+    assert rates == sorted(rates, reverse=True) and rates[-1] == pytest.approx(0.0005)
+    short = [joined_cosine(time, 0.5, 0.01, 10, 3, 0.001) for time in range(4)]
+    assert short == pytest.approx([0.01, 0.00905, 0.0081, 0.00715])

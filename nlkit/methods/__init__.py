@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from nlkit.methods.base import Method, Split
+from nlkit.methods.codim import CoDiM
 from nlkit.methods.cross_entropy import CrossEntropy
 from nlkit.methods.dividemix import DivideMix
 from nlkit.methods.elr import ELR
@@ -18,6 +19,7 @@ from nlkit.problem import TrainingSet
 __all__ = [
     "ELR",
     "TCL",
+    "CoDiM",
     "CrossEntropy",
     "DivideMix",
     "Method",
@@ -36,6 +38,7 @@ METHODS: dict[str, Callable[[TrainingSet, Params], Method]] = {
     "tcl": TCL,
     "tcl_plus": TCLPlus,
     "simclr": SimCLR,
+    "codim": CoDiM,
 }
 
 

@@ -9,10 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from nlkit import semi
+from nlkit.dividemix_params import DivisionParams
 from nlkit.learner import Learner, endless_batches, shuffled_batches
 from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
 from nlkit.mixture import Mixture, fit_mixture, normalise
-from nlkit.params import DivideMixParams, Params
+from nlkit.params import Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import numpy_stream, torch_stream
 
@@ -29,13 +30,18 @@ class DivideMix:
     """Algorithm 1 of the paper, in the order and with the batch-norm modes of the official CIFAR code."""
 
     def __init__(self, data: TrainingSet, params: Params) -> None:
-        assert isinstance(params.method, DivideMixParams)
+        assert isinstance(params.method, DivisionParams)
         self.data, self.params, self.method = data, params, params.method
-        self.nets = (Learner(data, params, "net1"), Learner(data, params, "net2"))
+        self.clip: float | None = None
+        self.nets = (self.learner("net1"), self.learner("net2"))
         self.device = data.images.device
         self.p_clean = torch.full((2, len(data)), 0.5, device=self.device)
         self.history = torch.zeros(2, 0, len(data), dtype=torch.float64, device=self.device)
         self.events: list[str] = []
+
+    def learner(self, name: str) -> Learner:
+        """One of the two networks, before its first step."""
+        return Learner(self.data, self.params, name)
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """Warm up, or train each network in turn on its peer's division of the data.
@@ -68,7 +74,7 @@ class DivideMix:
             loss = functional.cross_entropy(logits, self.data.labels[batch])
             if self.method.penalty:
                 loss = loss + semi.negative_entropy(logits)
-            net.step(loss)
+            net.step(loss, self.clip)
             mean.add(loss=loss)
             tick(len(batch) / (2 * len(self.data)))
         return mean.result()
@@ -89,15 +95,14 @@ class DivideMix:
             u = next(unlabelled_batches)
             share = beta.beta(self.method.alpha, self.method.alpha)
             now = epoch + step / official_steps
-            losses = self._losses(net, peer, x, u, w[x], max(share, 1 - share), now, stream)
-            loss_x, loss_u, loss_reg, weight = losses
-            net.step(loss_x + weight * loss_u + self.method.lambda_r * loss_reg)
-            mean.add(loss_x=loss_x, loss_u=loss_u, loss_reg=loss_reg, lambda_u=weight)
+            losses = self.losses(net, peer, x, u, w[x], max(share, 1 - share), now, stream)
+            net.step(self.total(losses))
+            mean.add(**losses)
             tick(len(x) / (2 * len(labelled)))
         sizes = {"labelled": float(len(labelled)), "unlabelled": float(len(unlabelled))}
         return mean.result() | sizes
 
-    def _losses(
+    def losses(
         self,
         net: Learner,
         peer: Learner,
@@ -107,27 +112,29 @@ class DivideMix:
         share: float,
         now: float,
         stream: torch.Generator,
-    ) -> tuple[Tensor, Tensor, Tensor, float]:
+    ) -> dict[str, Tensor | float]:
         """L_x, L_u, L_reg and the weight of L_u for labelled indices x, unlabelled u and P(clean) w of x."""
-        x_views, u_views = self._two_views(net, x, stream), self._two_views(net, u, stream)
-        guess, refined = self._targets(net, peer, x_views, u_views, self.data.labels[x], w)
-        inputs = torch.cat([x_views.first, x_views.second, u_views.first, u_views.second])
-        targets = torch.cat([refined, refined, guess, guess])
-        order = torch.randperm(len(inputs), generator=stream, device=self.device)
-        mixed, mixed_targets = semi.mixup(inputs, targets, share, order)
-        logits = net(mixed)
-        rows = 2 * len(x)
-        loss_x = semi.soft_cross_entropy(logits[:rows], mixed_targets[:rows])
-        loss_u = semi.consistency(logits[rows:], mixed_targets[rows:])
-        weight = self.method.lambda_u * semi.ramp(now, self.method.warm_up, self.method.ramp_epochs)
-        return loss_x, loss_u, semi.prior_penalty(logits), weight
+        x_views, u_views = self.two_views(net, x, stream), self.two_views(net, u, stream)
+        guess, refined = self.targets(net, peer, x_views, u_views, self.data.labels[x], w)
+        return mixmatch(net, x_views, u_views, refined, guess, share, stream) | {"lambda_u": self.lambda_u(now)}
 
-    def _two_views(self, net: Learner, index: Tensor, stream: torch.Generator) -> Views2:
+    def lambda_u(self, now: float) -> float:
+        """The weight of L_u at a time in epochs, with fractions."""
+        return self.method.lambda_u * semi.ramp(now, self.method.warm_up, self.method.ramp_epochs)
+
+    def total(self, losses: dict[str, Tensor | float]) -> Tensor:
+        """L = L_x + lambda_u(t) L_u + lambda_r L_reg."""
+        total = losses["loss_x"] + losses["lambda_u"] * losses["loss_u"] + self.method.lambda_r * losses["loss_reg"]
+        assert isinstance(total, Tensor)
+        return total
+
+    def two_views(self, net: Learner, index: Tensor, stream: torch.Generator) -> Views2:
+        """Two weak views of the images with these indices."""
         images = self.data.images[index]
         return Views2(net.views.weak(images, stream), net.views.weak(images, stream))
 
     @torch.no_grad()
-    def _targets(
+    def targets(
         self, net: Learner, peer: Learner, x: Views2, u: Views2, labels: Tensor, w: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Co-guessed targets [B_u, C] by both networks, co-refined targets [B_x, C] by the trained one.
@@ -202,3 +209,20 @@ class DivideMix:
         self.history = state["history"].clone()
         for k, net in enumerate(self.nets):
             net.load_tensors(without_prefix(f"net{k + 1}", state))
+
+
+def mixmatch(
+    net: Learner, x: Views2, u: Views2, refined: Tensor, guess: Tensor, share: float, stream: torch.Generator
+) -> dict[str, Tensor]:
+    """L_x, L_u and L_reg of labelled views x and unlabelled views u, mixed with each other, and their targets."""
+    inputs = torch.cat([x.first, x.second, u.first, u.second])
+    targets = torch.cat([refined, refined, guess, guess])
+    order = torch.randperm(len(inputs), generator=stream, device=inputs.device)
+    mixed, mixed_targets = semi.mixup(inputs, targets, share, order)
+    logits = net(mixed)
+    rows = 2 * len(refined)
+    return {
+        "loss_x": semi.soft_cross_entropy(logits[:rows], mixed_targets[:rows]),
+        "loss_u": semi.consistency(logits[rows:], mixed_targets[rows:]),
+        "loss_reg": semi.prior_penalty(logits),
+    }

@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from nlkit.contrast import nt_xent
 from nlkit.contrastive import ContrastiveLearner
-from nlkit.diagnosis import places
+from nlkit.geometry import places
 from nlkit.learner import shuffled_batches
 from nlkit.methods.base import Mean, Split, Tick
 from nlkit.params import Params
@@ -19,8 +19,6 @@ from nlkit.schedules import joined_cosine
 from nlkit.seeding import torch_stream
 from nlkit.strong_views import strong_view
 
-MAP_POINTS, MAP_AXES = 2000, 8
-"""Samples whose place is recorded for the figure, and by how many coordinates."""
 QUERIES, SHOWN = 8, 6
 """So many training images have so many of their neighbours recorded for the figure."""
 
@@ -83,7 +81,7 @@ class SimCLR:
         agreeing = votes.gather(1, self.data.labels[:, None])[:, 0] / index.shape[1]
         training = self.params.training
         recorded = self.epochs in {*training.snapshots, training.epochs}
-        samples = coordinates(bank) if recorded else {}
+        samples = places(bank) if recorded else {}
         row = {"neighbours": index[:QUERIES, :SHOWN].flatten().tolist()}
         return Split(losses[None], agreeing[None].float(), (None,), samples=samples, epoch=row)
 
@@ -114,13 +112,6 @@ class SimCLR:
         """Take back what `state_dict` returned."""
         self.learner.load_tensors(state)
         self.bank = None
-
-
-def coordinates(bank: Tensor) -> dict[str, Tensor]:
-    """Coordinates `map_1`, `map_2`, ... [N] of features [N, D] in their principal axes, for the figure."""
-    points = places(bank, bank, MAP_AXES)[0]
-    points[MAP_POINTS:] = torch.nan
-    return {f"map_{axis + 1}": column.contiguous() for axis, column in enumerate(points.T)}
 
 
 def neighbours_of_each(bank: Tensor, k: int) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from nlkit.codim_params import CoDiMParams
 from nlkit.models.contrastive import ContrastiveNet
 from nlkit.models.preact_resnet import PreActResNet18
 from nlkit.models.resnet import ResNet34
@@ -39,6 +40,6 @@ def build_network(params: Params, channels: int, classes: int, seed: int) -> nn.
         torch.manual_seed(derive(seed, "heads"))
         if isinstance(method, TCLParams):
             return TwinNet(body, classes, method.hidden, method.dim, method.dropout)
-        if isinstance(method, PretrainParams):
+        if isinstance(method, PretrainParams | CoDiMParams):
             return ContrastiveNet(body, method.dim, method.hidden)
     return body

@@ -184,7 +184,11 @@ def test_the_mixing_share_is_one_folded_beta_variable_a_step(
 ) -> None:
     method = dividemix((2000, 2000), {"count": 4000}, **{"method.alpha": alpha, "training.batch_size": 1})
     shares, zero = list[float](), torch.zeros(())
-    monkeypatch.setattr(method, "_losses", lambda *given: shares.append(given[5]) or (zero, zero, zero, 0.0))
+    monkeypatch.setattr(
+        method,
+        "losses",
+        lambda *given: shares.append(given[5]) or dict.fromkeys(("loss_x", "loss_u", "loss_reg", "lambda_u"), zero),
+    )
     for net in method.nets:
         monkeypatch.setattr(net, "step", lambda loss: None)
     train(method)

@@ -1,0 +1,276 @@
+"""CoDiM: DivideMix where its own parts are switched off, and what each of these parts does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nlkit.learner import Learner
+from nlkit.methods import CoDiM, DivideMix, SimCLR
+from nlkit.methods import cssl as cssl_module
+from nlkit.params import Params
+from nlkit.problem import Problem
+
+Make = Callable[..., CoDiM]
+OFF = {"method.ssl_views": "weak", "method.lambda_c": 0, "method.clip": None}
+
+
+@pytest.fixture
+def codim(tiny_problem: Callable[..., Problem], tiny_params: Callable[..., Params]) -> Make:
+    """A function that makes a method past its warm-up; 41 and 54 of 96 samples are labelled for the two networks."""
+
+    def make(encoder: bool = False, count: int = 96, **own: Any) -> CoDiM:
+        data = tiny_problem(count=count).train
+        if encoder:
+            pretraining = SimCLR(data, tiny_params("simclr"))
+            pretraining.train_epoch(0, lambda share: None)
+            data = replace(data, encoder=pretraining.weights())
+        method = CoDiM(data, tiny_params("codim", **own))
+        for network, number in enumerate((41, 54)):
+            values = torch.cat([torch.linspace(0.61, 0.99, number), torch.linspace(0.01, 0.39, count - number)])
+            order = torch.randperm(count, generator=torch.Generator().manual_seed(network))
+            method.p_clean[1 - network] = values[order]
+        return method
+
+    return make
+
+
+def train(method: DivideMix, *epochs: int) -> list[dict[str, float]]:
+    return [method.train_epoch(epoch, lambda share: None) for epoch in epochs or (1,)]
+
+
+def common(name: str) -> str:
+    """The name of a tensor in DivideMix's network."""
+    return name.replace("encoder.", "")
+
+
+def test_with_its_parts_switched_off_it_is_dividemix_bit_for_bit(
+    tiny_problem: Callable[..., Problem], tiny_params: Callable[..., Params]
+) -> None:
+    data, own = tiny_problem(count=70).train, {"method.penalty": True}
+    ours, theirs = CoDiM(data, tiny_params("codim", **own, **OFF)), DivideMix(data, tiny_params("dividemix"))
+    for epoch in range(4):
+        rows, splits = [], []
+        for method in (ours, theirs):
+            rows.append(train(method, epoch))
+            splits.append(method.split())
+        assert rows[0] == rows[1]
+        assert torch.equal(splits[0].losses, splits[1].losses) and torch.equal(splits[0].p_clean, splits[1].p_clean)
+    expected, found = theirs.state_dict(), {common(name): value for name, value in ours.state_dict().items()}
+    weights = [name for name in expected if "momentum" not in name]
+    assert all(torch.equal(found[name], expected[name]) for name in weights) and len(weights) > 10
+    for net, other in zip(ours.nets, theirs.nets, strict=True):
+        assert momenta(net).keys() == momenta(other).keys()
+        assert all(torch.equal(value, momenta(other)[name]) for name, value in momenta(net).items())
+
+
+def momenta(net: Learner) -> dict[str, Tensor]:
+    """Momentum of each weight that has one, by the weight's name in DivideMix's network."""
+    state = net.optimiser.state
+    return {common(name): state[w]["momentum_buffer"] for name, w in net.net.named_parameters() if state.get(w)}
+
+
+@pytest.mark.parametrize("part", [{"method.ssl_views": "strong"}, {"method.lambda_c": 0.1}])
+def test_each_part_makes_a_difference(
+    part: dict[str, Any], tiny_problem: Callable[..., Problem], tiny_params: Callable[..., Params]
+) -> None:
+    data = tiny_problem(count=70).train
+    off, on = (CoDiM(data, tiny_params("codim", **{**OFF, **own})) for own in ({}, part))
+    assert train(off, 0) == train(on, 0)  # the warm-up has none of them
+    for method in (off, on):
+        method.split()
+    assert train(off, 1) != train(on, 1)
+
+
+def test_both_networks_start_from_the_encoder_and_have_classifiers_of_their_own(codim: Make) -> None:
+    method = codim(encoder=True)
+    first, second = (net.net.state_dict() for net in method.nets)
+    assert method.data.encoder is not None and len(method.data.encoder) == len(first) - 2
+    for name, value in method.data.encoder.items():
+        assert torch.equal(first[name], value) and torch.equal(second[name], value)
+    assert not torch.equal(first["classifier.weight"], second["classifier.weight"])
+    alone = codim()
+    assert torch.equal(first["classifier.weight"], alone.nets[0].net.state_dict()["classifier.weight"])
+
+
+def test_a_fresh_projector_is_not_that_of_pre_training(codim: Make) -> None:
+    kept, fresh = (codim(encoder=True, **{"method.projector": name}) for name in ("kept", "fresh"))
+    same = {
+        name: torch.equal(value, fresh.nets[0].net.state_dict()[name])
+        for name, value in kept.nets[0].net.state_dict().items()
+    }
+    assert all(equal == (not name.startswith("projector")) for name, equal in same.items())
+
+
+def test_the_encoder_that_was_given_is_not_changed_by_training(codim: Make) -> None:
+    method = codim(encoder=True)
+    assert method.data.encoder is not None
+    before = {name: value.clone() for name, value in method.data.encoder.items()}
+    train(method, 0, 1)
+    assert all(torch.equal(value, method.data.encoder[name]) for name, value in before.items())
+
+
+def test_the_gradient_of_the_warm_up_is_cut_and_later_ones_are_not(
+    codim: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    norms: list[float] = []
+    method = codim(**{"method.clip": 0.01})
+
+    def measure() -> None:
+        squares = [w.grad.square().sum() for w in method.nets[0].net.parameters() if w.grad is not None]
+        norms.append(float(torch.stack(squares).sum().sqrt()))
+
+    step = method.nets[0].optimiser.step
+    monkeypatch.setattr(method.nets[0].optimiser, "step", lambda: (measure(), step())[1])
+    train(method, 0)
+    assert max(norms) <= 0.01 * (1 + 1e-4) and max(norms) > 0.0099
+    norms.clear()
+    train(method, 1)
+    assert min(norms) > 0.0101
+
+
+def test_the_projector_stays_as_it_is_in_the_warm_up_and_without_contrast(codim: Make) -> None:
+    for settings, epoch, moves in (({}, 0, False), ({"method.lambda_c": 0}, 1, False), ({}, 1, True)):
+        method = codim(**settings)
+        before = method.nets[0].net.projector[0].weight.clone()
+        train(method, epoch)
+        assert torch.equal(method.nets[0].net.projector[0].weight, before) != moves
+
+
+def one_step(method: CoDiM) -> dict[str, Any]:
+    """The losses of one step of the first network, fixed in every random choice."""
+    x, u = torch.arange(16), torch.arange(40, 56)
+    net, peer = method.nets
+    net.net.train()
+    peer.net.eval()
+    stream = torch.Generator().manual_seed(5)
+    return method.losses(net, peer, x, u, torch.full((16,), 0.8), 0.7, 1.5, stream)
+
+
+def gradients(method: CoDiM) -> dict[str, Tensor | None]:
+    return {name: None if w.grad is None else w.grad.clone() for name, w in method.nets[0].net.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("loss", "reached", "spared"), [("loss_c", "projector", "classifier"), ("loss_x", "classifier", "projector")]
+)
+def test_each_loss_reaches_the_encoder_and_its_own_head(codim: Make, loss: str, reached: str, spared: str) -> None:
+    method = codim()
+    one_step(method)[loss].backward()
+    found = gradients(method)
+    assert all(found[name] is None for name in found if name.startswith(spared))
+    assert all(found[name] is not None for name in found if name.startswith((reached, "encoder")))
+    assert float(found["encoder.features.0.weight"].abs().sum()) > 0  # type: ignore[union-attr]
+    assert all(w.grad is None for w in method.nets[1].net.parameters())
+
+
+def test_the_total_is_the_sum_of_its_terms_and_so_is_its_gradient(codim: Make) -> None:
+    method = codim(**{"method.lambda_c": 0.3})
+    state = {name: value.clone() for name, value in method.state_dict().items()}
+    losses = one_step(method)
+    total = method.total(losses)
+    semi = losses["loss_x"] + losses["lambda_u"] * losses["loss_u"] + losses["loss_reg"]
+    torch.testing.assert_close(total, semi + 0.3 * losses["loss_c"])
+    total.backward()
+    together = gradients(method)
+    method.load_state_dict(state)
+    method.nets[0].optimiser.zero_grad()
+    losses = one_step(method)
+    semi = losses["loss_x"] + losses["lambda_u"] * losses["loss_u"] + losses["loss_reg"]
+    semi.backward()
+    (0.3 * losses["loss_c"]).backward()
+    for name, value in gradients(method).items():
+        torch.testing.assert_close(value, together[name], atol=1e-6, rtol=1e-4)
+
+
+def test_batch_norm_counts_six_passes_of_the_network_and_none_of_its_peer(codim: Make) -> None:
+    for settings, passes in (({}, 6), ({"method.lambda_c": 0}, 5)):
+        method = codim(**settings)
+        norms = [[m for m in net.net.modules() if isinstance(m, nn.BatchNorm2d)] for net in method.nets]
+        before = {name: value.clone() for name, value in method.nets[1].net.state_dict().items()}
+        one_step(method)
+        assert [int(norm.num_batches_tracked) for norm in norms[0]] == [passes]
+        after = method.nets[1].net.state_dict()
+        assert all(torch.equal(value, after[name]) for name, value in before.items())
+
+
+def test_targets_come_from_weak_views_without_gradient_and_losses_from_strong_ones(
+    codim: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, made, mixed = codim(), list[Tensor](), list[tuple[Any, ...]]()
+    strong, mixmatch = method.step.strong, cssl_module.mixmatch
+    monkeypatch.setattr(method.step, "strong", lambda images, stream: made.append(strong(images, stream)) or made[-1])
+    monkeypatch.setattr(cssl_module, "mixmatch", lambda *given: mixed.append(given) or mixmatch(*given))
+    weak: list[Any] = []
+    targets = method.targets
+    monkeypatch.setattr(
+        method, "targets", lambda net, peer, x, u, *rest: weak.extend([x, u]) or targets(net, peer, x, u, *rest)
+    )
+    contrasted: list[Tensor] = []
+    embed = method.nets[0].embed  # type: ignore[attr-defined]
+    monkeypatch.setattr(method.nets[0], "embed", lambda inputs: contrasted.append(inputs) or embed(inputs))
+    one_step(method)
+    (_, x, u, refined, guess, share, _stream), (x1, x2, u1, u2) = mixed[0], made
+    assert [x.first is x1, x.second is x2, u.first is u1, u.second is u2] == [True] * 4 and share == 0.7
+    assert not refined.requires_grad and not guess.requires_grad
+    assert not torch.equal(weak[0].first, x1) and not torch.equal(x1, x2)
+    assert torch.equal(contrasted[0], torch.cat([x1, u1, x2, u2]))
+
+
+@pytest.mark.parametrize(
+    ("settings", "draws"),
+    [
+        ({}, (4, 0)),
+        ({"method.lambda_c": 0}, (4, 0)),
+        ({"method.ssl_views": "weak"}, (0, 4)),
+        ({"method.ssl_views": "weak", "method.lambda_c": 0}, (0, 0)),
+        ({"method.contrast_strong": {"kind": "affine", "pad": 2}}, (4, 4)),
+    ],
+)
+def test_strong_views_are_drawn_where_they_are_used(
+    codim: Make, settings: dict[str, Any], draws: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, counts = codim(**settings), {"strong": 0, "contrast_strong": 0}
+    for name in counts:
+        view = getattr(method.step, name)
+
+        def counted(images: Tensor, stream: torch.Generator, name: str = name, view: Any = view) -> Tensor:
+            counts[name] += 1
+            return view(images, stream)
+
+        monkeypatch.setattr(method.step, name, counted)
+    one_step(method)
+    assert (counts["strong"], counts["contrast_strong"]) == draws
+
+
+@pytest.mark.parametrize("subset", ["all", "unlabelled"])
+def test_the_subset_says_which_images_are_contrasted(codim: Make, subset: str) -> None:
+    method, rows = codim(**{"method.cl_subset": subset}), list[int]()
+    method.nets[0].net.projector.register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
+    one_step(method)
+    assert rows == [64 if subset == "all" else 32]
+
+
+def test_variants_differ_in_the_contrastive_loss_alone(codim: Make) -> None:
+    settings = [{"variant": "self"}, {"variant": "sup"}, {"variant": "sup_pseudo", "tau_p": 0.0}]
+    settings.append(settings[-1] | {"weighted": True})
+    methods = [codim(**{f"method.{key}": value for key, value in one.items()}) for one in settings]
+    with torch.no_grad():
+        rows = [one_step(method) for method in methods]
+    for name in ("loss_x", "loss_u", "loss_reg", "lambda_u"):
+        assert len({float(row[name]) for row in rows}) == 1
+    assert len({float(row["loss_c"]) for row in rows}) == 4
+
+
+def test_recorded_epochs_have_guesses_and_places_and_the_last_one_where_it_began(codim: Make) -> None:
+    method, kinds = codim(**{"training.snapshots": [1]}), []
+    for epoch in range(4):
+        train(method, epoch)
+        kinds.append(set(method.split().samples))
+    places = {"guess", "sure", *(f"map_{axis}" for axis in range(1, 9))}
+    assert kinds == [places, set(), set(), places | {f"start_{axis}" for axis in range(1, 9)}]
