@@ -19,16 +19,6 @@ def test_the_curve_is_continuous_and_falls_to_its_floor_after_a_whole_period() -
     assert rates == sorted(rates, reverse=True)
 
 
-def test_a_cosine_with_restarts_is_that_of_torch() -> None:
-    weight = torch.zeros(1, requires_grad=True)
-    optimiser = torch.optim.SGD([weight], lr=0.02)
-    theirs = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimiser, T_0=10, eta_min=0.001)
-    for epoch in range(25):
-        assert cosine_restarts(epoch, 0.02, 0.001, 10) == pytest.approx(optimiser.param_groups[0]["lr"])
-        optimiser.step()
-        theirs.step()
-
-
 @pytest.mark.parametrize(
     ("time", "rate"), [(0, 0.01), (5, 0.2549384), (10, 0.4998768), (500, 0.25025), (750, 0.0736501), (1000, 0.0005)]
 )
@@ -44,3 +34,13 @@ def test_the_line_meets_the_curve_and_may_be_all_there_is() -> None:
     assert rates == sorted(rates, reverse=True) and rates[-1] == pytest.approx(0.0005)
     short = [joined_cosine(time, 0.5, 0.01, 10, 3, 0.001) for time in range(4)]
     assert short == pytest.approx([0.01, 0.00905, 0.0081, 0.00715])
+
+
+def test_a_cosine_with_restarts_is_that_of_torch() -> None:
+    weight = torch.zeros(1, requires_grad=True)
+    optimiser = torch.optim.SGD([weight], lr=0.02)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimiser, T_0=10, eta_min=0.001)
+    for epoch in range(25):
+        assert cosine_restarts(epoch, 0.02, 0.001, 10) == pytest.approx(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        theirs.step()
