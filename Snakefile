@@ -5,7 +5,7 @@ from pathlib import Path
 
 import nbformat
 
-PAPERS = ["cross_entropy", "mixup", "elr", "dividemix", "tcl"]
+PAPERS = ["cross_entropy", "mixup", "elr", "dividemix", "tcl", "lra_diffusion"]
 FRESH = {paper: [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")] for paper in PAPERS}
 FRESH |= {paper: ["digits-sym-50", "digits-sym-80"] for paper in ("mixup", "elr")}
 RECORDED = {paper: ["cifar10n-worst-laptop"] for paper in ("cross_entropy", "dividemix")}
@@ -25,6 +25,7 @@ COMMITTED = [str(path) for path in sorted(Path("results").rglob("record.json"))]
 PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRESH[paper] + RECORDED.get(paper, [])]
 TRAINED = [f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH[paper]]
 GENERATED = ("results_dividemix", "results_tcl", "results_mixup", "results_elr", "variations_tcl", "results_digits", "environment")
+GENERATED += ("results_lra_diffusion", "variations_lra_diffusion", "variations_lra_diffusion_50", "vote_lra_diffusion")
 FRAGMENTS = [f"book/_generated/{name}.md" for name in GENERATED]
 
 

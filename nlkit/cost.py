@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from nlkit.codim_params import CoDiMParams
+from nlkit.lra_params import LRADiffusionParams
 from nlkit.params import Params
 from nlkit.tcl_params import TCLParams
 
@@ -78,6 +79,21 @@ def _tcl(params: Params, count: int, epochs: pd.DataFrame) -> float:
     return float(6 * GRADIENT * used * len(epochs) + count * (len(epochs) + 1))
 
 
+def _lra_diffusion(params: Params, count: int, epochs: pd.DataFrame) -> float:
+    """The image encoder once for each image of a full batch, with gradient where it is trained.
+
+    A frozen network sees each image once for the bank, and its view in each epoch where the query is of the view. The
+    noise predictor is small beside them and not counted.
+    """
+    method, size = params.method, params.training.batch_size
+    assert isinstance(method, LRADiffusionParams)
+    used = count // size * size if count >= size else count
+    total = (GRADIENT if method.train_encoder else 1) * used * len(epochs)
+    if method.encoder.kind in ("simclr", "clip"):
+        total += count + (used * len(epochs) if method.query == "view" else 0)
+    return float(total)
+
+
 RULES: dict[str, Callable[[Params, int, pd.DataFrame], float]] = {
     "cross_entropy": _one_pass,
     "mixup": _one_pass,
@@ -85,4 +101,5 @@ RULES: dict[str, Callable[[Params, int, pd.DataFrame], float]] = {
     "dividemix": _dividemix,
     "codim": _codim,
     "tcl": _tcl,
+    "lra_diffusion": _lra_diffusion,
 }

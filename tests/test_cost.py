@@ -56,7 +56,7 @@ def test_the_rule_counts_what_hooks_count(
 ) -> None:
     params = tiny_params(paper, **settings)
     method = build_method(tiny_problem(count=count).train, params)
-    total, rows = counted(method, needs_split=paper not in ("cross_entropy", "mixup", "elr"))
+    total, rows = counted(method, needs_split=paper not in ("cross_entropy", "mixup", "elr", "lra_diffusion"))
     assert forward_equivalents(params, count, rows) == pytest.approx(total / (count * EPOCHS))
 
 

@@ -2,6 +2,7 @@
 
 from nlkit.figures.contest import accuracy_dots, auc_dots, cost_and_accuracy, epoch_curves
 from nlkit.figures.curves import accuracy_curves, memorisation, split_curves
+from nlkit.figures.diffusion import label_trajectories, retrieved_labels, vote_shares, weights_and_vote
 from nlkit.figures.images import gallery, noise_gallery
 from nlkit.figures.losses import loss_heatmap, loss_histograms, loss_ridges, p_clean_histograms
 from nlkit.figures.margins import margins
@@ -18,6 +19,7 @@ __all__ = [
     "feature_map",
     "gallery",
     "label_map",
+    "label_trajectories",
     "loss_heatmap",
     "loss_histograms",
     "loss_ridges",
@@ -25,10 +27,13 @@ __all__ = [
     "memorisation",
     "noise_gallery",
     "p_clean_histograms",
+    "retrieved_labels",
     "run_matrices",
     "score_histograms",
     "split_confusion",
     "split_curves",
     "transition_matrices",
     "use_book_style",
+    "vote_shares",
+    "weights_and_vote",
 ]

@@ -73,6 +73,7 @@ def test_another_seed_is_another_run(name: str, problem: Problem, tiny_params: M
         ("tcl", {}),
         ("simclr", {}),
         ("codim", {}),
+        ("lra_diffusion", {}),
     ],
 )
 def test_each_epoch_draws_anew(name: str, settings: dict[str, Any], problem: Problem, tiny_params: MakeParams) -> None:
