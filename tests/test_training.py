@@ -18,6 +18,7 @@ from nlkit.problem import Problem, load_problem
 ROOT = Path(__file__).parents[1]
 EPOCHS = 4
 CELLS = {"tcl_plus": "tcl/digits-sym-80-plus.yaml", "simclr": "simclr/digits.yaml"}
+CELLS |= {"lra_diffusion": "lra_diffusion/digits-sym-50-identity.yaml"}
 
 methods = pytest.mark.parametrize("method", METHODS)
 
@@ -29,8 +30,9 @@ def tiny(method: str, **overrides: Any) -> Params:
     path = ROOT / "params" / CELLS.get(method, f"{method}/digits-sym-50.yaml")
     settings = load_params(path).method
     small |= {"method.warm_up": 1} if hasattr(settings, "warm_up") else {}
-    small |= {"method.encoder": None} if hasattr(settings, "encoder") else {}
+    small |= {"method.encoder": None} if isinstance(getattr(settings, "encoder", None), str) else {}
     small |= {"method.first_epochs": 2, "method.label_epochs": 1} if hasattr(settings, "first_epochs") else {}
+    small |= {"method.draws": 1} if hasattr(settings, "draws") else {}
     return load_params(path, **(small | overrides))
 
 
