@@ -1,6 +1,8 @@
 """Figures of runs and of noise; each works with and without clean labels."""
 
+from nlkit.figures.codim import positive_pairs
 from nlkit.figures.curves import accuracy_curves, memorisation, split_curves
+from nlkit.figures.features import feature_geometry, feature_maps, neighbour_gallery
 from nlkit.figures.images import gallery, noise_gallery
 from nlkit.figures.losses import loss_heatmap, loss_histograms, loss_ridges, p_clean_histograms
 from nlkit.figures.margins import margins
@@ -10,7 +12,9 @@ from nlkit.figures.twin import feature_map, label_map, score_histograms
 
 __all__ = [
     "accuracy_curves",
+    "feature_geometry",
     "feature_map",
+    "feature_maps",
     "gallery",
     "label_map",
     "loss_heatmap",
@@ -18,8 +22,10 @@ __all__ = [
     "loss_ridges",
     "margins",
     "memorisation",
+    "neighbour_gallery",
     "noise_gallery",
     "p_clean_histograms",
+    "positive_pairs",
     "run_matrices",
     "score_histograms",
     "split_confusion",
