@@ -4,9 +4,12 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import yaml
 
-PAPERS = ["cross_entropy", "dividemix", "tcl"]
+PAPERS = ["cross_entropy", "dividemix", "tcl", "codim"]
 FRESH = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
+OWN = {"simclr": ["digits"], "codim": ["digits-sym-50-sup"]}
+TRAINED = [(paper, cell) for paper in PAPERS for cell in FRESH] + [(paper, cell) for paper in OWN for cell in OWN[paper]]
 RECORDED = {paper: ["cifar10n-worst-laptop"] for paper in ("cross_entropy", "dividemix")}
 SEED = 0
 BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
@@ -21,8 +24,10 @@ TRAINING = [
 ]
 SHOWN = [str(path) for path in sorted(Path("nlkit").rglob("*.py"))]
 COMMITTED = [str(path) for path in sorted(Path("results").rglob("record.json"))]
-PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRESH + RECORDED.get(paper, [])]
-GENERATED = ("results_dividemix", "results_tcl", "variations_tcl", "results_digits", "environment")
+SHOWN_RUNS = TRAINED + [(paper, cell) for paper in RECORDED for cell in RECORDED[paper]]
+PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper, cell in SHOWN_RUNS]
+GENERATED = ("results_dividemix", "results_tcl", "variations_tcl", "results_codim", "variations_codim_50", "variations_codim_80", "params_codim",
+    "params_simclr", "encoder_digits",  "results_digits", "environment")
 FRAGMENTS = [f"book/_generated/{name}.md" for name in GENERATED]
 
 
@@ -45,7 +50,7 @@ def finish(page, cell):
 
 
 wildcard_constraints:
-    paper="|".join(PAPERS),
+    paper="|".join([*PAPERS, *OWN]),
     cell="[a-z0-9-]+",
 
 
@@ -54,9 +59,17 @@ rule book:
         "_build/html/index.html",
 
 
+def encoder_of(wildcards):
+    """The record of the pre-training that a run refers to; with it stands the encoder that all such runs share."""
+    path = Path("params", wildcards.paper, f"{wildcards.cell}.yaml")
+    reference = yaml.safe_load(path.read_text())["method"].get("encoder")
+    return [f"runs/simclr/{Path(reference).stem}/seed-{SEED}/record.json"] if reference else []
+
+
 rule train:
     """One run, trained anew; a committed record is never loaded in its place."""
     input:
+        encoder_of,
         params="params/{paper}/{cell}.yaml",
         code=TRAINING,
     output:
@@ -69,7 +82,7 @@ rule train:
 
 
 def record_of(wildcards):
-    place = "runs" if wildcards.cell in FRESH else "results"
+    place = "runs" if (wildcards.paper, wildcards.cell) in TRAINED else "results"
     return f"{place}/{wildcards.paper}/{wildcards.cell}/seed-{SEED}/record.json"
 
 
@@ -94,7 +107,7 @@ rule page:
 rule overview:
     """The executed notebooks that look at labels, or at all records together."""
     input:
-        records=[f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH],
+        records=[f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper, cell in TRAINED],
         notebook="notebooks/{name}.ipynb",
         committed=COMMITTED,
         code=SHOWN,
@@ -110,7 +123,7 @@ rule overview:
 rule fragments:
     """Tables and figures of the chapters, from records and claims."""
     input:
-        records=[f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH],
+        records=[f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper, cell in TRAINED],
         committed=COMMITTED,
         claims="book/claims.yaml",
         notebooks=[str(path) for path in sorted(Path("notebooks").glob("*.ipynb"))],

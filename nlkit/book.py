@@ -35,6 +35,18 @@ SETTINGS = {
         "ramp_epochs",
     ),
     "tcl": ("warm_up", "lr_warm_up", "mixture_per", "scale1", "scale2", "ctr_weight", "dim", "hidden"),
+    "codim": (
+        "variant",
+        "warm_up",
+        "penalty",
+        "lambda_u",
+        "threshold",
+        "loss_epochs",
+        "tau_c",
+        "lambda_c",
+        "ssl_views",
+    ),
+    "simclr": ("temperature", "lr_warm_up", "dim", "hidden", "neighbours"),
 }
 
 
@@ -48,6 +60,9 @@ def write_all(out: Path) -> None:
         "results_dividemix": tables.claimed_and_measured("dividemix", claimed, rows),
         "results_tcl": tables.claimed_and_measured("tcl", claimed, rows),
         "variations_tcl": variations(root / "params" / "tcl", "digits-sym-80", rows),
+        "results_codim": tables.claimed_and_measured("codim", claimed, rows),
+        "variations_codim_50": variations(root / "params" / "codim", "digits-sym-50", rows),
+        "variations_codim_80": variations(root / "params" / "codim", "digits-sym-80", rows),
         "results_digits": tables.summary(rows[rows["cell"].str.startswith("digits-")]),
         "results_laptop": tables.summary(rows[rows["cell"] == LAPTOP]),
         "laptop_memorisation": tables.memorisation(
@@ -58,6 +73,9 @@ def write_all(out: Path) -> None:
         ),
         "params_table": settings_table(root / "params" / "dividemix"),
         "params_tcl": settings_table(root / "params" / "tcl"),
+        "params_codim": settings_table(root / "params" / "codim"),
+        "params_simclr": settings_table(root / "params" / "simclr"),
+        "encoder_digits": encoder_table(root),
         "environment": pd.concat([machine_table(), run_table(root / "runs")], ignore_index=True),
     }
     for name, table in fragments.items():
@@ -130,6 +148,13 @@ def machine_table() -> pd.DataFrame:
     return pd.DataFrame([{"what": name, "value": value} for name, value in facts.items()])
 
 
+def encoder_table(root: Path) -> pd.DataFrame:
+    """How a vote of neighbours does on the raw pixels and on the features of pre-training, by voters' noise."""
+    from nlkit.figures.features import vote_accuracy
+
+    return vote_accuracy(load_run(root / "runs" / "simclr" / "digits" / "seed-0"))
+
+
 def run_table(folder: Path) -> pd.DataFrame:
     """How long each fresh run took."""
     rows = tables.measured(folder)
@@ -170,7 +195,7 @@ def with_results(text: str, results: Path) -> str:
     """The README's text with the table between its two marks made from the records."""
     before, rest = text.split(MARKS[0])
     after = rest.split(MARKS[1])[1]
-    table = tables.summary(tables.measured(results)).sort_values(["cell", "method"])
+    table = tables.summary(tables.classifiers(tables.measured(results))).sort_values(["cell", "method"])
     return f"{before}{MARKS[0]}\n{tables.markdown(table)}{MARKS[1]}{after}"
 
 

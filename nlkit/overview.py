@@ -148,7 +148,8 @@ def all_runs() -> list[Run]:
 
 def results_table(runs: Sequence[Run]) -> pd.DataFrame:
     """One row a method and cell: accuracies in percent with their spread over seeds."""
-    return tables.summary(tables.rows_of(run.record for run in runs)).set_index(["cell", "method"]).sort_index()
+    rows = tables.classifiers(tables.rows_of(run.record for run in runs))
+    return tables.summary(rows).set_index(["cell", "method"]).sort_index()
 
 
 def cost_table(runs: Sequence[Run]) -> pd.DataFrame:
