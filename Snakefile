@@ -16,7 +16,7 @@ BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
 PYTHON = f"{BIN}python"
 
 # What decides the outcome of a run, as opposed to how it is shown.
-SHOWING = {"cli.py", "__main__.py", "notebook.py", "overview.py", "tables.py", "book.py"}
+SHOWING = {"cli.py", "__main__.py", "notebook.py", "overview.py", "tables.py", "votes.py", "book.py"}
 TRAINING = [
     str(path)
     for path in sorted(Path("nlkit").rglob("*.py"))

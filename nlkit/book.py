@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nlkit import figures, provenance, records, tables
+from nlkit import figures, provenance, records, tables, votes
 from nlkit.params import load_params
 from nlkit.runs import Run, load_run, project_root
 
@@ -149,10 +149,8 @@ def machine_table() -> pd.DataFrame:
 
 
 def encoder_table(root: Path) -> pd.DataFrame:
-    """How a vote of neighbours does on the raw pixels and on the features of pre-training, by voters' noise."""
-    from nlkit.figures.features import vote_accuracy
-
-    return vote_accuracy(load_run(root / "runs" / "simclr" / "digits" / "seed-0"))
+    """How a vote of neighbours does on raw pixels and on the features of pre-training."""
+    return votes.vote_accuracy(load_run(root / "runs" / "simclr" / "digits" / "seed-0"))
 
 
 def run_table(folder: Path) -> pd.DataFrame:

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-import torch
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
-from torch import Tensor
-from torch.nn import functional
 
-from nlkit import encoders, noise
-from nlkit.contrastive import ContrastiveLearner
 from nlkit.figures.images import _grid, _show
 from nlkit.figures.losses import groups, snapshots
 from nlkit.figures.style import CLEAN, NEUTRAL, NOISY
 from nlkit.methods.simclr import QUERIES, SHOWN
 from nlkit.problem import Problem
-from nlkit.retrieval import count_votes, nearest
 from nlkit.runs import Run
 
 
@@ -97,35 +89,3 @@ def neighbour_gallery(run: Run, problem: Problem) -> Figure:
             colour = NEUTRAL if row == 0 else (CLEAN if own == top else NOISY)
             ax.set_title(names[own], fontsize=8, color=colour, pad=2)
     return figure
-
-
-def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.DataFrame:
-    """Test accuracy in percent of a vote of k neighbours, among raw pixels and among the encoder's features.
-
-    The voters are the training images with clean labels, and with symmetric noise of 50 and 80 %. Where the encoder of
-    the run is not on this machine, the table has one line that says so.
-    """
-    problem = run.problem()
-    encoder = encoders.find(run.params, problem.sha256)
-    if encoder is None:
-        return pd.DataFrame([{"features": "the encoder is not on this machine"}])
-    images, truth = problem.tests["test"]
-    data = replace(problem.train, encoder=encoder.tensors)
-    learner = ContrastiveLearner(data, run.params, "net1")
-    learner.load_parts(encoder.tensors, "encoder")
-    features = {"raw pixels": _pixels, "encoder": learner.features}
-    rows = []
-    for rate in (0.0, 0.5, 0.8):
-        labels = torch.from_numpy(noise.symmetric(problem.train.labels.numpy(), rate, problem.train.classes, 123))
-        for name, make in features.items():
-            row = {"voters": f"{100 * rate:.0f} % noise", "features": name}
-            for k in neighbours:
-                index = nearest(make(images), make(data.images), k)[1]
-                voted = count_votes(labels, index, data.classes).argmax(dim=1)
-                row[f"k = {k}"] = f"{100 * float((voted == truth).double().mean()):.1f}"
-            rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _pixels(images: Tensor) -> Tensor:
-    return functional.normalize(images.float().flatten(1), dim=1)
