@@ -41,11 +41,13 @@ def _maps(run: Run, panels: Sequence[tuple[str, str]]) -> Figure:
     figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 4.2), squeeze=False)
     for ax, (title, columns) in zip(axes[0], panels, strict=True):
         points = _layout(run, columns)
-        for label, colour, mask in groups(run.samples.iloc[: len(points)]):
+        shown = [group for group in groups(run.samples.iloc[: len(points)]) if group[2].any()]
+        for label, colour, mask in shown:
             ax.scatter(*points[mask].T, s=6, color=colour, alpha=0.5, linewidths=0, label=label, rasterized=True)
         _names(ax, points, run)
         ax.set(title=title, xticks=[], yticks=[])
-    axes[0][0].legend(fontsize=8, loc="upper left", framealpha=0.9, markerscale=2)
+    if len(shown) > 1:
+        axes[0][0].legend(fontsize=8, loc="upper left", framealpha=0.9, markerscale=2)
     return figure
 
 
