@@ -47,7 +47,8 @@ def _maps(run: Run, panels: Sequence[tuple[str, str]]) -> Figure:
         _names(ax, points, run)
         ax.set(title=title, xticks=[], yticks=[])
     if len(shown) > 1:
-        axes[0][0].legend(fontsize=8, loc="upper left", framealpha=0.9, markerscale=2)
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, markerscale=2)
     return figure
 
 
