@@ -68,7 +68,7 @@ def test_what_cifar_takes_over_from_dividemix_is_that(path: Path) -> None:
     ("path", "own", "message"),
     [
         (DIGITS, {"method.variant": "both"}, "method.variant"),
-        (DIGITS, {"method.strong": {"kind": "autoaugment"}}, "need colours; digits need 'affine'"),
+        (CIFAR, {"data.name": "digits"}, "need colours; digits need 'affine'"),
         (DIGITS, {"method.contrast_strong": {"kind": "simclr"}}, "need colours; digits need 'affine'"),
         (DIGITS, {"method.variant": "sup", "method.cl_subset": "unlabelled"}, "needs method.variant 'self'"),
         (DIGITS, {"method.tau_c": 0}, "method.tau_c"),
@@ -77,7 +77,7 @@ def test_what_cifar_takes_over_from_dividemix_is_that(path: Path) -> None:
         (DIGITS, {"method.encoder": 3}, "method.encoder"),
         (DIGITS, {"method.colour": 3}, "unknown key 'method.colour'"),
         (CIFAR, {"method.strong": {"kind": "autoaugment", "pad": -1}}, "method.strong.pad"),
-        (PARAMS / "simclr/digits.yaml", {"method.strong": {"kind": "simclr"}}, "digits need 'affine'"),
+        (PARAMS / "simclr/cifar10.yaml", {"data.name": "digits"}, "digits need 'affine'"),
         (PARAMS / "simclr/digits.yaml", {"optim.drop_epochs": [3]}, "has no meaning for simclr"),
         (PARAMS / "simclr/cifar10.yaml", {"method.temperature": 0}, "method.temperature"),
     ],
