@@ -6,17 +6,19 @@ from pathlib import Path
 import nbformat
 import yaml
 
-PAPERS = ["cross_entropy", "dividemix", "tcl", "codim"]
-FRESH = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
-OWN = {"simclr": ["digits"], "codim": ["digits-sym-50-sup"]}
-TRAINED = [(paper, cell) for paper in PAPERS for cell in FRESH] + [(paper, cell) for paper in OWN for cell in OWN[paper]]
+PAPERS = ["cross_entropy", "mixup", "elr", "dividemix", "tcl", "codim", "lra_diffusion"]
+FRESH = {paper: [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")] for paper in PAPERS}
+FRESH |= {paper: ["digits-sym-50", "digits-sym-80"] for paper in ("mixup", "elr")}
+FRESH["codim"] = [*FRESH["codim"], "digits-sym-50-sup"]
+FRESH["simclr"] = ["digits"]
+PAPERS.append("simclr")
 RECORDED = {paper: ["cifar10n-worst-laptop"] for paper in ("cross_entropy", "dividemix")}
 SEED = 0
 BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
 PYTHON = f"{BIN}python"
 
 # What decides the outcome of a run, as opposed to how it is shown.
-SHOWING = {"cli.py", "__main__.py", "notebook.py", "overview.py", "tables.py", "votes.py", "book.py"}
+SHOWING = {"cli.py", "__main__.py", "notebook.py", "overview.py", "tables.py", "book.py", "contest.py", "cost.py", "votes.py"}
 TRAINING = [
     str(path)
     for path in sorted(Path("nlkit").rglob("*.py"))
@@ -24,10 +26,11 @@ TRAINING = [
 ]
 SHOWN = [str(path) for path in sorted(Path("nlkit").rglob("*.py"))]
 COMMITTED = [str(path) for path in sorted(Path("results").rglob("record.json"))]
-SHOWN_RUNS = TRAINED + [(paper, cell) for paper in RECORDED for cell in RECORDED[paper]]
-PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper, cell in SHOWN_RUNS]
-GENERATED = ("results_dividemix", "results_tcl", "variations_tcl", "results_codim", "variations_codim_50", "variations_codim_80", "params_codim",
-    "params_simclr", "encoder_digits",  "results_digits", "environment")
+PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRESH[paper] + RECORDED.get(paper, [])]
+TRAINED = [f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH[paper]]
+GENERATED = ("results_dividemix", "results_tcl", "results_mixup", "results_elr", "variations_tcl", "results_digits", "environment")
+GENERATED += ("results_lra_diffusion", "variations_lra_diffusion", "variations_lra_diffusion_50", "vote_lra_diffusion")
+GENERATED += ("results_codim", "variations_codim_50", "variations_codim_80", "params_codim", "params_simclr", "encoder_digits")
 FRAGMENTS = [f"book/_generated/{name}.md" for name in GENERATED]
 
 
@@ -50,7 +53,7 @@ def finish(page, cell):
 
 
 wildcard_constraints:
-    paper="|".join([*PAPERS, *OWN]),
+    paper="|".join(PAPERS),
     cell="[a-z0-9-]+",
 
 
@@ -63,6 +66,7 @@ def encoder_of(wildcards):
     """The record of the pre-training that a run refers to; with it stands the encoder that all such runs share."""
     path = Path("params", wildcards.paper, f"{wildcards.cell}.yaml")
     reference = yaml.safe_load(path.read_text())["method"].get("encoder")
+    reference = reference.get("params") if isinstance(reference, dict) else reference
     return [f"runs/simclr/{Path(reference).stem}/seed-{SEED}/record.json"] if reference else []
 
 
@@ -82,7 +86,7 @@ rule train:
 
 
 def record_of(wildcards):
-    place = "runs" if (wildcards.paper, wildcards.cell) in TRAINED else "results"
+    place = "runs" if wildcards.cell in FRESH[wildcards.paper] else "results"
     return f"{place}/{wildcards.paper}/{wildcards.cell}/seed-{SEED}/record.json"
 
 
@@ -107,7 +111,7 @@ rule page:
 rule overview:
     """The executed notebooks that look at labels, or at all records together."""
     input:
-        records=[f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper, cell in TRAINED],
+        records=TRAINED,
         notebook="notebooks/{name}.ipynb",
         committed=COMMITTED,
         code=SHOWN,
@@ -123,7 +127,7 @@ rule overview:
 rule fragments:
     """Tables and figures of the chapters, from records and claims."""
     input:
-        records=[f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper, cell in TRAINED],
+        records=TRAINED,
         committed=COMMITTED,
         claims="book/claims.yaml",
         notebooks=[str(path) for path in sorted(Path("notebooks").glob("*.ipynb"))],

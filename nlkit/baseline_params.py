@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nlkit.sections import MixtureParams, NonNegative, PositiveFloat, Section
+from nlkit.sections import MixtureParams, NonNegative, Positive, PositiveFloat, Section
 
 
 class MixupParams(Section):
@@ -20,11 +20,14 @@ class MixupParams(Section):
 class ELRParams(Section):
     """Early-learning regularisation (Liu et al., NeurIPS 2020); the mixture is fitted for the figures only.
 
-    `weight` is lambda, `beta` the momentum of the targets, `clamp` the least probability in them.
+    `weight` is lambda, `beta` the momentum of the targets, `clamp` the least probability in them. With `cosine_epochs`
+    the learning rate falls along a cosine from `optim.lr` to `lr_floor` and starts anew after so many epochs.
     """
 
     name: Literal["elr"]
     weight: NonNegative
     beta: Annotated[float, Field(ge=0, lt=1)]
     clamp: Annotated[float, Field(gt=0, lt=0.5)] = 1e-4
+    cosine_epochs: Positive | None = None
+    lr_floor: PositiveFloat = 0.001
     mixture: MixtureParams = MixtureParams()

@@ -34,6 +34,8 @@ SETTINGS = {
         "temperature",
         "ramp_epochs",
     ),
+    "mixup": ("alpha",),
+    "elr": ("weight", "beta", "cosine_epochs"),
     "tcl": ("warm_up", "lr_warm_up", "mixture_per", "scale1", "scale2", "ctr_weight", "dim", "hidden"),
     "codim": (
         "variant",
@@ -47,6 +49,7 @@ SETTINGS = {
         "ssl_views",
     ),
     "simclr": ("temperature", "lr_warm_up", "dim", "hidden", "neighbours"),
+    "lra_diffusion": ("encoder", "query", "bank", "k", "weighted", "draws", "train_encoder", "width", "evaluate"),
 }
 
 
@@ -59,10 +62,21 @@ def write_all(out: Path) -> None:
     fragments = {
         "results_dividemix": tables.claimed_and_measured("dividemix", claimed, rows),
         "results_tcl": tables.claimed_and_measured("tcl", claimed, rows),
+        "results_mixup": tables.claimed_and_measured("mixup", claimed, rows),
+        "results_elr": tables.claimed_and_measured("elr", claimed, rows),
+        "results_mixup_digits": digits_of(rows, "mixup"),
+        "results_elr_digits": digits_of(rows, "elr"),
+        "baselines_digits": digits_of(rows, "cross_entropy", "mixup", "elr"),
+        "params_mixup": settings_table(root / "params" / "mixup"),
+        "params_elr": settings_table(root / "params" / "elr"),
         "variations_tcl": variations(root / "params" / "tcl", "digits-sym-80", rows),
         "results_codim": tables.claimed_and_measured("codim", claimed, rows),
         "variations_codim_50": variations(root / "params" / "codim", "digits-sym-50", rows),
         "variations_codim_80": variations(root / "params" / "codim", "digits-sym-80", rows),
+        "results_lra_diffusion": tables.claimed_and_measured("lra_diffusion", claimed, rows),
+        "variations_lra_diffusion": variations(root / "params" / "lra_diffusion", "digits-sym-80", rows),
+        "variations_lra_diffusion_50": variations(root / "params" / "lra_diffusion", "digits-sym-50", rows),
+        "vote_lra_diffusion": vote_table(root / "results"),
         "results_digits": tables.summary(rows[rows["cell"].str.startswith("digits-")]),
         "results_laptop": tables.summary(rows[rows["cell"] == LAPTOP]),
         "laptop_memorisation": tables.memorisation(
@@ -76,6 +90,7 @@ def write_all(out: Path) -> None:
         "params_codim": settings_table(root / "params" / "codim"),
         "params_simclr": settings_table(root / "params" / "simclr"),
         "encoder_digits": encoder_table(root),
+        "params_lra_diffusion": settings_table(root / "params" / "lra_diffusion"),
         "environment": pd.concat([machine_table(), run_table(root / "runs")], ignore_index=True),
     }
     for name, table in fragments.items():
@@ -95,6 +110,12 @@ def write_downloads(out: Path, root: Path) -> None:
             target = out / "records" / f"{info['paper']}-{info['cell']}-seed-{info['seed']}"
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.make_archive(str(target), "zip", record.folder)
+
+
+def digits_of(rows: pd.DataFrame, *papers: str) -> pd.DataFrame:
+    """What was measured of some methods on the digits cells, cell by cell."""
+    chosen = rows[rows["cell"].str.startswith("digits-") & rows["paper"].isin(papers)] if len(rows) else rows
+    return tables.summary(chosen.sort_values("cell", kind="stable")) if len(chosen) else chosen
 
 
 def variations(folder: Path, cell: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -133,8 +154,33 @@ def settings_table(folder: Path) -> pd.DataFrame:
         params = load_params(path)
         method = params.method.model_dump()
         method = {name: "" if value is None else value for name, value in (method | method.get("first", {})).items()}
+        method = {
+            name: value["kind"] if isinstance(value, dict) and "kind" in value else value
+            for name, value in method.items()
+        }
         schedule = {"epochs": params.training.epochs, "B": params.training.batch_size, "lr": params.optim.lr}
         table.append({"cell": path.stem, **schedule, **{f"`{name}`": method[name] for name in SETTINGS[params.paper]}})
+    return pd.DataFrame(table)
+
+
+def _plain(value: Any) -> Any:
+    """A setting as a cell of a table: nothing for None, its kind for a group of settings."""
+    return "" if value is None else value.get("kind", value) if isinstance(value, dict) else value
+
+
+def vote_table(results: Path) -> pd.DataFrame:
+    """Last accuracy of LRA-diffusion's averaged and raw weights, beside the vote on the same features, by cell."""
+    found: dict[str, list[pd.Series]] = {}
+    for record in records.find(results):
+        if record.info["paper"] == "lra_diffusion":
+            last = record.epochs.iloc[-1][["accuracy_1", "accuracy_2", "accuracy_3"]]
+            raw = record.info["params"]["method"]["evaluate"] == "raw"
+            found.setdefault(record.info["cell"], []).append(last.iloc[[1, 0, 2]] if raw else last)
+    names = ("averaged weights", "weights of the last step", "vote of the neighbours")
+    table = []
+    for cell, rows in found.items():
+        columns = pd.DataFrame([row.to_numpy() for row in rows], columns=list(names))
+        table.append({"cell": cell, **{name: tables.spread(columns[name]) for name in names}, "seeds": len(rows)})
     return pd.DataFrame(table)
 
 

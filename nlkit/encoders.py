@@ -19,11 +19,14 @@ from tqdm.auto import tqdm
 
 from nlkit import checkpoints
 from nlkit.codim_params import CoDiMParams
+from nlkit.data import read_feature_file
 from nlkit.errors import NlkitError
+from nlkit.frozen import TABLE, image_keys
+from nlkit.lra_params import FeatureFileParams, LRADiffusionParams, SimCLREncoderParams
 from nlkit.methods import SimCLR
 from nlkit.params import Params, load_params
-from nlkit.problem import load_problem
-from nlkit.project import project_root
+from nlkit.problem import Problem, load_problem
+from nlkit.project import locate, project_root
 from nlkit.training import Fit, cpu_threads, fit
 
 
@@ -48,13 +51,16 @@ def referred(params: Params) -> Params | None:
 
     Raises NlkitError where the file is missing or not one of pre-training, or is for other images or another network.
     """
-    reference = getattr(params.method, "encoder", None)
+    own, reference = params.method, getattr(params.method, "encoder", None)
+    name = "method.encoder"
+    if isinstance(own, LRADiffusionParams):
+        reference = own.encoder.params if isinstance(own.encoder, SimCLREncoderParams) else None
+        name = "method.encoder.params"
     if reference is None:
         return None
-    here = f"key 'method.encoder' is '{reference}'"
-    places = [project_root() / reference, Path(reference)]
+    here = f"key '{name}' is '{reference}'"
     try:
-        found = load_params(next((path for path in places if path.is_file()), places[0]))
+        found = load_params(locate(reference, project_root()))
     except NlkitError as error:
         raise NlkitError(f"{here}: {error}") from None
     if found.paper != "simclr":
@@ -66,9 +72,44 @@ def referred(params: Params) -> Params | None:
     return found
 
 
+def from_files(params: Params, problem: Problem, root: Path) -> Encoder | None:
+    """The table of features that `method.encoder` names, for every training and test image; None where it names none.
+
+    Each row is found by the bytes of its image. `root` is that of the data. Raises NlkitError where a file is missing
+    or damaged, has another number of rows than there are images, or where the two differ in their columns.
+    """
+    own = params.method
+    if not isinstance(own, LRADiffusionParams) or not isinstance(own.encoder, FeatureFileParams):
+        return None
+    images = torch.cat([problem.train.images, problem.tests["test"][0]])
+    train = _rows("train", locate(own.encoder.train, root), len(problem.train), params.data.train_size is not None)
+    test = _rows("test", locate(own.encoder.test, root), len(images) - len(train))
+    if train.shape[1] != test.shape[1]:
+        widths = f"{train.shape[1]} and {test.shape[1]} columns"
+        raise NlkitError(f"key 'method.encoder': the features of training and test images have {widths}")
+    tensors = {TABLE[0]: image_keys(images), TABLE[1]: torch.cat([train, test]).to(problem.device)}
+    digest = checkpoints.digest({name: value.cpu() for name, value in tensors.items()})
+    return Encoder(tensors, digest, digest, 0.0)
+
+
+def _rows(part: str, path: Path, count: int, cut: bool = False) -> Tensor:
+    """Features [count, d] of a file; with `cut` it may hold more rows, of which the first are taken."""
+    here = f"key 'method.encoder.{part}'"
+    try:
+        rows = torch.from_numpy(read_feature_file(path))
+    except NlkitError as error:
+        raise NlkitError(f"{here}: {error}") from None
+    if len(rows) < count or (len(rows) > count and not cut):
+        raise NlkitError(f"{here}: {path} has {len(rows)} rows; there are {count} images")
+    return rows[:count]
+
+
 def _shared_keys(params: Params) -> list[str]:
     """What a run and the pre-training of its encoder must have in common: images, network, and a projector it keeps."""
-    keys = ["data.name", "data.train_size", "model.name", "model.width"]
+    keys = ["data.name", "data.train_size"]
+    if isinstance(params.method, LRADiffusionParams):  # its frozen encoder may be another network
+        return keys
+    keys += ["model.name", "model.width"]
     keeps = isinstance(params.method, CoDiMParams) and params.method.projector == "kept"
     return [*keys, "method.dim", "method.hidden"] if keeps else keys
 

@@ -21,7 +21,7 @@ def principal(features: Tensor, axes: int = AXES) -> Tensor:
 
 
 def places(features: Tensor, name: str = "map") -> dict[str, Tensor]:
-    """The first coordinates `<name>_1`, `<name>_2`, ... [N] of features [N, D], unknown beyond the first POINTS."""
+    """The first coordinates `<name>_1`, ... [N] of features [N, D], unknown beyond the first POINTS rows."""
     points = principal(features)
     points[POINTS:] = torch.nan
     return {f"{name}_{axis + 1}": column.contiguous() for axis, column in enumerate(points.T)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import html
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -17,6 +17,7 @@ from nlkit import records
 from nlkit.errors import NlkitError
 from nlkit.figures import gallery, use_book_style
 from nlkit.params import Params, load_params, make_params
+from nlkit.problem import Problem
 from nlkit.runs import Run, project_root, run_path
 
 MARK = "# Parameters"
@@ -144,9 +145,23 @@ def _share(value: float | None) -> str:
 
 def show_gallery(run: Run) -> Figure | HTML:
     """The gallery of a run, or one line where its images are not on this machine."""
+    return show_images(gallery, run)
+
+
+def show_images(draw: Callable[[Run, Problem], Figure], run: Run) -> Figure | HTML:
+    """A figure that needs the images of a run, or one line where they are not on this machine."""
     try:
-        figure = gallery(run, run.problem())
+        figure = draw(run, run.problem())
     except NlkitError as error:
-        return HTML(f"<p>The images are not on this machine, so there is no gallery: {html.escape(str(error))}</p>")
+        return HTML(f"<p>The images are not on this machine, so they are not shown: {html.escape(str(error))}</p>")
     plt.close(figure)
     return figure
+
+
+def weights_and_vote(run: Run) -> pd.DataFrame:
+    """Last test accuracy in percent of LRA-diffusion's averaged and raw weights, beside the vote of the neighbours."""
+    averaged, raw, vote = (f"{run.epochs[f'accuracy_{k}'].iloc[-1]:.2f}" for k in (1, 2, 3))
+    if getattr(run.params.method, "evaluate", "ema") == "raw":
+        averaged, raw = raw, averaged
+    names = ["averaged weights", "weights of the last step", "vote of the nearest neighbours"]
+    return pd.DataFrame({"last accuracy in %": [averaged, raw, vote]}, index=names)

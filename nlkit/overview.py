@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import matplotlib.pyplot as plt
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 
 from nlkit import data, figures, noise, records, tables
 from nlkit.data import data_root
-from nlkit.figures.style import CLEAN, CYCLE, NOISY
+from nlkit.figures.style import CLEAN, NOISY
 from nlkit.noise_params import PMDNoiseParams
 from nlkit.params import NoiseParams, Params
 from nlkit.problem import Problem, load_problem, pmd_margins
@@ -144,36 +143,3 @@ def all_runs() -> list[Run]:
             run = other if other.params.digest == run.params.digest else run
         found.append(run)
     return found
-
-
-def results_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """One row a method and cell: accuracies in percent with their spread over seeds."""
-    rows = tables.classifiers(tables.rows_of(run.record for run in runs))
-    return tables.summary(rows).set_index(["cell", "method"]).sort_index()
-
-
-def cost_table(runs: Sequence[Run]) -> pd.DataFrame:
-    """Seconds, memory and device of each method and cell, mean over seeds."""
-    rows = tables.rows_of(run.record for run in runs)
-    mean = rows.groupby(["cell", "paper"])[["seconds", "peak_memory_mb", "epochs"]].mean().round(0).astype(int)
-    mean["device"] = rows.groupby(["cell", "paper"])["device"].first()
-    return mean.rename(columns={"peak_memory_mb": "peak memory in MB"})
-
-
-def curves(
-    runs: Sequence[Run], cells: Sequence[str], column: str = "accuracy", ylabel: str = "test accuracy in %"
-) -> Figure:
-    """One panel a cell: a column of the epoch table by method, mean over seeds and range as a band."""
-    figure, axes = plt.subplots(1, len(cells), figsize=(max(3.1 * len(cells), 5), 3.1), squeeze=False, sharey=True)
-    for ax, cell in zip(axes[0], cells, strict=True):
-        methods = dict.fromkeys(run.params.paper for run in runs if run.params.cell == cell)
-        for method, colour in zip(methods, CYCLE, strict=False):
-            chosen = [run for run in runs if (run.params.cell, run.params.paper) == (cell, method)]
-            values = np.stack([run.epochs[column].to_numpy(dtype=float) for run in chosen])
-            epochs = np.arange(1, values.shape[1] + 1)
-            ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.2, linewidth=0)
-            ax.plot(epochs, values.mean(axis=0), color=colour, label=f"{method} (seeds: {len(chosen)})")
-        ax.set(title=cell, xlabel="epoch")
-    axes[0][0].set_ylabel(ylabel)
-    axes[0][0].legend(fontsize=8)
-    return figure

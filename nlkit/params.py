@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from nlkit.baseline_params import ELRParams, MixupParams
 from nlkit.codim_params import CoDiMParams
 from nlkit.dividemix_params import DivideMixParams
 from nlkit.errors import NlkitError
+from nlkit.lra_params import LRADiffusionParams
 from nlkit.noise_params import PMDNoiseParams
 from nlkit.pretrain_params import PretrainParams
 from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
@@ -63,7 +65,7 @@ class ViewParams(Section):
 class ModelParams(Section):
     """The network and the number of channels of its first stage."""
 
-    name: Literal["small_cnn", "preact_resnet18", "resnet34"]
+    name: Literal["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
     width: Positive = 64
 
 
@@ -98,7 +100,7 @@ class CrossEntropyParams(Section):
 class Params(Section):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal["cross_entropy", "mixup", "elr", "dividemix", "tcl", "simclr", "codim"]
+    paper: Literal["cross_entropy", "mixup", "elr", "dividemix", "tcl", "simclr", "codim", "lra_diffusion"]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataParams
@@ -115,7 +117,8 @@ class Params(Section):
         | TCLParams
         | TCLPlusParams
         | PretrainParams
-        | CoDiMParams,
+        | CoDiMParams
+        | LRADiffusionParams,
         Field(discriminator="name"),
     ]
 
@@ -131,6 +134,8 @@ class Params(Section):
             raise ValueError("noise.kind 'human' needs data.name cifar10 or cifar100")
         if self.noise.kind == "asymmetric" and self.data.name == "cifar100":
             raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")
+        if isinstance(self.method, ELRParams) and self.method.cosine_epochs and self.optim.drop_epochs:
+            raise ValueError("optim.drop_epochs has no meaning beside method.cosine_epochs")
         if isinstance(self.method, TCLPlusParams) and self.method.first_epochs >= self.training.epochs:
             raise ValueError("method.first_epochs must be below training.epochs; the others are the second stage")
         first = self.method.first if isinstance(self.method, TCLPlusParams) else self.method
@@ -139,6 +144,8 @@ class Params(Section):
                 raise ValueError("method.strong.kind 'simclr' needs colours; digits need 'affine'")
             if self.optim.drop_epochs:
                 raise ValueError(f"optim.drop_epochs has no meaning for {self.paper}, whose learning rate is a curve")
+        if isinstance(self.method, LRADiffusionParams):
+            _check_lra_diffusion(self)
         if isinstance(self.method, CoDiMParams):
             kinds = {one.kind for one in (self.method.strong, self.method.contrast_strong) if one is not None}
             if self.data.name == "digits" and kinds != {"affine"}:
@@ -152,6 +159,20 @@ class Params(Section):
         """SHA-256 of the resolved parameters: the identity of a run."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_lra_diffusion(params: Params) -> None:
+    method = params.method
+    assert isinstance(method, LRADiffusionParams)
+    if params.optim.drop_epochs:
+        raise ValueError("optim.drop_epochs has no meaning for lra_diffusion, whose learning rate is a curve")
+    horizon = params.training.epochs if method.horizon is None else method.horizon
+    if horizon < params.training.epochs:
+        raise ValueError(f"method.horizon is {horizon}; the learning rate must reach at least to training.epochs")
+    if params.training.batch_size < 2:
+        raise ValueError("training.batch_size is 1; batch norm needs at least two images")
+    if method.encoder.kind == "clip" and params.data.name == "digits":
+        raise ValueError("method.encoder.kind 'clip' needs photographs in colour, not digits")
 
 
 def load_params(path: str | Path, **overrides: Any) -> Params:
@@ -229,12 +250,8 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    branches = {"cross_entropy", "mixup", "elr", "dividemix", "tcl", "tcl_plus", "simclr", "codim"}
-    branches |= {"affine", "autoaugment"}
-    where = [str(part) for part in first["loc"] if part not in branches]
-    if where[:1] == ["noise"]:
-        del where[1:2]  # the kind, which pydantic puts between the section and its key
-    key = ".".join(where)
+    forms = {"method", "strong", "contrast_strong", "encoder", "noise"}  # pydantic names the kind after these
+    key = ".".join(str(part) for before, part in itertools.pairwise(("", *first["loc"])) if before not in forms)
     if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
         return _untold_branch(key, first.get("ctx", {}))
     if first["type"] == "extra_forbidden":

@@ -12,3 +12,8 @@ def project_root() -> Path:
         if (folder / "params").is_dir() and (folder / "notebooks").is_dir():
             return folder
     return here
+
+
+def locate(name: str, root: Path) -> Path:
+    """A file by its path from `root`, else as given; where there is neither, the former."""
+    return next((path for path in (root / name, Path(name)) if path.is_file()), root / name)

@@ -43,3 +43,43 @@ def count_votes(labels: Tensor, index: Tensor, classes: int) -> Tensor:
     """How often [M, C] each class stands among the labels [N] of the neighbours `index` [M, k]."""
     votes = torch.zeros(len(index), classes, dtype=torch.int64, device=labels.device)
     return votes.scatter_add_(1, labels[index], torch.ones_like(index))
+
+
+def without_own(index: Tensor, own: Tensor) -> Tensor:
+    """Neighbours [M, k - 1] of `index` [M, k] without the row `own` [M], or without the last where it is not there."""
+    mine = index == own[:, None]
+    last = torch.zeros_like(mine)
+    last[:, -1] = True
+    drop = torch.where(mine.any(dim=1, keepdim=True), mine, last)
+    return index[~drop].view(len(index), -1)
+
+
+def retrieve(bank: Tensor, queries: Tensor, own: Tensor, k: int, mode: str, exclude_self: bool) -> Tensor:
+    """The rows [M, k + 1] of the bank [N, d] whose labels are the candidates of the queries [M, d].
+
+    `own` [M] is the row of each query's image. `online` takes the k nearest rows and adds the own row, which then
+    stands there twice if it is also its own neighbour; `precomputed` takes the k + 1 nearest rows. With
+    `exclude_self` the own row is no neighbour. Raises ValueError where the bank has too few rows.
+    """
+    wanted = k if mode == "online" else k + 1
+    _, index = nearest(queries, bank, wanted + exclude_self)
+    if exclude_self:
+        index = without_own(index, own)
+    return torch.cat([index, own[:, None]], dim=1) if mode == "online" else index
+
+
+def draw_labels(counts: Tensor, draws: int, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Labels y' [M, draws] drawn with the probabilities n_c / sum n of counts [M, C], and their counts n_y'."""
+    drawn = torch.multinomial(counts.float(), draws, replacement=True, generator=stream)
+    return drawn, counts.gather(1, drawn)
+
+
+def vote_weights(votes: Tensor) -> Tensor:
+    """w = n_y' / sum of n_y' over all entries: weights of the same shape whose sum is one."""
+    return votes / votes.sum()
+
+
+def vote_logits(counts: Tensor) -> Tensor:
+    """log((n_c + 1) / (sum n + C)) [M, C]: the vote as a distribution without zeros; its mode is the majority."""
+    smooth = counts.float() + 1
+    return (smooth / smooth.sum(dim=1, keepdim=True)).log()

@@ -17,6 +17,7 @@ from nlkit import encoders, measure, records
 from nlkit.data import data_root
 from nlkit.errors import NlkitError
 from nlkit.learner import choose_precision
+from nlkit.methods import LRADiffusion, Method
 from nlkit.models import build_network
 from nlkit.params import NoiseParams, Params, make_params
 from nlkit.pretrain_params import PretrainParams
@@ -69,9 +70,10 @@ def run(
     prepare_folder(folder)
     if fresh:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    encoder = None
+    encoder = encoders.from_files(params, problem, data_root(data))
     if pretraining is not None:
         encoder = encoders.provide(pretraining, data_root(data), target, progress)
+    if encoder is not None:
         problem = replace(problem, train=replace(problem.train, encoder=encoder.tensors))
     if target.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -191,7 +193,7 @@ def _write_record(
             "classes": list(problem.class_names),
             "warnings": list(problem.warnings),
         },
-        "network": {"name": params.model.name, "parameters": count_parameters(params, problem)},
+        "network": {"name": params.model.name, "parameters": count_parameters(params, problem, state.method)},
         "seconds": float(epochs["seconds"].sum()),
         "peak_memory_mb": peak_memory_mb(device),
         "device": describe_device(device),
@@ -211,8 +213,10 @@ def _number(value: Any) -> float | None:
     return None if value is None or pd.isna(value) else float(value)
 
 
-def count_parameters(params: Params, problem: Problem) -> int:
+def count_parameters(params: Params, problem: Problem, method: Method) -> int:
     """Parameters of one network of the run."""
+    if isinstance(method, LRADiffusion):  # their number depends on the features of its frozen encoder
+        return sum(weight.numel() for weight in method.learner.net.parameters())
     channels = problem.train.images.shape[3]
     net = build_network(params, channels, problem.train.classes, seed=0)
     return sum(weight.numel() for weight in net.parameters())

@@ -17,6 +17,11 @@ def warm_cosine(time: float, peak: float, warm_up: float, period: float, floor: 
     return low + (peak - low) * (1 + math.cos(math.pi * (time - warm_up) / period)) / 2
 
 
+def cosine_restarts(epoch: int, peak: float, floor: float, period: int) -> float:
+    """Half a cosine from `peak` towards `floor` over `period` epochs, again and again; constant within an epoch."""
+    return floor + (peak - floor) * (1 + math.cos(math.pi * (epoch % period) / period)) / 2
+
+
 def joined_cosine(time: float, peak: float, start: float, warm_up: float, period: float, floor: float) -> float:
     """Half a cosine from `peak` at time 0 to `floor * peak` at `period`, its beginning replaced by a line.
 

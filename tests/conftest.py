@@ -30,6 +30,15 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
         "hidden": 16,
         "strong": {"kind": "affine", "pad": 1},
     },
+    "lra_diffusion": {
+        "name": "lra_diffusion",
+        "encoder": {"kind": "identity"},
+        "k": 5,
+        "width": 16,
+        "timesteps": 40,
+        "sampling_steps": 4,
+        "lr_warm_up": 1,
+    },
     "simclr": {
         "name": "simclr",
         "lr_warm_up": 1,

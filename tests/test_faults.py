@@ -28,6 +28,8 @@ EPOCHS = 24
 FEW = 6
 
 methods = pytest.mark.parametrize("method", METHODS)
+CELLS = {"simclr": "simclr/digits.yaml", "tcl_plus": "tcl/digits-sym-80-plus.yaml"}
+CELLS["lra_diffusion"] = "lra_diffusion/digits-sym-50-identity.yaml"
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 
 # Starts a run in a process of its own for each line that it reads. Importing torch takes longer than the
@@ -147,10 +149,13 @@ def command(method: str, folder: Path, epochs: int = EPOCHS) -> list[str]:
     """The command line of a short run into `folder / "out"`."""
     small: dict[str, Any] = {"training.epochs": epochs, "training.snapshots": [1, epochs // 2, epochs]}
     small |= {"model.width": 4, "data.train_size": 512}
-    small |= {} if method in ("cross_entropy", "simclr") else {"method.warm_up": 3}
-    small |= {"method.encoder": None} if method == "codim" else {}
-    cell = "digits" if method == "simclr" else "digits-sym-50"
-    params = load_params(ROOT / f"params/{method}/{cell}.yaml", **small)
+    path = ROOT / "params" / CELLS.get(method, f"{method}/digits-sym-50.yaml")
+    settings = load_params(path).method
+    small |= {"method.warm_up": 3} if hasattr(settings, "warm_up") else {}
+    small |= {"method.encoder": None} if isinstance(getattr(settings, "encoder", None), str) else {}
+    small |= {"method.first_epochs": epochs // 2, "method.label_epochs": 1} if hasattr(settings, "first_epochs") else {}
+    small |= {"method.draws": 1} if hasattr(settings, "draws") else {}
+    params = load_params(path, **small)
     (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     return ["run", str(folder / "params.yaml"), "--out", str(folder / "out"), "--quiet"]
 

@@ -9,7 +9,7 @@ from nlkit.models import build_model
 from nlkit.models.preact_resnet import PreActBlock
 from nlkit.params import ModelParams
 
-NAMES = ["small_cnn", "preact_resnet18", "resnet34"]
+NAMES = ["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
 
 
 def make(name: str, channels: int = 3, classes: int = 10, width: int = 4, seed: int = 0) -> nn.Module:
@@ -33,7 +33,12 @@ def randomised(net: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize(
     ("name", "classes", "expected"),
-    [("preact_resnet18", 10, 11_171_274), ("preact_resnet18", 100, 11_217_444), ("resnet34", 10, 21_282_122)],
+    [
+        ("preact_resnet18", 10, 11_171_274),
+        ("preact_resnet18", 100, 11_217_444),
+        ("resnet34", 10, 21_282_122),
+        ("resnet50", 10, 23_520_842),
+    ],
 )
 def test_the_networks_of_the_paper_have_as_many_parameters_as_published(name: str, classes: int, expected: int) -> None:
     assert parameter_count(make(name, classes=classes, width=64)) == expected

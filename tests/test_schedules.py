@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from nlkit.schedules import joined_cosine, warm_cosine
+from nlkit.schedules import cosine_restarts, joined_cosine, warm_cosine
 
 
 @pytest.mark.parametrize(("time", "rate"), [(0, 0), (10, 0.06), (20, 0.12), (100, 0.0790), (200, 0.0041)])
@@ -33,3 +34,13 @@ def test_the_line_meets_the_curve_and_may_be_all_there_is() -> None:
     assert rates == sorted(rates, reverse=True) and rates[-1] == pytest.approx(0.0005)
     short = [joined_cosine(time, 0.5, 0.01, 10, 3, 0.001) for time in range(4)]
     assert short == pytest.approx([0.01, 0.00905, 0.0081, 0.00715])
+
+
+def test_a_cosine_with_restarts_is_that_of_torch() -> None:
+    weight = torch.zeros(1, requires_grad=True)
+    optimiser = torch.optim.SGD([weight], lr=0.02)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimiser, T_0=10, eta_min=0.001)
+    for epoch in range(25):
+        assert cosine_restarts(epoch, 0.02, 0.001, 10) == pytest.approx(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        theirs.step()

@@ -9,6 +9,7 @@ from nlkit.methods.codim import CoDiM
 from nlkit.methods.cross_entropy import CrossEntropy
 from nlkit.methods.dividemix import DivideMix
 from nlkit.methods.elr import ELR
+from nlkit.methods.lra_diffusion import LRADiffusion
 from nlkit.methods.mixup import Mixup
 from nlkit.methods.simclr import SimCLR
 from nlkit.methods.tcl import TCL
@@ -22,6 +23,7 @@ __all__ = [
     "CoDiM",
     "CrossEntropy",
     "DivideMix",
+    "LRADiffusion",
     "Method",
     "Mixup",
     "SimCLR",
@@ -37,6 +39,7 @@ METHODS: dict[str, Callable[[TrainingSet, Params], Method]] = {
     "dividemix": DivideMix,
     "tcl": TCL,
     "tcl_plus": TCLPlus,
+    "lra_diffusion": LRADiffusion,
     "simclr": SimCLR,
     "codim": CoDiM,
 }

@@ -12,6 +12,7 @@ from nlkit.methods.base import Mean, Split, Tick
 from nlkit.methods.loss_split import split_by_loss
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
+from nlkit.schedules import cosine_restarts
 from nlkit.seeding import torch_stream
 
 
@@ -27,7 +28,7 @@ class ELR:
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all samples in random order: cross-entropy plus lambda times the penalty."""
-        self.learner.set_lr(self.params.optim, epoch)
+        self._set_rate(epoch)
         self.learner.net.train()
         stream = torch_stream(self.learner.device, self.params.seed, "elr", epoch)
         everything = torch.arange(len(self.data), device=self.learner.device)
@@ -42,6 +43,14 @@ class ELR:
             mean.add(loss=loss, penalty=penalty)
             tick(len(batch) / len(self.data))
         return mean.result()
+
+    def _set_rate(self, epoch: int) -> None:
+        """Steps, or a cosine with restarts."""
+        optim, period = self.params.optim, self.method.cosine_epochs
+        if period is None:
+            self.learner.set_lr(optim, epoch)
+        else:
+            self.learner.set_rate(cosine_restarts(epoch, optim.lr, self.method.lr_floor, period))
 
     def split(self) -> Split:
         """Losses [1, N] and what a two-component mixture makes of them; recorded, and used for nothing."""

@@ -6,9 +6,11 @@ import torch
 from torch import nn
 
 from nlkit.codim_params import CoDiMParams
+from nlkit.lra_params import LRADiffusionParams
 from nlkit.models.contrastive import ContrastiveNet
+from nlkit.models.label_denoiser import LabelDenoiser, LabelDiffusionNet
 from nlkit.models.preact_resnet import PreActResNet18
-from nlkit.models.resnet import ResNet34
+from nlkit.models.resnet import ResNet34, ResNet50
 from nlkit.models.small_cnn import SmallCNN
 from nlkit.models.twin import TwinNet
 from nlkit.params import ModelParams, Params
@@ -16,12 +18,24 @@ from nlkit.pretrain_params import PretrainParams
 from nlkit.seeding import derive
 from nlkit.tcl_params import TCLParams, TCLPlusParams
 
-__all__ = ["ContrastiveNet", "PreActResNet18", "ResNet34", "SmallCNN", "TwinNet", "build_model", "build_network"]
+__all__ = [
+    "ContrastiveNet",
+    "LabelDiffusionNet",
+    "PreActResNet18",
+    "ResNet34",
+    "ResNet50",
+    "SmallCNN",
+    "TwinNet",
+    "build_diffusion",
+    "build_model",
+    "build_network",
+]
 
 NETWORKS: dict[str, type[nn.Module]] = {
     "small_cnn": SmallCNN,
     "preact_resnet18": PreActResNet18,
     "resnet34": ResNet34,
+    "resnet50": ResNet50,
 }
 
 
@@ -43,3 +57,13 @@ def build_network(params: Params, channels: int, classes: int, seed: int) -> nn.
         if isinstance(method, PretrainParams | CoDiMParams):
             return ContrastiveNet(body, method.dim, method.hidden)
     return body
+
+
+def build_diffusion(params: Params, channels: int, classes: int, features: int, seed: int) -> LabelDiffusionNet:
+    """The freshly initialised networks of LRA-diffusion; `features` is the width of the frozen encoder."""
+    method = params.method
+    assert isinstance(method, LRADiffusionParams)
+    encoder = build_model(params.model, channels, method.width, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(seed, "denoiser"))
+        return LabelDiffusionNet(encoder, LabelDenoiser(classes, features, method.width, method.timesteps))

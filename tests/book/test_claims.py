@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = {"cross_entropy", "dividemix", "codim", "tcl", "lra_diffusion"}
+METHODS = {"cross_entropy", "mixup", "elr", "dividemix", "codim", "tcl", "lra_diffusion"}
 BASELINES = {"f_correction", "iterative_cv", "m_correction", "meta_learning", "p_correction"}
-BASELINES |= {"elr", "mixup", "moit", "rrl", "sel_cl_plus"}
+BASELINES |= {"c2d", "cc", "moit", "plc", "rrl", "sel_cl_plus"}
 METRICS = {
     "best", "last", "best_single", "last_single", "selected", "top1", "imagenet_top1", "reported",
 }  # fmt: skip

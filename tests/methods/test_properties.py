@@ -66,11 +66,14 @@ def test_another_seed_is_another_run(name: str, problem: Problem, tiny_params: M
     ("name", "settings"),
     [
         ("cross_entropy", {}),
+        ("mixup", {}),
+        ("elr", {}),
         ("dividemix", {"method.lambda_u": 0}),
         ("dividemix", {"method.warm_up": 5}),
         ("tcl", {}),
         ("simclr", {}),
         ("codim", {}),
+        ("lra_diffusion", {}),
     ],
 )
 def test_each_epoch_draws_anew(name: str, settings: dict[str, Any], problem: Problem, tiny_params: MakeParams) -> None:

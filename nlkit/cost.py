@@ -1,0 +1,117 @@
+"""What a method costs, counted in passes of one image through a network, so that machines do not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from nlkit.codim_params import CoDiMParams
+from nlkit.lra_params import LRADiffusionParams
+from nlkit.params import Params
+from nlkit.tcl_params import TCLParams
+
+GRADIENT = 3
+"""A forward pass with its backward pass, in forward passes: the backward one is counted twice."""
+
+
+def forward_equivalents(params: Params, count: int, epochs: pd.DataFrame) -> float | None:
+    """Forward-equivalents per training image and epoch, mean over the run; None for a method without a rule here.
+
+    `count` is the number of training images, `epochs` the epoch table of the record, for the sizes that a method
+    chose. Counted are training, and the look at all training images where the method itself needs one; not counted
+    are test images, and passes that only draw a figure.
+    """
+    rule = RULES.get(params.method.name)
+    return None if rule is None else rule(params, count, epochs) / (count * len(epochs))
+
+
+def _one_pass(params: Params, count: int, epochs: pd.DataFrame) -> float:
+    """Cross-entropy, mixup, ELR: each image once, with gradient."""
+    return float(GRADIENT * count * len(epochs))
+
+
+def _dividemix(params: Params, count: int, epochs: pd.DataFrame) -> float:
+    """Two networks. Warm-up: each image once. Then for each step of b images of X and u of U:
+
+    own guesses 2u + 2b, the peer's 2u, the mixed batch 2b + 2u with gradient. After each epoch both look at all.
+    """
+    total = 2.0 * count * len(epochs)
+    for _, row in epochs.iterrows():
+        if row["epoch"] <= params.method.warm_up:  # type: ignore[union-attr]
+            total += 2 * GRADIENT * count
+            continue
+        for k in (1, 2):
+            labelled, unlabelled = int(row[f"labelled_{k}"]), int(row[f"unlabelled_{k}"])
+            drawn = drawn_unlabelled(labelled, unlabelled, params.training.batch_size)
+            total += 2 * labelled + 4 * drawn + GRADIENT * 2 * (labelled + drawn)
+    return total
+
+
+def drawn_unlabelled(labelled: int, unlabelled: int, size: int) -> int:
+    """Images of U in an epoch: one batch for each batch of X, from passes over U whose last batch may be short."""
+    steps, in_pass = -(-labelled // size), max(-(-unlabelled // size), 1)
+    passes, rest = divmod(steps, in_pass)
+    return passes * unlabelled + min(rest * size, unlabelled)
+
+
+def _codim(params: Params, count: int, epochs: pd.DataFrame) -> float:
+    """DivideMix, and in each step two strong views of the contrasted images with gradient.
+
+    Pre-training is a run of its own, shared by many, and not counted here.
+    """
+    method, total = params.method, _dividemix(params, count, epochs)
+    assert isinstance(method, CoDiMParams)
+    if not method.lambda_c:
+        return total
+    for _, row in epochs[epochs["epoch"] > method.warm_up].iterrows():
+        for k in (1, 2):
+            labelled, unlabelled = int(row[f"labelled_{k}"]), int(row[f"unlabelled_{k}"])
+            drawn = drawn_unlabelled(labelled, unlabelled, params.training.batch_size)
+            total += GRADIENT * 2 * (drawn + (labelled if method.cl_subset == "all" else 0))
+    return total
+
+
+def _simclr(params: Params, count: int, epochs: pd.DataFrame) -> float:
+    """One network, two strong views of each image of a full batch with gradient."""
+    size = params.training.batch_size
+    used = count // size * size if count >= size else count
+    return float(2 * GRADIENT * used * len(epochs))
+
+
+def _tcl(params: Params, count: int, epochs: pd.DataFrame) -> float:
+    """One network, six views of each image of a full batch with gradient.
+
+    All images are diagnosed before the first epoch and after each one.
+    """
+    assert isinstance(params.method, TCLParams)
+    size = params.training.batch_size
+    used = count // size * size if count >= size else count
+    return float(6 * GRADIENT * used * len(epochs) + count * (len(epochs) + 1))
+
+
+def _lra_diffusion(params: Params, count: int, epochs: pd.DataFrame) -> float:
+    """The image encoder once for each image of a full batch, with gradient where it is trained.
+
+    A frozen network sees each image once for the bank, and its view in each epoch where the query is of the view. The
+    noise predictor is small beside them and not counted.
+    """
+    method, size = params.method, params.training.batch_size
+    assert isinstance(method, LRADiffusionParams)
+    used = count // size * size if count >= size else count
+    total = (GRADIENT if method.train_encoder else 1) * used * len(epochs)
+    if method.encoder.kind in ("simclr", "clip"):
+        total += count + (used * len(epochs) if method.query == "view" else 0)
+    return float(total)
+
+
+RULES: dict[str, Callable[[Params, int, pd.DataFrame], float]] = {
+    "cross_entropy": _one_pass,
+    "mixup": _one_pass,
+    "elr": _one_pass,
+    "dividemix": _dividemix,
+    "codim": _codim,
+    "simclr": _simclr,
+    "tcl": _tcl,
+    "lra_diffusion": _lra_diffusion,
+}

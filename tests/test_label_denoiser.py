@@ -1,0 +1,72 @@
+"""The noise predictor: what each input can and cannot change."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nlkit.models.label_denoiser import Gated, LabelDenoiser
+
+B, C, D, H, T = 12, 3, 5, 8, 20
+
+
+@pytest.fixture
+def denoiser() -> LabelDenoiser:
+    return LabelDenoiser(C, D, H, T)
+
+
+def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    stream = torch.Generator().manual_seed(1)
+    embedding, y, z = (torch.randn(B, width, generator=stream) for width in (H, C, D))
+    return embedding, y, torch.arange(B), z
+
+
+def test_the_network_is_that_of_the_equations(denoiser: LabelDenoiser) -> None:
+    embedding, y, t, z = inputs()
+    found = denoiser(embedding, y, t, z)
+
+    def norm(x: Tensor) -> Tensor:
+        return (x - x.mean(dim=0)) / (x.var(dim=0, unbiased=False) + 1e-5).sqrt()
+
+    a = torch.cat([y, z], dim=1)
+    for layer in (denoiser.first, denoiser.second, denoiser.third):
+        a = norm(embedding) * a if layer is denoiser.second else a
+        gate = torch.stack([layer.gate[time] for time in t.tolist()])
+        a = functional.softplus(norm(gate * (a @ layer.linear.weight.T + layer.linear.bias)))
+    torch.testing.assert_close(found, a @ denoiser.last.weight.T + denoiser.last.bias, atol=1e-5, rtol=1e-4)
+
+
+def test_the_gates_start_uniform_between_zero_and_one_with_a_row_for_each_time() -> None:
+    gate = Gated(2, 500, T).gate.detach()
+    assert gate.shape == (T + 1, 500) and float(gate.min()) >= 0 and float(gate.max()) <= 1
+    assert float(gate.mean()) == pytest.approx(0.5, abs=0.01) and float(gate.var()) == pytest.approx(1 / 12, abs=0.005)
+
+
+def test_with_all_gates_at_one_the_time_does_not_matter(denoiser: LabelDenoiser) -> None:
+    embedding, y, t, z = inputs()
+    denoiser.eval()
+    early, late = (denoiser(embedding, y, torch.full_like(t, time), z) for time in (1, 15))
+    assert not torch.allclose(early, late)
+    for layer in (denoiser.first, denoiser.second, denoiser.third):
+        layer.gate.data.fill_(1)
+    early, late = (denoiser(embedding, y, torch.full_like(t, time), z) for time in (1, 15))
+    assert torch.equal(early, late)
+
+
+@pytest.mark.parametrize("which", [0, 1, 3])
+def test_every_input_changes_the_prediction(denoiser: LabelDenoiser, which: int) -> None:
+    given = list(inputs())
+    before = denoiser.eval()(*given)
+    given[which] = given[which] + 1
+    assert not torch.allclose(denoiser(*given), before)
+
+
+def test_every_weight_receives_a_gradient_and_of_the_gates_only_the_rows_in_use(denoiser: LabelDenoiser) -> None:
+    embedding, y, t, z = inputs()
+    denoiser(embedding, y, t, z).square().sum().backward()
+    assert all(weight.grad is not None and bool(weight.grad.any()) for weight in denoiser.parameters())
+    for layer in (denoiser.first, denoiser.second, denoiser.third):
+        assert layer.gate.grad is not None
+        assert layer.gate.grad[:B].any() and not layer.gate.grad[B:].any()
