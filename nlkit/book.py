@@ -59,40 +59,28 @@ def write_all(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     rows = tables.measured(root / "results")
     claimed = tables.claims(root / "book" / "claims.yaml")
+    params, found = root / "params", records.find(root / "results")
     fragments = {
-        "results_dividemix": tables.claimed_and_measured("dividemix", claimed, rows),
-        "results_tcl": tables.claimed_and_measured("tcl", claimed, rows),
-        "results_mixup": tables.claimed_and_measured("mixup", claimed, rows),
-        "results_elr": tables.claimed_and_measured("elr", claimed, rows),
         "results_mixup_digits": digits_of(rows, "mixup"),
         "results_elr_digits": digits_of(rows, "elr"),
         "baselines_digits": digits_of(rows, "cross_entropy", "mixup", "elr"),
-        "params_mixup": settings_table(root / "params" / "mixup"),
-        "params_elr": settings_table(root / "params" / "elr"),
-        "variations_tcl": variations(root / "params" / "tcl", "digits-sym-80", rows),
-        "results_codim": tables.claimed_and_measured("codim", claimed, rows),
-        "variations_codim_50": variations(root / "params" / "codim", "digits-sym-50", rows),
-        "variations_codim_80": variations(root / "params" / "codim", "digits-sym-80", rows),
-        "results_lra_diffusion": tables.claimed_and_measured("lra_diffusion", claimed, rows),
-        "variations_lra_diffusion": variations(root / "params" / "lra_diffusion", "digits-sym-80", rows),
-        "variations_lra_diffusion_50": variations(root / "params" / "lra_diffusion", "digits-sym-50", rows),
+        "variations_tcl": variations(params / "tcl", "digits-sym-80", rows),
+        "variations_codim_50": variations(params / "codim", "digits-sym-50", rows),
+        "variations_codim_80": variations(params / "codim", "digits-sym-80", rows),
+        "variations_lra_diffusion": variations(params / "lra_diffusion", "digits-sym-80", rows),
+        "variations_lra_diffusion_50": variations(params / "lra_diffusion", "digits-sym-50", rows),
         "vote_lra_diffusion": vote_table(root / "results"),
         "results_digits": tables.summary(rows[rows["cell"].str.startswith("digits-")]),
         "results_laptop": tables.summary(rows[rows["cell"] == LAPTOP]),
-        "laptop_memorisation": tables.memorisation(
-            record for record in records.find(root / "results") if record.info["cell"] == LAPTOP
-        ),
-        "digits_memorisation": tables.memorisation(
-            record for record in records.find(root / "results") if record.info["cell"] == "digits-sym-50"
-        ),
-        "params_table": settings_table(root / "params" / "dividemix"),
-        "params_tcl": settings_table(root / "params" / "tcl"),
-        "params_codim": settings_table(root / "params" / "codim"),
-        "params_simclr": settings_table(root / "params" / "simclr"),
+        "laptop_memorisation": tables.memorisation(one for one in found if one.info["cell"] == LAPTOP),
+        "digits_memorisation": tables.memorisation(one for one in found if one.info["cell"] == "digits-sym-50"),
         "encoder_digits": encoder_table(root),
-        "params_lra_diffusion": settings_table(root / "params" / "lra_diffusion"),
         "environment": pd.concat([machine_table(), run_table(root / "runs")], ignore_index=True),
     }
+    for paper in SETTINGS:
+        fragments[f"params_{paper}"] = settings_table(params / paper)
+    for paper in SETTINGS.keys() & set(claimed["paper"]):
+        fragments[f"results_{paper}"] = tables.claimed_and_measured(paper, claimed, rows)
     for name, table in fragments.items():
         (out / f"{name}.md").write_text(tables.markdown(table), encoding="utf-8")
     write_figures(out, root / "runs")
