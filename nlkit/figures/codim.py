@@ -45,7 +45,7 @@ def positive_pairs(run: Run, epoch: int | None = None) -> Figure:
         classes = contrast_classes(variant, refined, guess, method.tau_p).repeat_interleave(2)
         pairs = same_image_or_class(source, classes)(torch.arange(len(source))).numpy()
         _panel(ax, pairs, source.numpy(), truth, 2 * size)
-        ax.set_title(f"{title}: {int(pairs.sum(axis=1).mean() - 1)} positives a row" if variant != "self" else title)
+        ax.set_title(f"{title}: {pairs.sum(axis=1).mean() - 1:.1f} positives a row" if variant != "self" else title)
     _legend(figure, truth is not None)
     return figure
 
