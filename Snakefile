@@ -4,17 +4,21 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import yaml
 
-PAPERS = ["cross_entropy", "mixup", "elr", "dividemix", "tcl", "lra_diffusion"]
+PAPERS = ["cross_entropy", "mixup", "elr", "dividemix", "tcl", "codim", "lra_diffusion"]
 FRESH = {paper: [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")] for paper in PAPERS}
 FRESH |= {paper: ["digits-sym-50", "digits-sym-80"] for paper in ("mixup", "elr")}
+FRESH["codim"] = [*FRESH["codim"], "digits-sym-50-sup"]
+FRESH["simclr"] = ["digits"]
+PAPERS.append("simclr")
 RECORDED = {paper: ["cifar10n-worst-laptop"] for paper in ("cross_entropy", "dividemix")}
 SEED = 0
 BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
 PYTHON = f"{BIN}python"
 
 # What decides the outcome of a run, as opposed to how it is shown.
-SHOWING = {"cli.py", "__main__.py", "notebook.py", "overview.py", "tables.py", "book.py", "contest.py", "cost.py"}
+SHOWING = {"cli.py", "__main__.py", "notebook.py", "overview.py", "tables.py", "book.py", "contest.py", "cost.py", "votes.py"}
 TRAINING = [
     str(path)
     for path in sorted(Path("nlkit").rglob("*.py"))
@@ -26,6 +30,7 @@ PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRES
 TRAINED = [f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH[paper]]
 GENERATED = ("results_dividemix", "results_tcl", "results_mixup", "results_elr", "variations_tcl", "results_digits", "environment")
 GENERATED += ("results_lra_diffusion", "variations_lra_diffusion", "variations_lra_diffusion_50", "vote_lra_diffusion")
+GENERATED += ("results_codim", "variations_codim_50", "variations_codim_80", "params_codim", "params_simclr", "encoder_digits")
 FRAGMENTS = [f"book/_generated/{name}.md" for name in GENERATED]
 
 
@@ -57,9 +62,18 @@ rule book:
         "_build/html/index.html",
 
 
+def encoder_of(wildcards):
+    """The record of the pre-training that a run refers to; with it stands the encoder that all such runs share."""
+    path = Path("params", wildcards.paper, f"{wildcards.cell}.yaml")
+    reference = yaml.safe_load(path.read_text())["method"].get("encoder")
+    reference = reference.get("params") if isinstance(reference, dict) else reference
+    return [f"runs/simclr/{Path(reference).stem}/seed-{SEED}/record.json"] if reference else []
+
+
 rule train:
     """One run, trained anew; a committed record is never loaded in its place."""
     input:
+        encoder_of,
         params="params/{paper}/{cell}.yaml",
         code=TRAINING,
     output:

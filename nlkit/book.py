@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nlkit import figures, provenance, records, tables
+from nlkit import figures, provenance, records, tables, votes
 from nlkit.params import load_params
 from nlkit.runs import Run, load_run, project_root
 
@@ -37,6 +37,18 @@ SETTINGS = {
     "mixup": ("alpha",),
     "elr": ("weight", "beta", "cosine_epochs"),
     "tcl": ("warm_up", "lr_warm_up", "mixture_per", "scale1", "scale2", "ctr_weight", "dim", "hidden"),
+    "codim": (
+        "variant",
+        "warm_up",
+        "penalty",
+        "lambda_u",
+        "threshold",
+        "loss_epochs",
+        "tau_c",
+        "lambda_c",
+        "ssl_views",
+    ),
+    "simclr": ("temperature", "lr_warm_up", "dim", "hidden", "neighbours"),
     "lra_diffusion": ("encoder", "query", "bank", "k", "weighted", "draws", "train_encoder", "width", "evaluate"),
 }
 
@@ -58,6 +70,9 @@ def write_all(out: Path) -> None:
         "params_mixup": settings_table(root / "params" / "mixup"),
         "params_elr": settings_table(root / "params" / "elr"),
         "variations_tcl": variations(root / "params" / "tcl", "digits-sym-80", rows),
+        "results_codim": tables.claimed_and_measured("codim", claimed, rows),
+        "variations_codim_50": variations(root / "params" / "codim", "digits-sym-50", rows),
+        "variations_codim_80": variations(root / "params" / "codim", "digits-sym-80", rows),
         "results_lra_diffusion": tables.claimed_and_measured("lra_diffusion", claimed, rows),
         "variations_lra_diffusion": variations(root / "params" / "lra_diffusion", "digits-sym-80", rows),
         "variations_lra_diffusion_50": variations(root / "params" / "lra_diffusion", "digits-sym-50", rows),
@@ -72,6 +87,9 @@ def write_all(out: Path) -> None:
         ),
         "params_table": settings_table(root / "params" / "dividemix"),
         "params_tcl": settings_table(root / "params" / "tcl"),
+        "params_codim": settings_table(root / "params" / "codim"),
+        "params_simclr": settings_table(root / "params" / "simclr"),
+        "encoder_digits": encoder_table(root),
         "params_lra_diffusion": settings_table(root / "params" / "lra_diffusion"),
         "environment": pd.concat([machine_table(), run_table(root / "runs")], ignore_index=True),
     }
@@ -176,6 +194,11 @@ def machine_table() -> pd.DataFrame:
     return pd.DataFrame([{"what": name, "value": value} for name, value in facts.items()])
 
 
+def encoder_table(root: Path) -> pd.DataFrame:
+    """How a vote of neighbours does on raw pixels and on the features of pre-training."""
+    return votes.vote_accuracy(load_run(root / "runs" / "simclr" / "digits" / "seed-0"))
+
+
 def run_table(folder: Path) -> pd.DataFrame:
     """How long each fresh run took."""
     rows = tables.measured(folder)
@@ -216,7 +239,7 @@ def with_results(text: str, results: Path) -> str:
     """The README's text with the table between its two marks made from the records."""
     before, rest = text.split(MARKS[0])
     after = rest.split(MARKS[1])[1]
-    table = tables.summary(tables.measured(results)).sort_values(["cell", "method"])
+    table = tables.summary(tables.classifiers(tables.measured(results))).sort_values(["cell", "method"])
     return f"{before}{MARKS[0]}\n{tables.markdown(table)}{MARKS[1]}{after}"
 
 
