@@ -6,31 +6,31 @@ from pathlib import Path
 import nbformat
 import yaml
 
-PAPERS = ["cross_entropy", "mixup", "elr", "dividemix", "tcl", "codim", "lra_diffusion"]
+PAPERS = ["cross_entropy", "mixup", "elr", "dividemix", "simclr", "tcl", "codim", "lra_diffusion"]
 FRESH = {paper: [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")] for paper in PAPERS}
-FRESH |= {paper: ["digits-sym-50", "digits-sym-80"] for paper in ("mixup", "elr")}
-FRESH["codim"] = [*FRESH["codim"], "digits-sym-50-sup"]
-FRESH["simclr"] = ["digits"]
-PAPERS.append("simclr")
+FRESH |= {paper: ["digits-sym-50", "digits-sym-80"] for paper in ("mixup", "elr")} | {"simclr": ["digits"]}
+FRESH["codim"] += ["digits-sym-50-sup"]
 RECORDED = {paper: ["cifar10n-worst-laptop"] for paper in ("cross_entropy", "dividemix")}
 SEED = 0
 BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
 PYTHON = f"{BIN}python"
 
 # What decides the outcome of a run, as opposed to how it is shown.
-SHOWING = {"cli.py", "__main__.py", "notebook.py", "overview.py", "tables.py", "book.py", "contest.py", "cost.py", "votes.py"}
+SHOWING = {"cli", "__main__", "notebook", "overview", "tables", "book", "contest", "cost", "votes"}
 TRAINING = [
     str(path)
     for path in sorted(Path("nlkit").rglob("*.py"))
-    if path.name not in SHOWING and "figures" not in path.parts
+    if path.stem not in SHOWING and "figures" not in path.parts
 ]
 SHOWN = [str(path) for path in sorted(Path("nlkit").rglob("*.py"))]
 COMMITTED = [str(path) for path in sorted(Path("results").rglob("record.json"))]
 PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRESH[paper] + RECORDED.get(paper, [])]
 TRAINED = [f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH[paper]]
-GENERATED = ("results_dividemix", "results_tcl", "results_mixup", "results_elr", "variations_tcl", "results_digits", "environment")
-GENERATED += ("results_lra_diffusion", "variations_lra_diffusion", "variations_lra_diffusion_50", "vote_lra_diffusion")
-GENERATED += ("results_codim", "variations_codim_50", "variations_codim_80", "params_codim", "params_simclr", "encoder_digits")
+GENERATED = (
+    *(f"results_{paper}" for paper in ("dividemix", "mixup", "elr", "tcl", "codim", "lra_diffusion", "digits")),
+    *("variations_tcl", "variations_codim_50", "variations_codim_80", "variations_lra_diffusion"),
+    *("variations_lra_diffusion_50", "vote_lra_diffusion", "encoder_digits", "environment"),
+)
 FRAGMENTS = [f"book/_generated/{name}.md" for name in GENERATED]
 
 

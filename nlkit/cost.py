@@ -68,23 +68,6 @@ def drawn_unlabelled(labelled: int, unlabelled: int, size: int) -> int:
     return passes * unlabelled + min(rest * size, unlabelled)
 
 
-def _codim(params: Params, count: int, epochs: pd.DataFrame) -> float:
-    """DivideMix, and in each step two strong views of the contrasted images with gradient.
-
-    Pre-training is a run of its own, shared by many, and not counted here.
-    """
-    method, total = params.method, _dividemix(params, count, epochs)
-    assert isinstance(method, CoDiMParams)
-    if not method.lambda_c:
-        return total
-    for _, row in epochs[epochs["epoch"] > method.warm_up].iterrows():
-        for k in (1, 2):
-            labelled, unlabelled = int(row[f"labelled_{k}"]), int(row[f"unlabelled_{k}"])
-            drawn = drawn_unlabelled(labelled, unlabelled, params.training.batch_size)
-            total += GRADIENT * 2 * (drawn + (labelled if method.cl_subset == "all" else 0))
-    return total
-
-
 def _simclr(params: Params, count: int, epochs: pd.DataFrame) -> float:
     """One network, two strong views of each image of a full batch with gradient."""
     size = params.training.batch_size
