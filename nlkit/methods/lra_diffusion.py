@@ -27,7 +27,7 @@ TEMPERATURE = 0.1
 vector of ten classes has a probability of 0.23 only."""
 SHOWN = 16
 """Images whose neighbours and label vectors are recorded for the figures."""
-NEIGHBOURS = 8
+NEIGHBOURS = 6
 """Neighbours of each of these that are recorded."""
 
 
