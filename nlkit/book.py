@@ -16,12 +16,21 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nlkit import figures, provenance, records, tables, votes
+from nlkit import contest, figures, provenance, records, tables, votes
+from nlkit.figures.style import LOOKS
 from nlkit.params import load_params
 from nlkit.runs import Run, load_run, project_root
 
 MARKS = ("<!-- results -->", "<!-- /results -->")
 LAPTOP = "cifar10n-worst-laptop"
+README_CELLS = {
+    "digits-sym-20": "sym 20 %",
+    "digits-sym-50": "sym 50 %",
+    "digits-sym-80": "sym 80 %",
+    "digits-asym-40": "asym 40 %",
+    "digits-pmd-35": "PMD 35 %",
+    LAPTOP: "CIFAR-10N worst, small network",
+}
 UNSHOWN = ("cell", "training.snapshots")
 SETTINGS = {
     "dividemix": (
@@ -227,8 +236,20 @@ def with_results(text: str, results: Path) -> str:
     """The README's text with the table between its two marks made from the records."""
     before, rest = text.split(MARKS[0])
     after = rest.split(MARKS[1])[1]
-    table = tables.summary(tables.classifiers(tables.measured(results))).sort_values(["cell", "method"])
-    return f"{before}{MARKS[0]}\n{tables.markdown(table)}{MARKS[1]}{after}"
+    return f"{before}{MARKS[0]}\n{tables.markdown(last_accuracies(tables.measured(results)))}{MARKS[1]}{after}"
+
+
+def last_accuracies(rows: pd.DataFrame) -> pd.DataFrame:
+    """Last accuracy by contestant and cell: mean and standard deviation, number of seeds; empty where not run."""
+    entries = [contest.entry(paper, cell) for paper, cell in zip(rows["paper"], rows["cell"], strict=True)]
+    table = []
+    for name, look in LOOKS.items():
+        row = {"method": look.label}
+        for cell, heading in README_CELLS.items():
+            values = rows.loc[[one == (name, cell) for one in entries], "last"]
+            row[heading] = f"{tables.spread(values)} ({len(values)})" if len(values) else ""
+        table.append(row)
+    return pd.DataFrame(table)
 
 
 if __name__ == "__main__":
