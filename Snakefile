@@ -4,30 +4,35 @@ import shutil
 from pathlib import Path
 
 import nbformat
+import yaml
 
-PAPERS = ["cross_entropy", "mixup", "elr", "dividemix", "tcl", "lra_diffusion"]
+PAPERS = ["cross_entropy", "mixup", "elr", "dividemix", "simclr", "tcl", "codim", "lra_diffusion"]
 FRESH = {paper: [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")] for paper in PAPERS}
-FRESH |= {paper: ["digits-sym-50", "digits-sym-80"] for paper in ("mixup", "elr")}
+FRESH |= {paper: ["digits-sym-50", "digits-sym-80"] for paper in ("mixup", "elr")} | {"simclr": ["digits"]}
+FRESH["codim"] += ["digits-sym-50-sup"]
 RECORDED = {paper: ["cifar10n-worst-laptop"] for paper in ("cross_entropy", "dividemix")}
 SEED = 0
 BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
 PYTHON = f"{BIN}python"
 
 # What decides the outcome of a run, as opposed to how it is shown.
-SHOWING = {"cli.py", "__main__.py", "notebook.py", "overview.py", "tables.py", "book.py", "contest.py", "cost.py"}
-SHOWING |= {"cleaning.py", "clean_console.py", "report.py", "scores.py", "classifier.py", "defaults.py", "example.py"}
-SHOWING |= {"features.py", "feature_table.py", "neighbours.py", "pretrained.py", "outputs.py"}
+SHOWING = {"cli", "__main__", "notebook", "overview", "tables", "book", "contest", "cost", "votes"}
+SHOWING |= {"cleaning", "clean_console", "report", "scores", "classifier", "defaults", "example", "features"}
+SHOWING |= {"feature_table", "neighbours", "pretrained", "outputs"}
 TRAINING = [
     str(path)
     for path in sorted(Path("nlkit").rglob("*.py"))
-    if path.name not in SHOWING and "figures" not in path.parts
+    if path.stem not in SHOWING and "figures" not in path.parts
 ]
 SHOWN = [str(path) for path in sorted(Path("nlkit").rglob("*.py"))]
 COMMITTED = [str(path) for path in sorted(Path("results").rglob("record.json"))]
 PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRESH[paper] + RECORDED.get(paper, [])]
 TRAINED = [f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH[paper]]
-GENERATED = ("results_dividemix", "results_tcl", "results_mixup", "results_elr", "variations_tcl", "results_digits", "environment")
-GENERATED += ("results_lra_diffusion", "variations_lra_diffusion", "variations_lra_diffusion_50", "vote_lra_diffusion")
+GENERATED = (
+    *(f"results_{paper}" for paper in ("dividemix", "mixup", "elr", "tcl", "codim", "lra_diffusion", "digits")),
+    *("variations_tcl", "variations_codim_50", "variations_codim_80", "variations_lra_diffusion"),
+    *("variations_lra_diffusion_50", "vote_lra_diffusion", "encoder_digits", "environment"),
+)
 FRAGMENTS = [f"book/_generated/{name}.md" for name in GENERATED]
 
 
@@ -59,9 +64,18 @@ rule book:
         "_build/html/index.html",
 
 
+def encoder_of(wildcards):
+    """The record of the pre-training that a run refers to; with it stands the encoder that all such runs share."""
+    path = Path("params", wildcards.paper, f"{wildcards.cell}.yaml")
+    reference = yaml.safe_load(path.read_text())["method"].get("encoder")
+    reference = reference.get("params") if isinstance(reference, dict) else reference
+    return [f"runs/simclr/{Path(reference).stem}/seed-{SEED}/record.json"] if reference else []
+
+
 rule train:
     """One run, trained anew; a committed record is never loaded in its place."""
     input:
+        encoder_of,
         params="params/{paper}/{cell}.yaml",
         code=TRAINING,
     output:

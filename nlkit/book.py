@@ -16,12 +16,21 @@ import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nlkit import figures, provenance, records, tables
+from nlkit import contest, figures, provenance, records, tables, votes
+from nlkit.figures.style import LOOKS
 from nlkit.params import load_params
 from nlkit.runs import Run, load_run, project_root
 
 MARKS = ("<!-- results -->", "<!-- /results -->")
 LAPTOP = "cifar10n-worst-laptop"
+README_CELLS = {
+    "digits-sym-20": "sym 20 %",
+    "digits-sym-50": "sym 50 %",
+    "digits-sym-80": "sym 80 %",
+    "digits-asym-40": "asym 40 %",
+    "digits-pmd-35": "PMD 35 %",
+    LAPTOP: "CIFAR-10N worst, small network",
+}
 UNSHOWN = ("cell", "training.snapshots")
 SETTINGS = {
     "dividemix": (
@@ -37,6 +46,18 @@ SETTINGS = {
     "mixup": ("alpha",),
     "elr": ("weight", "beta", "cosine_epochs"),
     "tcl": ("warm_up", "lr_warm_up", "mixture_per", "scale1", "scale2", "ctr_weight", "dim", "hidden"),
+    "codim": (
+        "variant",
+        "warm_up",
+        "penalty",
+        "lambda_u",
+        "threshold",
+        "loss_epochs",
+        "tau_c",
+        "lambda_c",
+        "ssl_views",
+    ),
+    "simclr": ("temperature", "lr_warm_up", "dim", "hidden", "neighbours"),
     "lra_diffusion": ("encoder", "query", "bank", "k", "weighted", "draws", "train_encoder", "width", "evaluate"),
 }
 
@@ -47,34 +68,28 @@ def write_all(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     rows = tables.measured(root / "results")
     claimed = tables.claims(root / "book" / "claims.yaml")
+    params, found = root / "params", records.find(root / "results")
     fragments = {
-        "results_dividemix": tables.claimed_and_measured("dividemix", claimed, rows),
-        "results_tcl": tables.claimed_and_measured("tcl", claimed, rows),
-        "results_mixup": tables.claimed_and_measured("mixup", claimed, rows),
-        "results_elr": tables.claimed_and_measured("elr", claimed, rows),
         "results_mixup_digits": digits_of(rows, "mixup"),
         "results_elr_digits": digits_of(rows, "elr"),
         "baselines_digits": digits_of(rows, "cross_entropy", "mixup", "elr"),
-        "params_mixup": settings_table(root / "params" / "mixup"),
-        "params_elr": settings_table(root / "params" / "elr"),
-        "variations_tcl": variations(root / "params" / "tcl", "digits-sym-80", rows),
-        "results_lra_diffusion": tables.claimed_and_measured("lra_diffusion", claimed, rows),
-        "variations_lra_diffusion": variations(root / "params" / "lra_diffusion", "digits-sym-80", rows),
-        "variations_lra_diffusion_50": variations(root / "params" / "lra_diffusion", "digits-sym-50", rows),
+        "variations_tcl": variations(params / "tcl", "digits-sym-80", rows),
+        "variations_codim_50": variations(params / "codim", "digits-sym-50", rows),
+        "variations_codim_80": variations(params / "codim", "digits-sym-80", rows),
+        "variations_lra_diffusion": variations(params / "lra_diffusion", "digits-sym-80", rows),
+        "variations_lra_diffusion_50": variations(params / "lra_diffusion", "digits-sym-50", rows),
         "vote_lra_diffusion": vote_table(root / "results"),
         "results_digits": tables.summary(rows[rows["cell"].str.startswith("digits-")]),
         "results_laptop": tables.summary(rows[rows["cell"] == LAPTOP]),
-        "laptop_memorisation": tables.memorisation(
-            record for record in records.find(root / "results") if record.info["cell"] == LAPTOP
-        ),
-        "digits_memorisation": tables.memorisation(
-            record for record in records.find(root / "results") if record.info["cell"] == "digits-sym-50"
-        ),
-        "params_table": settings_table(root / "params" / "dividemix"),
-        "params_tcl": settings_table(root / "params" / "tcl"),
-        "params_lra_diffusion": settings_table(root / "params" / "lra_diffusion"),
+        "laptop_memorisation": tables.memorisation(one for one in found if one.info["cell"] == LAPTOP),
+        "digits_memorisation": tables.memorisation(one for one in found if one.info["cell"] == "digits-sym-50"),
+        "encoder_digits": encoder_table(root),
         "environment": pd.concat([machine_table(), run_table(root / "runs")], ignore_index=True),
     }
+    for paper in SETTINGS:
+        fragments[f"params_{paper}"] = settings_table(params / paper)
+    for paper in SETTINGS.keys() & set(claimed["paper"]):
+        fragments[f"results_{paper}"] = tables.claimed_and_measured(paper, claimed, rows)
     for name, table in fragments.items():
         (out / f"{name}.md").write_text(tables.markdown(table), encoding="utf-8")
     write_figures(out, root / "runs")
@@ -176,6 +191,11 @@ def machine_table() -> pd.DataFrame:
     return pd.DataFrame([{"what": name, "value": value} for name, value in facts.items()])
 
 
+def encoder_table(root: Path) -> pd.DataFrame:
+    """How a vote of neighbours does on raw pixels and on the features of pre-training."""
+    return votes.vote_accuracy(load_run(root / "runs" / "simclr" / "digits" / "seed-0"))
+
+
 def run_table(folder: Path) -> pd.DataFrame:
     """How long each fresh run took."""
     rows = tables.measured(folder)
@@ -216,8 +236,20 @@ def with_results(text: str, results: Path) -> str:
     """The README's text with the table between its two marks made from the records."""
     before, rest = text.split(MARKS[0])
     after = rest.split(MARKS[1])[1]
-    table = tables.summary(tables.measured(results)).sort_values(["cell", "method"])
-    return f"{before}{MARKS[0]}\n{tables.markdown(table)}{MARKS[1]}{after}"
+    return f"{before}{MARKS[0]}\n{tables.markdown(last_accuracies(tables.measured(results)))}{MARKS[1]}{after}"
+
+
+def last_accuracies(rows: pd.DataFrame) -> pd.DataFrame:
+    """Last accuracy by contestant and cell: mean and standard deviation, number of seeds; empty where not run."""
+    entries = [contest.entry(paper, cell) for paper, cell in zip(rows["paper"], rows["cell"], strict=True)]
+    table = []
+    for name, look in LOOKS.items():
+        row = {"method": look.label}
+        for cell, heading in README_CELLS.items():
+            values = rows.loc[[one == (name, cell) for one in entries], "last"]
+            row[heading] = f"{tables.spread(values)} ({len(values)})" if len(values) else ""
+        table.append(row)
+    return pd.DataFrame(table)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from nlkit.codim_params import CoDiMParams
 from nlkit.lra_params import LRADiffusionParams
 from nlkit.params import Params
 from nlkit.tcl_params import TCLParams
@@ -19,7 +20,7 @@ def forward_equivalents(params: Params, count: int, epochs: pd.DataFrame) -> flo
 
     `count` is the number of training images, `epochs` the epoch table of the record, for the sizes that a method
     chose. Counted are training, and the look at all training images where the method itself needs one; not counted
-    are test images, and passes that only draw a figure.
+    are test images, passes that only draw a figure, and pre-training.
     """
     rule = RULES.get(params.method.name)
     return None if rule is None else rule(params, count, epochs) / (count * len(epochs))
@@ -35,16 +36,29 @@ def _dividemix(params: Params, count: int, epochs: pd.DataFrame) -> float:
 
     own guesses 2u + 2b, the peer's 2u, the mixed batch 2b + 2u with gradient. After each epoch both look at all.
     """
-    total = 2.0 * count * len(epochs)
-    for _, row in epochs.iterrows():
-        if row["epoch"] <= params.method.warm_up:  # type: ignore[union-attr]
-            total += 2 * GRADIENT * count
-            continue
-        for k in (1, 2):
-            labelled, unlabelled = int(row[f"labelled_{k}"]), int(row[f"unlabelled_{k}"])
-            drawn = drawn_unlabelled(labelled, unlabelled, params.training.batch_size)
-            total += 2 * labelled + 4 * drawn + GRADIENT * 2 * (labelled + drawn)
-    return total
+    steps = sum(2 * x + 4 * u + GRADIENT * 2 * (x + u) for x, u in _divided(params, epochs))
+    return 2.0 * count * len(epochs) + _warm_up(params, count, epochs) + steps
+
+
+def _codim(params: Params, count: int, epochs: pd.DataFrame) -> float:
+    """DivideMix, and in each step two more views with gradient of the images that are contrasted."""
+    method = params.method
+    assert isinstance(method, CoDiMParams)
+    rows = [(0 if method.cl_subset == "unlabelled" else x) + u for x, u in _divided(params, epochs)]
+    contrast = GRADIENT * 2 * sum(rows) if method.lambda_c else 0
+    return _dividemix(params, count, epochs) + contrast
+
+
+def _warm_up(params: Params, count: int, epochs: pd.DataFrame) -> float:
+    """Both networks see each image once, with gradient, in each epoch of the warm-up."""
+    return float(2 * GRADIENT * count * (epochs["epoch"] <= params.method.warm_up).sum())  # type: ignore[union-attr]
+
+
+def _divided(params: Params, epochs: pd.DataFrame) -> list[tuple[int, int]]:
+    """Images of X and of U that each network is trained on, in each epoch after the warm-up."""
+    later = epochs[epochs["epoch"] > params.method.warm_up]  # type: ignore[union-attr]
+    sizes = [(int(row[f"labelled_{k}"]), int(row[f"unlabelled_{k}"])) for _, row in later.iterrows() for k in (1, 2)]
+    return [(x, drawn_unlabelled(x, u, params.training.batch_size)) for x, u in sizes]
 
 
 def drawn_unlabelled(labelled: int, unlabelled: int, size: int) -> int:
@@ -52,6 +66,13 @@ def drawn_unlabelled(labelled: int, unlabelled: int, size: int) -> int:
     steps, in_pass = -(-labelled // size), max(-(-unlabelled // size), 1)
     passes, rest = divmod(steps, in_pass)
     return passes * unlabelled + min(rest * size, unlabelled)
+
+
+def _simclr(params: Params, count: int, epochs: pd.DataFrame) -> float:
+    """One network, two strong views of each image of a full batch with gradient."""
+    size = params.training.batch_size
+    used = count // size * size if count >= size else count
+    return float(2 * GRADIENT * used * len(epochs))
 
 
 def _tcl(params: Params, count: int, epochs: pd.DataFrame) -> float:
@@ -85,6 +106,8 @@ RULES: dict[str, Callable[[Params, int, pd.DataFrame], float]] = {
     "mixup": _one_pass,
     "elr": _one_pass,
     "dividemix": _dividemix,
+    "codim": _codim,
+    "simclr": _simclr,
     "tcl": _tcl,
     "lra_diffusion": _lra_diffusion,
 }

@@ -135,6 +135,11 @@ def path_of(params: Params, data_sha256: str) -> Path:
     return project_root() / "runs" / "encoders" / f"{name}.safetensors"
 
 
+def find(params: Params, data_sha256: str) -> Encoder | None:
+    """The encoder of pre-training parameters, on the CPU, if it is on this machine; nothing is trained."""
+    return _read(path_of(params, data_sha256), params, torch.device("cpu"))
+
+
 def provide(params: Params, root: Path, device: torch.device, progress: bool = True) -> Encoder:
     """The encoder of pre-training parameters: read from its file, else trained, or trained on where it was interrupted.
 

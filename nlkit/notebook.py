@@ -107,6 +107,7 @@ def box(run: Run, notebook: str) -> HTML:
         "Labels": f"{noise['kind']}, nominal {_share(noise['nominal'])}, realised {_share(noise['realised'])}, "
         f"sha256 {noise['sha256'][:16]}",
         "Network": f"{network['name']}, {network['parameters']:,} parameters, {record['precision']}",
+        "Encoder": _encoder(record.get("encoder")),
         "Machine": f"{device['name']}, {device['threads']} threads, {record['peak_memory_mb']:.0f} MB at most",
         "Time": f"{record['seconds']:.0f} s of training, finished {record['finished']}",
         "Versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
@@ -128,6 +129,15 @@ def box(run: Run, notebook: str) -> HTML:
         f'<dt>{what}</dt><dd><a href="../../downloads/{path}" download>{path}</a></dd>' for what, path in links
     )
     return HTML(f'<div class="nlkit-repro"><h4>How this page was made</h4><dl>{items}</dl></div>')
+
+
+def _encoder(known: Mapping[str, Any] | None) -> str:
+    if known is None:
+        return "none"
+    return (
+        f"pre-trained in {known['seconds']:.0f} s, params sha256 {known['params_sha256'][:16]}, "
+        f"weights sha256 {known['weights_sha256'][:16]}"
+    )
 
 
 def _share(value: float | None) -> str:

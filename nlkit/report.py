@@ -78,11 +78,10 @@ def _summary(result: CleanResult) -> str:
 
 def _against(result: CleanResult) -> str:
     data = result.run.params.data
-    if getattr(data, "truth", None) is not None:
-        return "the column of correct labels"
-    return (
-        "the given labels, which may be wrong too" if getattr(data, "hold_out", 0) else "the labels of the test table"
-    )
+    if getattr(data, "test", None) is not None:
+        return "the labels of the test table"
+    known = getattr(data, "truth", None) is not None
+    return "the column of correct labels" if known else "the given labels, which may be wrong too"
 
 
 def gallery(result: CleanResult, count: int = GALLERY) -> str:

@@ -27,6 +27,11 @@ def measured(root: Path) -> pd.DataFrame:
     return rows_of(record.info for record in records.find(root))
 
 
+def classifiers(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of methods that classify; what pre-training reports is a vote with the labels it is given."""
+    return rows[rows["paper"] != "simclr"] if len(rows) else rows
+
+
 def rows_of(infos: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """One row a record, from the contents of record.json."""
     return pd.DataFrame([_row(info) for info in infos])

@@ -15,7 +15,9 @@ from nlkit.methods import build_method
 from nlkit.params import Params
 from nlkit.problem import Problem
 
-EPOCHS = 4
+EPOCHS = 3  # one less than the tiny run has: after its last epoch CoDiM looks at all images for its figures
+NO_LOOK = ("cross_entropy", "mixup", "elr", "lra_diffusion", "simclr")
+"""Methods whose split serves figures and measurements only."""
 
 
 def learners(method: Any) -> list[Learner]:
@@ -41,14 +43,22 @@ def counted(method: Any, needs_split: bool) -> tuple[float, pd.DataFrame]:
     return total[0], pd.DataFrame(rows)
 
 
-@pytest.mark.parametrize("paper", sorted(RULES))
+@pytest.mark.parametrize(
+    ("paper", "settings"),
+    [(paper, {}) for paper in sorted(RULES)]
+    + [("codim", {"method.cl_subset": "unlabelled"}), ("codim", {"method.lambda_c": 0})],
+)
 @pytest.mark.parametrize("count", [64, 75])
 def test_the_rule_counts_what_hooks_count(
-    paper: str, count: int, tiny_problem: Callable[..., Problem], tiny_params: Callable[..., Params]
+    paper: str,
+    settings: dict[str, Any],
+    count: int,
+    tiny_problem: Callable[..., Problem],
+    tiny_params: Callable[..., Params],
 ) -> None:
-    params = tiny_params(paper)
+    params = tiny_params(paper, **settings)
     method = build_method(tiny_problem(count=count).train, params)
-    total, rows = counted(method, needs_split=paper not in ("cross_entropy", "mixup", "elr", "lra_diffusion"))
+    total, rows = counted(method, needs_split=paper not in NO_LOOK)
     assert forward_equivalents(params, count, rows) == pytest.approx(total / (count * EPOCHS))
 
 

@@ -14,6 +14,7 @@ from nlkit import book, load_params, records
 ROOT = Path(__file__).parents[1]
 RECORDS = sorted((ROOT / "results").rglob("record.json"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+PAPERS = ["cross_entropy", "mixup", "elr", "dividemix", "tcl", "codim", "lra_diffusion"]
 DIGITS = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
 
 
@@ -29,7 +30,7 @@ def test_a_committed_record_is_sound_small_and_of_the_committed_parameters(path:
     assert record.epochs["accuracy"].iloc[-1] == info["accuracy"]["last"]
 
 
-@pytest.mark.parametrize("paper", ["cross_entropy", "dividemix"])
+@pytest.mark.parametrize("paper", PAPERS)
 @pytest.mark.parametrize("cell", DIGITS)
 def test_each_digits_cell_has_records_of_three_seeds(paper: str, cell: str) -> None:
     assert all((ROOT / "results" / paper / cell / f"seed-{seed}" / "record.json").exists() for seed in range(3))
@@ -44,6 +45,24 @@ def test_the_records_show_what_the_book_says_of_symmetric_noise() -> None:
     assert mean_last("dividemix", "digits-sym-50") >= 98
     assert mean_last("cross_entropy", "digits-sym-50") <= 60
     assert mean_last("dividemix", "digits-sym-80") >= 92
+
+
+@pytest.mark.parametrize("paper", ["dividemix", "tcl", "codim", "lra_diffusion"])
+def test_each_paper_beats_cross_entropy_by_thirty_points_at_one_half_and_forty_at_four_fifths(paper: str) -> None:
+    for cell, points in (("digits-sym-50", 30), ("digits-sym-80", 40)):
+        assert mean_last(paper, cell) >= mean_last("cross_entropy", cell) + points
+
+
+@pytest.mark.parametrize(("paper", "cell"), [("tcl", ""), ("codim", ""), ("codim", "-sup")])
+def test_tcl_and_both_variants_of_codim_are_within_two_points_of_dividemix(paper: str, cell: str) -> None:
+    assert mean_last(paper, f"digits-sym-50{cell}") >= mean_last("dividemix", "digits-sym-50") - 2
+
+
+@pytest.mark.parametrize("cell", DIGITS)
+def test_lra_diffusion_is_not_far_below_the_vote_over_the_same_features(cell: str) -> None:
+    for path in sorted((ROOT / "results" / "lra_diffusion" / cell).rglob("record.json")):
+        row = records.load(path.parent).epochs.iloc[-1]
+        assert row["accuracy"] >= row["accuracy_3"] - 2
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

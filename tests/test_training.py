@@ -17,6 +17,8 @@ from nlkit.problem import Problem, load_problem
 
 ROOT = Path(__file__).parents[1]
 EPOCHS = 4
+CELLS = {"tcl_plus": "tcl/digits-sym-80-plus.yaml", "simclr": "simclr/digits.yaml"}
+CELLS |= {"lra_diffusion": "lra_diffusion/digits-sym-50-identity.yaml"}
 
 methods = pytest.mark.parametrize("method", METHODS)
 
@@ -25,8 +27,13 @@ def tiny(method: str, **overrides: Any) -> Params:
     """A run of four short epochs; of a method that warms up, one is warm-up."""
     small: dict[str, Any] = {"training.epochs": EPOCHS, "training.snapshots": [1, 3]}
     small |= {"model.width": 4, "data.train_size": 256, "optim.lr": 0.05}
-    own = {} if method == "cross_entropy" else {"method.warm_up": 1}
-    return load_params(ROOT / f"params/{method}/digits-sym-50.yaml", **(small | own | overrides))
+    path = ROOT / "params" / CELLS.get(method, f"{method}/digits-sym-50.yaml")
+    settings = load_params(path).method
+    small |= {"method.warm_up": 1} if hasattr(settings, "warm_up") else {}
+    small |= {"method.encoder": None} if isinstance(getattr(settings, "encoder", None), str) else {}
+    small |= {"method.first_epochs": 2, "method.label_epochs": 1} if hasattr(settings, "first_epochs") else {}
+    small |= {"method.draws": 1} if hasattr(settings, "draws") else {}
+    return load_params(path, **(small | overrides))
 
 
 def problem_of(params: Params) -> Problem:

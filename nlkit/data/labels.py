@@ -27,7 +27,13 @@ def read_label_file(path: Path, count: int, classes: int, part: int | None = Non
         raise NlkitError(f"{path}: the ending '{path.suffix}' is unknown; a label file is .npy, .npz or .json")
     values = reader(path)
     length = len(values) if isinstance(values, list) or (isinstance(values, np.ndarray) and values.ndim) else None
-    return check_labels(values, part if part is not None and length == part else count, classes, str(path))
+    expected = part if part is not None and length == part else count
+    try:
+        return check_labels(values, expected, classes, str(path))
+    except NlkitError as error:
+        if not length or length >= expected:
+            raise
+        raise NlkitError(f"{error}; if they belong to the first images, set data.train_size to {length}") from None
 
 
 def _labels_of_npz(path: Path) -> np.ndarray:

@@ -1,8 +1,10 @@
 """Figures of runs and of noise; each works with and without clean labels."""
 
+from nlkit.figures.codim import positive_pairs
 from nlkit.figures.contest import accuracy_dots, auc_dots, cost_and_accuracy, epoch_curves
 from nlkit.figures.curves import accuracy_curves, memorisation, split_curves
 from nlkit.figures.diffusion import label_trajectories, retrieved_labels, vote_shares, weights_and_vote
+from nlkit.figures.features import feature_geometry, feature_maps, neighbour_gallery
 from nlkit.figures.images import gallery, noise_gallery
 from nlkit.figures.losses import loss_heatmap, loss_histograms, loss_ridges, p_clean_histograms
 from nlkit.figures.margins import margins
@@ -12,11 +14,13 @@ from nlkit.figures.twin import feature_map, label_map, score_histograms
 
 __all__ = [
     "accuracy_curves",
+    "feature_geometry",
     "accuracy_dots",
     "auc_dots",
     "cost_and_accuracy",
     "epoch_curves",
     "feature_map",
+    "feature_maps",
     "gallery",
     "label_map",
     "label_trajectories",
@@ -25,8 +29,10 @@ __all__ = [
     "loss_ridges",
     "margins",
     "memorisation",
+    "neighbour_gallery",
     "noise_gallery",
     "p_clean_histograms",
+    "positive_pairs",
     "retrieved_labels",
     "run_matrices",
     "score_histograms",

@@ -20,7 +20,7 @@ from nlkit.runs import Run
 
 Groups = Mapping[tuple[str, str], Sequence[Run]]
 Value = Callable[[Run], float | None]
-WIDTH = 9.6
+WIDTH = 8.6
 """Inches of a figure that fills the page."""
 
 
@@ -83,9 +83,13 @@ def _accuracy(metric: str, run: Run) -> float:
 
 def _dots(groups: Groups, cells: Sequence[str], quantity: Quantity, value: Value, hollow: Value | None) -> Figure:
     names = _methods(groups)
-    size = (WIDTH, 0.29 * len(names) + 1.2)
-    figure, axes = plt.subplots(1, len(cells), figsize=size, squeeze=False, sharey=True)
-    for ax, cell in zip(axes[0], cells, strict=True):
+    columns = min(3, len(cells))
+    rows = -(-len(cells) // columns)
+    size = (WIDTH, rows * (0.27 * len(names) + 0.9) + 0.3)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
+    for ax in axes.flat[len(cells) :]:
+        ax.set_axis_off()
+    for ax, cell in zip(axes.flat, cells, strict=False):
         shown = []
         for row, name in enumerate(names):
             look, values = LOOKS[name], _values(groups.get((name, cell), []), value)
@@ -111,7 +115,7 @@ def _frame(ax: Axes, cell: str, shown: Sequence[float], quantity: Quantity) -> N
     ax.grid(axis="y", alpha=0.15)
     if shown:
         quantity.scale(ax, "x", np.array(shown))
-        ax.tick_params(axis="x", labelsize=7, rotation=60)
+        ax.tick_params(axis="x", labelsize=8, rotation=45)
     else:
         ax.set_xticks([])
 

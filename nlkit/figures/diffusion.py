@@ -20,7 +20,7 @@ def label_trajectories(run: Run, count: int = 4) -> Figure:
     """Label vectors of a few training images through the sampling steps after the last epoch, one line a class."""
     vectors, picks = _label_vectors(run), _picks(run, count)
     names, times = run.record["data"]["classes"], _times(run)
-    figure, axes = plt.subplots(1, len(picks), figsize=(2.7 * len(picks), 3.0), sharey=True, squeeze=False)
+    figure, axes = plt.subplots(1, len(picks), figsize=(2.2 * len(picks), 2.9), sharey=True, squeeze=False)
     for ax, number in zip(axes[0], picks, strict=True):
         path, sample = vectors[:, number], run.samples.iloc[number]
         given, decided = int(sample["noisy"]), int(np.abs(path[-1] - 1).argmin())
@@ -34,7 +34,7 @@ def label_trajectories(run: Run, count: int = 4) -> Figure:
             ax.plot(
                 path[:, decided], color=CLEAN if right else CYCLE[5], linestyle="--", label=f"found: {names[decided]}"
             )
-        ax.set_xticks(range(len(times)), times, fontsize=7, rotation=90)
+        ax.set_xticks(range(0, len(times), 2), times[::2], fontsize=8, rotation=90)
         ax.set(title=f"image {number}", xlabel="time of the step")
         ax.legend(fontsize=8, loc="upper left")
     axes[0][0].set_ylabel("coordinate of the label vector")
@@ -81,10 +81,10 @@ def retrieved_labels(run: Run, problem: Problem, count: int = 4) -> Figure:
         for ax, index in zip(line[:-1], [number, *neighbours[number]], strict=True):
             _show(ax, problem.train.images[int(index)].numpy())
             _name(ax, run.samples.iloc[int(index)], names)
-        line[0].set_title("given label", fontsize=7, color=NEUTRAL) if number == picks[0] else None
+        line[0].set_title("given label", fontsize=9, color=NEUTRAL) if number == picks[0] else None
         _bars(line[-1], votes[number], run.samples.iloc[number], names)
-    axes[0][1].set_title("nearest first", fontsize=7, color=NEUTRAL)
-    axes[0][-1].set_title(f"votes of {votes[0].sum()} neighbours", fontsize=8)
+    axes[0][1].set_title("nearest first", fontsize=9, color=NEUTRAL)
+    axes[0][-1].set_title(f"votes of {votes[0].sum()} neighbours", fontsize=9)
     return figure
 
 
@@ -100,7 +100,7 @@ def _show(ax: Axes, image: np.ndarray) -> None:
 def _name(ax: Axes, sample: pd.Series, names: list[str]) -> None:
     """The observed label below an image: blue where it is right, vermilion where it is wrong, else black."""
     colour = "black" if "clean" not in sample else CLEAN if sample["noisy"] == sample["clean"] else NOISY
-    ax.set_xlabel(names[int(sample["noisy"])], fontsize=8, color=colour, labelpad=2)
+    ax.set_xlabel(names[int(sample["noisy"])], fontsize=10, color=colour, labelpad=2)
 
 
 def _bars(ax: Axes, votes: np.ndarray, sample: pd.Series, names: list[str]) -> None:

@@ -27,7 +27,7 @@ TEMPERATURE = 0.1
 vector of ten classes has a probability of 0.23 only."""
 SHOWN = 16
 """Images whose neighbours and label vectors are recorded for the figures."""
-NEIGHBOURS = 8
+NEIGHBOURS = 6
 """Neighbours of each of these that are recorded."""
 
 
@@ -65,7 +65,7 @@ class LRADiffusion:
             view = self.learner.views.weak(self.data.images[batch], stream)
             z, counts = self._retrieve(batch, view)
             labels, votes = draw_labels(counts, self.method.draws, stream)
-            w = vote_weights(votes) if self.method.weighted else torch.full_like(votes, 1 / votes.numel()).float()
+            w = vote_weights(votes if self.method.weighted else torch.ones_like(votes))
             loss = self._loss(view, z, labels, w, stream)
             rate = self._rate(epoch + step / len(batches))
             self.learner.step(loss, rate)

@@ -78,6 +78,24 @@ def test_equal_weights_make_the_plain_mean_square_and_the_unit_of_the_votes_does
     assert found[0] == pytest.approx(float((rows * votes[:, 0]).sum() / 36), rel=1e-5)
 
 
+@pytest.mark.parametrize("weighted", [True, False])
+def test_a_step_weighs_by_votes_or_all_the_same(lra: Make, weighted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = lra(**{"method.weighted": weighted, "method.draws": 2})
+    seen: list[Tensor] = []
+
+    def loss(view: Tensor, z: Tensor, labels: Tensor, w: Tensor, stream: torch.Generator) -> Tensor:
+        seen.append(w)
+        return real(view, z, labels, w, stream)
+
+    real = method._loss
+    monkeypatch.setattr(method, "_loss", loss)
+    values = method.train_epoch(0, lambda share: None)
+    assert values["loss"] > 0 and len(seen) == 3
+    for w in seen:
+        assert w.shape == (16, 2) and float(w.sum()) == pytest.approx(1)
+        assert (float(w.min()) < float(w.max())) == weighted
+
+
 @pytest.mark.parametrize("trained", [True, False])
 def test_a_gradient_reaches_the_encoder_only_where_it_is_trained_and_never_the_frozen_one(
     lra: Make, trained: bool
