@@ -17,7 +17,7 @@ PYTHON = f"{BIN}python"
 
 # What decides the outcome of a run, as opposed to how it is shown.
 SHOWING = {"cli", "__main__", "notebook", "overview", "tables", "book", "contest", "cost", "votes"}
-SHOWING |= {"cleaning", "clean_console", "report", "scores", "classifier", "defaults", "example", "features"}
+SHOWING |= {"cleaning", "clean_console", "report", "scores", "classifier", "defaults", "example", "feature_cleaning"}
 SHOWING |= {"feature_table", "neighbours", "pretrained", "outputs"}
 TRAINING = [
     str(path)

@@ -3,7 +3,7 @@
 from nlkit.classifier import Classifier, load_classifier
 from nlkit.cleaning import CleanResult, clean
 from nlkit.errors import NlkitError
-from nlkit.features import FeatureResult, clean_features
+from nlkit.feature_cleaning import FeatureResult, clean_features
 from nlkit.mixture import fit_two_components
 from nlkit.params import Params, load_params
 from nlkit.runs import Run, load_run, run

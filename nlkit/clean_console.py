@@ -8,7 +8,7 @@ import pandas as pd
 
 from nlkit.cleaning import CleanResult
 from nlkit.data.folder import FolderData
-from nlkit.features import FeatureResult
+from nlkit.feature_cleaning import FeatureResult
 
 LISTED = 20
 

@@ -135,7 +135,7 @@ def _clean(options: argparse.Namespace) -> int:
 
 def _clean_features(options: argparse.Namespace) -> int:
     from nlkit.clean_console import end
-    from nlkit.features import clean_features
+    from nlkit.feature_cleaning import clean_features
     from nlkit.pretrained import encoded
 
     if options.test is not None:

@@ -14,7 +14,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from nlkit import NlkitError, noise, pretrained
 from nlkit.cli import main
-from nlkit.features import clean_features, load_neighbours
+from nlkit.feature_cleaning import clean_features, load_neighbours
 from nlkit.neighbours import fit_neighbours, unit
 
 
