@@ -8,7 +8,7 @@ from torch.nn import functional
 
 from nlkit.learner import Learner, shuffled_batches
 from nlkit.methods.base import Mean, Split, Tick
-from nlkit.mixture import fit_mixture, normalise
+from nlkit.methods.loss_split import split_by_loss
 from nlkit.params import CrossEntropyParams, Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import torch_stream
@@ -41,11 +41,7 @@ class CrossEntropy:
 
     def split(self) -> Split:
         """Losses [1, N] and what a two-component mixture makes of them."""
-        losses = self.learner.losses(self.data)
-        z = normalise(losses)
-        mixture = None if z is None else fit_mixture(z, self.method.mixture)
-        p_clean = torch.full_like(losses, 0.5) if mixture is None else mixture.p_clean(z).float()  # type: ignore[arg-type]
-        return Split(losses[None], p_clean[None], (mixture,))
+        return split_by_loss(self.learner.losses(self.data), self.method.mixture)
 
     def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Logits [N, C] and [1, N, C]: the ensemble is the one network."""
