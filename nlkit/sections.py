@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -17,6 +17,11 @@ class Section(BaseModel):
     """A group of parameters: immutable, and unknown keys are refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def added(default: Any) -> Any:
+    """A field that a section got later; with its default it is left out of a record, so that older ones keep their hash."""
+    return Field(default, exclude_if=lambda value: value == default)
 
 
 class MixtureParams(Section):
