@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 
 from nlkit import noise
 from nlkit.data import data_root
+from nlkit.data.photo_catalog import SOURCES
 from nlkit.params import Params, make_params
 from nlkit.problem import Problem, TrainingSet
 
@@ -134,3 +136,13 @@ def tiny_problem() -> Callable[..., Problem]:
         )
 
     return make
+
+
+@pytest.fixture
+def official(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, int]], None]:
+    """A function that makes some numbers of images the official ones of a set of photographs."""
+
+    def settle(name: str, counts: dict[str, int]) -> None:
+        monkeypatch.setitem(SOURCES, name, replace(SOURCES[name], official=counts))
+
+    return settle

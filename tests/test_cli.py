@@ -132,7 +132,7 @@ def test_missing_data_are_refused(refused: Callable[..., str], tmp_path: Path) -
     said = refused("run", params, "--data", tmp_path / "empty", "--out", tmp_path / "out")
     assert "cifar10 is missing" in said and "nlkit data get cifar10" in said
     assert "cifar10" in refused("data", "verify", "cifar10", "--data", tmp_path / "empty")
-    assert "'mnist' is unknown" in refused("data", "verify", "mnist", "--data", tmp_path / "empty")
+    assert "'svhn' is unknown" in refused("data", "verify", "svhn", "--data", tmp_path / "empty")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 20, 200])
@@ -237,13 +237,6 @@ def test_show_says_what_a_reader_asks_first(finished: Path, capsys: pytest.Captu
         info["device"]["name"],
     ]
     assert [text for text in expected if text not in output] == []
-
-
-def test_data_status_lists_every_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "status", "--data", str(tmp_path)]) == 0
-    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
-    assert rows[0] == ["digits", "present"]
-    assert rows[1:] == [[name, "missing"] for name in ("cifar10", "cifar100", "cifar10n", "cifar100n")]
 
 
 def test_ctrl_c_ends_with_130_and_one_line_and_the_same_command_resumes(

@@ -97,7 +97,7 @@ def test_dividemix_has_the_settings_that_the_paper_tabulates(
         ("optim.lr", 0), ("optim.lr", float("inf")), ("optim.momentum", 1.0), ("optim.momentum", float("nan")),
         ("optim.weight_decay", -1e-4), ("optim.drop_epochs", 150), ("views.pad", -1), ("views.zoom", 1.0),
         ("views.flip", "yes"), ("training.epochs", 0), ("training.batch_size", 64.5), ("training.precision", "fp16"),
-        ("data.name", "mnist"), ("data.train_size", 0), ("model.width", "wide"), ("method.temperature", 0),
+        ("data.name", "svhn"), ("data.train_size", 0), ("model.width", "wide"), ("method.temperature", 0),
         ("method.alpha", float("nan")), ("method.threshold", 2), ("method.bn", "split"), ("method.warm_up", [10]),
         ("cell", "../escape"), ("cell", ""), ("training", 3), ("method", "dividemix"), ("method.name", "unknown"),
     ],

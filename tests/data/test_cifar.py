@@ -90,8 +90,8 @@ def test_missing_folder_and_missing_file(tmp_path: Path, write_cifar: Callable[.
 
 
 def test_unknown_name(tmp_path: Path) -> None:
-    with pytest.raises(NlkitError, match="'mnist' is unknown; use one of digits, cifar10, cifar100"):
-        load_dataset("mnist", tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(NlkitError, match="'svhn' is unknown; use one of digits, cifar10, cifar100"):
+        load_dataset("svhn", tmp_path)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -217,8 +217,8 @@ def test_a_root_that_cannot_be_made(tmp_path: Path, offer: Callable[..., None]) 
 def test_names(tmp_path: Path) -> None:
     get("digits", tmp_path)
     assert entries(tmp_path) == []
-    with pytest.raises(NlkitError, match="'mnist' is unknown"):
-        get("mnist", tmp_path)
+    with pytest.raises(NlkitError, match="'svhn' is unknown"):
+        get("svhn", tmp_path)
 
 
 def test_every_download_has_a_checksum() -> None:

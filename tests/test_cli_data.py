@@ -1,0 +1,132 @@
+"""The commands about data sets, as they are typed."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nlkit.cli import main
+from nlkit.data import PHOTO_SOURCES, catalog
+from tests.trees import animal10n_tree, clothing1m_tree, food101n_tree, mnist_files, webvision_tree
+
+Said = tuple[int, list[str], list[str]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """A function that runs `nlkit data ...` on a data root; returns status, lines of output and lines of errors."""
+
+    def run(*arguments: str) -> Said:
+        capsys.readouterr()
+        code = main(["data", *arguments, "--data", str(tmp_path)])
+        output, errors = capsys.readouterr()
+        return code, output.splitlines(), errors.splitlines()
+
+    return run
+
+
+def test_status_lists_every_data_set_and_where_it_belongs(tmp_path: Path, run: Callable[..., Said]) -> None:
+    code, lines, errors = run("status")
+    rows = [line.split() for line in lines]
+    assert (code, errors) == (0, []) and [row[0] for row in rows] == list(catalog.NAMES)
+    assert [row[1] for row in rows] == ["present", *["missing"] * (len(rows) - 1)]
+    assert all(str(tmp_path) in line for line in lines[1:])
+
+
+def test_status_says_what_must_come_from_its_owners(run: Callable[..., Said]) -> None:
+    said = {line.split()[0]: line for line in run("status")[1]}
+    assert "must be requested from its owners" in said["clothing1m"]
+    assert "must be requested from image-net.org" in said["webvision"]
+    assert "kuanghuei.github.io/Food-101N" in said["food101n"] and "dm.kaist.ac.kr" in said["animal10n"]
+    assert "torchvision.datasets.FashionMNIST" in said["fashion_mnist"]
+
+
+def test_status_tells_present_incomplete_and_corrupt(tmp_path: Path, run: Callable[..., Said]) -> None:
+    for make in (webvision_tree, food101n_tree, clothing1m_tree, animal10n_tree, mnist_files):
+        make(tmp_path)
+    (tmp_path / "food-101n/meta/imagelist.tsv").write_bytes(b"\x89PNG\r\n")
+    (tmp_path / "clothing1m/noisy_label_kv.txt").unlink()
+    said = {line.split()[0]: line for line in run("status")[1]}
+    states = {name: line.split()[1] for name, line in said.items() if name in PHOTO_SOURCES}
+    assert states == dict.fromkeys(PHOTO_SOURCES, "incomplete") | {"food101n": "corrupt"}
+    assert "train 200 of 65944, test 100 of 2500, imagenet 100 of 2500 images listed" in said["webvision"]
+    assert "imagelist.tsv, line 1: not UTF-8" in said["food101n"]
+    assert said["clothing1m"].endswith("lacks clothing1m/noisy_label_kv.txt")
+    assert said["mnist"].split()[1] == "present"
+
+
+@pytest.mark.parametrize("name", [*PHOTO_SOURCES, "mnist", "fashion_mnist"])
+def test_get_says_where_a_set_comes_from_that_cannot_be_downloaded(
+    tmp_path: Path, run: Callable[..., Said], name: str
+) -> None:
+    code, output, errors = run("get", name)
+    assert (code, output, len(errors)) == (2, [], 1)
+    assert errors[0] == f"nlkit: {name} is not downloaded from here: {catalog.how_to_get(name)}"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_get_is_content_with_what_is_there_and_refuses_what_is_damaged(
+    tmp_path: Path, run: Callable[..., Said], official: Callable[..., None]
+) -> None:
+    animal10n_tree(tmp_path)
+    assert run("get", "animal10n")[0] == 2
+    official("animal10n", {"train": 200, "test": 50})
+    for path in (tmp_path / "animal10n/training").iterdir():
+        path.write_bytes(b"something")
+    assert run("get", "animal10n") == (0, [], [])
+    (tmp_path / "animal10n/training/lost.jpg").touch()
+    code, _, errors = run("get", "animal10n")
+    assert code == 2 and "not usable as animal10n" in errors[0]
+
+
+def test_verify_ends_with_1_and_lists_bad_images(tmp_path: Path, run: Callable[..., Said]) -> None:
+    expected = webvision_tree(tmp_path)
+    file = tmp_path / "bad.csv"
+    code, lines, errors = run("verify", "webvision", "--quiet", "--list", str(file))
+    assert (code, errors) == (1, []) and lines[0] == "webvision: 400 images read, 4 cannot be used"
+    assert [line.split(":")[0].strip() for line in lines[1:4]] == ["train", "test", "imagenet"]
+    with file.open(newline="") as handle:
+        rows = list(csv.reader(handle))
+    assert rows[0] == ["part", "path", "fault"] and {row[1] for row in rows[1:]} == set(expected.flaws)
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["bad.csv"]
+
+
+def test_verify_ends_with_0_where_all_can_be_used(tmp_path: Path, run: Callable[..., Said]) -> None:
+    expected = animal10n_tree(tmp_path)
+    for name in expected.flaws:
+        (tmp_path / "animal10n/training" / name).unlink()
+    code, lines, _ = run("verify", "animal10n", "--quiet")
+    assert code == 0 and lines[0] == "animal10n: 247 images read, 0 cannot be used"
+
+
+def test_verify_shows_a_bar_unless_it_is_told_not_to(tmp_path: Path, run: Callable[..., Said]) -> None:
+    animal10n_tree(tmp_path)
+    assert "200/200" in "".join(run("verify", "animal10n")[2])
+
+
+@pytest.mark.parametrize("place", ["nowhere/bad.csv", "", "\0", "x" * 300])
+def test_a_list_that_cannot_be_written_is_refused_before_any_image_is_read(
+    tmp_path: Path, run: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    animal10n_tree(tmp_path)
+    monkeypatch.delattr("nlkit.data.verify_photos")
+    code, output, errors = run("verify", "animal10n", "--list", str(tmp_path / place))
+    assert (code, output, len(errors)) == (2, [], 1) and errors[0].startswith(f"nlkit: {tmp_path}")
+    assert [path.name for path in tmp_path.iterdir()] == ["animal10n"]
+
+
+def test_only_photographs_are_listed(tmp_path: Path, run: Callable[..., Said]) -> None:
+    code, _, errors = run("verify", "digits", "--list", str(tmp_path / "bad.csv"))
+    assert code == 2 and errors == [f"nlkit: --list: digits has no photographs; they are {', '.join(PHOTO_SOURCES)}"]
+    assert list(tmp_path.iterdir()) == []
+    assert run("verify", "digits")[0] == 0
+
+
+@pytest.mark.parametrize("name", [*PHOTO_SOURCES, "mnist", "fashion_mnist", "svhn"])
+def test_verify_refuses_what_is_not_there_in_one_line(run: Callable[..., Said], name: str) -> None:
+    code, output, errors = run("verify", name)
+    assert (code, output, len(errors)) == (2, [], 1)
+    assert ("is unknown" if name == "svhn" else f"{name} is missing") in errors[0]
