@@ -25,6 +25,7 @@ from nlkit.frozen import TABLE, image_keys
 from nlkit.lra_params import FeatureFileParams, LRADiffusionParams, SimCLREncoderParams
 from nlkit.methods import SimCLR
 from nlkit.params import Params, load_params
+from nlkit.photo_params import PhotoDataParams
 from nlkit.problem import Problem, load_problem
 from nlkit.project import locate, project_root
 from nlkit.training import Fit, cpu_threads, fit
@@ -109,7 +110,7 @@ def _rows(part: str, path: Path, count: int, cut: bool = False) -> Tensor:
 
 def _shared_keys(params: Params) -> list[str]:
     """What a run and the pre-training of its encoder must have in common: images, network, and a projector it keeps."""
-    keys = ["data.name", "data.train_size"]
+    keys = ["data.name", "data.short" if isinstance(params.data, PhotoDataParams) else "data.train_size"]
     if isinstance(params.method, LRADiffusionParams):  # its frozen encoder may be another network
         return keys
     keys += ["model.name", "model.width"]
@@ -119,7 +120,7 @@ def _shared_keys(params: Params) -> list[str]:
 
 def _value(params: Params, dotted: str) -> Any:
     section, key = dotted.split(".")
-    return getattr(getattr(params, section), key)
+    return getattr(getattr(params, section), key, None)
 
 
 def identity(params: Params) -> str:

@@ -87,9 +87,16 @@ class Learner:
         self.net.train(training)
         return torch.cat(logits)
 
-    def losses(self, data: TrainingSet) -> Tensor:
-        """Cross-entropy [N] of each training image with its observed label, without augmentation."""
-        return functional.cross_entropy(self.predict(data.images), data.labels, reduction="none")
+    def losses(self, data: TrainingSet, chosen: Tensor | None = None) -> Tensor:
+        """Cross-entropy [N] of each training image with its observed label, without augmentation.
+
+        With `chosen`, int64 [n], of these images only.
+        """
+        if chosen is None:
+            return functional.cross_entropy(self.predict(data.images), data.labels, reduction="none")
+        parts = chosen.split(self.eval_batch_size)
+        logits = torch.cat([self.predict(data.images[part]) for part in parts])
+        return functional.cross_entropy(logits, data.labels[chosen], reduction="none")
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that training changes: weights, buffers and momenta, by name."""

@@ -19,7 +19,9 @@ from nlkit.dividemix_params import DivideMixParams
 from nlkit.errors import NlkitError
 from nlkit.folder_params import FolderDataParams
 from nlkit.lra_params import LRADiffusionParams
+from nlkit.model_params import ModelParams, PhotoModelParams
 from nlkit.noise_params import PMDNoiseParams
+from nlkit.photo_params import PhotoDataParams
 from nlkit.pretrain_params import PretrainParams
 from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
 from nlkit.tcl_params import TCLParams, TCLPlusParams
@@ -32,7 +34,7 @@ class DataParams(Section):
     train_size: Positive | None = None
 
 
-AnyDataParams = DataParams | FolderDataParams
+AnyDataParams = DataParams | FolderDataParams | PhotoDataParams
 
 
 class NoiseParams(Section):
@@ -66,11 +68,7 @@ class ViewParams(Section):
     zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
-class ModelParams(Section):
-    """The network and the number of channels of its first stage."""
-
-    name: Literal["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
-    width: Positive = 64
+AnyModelParams = ModelParams | PhotoModelParams
 
 
 class OptimParams(Section):
@@ -110,7 +108,7 @@ class Params(Section):
     data: Annotated[AnyDataParams, Field(discriminator="name")]
     noise: Annotated[AnyNoiseParams, Field(discriminator="kind")]
     views: ViewParams = ViewParams()
-    model: ModelParams
+    model: Annotated[AnyModelParams, Field(discriminator="name")]
     optim: OptimParams
     training: TrainingParams
     method: Annotated[
@@ -130,8 +128,8 @@ class Params(Section):
     def _consistent(self) -> Params:
         if self.method.name.removesuffix("_plus") != self.paper:
             raise ValueError(f"method.name is '{self.method.name}' but paper is '{self.paper}'; they must agree")
-        if isinstance(self.data, FolderDataParams) and self.noise.kind != "none":
-            raise ValueError("data.name 'folder' needs noise.kind 'none'; its labels are as they were given")
+        if isinstance(self.data, FolderDataParams | PhotoDataParams) and self.noise.kind != "none":
+            raise ValueError(f"data.name '{self.data.name}' needs noise.kind 'none'; its labels are as they were given")
         if isinstance(self.noise, NoiseParams) and self.noise.kind == "human":
             fine = self.noise.annotator == "fine"
             if fine != (self.data.name == "cifar100"):
@@ -256,7 +254,8 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    forms = {"method", "strong", "contrast_strong", "encoder", "noise", "data"}  # pydantic names the kind after these
+    # pydantic names the kind after these
+    forms = {"method", "strong", "contrast_strong", "encoder", "noise", "data", "model"}
     key = ".".join(str(part) for before, part in itertools.pairwise(("", *first["loc"])) if before not in forms)
     if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
         return _untold_branch(key, first.get("ctx", {}))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nlkit.sections import Fraction, MixtureParams, NonNegative, Positive, PositiveFloat, Section
+from nlkit.sections import Fraction, MixtureParams, NonNegative, Positive, PositiveFloat, Section, added
 
 
 class AffineStrongParams(Section):
@@ -45,7 +45,8 @@ class TCLParams(Section):
     """Twin Contrastive Learning (Huang et al., CVPR 2023), in the paper's symbols.
 
     `temperature` is tau; `scale1` and `scale2` are s1 and s2, and mean the estimated share of clean labels
-    where they are left out. `optim.lr` is the peak of the learning rate.
+    where they are left out. `balanced` is the size of the class-balanced random subset that an epoch passes over, all
+    images where it is left out; the diagnosis is always of all. `optim.lr` is the peak of the learning rate.
     """
 
     name: Literal["tcl"]
@@ -64,6 +65,7 @@ class TCLParams(Section):
     hidden: Positive = 512
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
     strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(kind="simclr")
+    balanced: Positive | None = added(None)
     mixture: MixtureParams = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
 
 

@@ -12,7 +12,7 @@ from nlkit.contrast import supcon
 from nlkit.contrastive import ContrastiveLearner
 from nlkit.learner import endless_batches
 from nlkit.methods.base import Mean, Tick
-from nlkit.methods.dividemix import Views2, mixmatch
+from nlkit.methods.mixmatch import Views2, mixmatch
 from nlkit.params import Params
 from nlkit.positives import contrast_classes, contrast_confidence, same_image_or_class
 from nlkit.problem import TrainingSet
@@ -46,7 +46,7 @@ class ContrastiveStep:
         method, views = self.method, weak
         if method.ssl_views == "strong":
             views = self._two_each(self.strong, indices, stream)
-        losses = mixmatch(net, *views, *targets, share, stream)
+        losses = mixmatch(net, *views, *targets, share, stream, method.mixed)
         if method.lambda_c:
             if method.ssl_views == "weak" or method.contrast_strong is not None:
                 views = self._two_each(self.contrast_strong, indices, stream)

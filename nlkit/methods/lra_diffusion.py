@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nlkit.balance import epoch_subset
 from nlkit.diffusion import add_noise, antithetic_times, closeness
 from nlkit.diffusion_learner import DiffusionLearner
 from nlkit.errors import NlkitError
@@ -76,7 +77,8 @@ class LRADiffusion:
 
     def _batches(self, stream: torch.Generator) -> list[Tensor]:
         """Random batches of equal size; what is left over is dropped, since batch norm needs more than one image."""
-        batches = list(shuffled_batches(self.everything, self.params.training.batch_size, stream))
+        chosen = epoch_subset(self.data.labels, self.method.balanced, self.data.classes, stream)
+        batches = list(shuffled_batches(chosen, self.params.training.batch_size, stream))
         return batches if len(batches) == 1 or len(batches[-1]) == len(batches[0]) else batches[:-1]
 
     def _rate(self, time: float) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nlkit import semi
+from nlkit.balance import epoch_subset
 from nlkit.contrast import nt_xent
 from nlkit.diagnosis import Diagnosis, diagnose, places, similarities
 from nlkit.learner import shuffled_batches
@@ -84,8 +85,8 @@ class TCL:
 
     def full_batches(self, stream: torch.Generator) -> list[Tensor]:
         """Random batches of equal size; what is left over is dropped, as in the official code."""
-        everything = torch.arange(len(self.data), device=self.device)
-        batches = list(shuffled_batches(everything, self.params.training.batch_size, stream))
+        chosen = epoch_subset(self.data.labels, self.method.balanced, self.data.classes, stream)
+        batches = list(shuffled_batches(chosen, self.params.training.batch_size, stream))
         return batches if len(batches) == 1 or len(batches[-1]) == len(batches[0]) else batches[:-1]
 
     def _rate(self, time: float) -> float:
