@@ -22,9 +22,10 @@ from nlkit.data.listing import read_listing
 from nlkit.defaults import Choice, Situation, choose, choose_side
 from nlkit.errors import NlkitError
 from nlkit.folder_params import FolderDataParams
+from nlkit.loading import folder_problem
 from nlkit.outputs import output_paths, replace_text
 from nlkit.params import Params, load_params, make_params
-from nlkit.problem import Problem, folder_problem
+from nlkit.problem import Problem
 from nlkit.runs import Run
 from nlkit.training import Fit
 

@@ -45,12 +45,12 @@ class LRADiffusionParams(Section):
     """LRA-diffusion (Chen et al., NeurIPS 2023), in the paper's symbols where it has them.
 
         encoder: the frozen f_p; query: whether f_p sees the current view of an image or its row of the bank is taken;
-        bank: whether f_p saw one random view of each image or the image as it is; retrieval, k, exclude_self,
-        weighted: see `nlkit.retrieval`; draws: label vectors for each image and step; width: h; timesteps: T;
-        sampling_steps: S; lr_warm_up and horizon: of the learning rate, in epochs, horizon = the run's epochs where it
+    bank: whether f_p saw one random view of each image or the image as it is; retrieval, k, exclude_self,
+    weighted: see `nlkit.retrieval`; draws: label vectors for each image and step; width: h; timesteps: T;
+    sampling_steps: S; lr_warm_up and horizon: of the learning rate, in epochs, horizon = the run's epochs where it
     is left out; clip_norm: of the gradients of e and of the noise predictor, each; evaluate: which weights the
-        result is of; balanced: size of the class-balanced random subset that an epoch passes over, where not all images.
-        `optim.lr` is the peak of the learning rate, `optim.momentum` Adam's beta_1.
+    result is of; balanced: size of the class-balanced random subset of an epoch, all images where it is left out.
+    `optim.lr` is the peak of the learning rate, `optim.momentum` Adam's beta_1.
     """
 
     name: Literal["lra_diffusion"]

@@ -179,6 +179,11 @@ def _check_lra_diffusion(params: Params) -> None:
         raise ValueError("method.encoder.kind 'clip' needs photographs in colour, not digits")
 
 
+def view_side(params: Params) -> int | None:
+    """The side in pixels of the views of photographs; None for images that have one size."""
+    return getattr(params.views, "size", None)
+
+
 def load_params(path: str | Path, **overrides: Any) -> Params:
     """Read a parameter file and apply overrides, whose keys may be dotted (`**{"noise.rate": 0.2}`).
 

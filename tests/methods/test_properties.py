@@ -14,9 +14,10 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from nlkit import training
+from nlkit.loading import load_problem
 from nlkit.methods import METHODS, Method, build_method
 from nlkit.params import Params
-from nlkit.problem import Problem, TrainingSet, load_problem
+from nlkit.problem import Problem, TrainingSet
 
 MakeParams = Callable[..., Params]
 
