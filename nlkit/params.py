@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from nlkit.baseline_params import ELRParams, MixupParams
+from nlkit.baseline_params import ConfidentLearningParams, ELRParams, MixupParams
 from nlkit.codim_params import CoDiMParams
 from nlkit.dividemix_params import DivideMixParams
 from nlkit.errors import NlkitError
@@ -102,7 +102,9 @@ class CrossEntropyParams(Section):
 class Params(Section):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal["cross_entropy", "mixup", "elr", "dividemix", "tcl", "simclr", "codim", "lra_diffusion"]
+    paper: Literal[
+        "cross_entropy", "mixup", "elr", "confident_learning", "dividemix", "tcl", "simclr", "codim", "lra_diffusion"
+    ]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: Annotated[AnyDataParams, Field(discriminator="name")]
@@ -115,6 +117,7 @@ class Params(Section):
         CrossEntropyParams
         | MixupParams
         | ELRParams
+        | ConfidentLearningParams
         | DivideMixParams
         | TCLParams
         | TCLPlusParams

@@ -69,6 +69,7 @@ def test_another_seed_is_another_run(name: str, problem: Problem, tiny_params: M
         ("cross_entropy", {}),
         ("mixup", {}),
         ("elr", {}),
+        ("confident_learning", {}),
         ("dividemix", {"method.lambda_u": 0}),
         ("dividemix", {"method.warm_up": 5}),
         ("tcl", {}),
