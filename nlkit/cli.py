@@ -65,11 +65,16 @@ def _parser() -> argparse.ArgumentParser:
     status = actions.add_parser("status", help="what is present, and where it is looked for")
     _data_option(status)
     status.set_defaults(command=_data_status)
-    for name, command, text in (("get", _data_get, "download"), ("verify", _data_verify, "read and check")):
-        action = actions.add_parser(name, help=text)
-        action.add_argument("name")
-        _data_option(action)
-        action.set_defaults(command=command)
+    get = actions.add_parser("get", help="download, or say where it comes from")
+    get.add_argument("name")
+    _data_option(get)
+    get.set_defaults(command=_data_get)
+    verify = actions.add_parser("verify", help="read and check, photographs one by one; ends with 1 if some are bad")
+    verify.add_argument("name")
+    verify.add_argument("--list", type=Path, metavar="FILE", help="write all bad photographs to a CSV file")
+    verify.add_argument("--quiet", action="store_true", help="no progress bar")
+    _data_option(verify)
+    verify.set_defaults(command=_data_verify)
     return parser
 
 
@@ -189,7 +194,7 @@ def _data_status(options: argparse.Namespace) -> int:
     from nlkit import data
 
     for row in data.status(data.data_root(options.data)):
-        print(f"{row.name:<10} {row.state:<11} {row.where}  {row.note}".rstrip())
+        print(f"{row.name:<13} {row.state:<11} {row.where}  {row.note}".rstrip())
     return 0
 
 
@@ -203,5 +208,23 @@ def _data_get(options: argparse.Namespace) -> int:
 def _data_verify(options: argparse.Namespace) -> int:
     from nlkit import data
 
-    print(data.verify(options.name, data.data_root(options.data)))
+    root = data.data_root(options.data)
+    if options.name in data.PHOTO_SOURCES:
+        return _verify_photos(options, root)
+    if options.list is not None:
+        raise NlkitError(f"--list: {options.name} has no photographs; they are {', '.join(data.PHOTO_SOURCES)}")
+    print(data.verify(options.name, root))
     return 0
+
+
+def _verify_photos(options: argparse.Namespace, root: Path) -> int:
+    from nlkit import data
+    from nlkit.outputs import check_place, replace_text
+
+    if options.list is not None:
+        check_place(options.list)
+    report = data.verify_photos(options.name, root, not options.quiet)
+    print(report.text)
+    if options.list is not None:
+        replace_text(options.list, report.table)
+    return 1 if report.flaws else 0

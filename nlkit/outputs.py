@@ -23,11 +23,23 @@ def output_paths(path: Path, images: Path | None, overwrite: bool) -> tuple[Path
     return path, target
 
 
+def check_place(path: Path) -> None:
+    """Raise NlkitError where a file of this name cannot be written, before the work that fills it has begun."""
+    try:
+        if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+            raise NlkitError(f"{path}: cannot write there; expected the name of a file in a folder that is there")
+    except (OSError, ValueError) as error:
+        raise NlkitError(f"{str(path)[:200]}: cannot write there ({error})") from None
+
+
 def replace_text(path: Path, text: str) -> None:
     """Write a text file by atomic rename; raises NlkitError where that cannot be done."""
     temporary = path.with_name(f".{path.name}.writing")
     try:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except (OSError, ValueError) as error:
         raise NlkitError(f"{path}: cannot write there ({error})") from None

@@ -30,7 +30,7 @@ from nlkit.tcl_params import TCLParams, TCLPlusParams
 class DataParams(Section):
     """Which images to train on; `train_size` keeps the first so many training images."""
 
-    name: Literal["digits", "cifar10", "cifar100"]
+    name: Literal["digits", "cifar10", "cifar100", "mnist", "fashion_mnist"]
     train_size: Positive | None = None
 
 

@@ -61,8 +61,14 @@ RECIPES = {
 def trained_probabilities(dataset: Dataset, device: torch.device) -> np.ndarray:
     """Class probabilities float64 [N, C] of the training images, from `runs/pmd/` or trained now.
 
-    The file is named after a hash of the data and the recipe. One that is damaged is made again.
+    The file is named after a hash of the data and the recipe. One that is damaged is made again. Raises NlkitError
+    for a data set that has no recipe.
     """
+    if dataset.name not in RECIPES:
+        raise NlkitError(
+            f"noise.kind 'pmd': there is no recipe for data.name '{dataset.name}', only for {', '.join(RECIPES)}; "
+            f"name a file in noise.probabilities"
+        )
     recipe = RECIPES[dataset.name]
     parts = [dataset.sha256, len(dataset.labels), dataclasses.asdict(recipe)]
     name = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

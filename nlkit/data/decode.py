@@ -81,6 +81,17 @@ def probe(paths: Sequence[Path], most: int = 500) -> list[int]:
     return found
 
 
+def flaw(path: Path) -> str | None:
+    """What is wrong with an image file, in a few words, or None where all of it can be decoded to RGB."""
+    return _guarded(lambda: _whole(path))
+
+
+def _whole(path: Path) -> Image.Image:
+    with _open(path) as image:
+        image.load()
+        return _rgb(ImageOps.exif_transpose(image))
+
+
 def _in_parallel(work: Callable[[int], str | None], count: int, progress: bool) -> list[str | None]:
     # Pillow warns about odd files from whichever thread reads them; the filter belongs to the process.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

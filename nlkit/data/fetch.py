@@ -36,11 +36,14 @@ def get(name: str, root: Path) -> None:
 
     The download is resumed where one was interrupted, checked, and moved into place in one step. A file that was
     put into `root` by hand is used instead. Raises NlkitError for an unknown name, without a network, for a wrong
-    checksum, and where something unusable is in the way.
+    checksum, where something unusable is in the way, and, with what to do instead, for a data set that has to come
+    from its owners.
     """
     catalog.check_name(name)
     if name == "digits" or _is_there(name, root):
         return
+    if name not in URLS:
+        raise NlkitError(f"{name} is not downloaded from here: {catalog.how_to_get(name)}")
     try:
         root.mkdir(parents=True, exist_ok=True)
         _bring(name, root)
@@ -57,7 +60,7 @@ def checksum(name: str) -> Checksum:
 
 def _is_there(name: str, root: Path) -> bool:
     found = catalog.status_of(name, root)
-    if found.state in ("incomplete", "corrupt"):
+    if found.state == "corrupt" or (found.state == "incomplete" and name in URLS):
         raise NlkitError(f"{found.where}: not usable as {name} ({found.note}); rename it or remove it first")
     return found.state == "present"
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from nlkit.errors import NlkitError
 
@@ -20,13 +22,24 @@ def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
 
     Raises NlkitError for a file that is missing, unreadable, too large, or not a regular file.
     """
+    with open_file(path, limit) as file:
+        return file.read()
+
+
+@contextmanager
+def open_file(path: Path, limit: int) -> Iterator[BinaryIO]:
+    """A regular file of at most `limit` bytes, open for reading.
+
+    Raises NlkitError for a file that is missing, unreadable, too large, or not a regular file.
+    """
     try:
         if not path.is_file():
             raise NlkitError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
         size = path.stat().st_size
         if size > limit:
             raise NlkitError(f"{path}: holds {size} bytes; a file of this kind has at most {limit}")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            yield file
     except OSError as error:
         raise NlkitError(f"{path}: cannot read the file ({error.strerror})") from None
 
@@ -35,6 +48,14 @@ def is_file(path: Path) -> bool:
     """Whether a regular file is there, and may be looked at."""
     try:
         return path.is_file()
+    except OSError:
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder is there, and may be looked at."""
+    try:
+        return path.is_dir()
     except OSError:
         return False
 

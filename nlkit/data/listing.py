@@ -136,13 +136,14 @@ def _tree(root: Path) -> Listing:
                 loose += 1
                 continue
             relative = (here / name).as_posix()
-            _check_encoding(relative, root)
+            check_encoding(relative, root)
             entries.append(Entry(relative, inside(root, relative, str(root)), here.parts[0], None, relative))
     notes = (f"{root}: {loose} images lie beside the class folders and are passed over",) if loose else ()
     return Listing(tuple(entries), notes)
 
 
-def _check_encoding(name: str, root: Path) -> None:
+def check_encoding(name: str, root: Path) -> None:
+    """Raise NlkitError for a file name below `root` that is not UTF-8, which no table could hold."""
     try:
         name.encode()
     except UnicodeEncodeError:

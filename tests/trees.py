@@ -1,0 +1,225 @@
+"""Small data sets in the official layouts: images of many sizes and kinds, some of them unusable.
+
+Each function makes one data set below `folder`, which is then the data root, and returns what a loader should find.
+The class of an image shows in its colour and in the direction of its stripes.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import gzip
+import io
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+Labels = dict[str, int]
+
+FLAWS = {
+    "truncated": "damaged",
+    "zero": "empty file",
+    "missing": "no such file",
+    "html": "not an image of a known kind",
+}
+"""The ways in which an image can be unusable, and how the reason begins."""
+
+KINDS = ("grey", "cmyk", "rotated", "png")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a loader should find: labels by name and in order, of the training images and of each test set.
+
+    flaws: how each unusable training image is damaged, by name. kinds: which training images are grey, CMYK, turned
+    by EXIF, or PNG under another ending, by name.
+    """
+
+    train: Labels
+    tests: Mapping[str, Labels]
+    class_names: tuple[str, ...]
+    flaws: dict[str, str]
+    kinds: dict[str, str]
+
+
+def webvision_tree(
+    folder: Path, seed: int = 0, imagenet: Literal["numbers", "synsets", "none"] = "numbers"
+) -> Expected:
+    """Mini-WebVision with four training images for each of its 50 classes, and lists that name ten classes more."""
+    rng, root = random.Random(seed), folder / "webvision"
+    synsets = [f"n{1440764 + 37 * label:08d}" for label in range(1000)]
+    names = [f"creature {label}" for label in range(1000)]
+    train = {f"google/q{label + 1:04d}/photo-{i}_{label}.jpg": label for i in range(4) for label in range(50)}
+    test = {f"val{i * 50 + label + 1:06d}.jpg": label for i in range(2) for label in range(50)}
+    others = {f"google/q{label + 1:04d}/other-{label}.jpg": label for label in range(50, 60)}
+    other_tests = {f"val{label + 900:06d}.jpg": label for label in range(50, 60)}
+    _lines(root / "info/synsets.txt", [f"{synsets[c]} {names[c]}, Bestia {c}" for c in range(1000)])
+    _lines(root / "info/train_filelist_google.txt", _pairs(_shuffled({**train, **others}, rng)))
+    _lines(root / "info/val_filelist.txt", _pairs(_shuffled({**test, **other_tests}, rng)))
+    kinds, flaws = _photos(root, train, 50, rng)
+    _sound(root / "val_images_256", test, 50, rng)
+    tests = {"test": _in_order(root / "info/val_filelist.txt", test)}
+    if imagenet != "none":
+        folders = [str(label) for label in range(50)] if imagenet == "numbers" else synsets[:50]
+        photos = {f"{folders[c]}/ILSVRC2012_val_{50 * i + c:08d}.JPEG": c for c in range(50) for i in range(2)}
+        _sound(root / "imagenet/val", photos, 50, rng)
+        tests["imagenet"] = photos
+    train = _in_order(root / "info/train_filelist_google.txt", train)
+    return Expected(train, tests, tuple(names[:50]), flaws, kinds)
+
+
+def food101n_tree(folder: Path, seed: int = 0) -> Expected:
+    """Food-101N with two training images for each of the 101 classes, and one of Food-101's test images."""
+    rng, root, test_root = random.Random(seed), folder / "food-101n", folder / "food-101"
+    names = tuple(f"dish_{label:03d}" for label in range(101))
+    train = {f"{names[c]}/{rng.getrandbits(128):032x}.jpg": c for c in range(101) for _ in range(2)}
+    test = {f"{names[c]}/{1000 + c}.jpg": c for c in rng.sample(range(101), 101)}
+    _lines(root / "meta/classes.txt", ["class_name", *names])
+    _lines(root / "meta/imagelist.tsv", ["class_name/key", *train])
+    for part, some in (("train", list(train)[::4]), ("val", list(train)[1::16])):
+        rows = [f"{name}\t{int(i % 5 > 0)}" for i, name in enumerate(some)]
+        if part == "train":
+            rows.append(f"{names[0]}/in_no_list.jpg\t1")
+        _lines(root / f"meta/verified_{part}.tsv", ["class_name/key\tverification_label", *rows])
+    _lines(test_root / "meta/classes.txt", list(names))
+    _lines(test_root / "meta/test.txt", [name.removesuffix(".jpg") for name in test])
+    kinds, flaws = _photos(root / "images", train, 101, rng)
+    _sound(test_root / "images", test, 101, rng)
+    return Expected(train, {"test": test}, names, flaws, kinds)
+
+
+def clothing1m_tree(folder: Path, seed: int = 0, inner: str = "images/") -> Expected:
+    """Clothing1M with 14 training, 3 validation and 3 test images a class; `inner` '' leaves the folder images out."""
+    rng, root = random.Random(seed), folder / "clothing1m"
+    names = tuple(f"Garment {label}" for label in range(14))
+    keys = [f"{i % 10}/{i % 100:02d}/{rng.randrange(10**9)},{i}.jpg" for i in range(14 * 21)]
+    rng.shuffle(keys)
+    labels = {f"images/{key}": i % 14 for i, key in enumerate(keys)}
+    order = list(labels)
+    parts = {"noisy_train": order[: 14 * 14], "clean_train": order[14 * 14 : 14 * 15]}
+    parts |= {"clean_val": order[14 * 15 : 14 * 18], "clean_test": order[14 * 18 :]}
+    _lines(root / "category_names_eng.txt", list(names))
+    for part, some in parts.items():
+        _lines(root / f"{part}_key_list.txt", some)
+    # Some images have labels of both kinds, which differ; the loader must take the one of its list.
+    clean = {key: labels[key] for part in ("clean_train", "clean_val", "clean_test") for key in parts[part]}
+    both = {key: (clean[key] + 1) % 14 for key in parts["clean_test"][:9]}
+    noisy = {key: labels[key] for key in parts["noisy_train"]}
+    _lines(root / "noisy_label_kv.txt", _pairs(_shuffled(noisy | both, rng)))
+    _lines(root / "clean_label_kv.txt", _pairs(_shuffled(clean, rng)))
+
+    def found(part: str) -> Labels:
+        return {key.replace("images/", inner): labels[key] for key in parts[part]}
+
+    kinds, flaws = _photos(root, found("noisy_train"), 14, rng)
+    tests = {"test": found("clean_test"), "val": found("clean_val")}
+    for photos in tests.values():
+        _sound(root, photos, 14, rng)
+    return Expected(found("noisy_train"), tests, names, flaws, kinds)
+
+
+def animal10n_tree(folder: Path, seed: int = 0) -> Expected:
+    """Animal-10N with 20 training and 5 test images a class; no image is missing, since there is no list."""
+    rng, root = random.Random(seed), folder / "animal10n"
+    train = {f"{c}_{i * 10 + c}.jpg": c for c in range(10) for i in range(20)}
+    test = {f"{c}_{i * 10 + c}.jpg": c for c in range(10) for i in range(20, 25)}
+    train, test = dict(sorted(train.items())), dict(sorted(test.items()))
+    kinds, flaws = _photos(root / "training", train, 10, rng, ("truncated", "zero", "html"))
+    _sound(root / "testing", test, 10, rng)
+    (root / "training/readme.txt").write_text("not an image")
+    names = ("cat", "lynx", "wolf", "coyote", "cheetah", "jaguar", "chimpanzee", "orangutan", "hamster", "guinea pig")
+    return Expected(train, {"test": test}, names, flaws, kinds)
+
+
+def mnist_files(
+    folder: Path, seed: int = 0, place: str = "MNIST/raw", packed: bool = False, train: int = 200, test: int = 50
+) -> dict[str, np.ndarray]:
+    """The four idx files of MNIST, or, in `FashionMNIST/raw`, of Fashion-MNIST; returns what they hold by name."""
+    rng, root = np.random.default_rng(seed), folder / place
+    root.mkdir(parents=True)
+    shades = np.arange(28) * np.linspace(0.5, 8, 10)[:, None]
+    arrays = {}
+    for part, count in (("train", train), ("t10k", test)):
+        labels = rng.integers(0, 10, count, dtype=np.uint8)
+        pixels = 120 + 100 * np.sin(shades[labels])[:, None, :] + rng.integers(0, 30, (count, 28, 28))
+        arrays[f"{part}-images-idx3-ubyte"] = pixels.astype(np.uint8)
+        arrays[f"{part}-labels-idx1-ubyte"] = labels
+    for name, array in arrays.items():
+        header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
+        if packed:
+            (root / f"{name}.gz").write_bytes(gzip.compress(header + array.tobytes()))
+        else:
+            (root / name).write_bytes(header + array.tobytes())
+    return arrays
+
+
+def photo(label: int, classes: int, rng: random.Random) -> Image.Image:
+    """A picture of a class, of either orientation, with a short side of 20 to 60 pixels."""
+    height, width = rng.randint(20, 60), rng.randint(20, 60)
+    angle = np.pi * label / classes
+    y, x = np.mgrid[:height, :width]
+    stripes = 0.75 + 0.25 * np.sin((x * np.cos(angle) + y * np.sin(angle)) * 0.6 + rng.uniform(0, 6))
+    colour = np.array(colorsys.hsv_to_rgb(label / classes, 0.8, 0.9)) * 255
+    grain = np.frombuffer(rng.randbytes(height * width), np.uint8).reshape(height, width, 1) % 24
+    return Image.fromarray((stripes[..., None] * colour * 0.9 + grain).astype(np.uint8))
+
+
+def _photos(
+    root: Path, labels: Labels, classes: int, rng: random.Random, flaws: tuple[str, ...] = tuple(FLAWS)
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Write training images, three of each odd kind and one for each flaw; returns both by name."""
+    odd = rng.sample(list(labels), 3 * len(KINDS) + len(flaws))
+    kinds = {name: KINDS[i % len(KINDS)] for i, name in enumerate(odd[len(flaws) :])}
+    broken = dict(zip(odd, flaws, strict=False))
+    for name, label in labels.items():
+        data = _encoded(photo(label, classes, rng), kinds.get(name, "plain"))
+        _write(root / name, data, broken.get(name))
+    return kinds, broken
+
+
+def _sound(root: Path, labels: Labels, classes: int, rng: random.Random) -> None:
+    """Write test images: every one can be read; now and then one is grey, CMYK, turned or a PNG."""
+    for i, (name, label) in enumerate(labels.items()):
+        _write(root / name, _encoded(photo(label, classes, rng), KINDS[i // 7 % 4] if i % 7 == 0 else "plain"), None)
+
+
+def _encoded(image: Image.Image, kind: str) -> bytes:
+    stream = io.BytesIO()
+    exif = Image.Exif()
+    if kind == "rotated":
+        exif[0x0112] = 6  # to be turned clockwise by 90 degrees
+        image = image.transpose(Image.Transpose.ROTATE_90)
+    mode = {"grey": "L", "cmyk": "CMYK"}.get(kind, "RGB")
+    image.convert(mode).save(stream, "PNG" if kind == "png" else "JPEG", quality=90, exif=exif)
+    return stream.getvalue()
+
+
+def _write(path: Path, data: bytes, flaw: str | None) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if flaw == "missing":
+        return
+    html = b"<!DOCTYPE html><html><title>404 Not Found</title></html>"
+    path.write_bytes({"truncated": data[: len(data) // 2], "zero": b"", "html": html}.get(flaw or "", data))
+
+
+def _lines(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def _pairs(labels: Labels) -> list[str]:
+    return [f"{name} {label}" for name, label in labels.items()]
+
+
+def _shuffled(labels: Labels, rng: random.Random) -> Labels:
+    return {name: labels[name] for name in rng.sample(list(labels), len(labels))}
+
+
+def _in_order(path: Path, labels: Labels) -> Labels:
+    """The labels in the order of the lines of a list."""
+    names = (line.split()[0] for line in path.read_text().splitlines())
+    return {name: labels[name] for name in names if name in labels}
