@@ -84,14 +84,14 @@ def from_files(params: Params, problem: Problem, root: Path) -> Encoder | None:
         return None
     if "test" not in problem.tests:
         raise NlkitError("key 'method.encoder.kind' is 'file': it needs a test set, and nothing is held out")
-    images = torch.cat([problem.train.images, problem.tests["test"][0]])
+    keys = torch.cat([image_keys(images) for images in (problem.train.images, problem.tests["test"][0])])
     cut = getattr(params.data, "train_size", None) is not None
     train = _rows("train", locate(own.encoder.train, root), len(problem.train), cut)
-    test = _rows("test", locate(own.encoder.test, root), len(images) - len(train))
+    test = _rows("test", locate(own.encoder.test, root), len(keys) - len(train))
     if train.shape[1] != test.shape[1]:
         widths = f"{train.shape[1]} and {test.shape[1]} columns"
         raise NlkitError(f"key 'method.encoder': the features of training and test images have {widths}")
-    tensors = {TABLE[0]: image_keys(images), TABLE[1]: torch.cat([train, test]).to(problem.device)}
+    tensors = {TABLE[0]: keys, TABLE[1]: torch.cat([train, test]).to(problem.device)}
     digest = checkpoints.digest({name: value.cpu() for name, value in tensors.items()})
     return Encoder(tensors, digest, digest, 0.0)
 

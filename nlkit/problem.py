@@ -18,16 +18,17 @@ from nlkit.noise_params import PMDNoiseParams
 from nlkit.params import AnyDataParams, AnyNoiseParams
 from nlkit.pmd_network import read_probabilities, trained_probabilities
 from nlkit.seeding import numpy_stream
+from nlkit.stored import Images
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """All that a method sees: images uint8 [N, H, W, C] and observed labels int64 [N].
+    """All that a method sees: images uint8 [N, H, W, C], or those of a store, and observed labels int64 [N].
 
     encoder: weights `encoder.*` and `projector.*` of a pre-trained network, where the parameters refer to one.
     """
 
-    images: Tensor
+    images: Images
     labels: Tensor
     classes: int
     mean: tuple[float, ...]
@@ -44,7 +45,7 @@ class Problem:
 
     train: TrainingSet
     clean: Tensor | None
-    tests: Mapping[str, tuple[Tensor, Tensor]]
+    tests: Mapping[str, tuple[Images, Tensor]]
     noise: noise.NoisyLabels
     dataset: str
     class_names: tuple[str, ...]
@@ -98,7 +99,7 @@ def folder_problem(folder: FolderData, device: torch.device) -> Problem:
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(device)
 
-    tests = {}
+    tests: dict[str, tuple[Images, Tensor]] = {}
     if test is not None:
         tests["test"] = tensor(test.images), tensor(test.labels if test.truth is None else test.truth)
     return Problem(
