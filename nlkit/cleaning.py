@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from torch import Tensor
 
 from nlkit import runs, scores
 from nlkit.classifier import save_classifier
@@ -65,8 +66,9 @@ class CleanResult:
     @property
     def cpu_problem(self) -> Problem:
         """The problem with its images on the CPU, for galleries."""
-        train = replace(self.problem.train, images=self.problem.train.images.cpu())
-        return replace(self.problem, train=train)
+        train = self.problem.train
+        assert isinstance(train.images, Tensor)
+        return replace(self.problem, train=replace(train, images=train.images.cpu()))
 
     @property
     def accuracy(self) -> float | None:

@@ -14,6 +14,7 @@ from nlkit.models import build_network
 from nlkit.params import OptimParams, Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import derive
+from nlkit.stored import Images
 from nlkit.views import Views
 
 
@@ -79,7 +80,7 @@ class Learner:
             group["lr"] = lr
 
     @torch.no_grad()
-    def predict(self, images: Tensor) -> Tensor:
+    def predict(self, images: Images) -> Tensor:
         """Logits float32 [N, C] of plain images uint8 [N, H, W, C], in evaluation mode and in order."""
         training = self.net.training
         self.net.eval()

@@ -19,7 +19,7 @@ from nlkit.observed import nominal_rate, observed_labels
 from nlkit.params import AnyDataParams, AnyNoiseParams
 from nlkit.photo_params import PhotoDataParams
 from nlkit.problem import Problem, TrainingSet
-from nlkit.stored import StoredImages
+from nlkit.stored import Images, StoredImages
 
 STORES = ".stores"
 """Folder below the data root that keeps decoded images."""
@@ -76,7 +76,7 @@ def folder_problem(folder: FolderData, device: torch.device) -> Problem:
     def tensor(array: np.ndarray) -> Tensor:
         return torch.from_numpy(array).to(device)
 
-    tests = {}
+    tests: dict[str, tuple[Images, Tensor]] = {}
     if test is not None:
         tests["test"] = tensor(test.images), tensor(test.labels if test.truth is None else test.truth)
     return Problem(
@@ -112,7 +112,7 @@ def photo_problem(params: PhotoDataParams, root: Path, device: torch.device, sid
 
     digest = hashlib.sha256()
     images, labels = part("train", photos.train)
-    tests = {name: part(name, listed) for name, listed in photos.tests.items()}
+    tests: dict[str, tuple[Images, Tensor]] = {name: part(name, listed) for name, listed in photos.tests.items()}
     return Problem(
         train=TrainingSet(images, labels, len(photos.class_names), photos.mean, photos.std),
         clean=None,

@@ -66,7 +66,7 @@ class NoiseView:
 
     def gallery(self) -> Figure:
         """One wrongly labelled image of each class."""
-        return figures.noise_gallery(self.problem.train.images.numpy(), *self._labels(), self.names)
+        return figures.noise_gallery(self.problem.train.images, *self._labels(), self.names)
 
     def of(self, kind: str, rate: float) -> NoiseView:
         """The same data under another synthetic noise."""

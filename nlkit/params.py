@@ -25,6 +25,7 @@ from nlkit.photo_params import PhotoDataParams
 from nlkit.pretrain_params import PretrainParams
 from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
 from nlkit.tcl_params import TCLParams, TCLPlusParams
+from nlkit.view_params import AnyViewParams, ViewParams, check_views
 
 
 class DataParams(Section):
@@ -57,15 +58,6 @@ class NoiseParams(Section):
 
 
 AnyNoiseParams = NoiseParams | PMDNoiseParams
-
-
-class ViewParams(Section):
-    """The weak random view of an image: shift, flip, rotation (degrees) and zoom (relative)."""
-
-    pad: Annotated[int, Field(ge=0)] = 4
-    flip: bool = True
-    rotate: NonNegative = 0.0
-    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
 
 
 AnyModelParams = ModelParams | PhotoModelParams
@@ -109,7 +101,7 @@ class Params(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: Annotated[AnyDataParams, Field(discriminator="name")]
     noise: Annotated[AnyNoiseParams, Field(discriminator="kind")]
-    views: ViewParams = ViewParams()
+    views: AnyViewParams = ViewParams()
     model: Annotated[AnyModelParams, Field(discriminator="name")]
     optim: OptimParams
     training: TrainingParams
@@ -129,6 +121,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
+        check_views(self.data, self.views, self.method)
         if self.method.name.removesuffix("_plus") != self.paper:
             raise ValueError(f"method.name is '{self.method.name}' but paper is '{self.paper}'; they must agree")
         if isinstance(self.data, FolderDataParams | PhotoDataParams) and self.noise.kind != "none":
@@ -263,7 +256,7 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     # pydantic names the kind after these
-    forms = {"method", "strong", "contrast_strong", "encoder", "noise", "data", "model"}
+    forms = {"method", "strong", "contrast_strong", "encoder", "noise", "data", "views", "model"}
     key = ".".join(str(part) for before, part in itertools.pairwise(("", *first["loc"])) if before not in forms)
     if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
         return _untold_branch(key, first.get("ctx", {}))

@@ -23,10 +23,10 @@ class AffineStrongParams(Section):
 
 
 class SimCLRParams(Section):
-    """The strong view of photographs: random resized crop, flip, colour jitter, grey, solarisation.
+    """The strong view of photographs: random resized crop, flip, colour jitter, grey, blur, solarisation.
 
-    `crop` is the smallest share of the area that a crop keeps; `jitter`, `grey` and `solarise` are probabilities;
-    the strengths of the jitter are relative, that of the hue in turns of the colour circle.
+    `crop` is the smallest share of the area that a crop keeps; `jitter`, `grey`, `blur` and `solarise` are
+    probabilities; the strengths of the jitter are relative, that of the hue in turns of the colour circle.
     """
 
     kind: Literal["simclr"]
@@ -38,6 +38,7 @@ class SimCLRParams(Section):
     saturation: Fraction = 0.4
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     grey: Fraction = 0.2
+    blur: Fraction = added(0.0)
     solarise: Fraction = 0.5
 
 

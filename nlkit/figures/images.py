@@ -15,6 +15,7 @@ from nlkit.figures.losses import threshold
 from nlkit.figures.style import CLEAN, NOISY
 from nlkit.problem import Problem
 from nlkit.runs import Run
+from nlkit.stored import Images
 
 
 def gallery_rows(run: Run, count: int) -> dict[str, pd.DataFrame]:
@@ -54,14 +55,14 @@ def gallery(run: Run, problem: Problem, count: int = 9) -> Figure:
 
 
 def noise_gallery(
-    images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, names: Sequence[str], count: int = 10
+    images: Images, clean: np.ndarray, noisy: np.ndarray, names: Sequence[str], count: int = 10
 ) -> Figure:
     """The first wrongly labelled image of each class: true class above, observed label below."""
     wrong = [np.flatnonzero((clean == c) & (noisy != c)) for c in range(len(names))]
     picks = [int(index[0]) for index in wrong if len(index)][:count]
     figure, axes = image_grid(1, max(len(picks), 1), extra=0.5)
     for ax, i in zip(axes[0], picks, strict=False):
-        show(ax, images[i])
+        show(ax, images[i].numpy())
         ax.set_title(f"is {names[clean[i]]}", fontsize=8, color=CLEAN)
         below = f"label {names[noisy[i]]}"
         ax.text(0.5, -0.08, below, transform=ax.transAxes, ha="center", va="top", fontsize=8, color=NOISY)

@@ -17,6 +17,7 @@ from nlkit.params import Params
 from nlkit.positives import contrast_classes, contrast_confidence, same_image_or_class
 from nlkit.problem import TrainingSet
 from nlkit.seeding import numpy_stream, torch_stream
+from nlkit.stored import Images
 from nlkit.strong_views import StrongView, strong_view
 
 
@@ -139,7 +140,7 @@ class CSSL:
         one_hot = functional.one_hot(labels, self.data.classes).float()
         return one_hot, semi.sharpen(guess, self.method.temperature)
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Logits [N, C] and [1, N, C] of the one network."""
         logits = self.net.predict(images)
         return logits, logits[None]

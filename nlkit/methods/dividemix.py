@@ -18,6 +18,7 @@ from nlkit.mixture import fit_mixture, normalise
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import numpy_stream, torch_stream
+from nlkit.stored import Images
 
 
 class DivideMix:
@@ -208,7 +209,7 @@ class DivideMix:
     def _note(self, epoch: int | None, text: str) -> None:
         self.events.append(text if epoch is None else f"epoch {epoch + 1}: {text}")
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Summed logits [N, C], and those [2, N, C] of each network."""
         logits = torch.stack([net.predict(images) for net in self.nets])
         return logits.sum(dim=0), logits

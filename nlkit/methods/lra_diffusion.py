@@ -22,6 +22,7 @@ from nlkit.problem import TrainingSet
 from nlkit.retrieval import count_votes, draw_labels, nearest, retrieve, vote_logits, vote_weights, without_own
 from nlkit.schedules import warm_cosine
 from nlkit.seeding import torch_stream
+from nlkit.stored import Images
 
 TEMPERATURE = 0.1
 """Of the softmax that turns a label vector into a distribution; ours. The official code has 1, under which a one-hot
@@ -165,7 +166,7 @@ class LRADiffusion:
             "label_vectors": path.flatten().round(decimals=4).tolist(),
         }
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Logits [N, C] of the chosen weights, and [3, N, C]: of these, of the other weights, and of the vote."""
         z = self.frozen.images(images)
         chosen, other = (closeness(self.learner.sample(net, images, z), TEMPERATURE) for net in self.learner.nets())

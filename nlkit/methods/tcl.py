@@ -18,6 +18,7 @@ from nlkit.params import Params
 from nlkit.problem import TrainingSet
 from nlkit.schedules import warm_cosine
 from nlkit.seeding import global_stream, numpy_stream, torch_stream
+from nlkit.stored import Images
 from nlkit.strong_views import strong_view
 from nlkit.tcl_params import TCLParams
 from nlkit.twin import TwinLearner
@@ -155,7 +156,7 @@ class TCL:
         samples, row = _for_figures(self.diagnosis, v, self.data.labels)
         return Split(losses[None], self.diagnosis.w[None], (None,), samples=samples, epoch=row)
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Logits [N, C] and [1, N, C] of the classifier: the ensemble is the one network."""
         logits = self.learner.predict(images)
         return logits, logits[None]
