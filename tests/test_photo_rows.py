@@ -1,4 +1,4 @@
-"""Every row on photographs: its real parameters with smaller sizes, two epochs on a small tree in the official layout."""
+"""Every row on photographs: its real parameters with smaller sizes, two epochs on a small official-looking tree."""
 
 from __future__ import annotations
 
