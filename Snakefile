@@ -6,9 +6,10 @@ from pathlib import Path
 import nbformat
 import yaml
 
-PAPERS = ["cross_entropy", "mixup", "elr", "dividemix", "simclr", "tcl", "codim", "lra_diffusion"]
+PAPERS = ["cross_entropy", "mixup", "elr", "confident_learning", "dividemix", "simclr", "tcl", "codim", "lra_diffusion"]
 FRESH = {paper: [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")] for paper in PAPERS}
 FRESH |= {paper: ["digits-sym-50", "digits-sym-80"] for paper in ("mixup", "elr")} | {"simclr": ["digits"]}
+FRESH |= {"confident_learning": ["digits-sym-50"]}
 FRESH["codim"] += ["digits-sym-50-sup"]
 RECORDED = {paper: ["cifar10n-worst-laptop"] for paper in ("cross_entropy", "dividemix")}
 SEED = 0
@@ -18,7 +19,7 @@ PYTHON = f"{BIN}python"
 # What decides the outcome of a run, as opposed to how it is shown.
 SHOWING = {"cli", "__main__", "notebook", "overview", "tables", "book", "contest", "cost", "votes"}
 SHOWING |= {"cleaning", "clean_console", "report", "scores", "classifier", "defaults", "example", "feature_cleaning"}
-SHOWING |= {"feature_table", "neighbours", "pretrained", "outputs"}
+SHOWING |= {"inspection", "detection", "feature_table", "neighbours", "pretrained", "outputs"}
 TRAINING = [
     str(path)
     for path in sorted(Path("nlkit").rglob("*.py"))
@@ -118,7 +119,7 @@ rule overview:
         committed=COMMITTED,
         code=SHOWN,
     output:
-        "book/pages/{name,noise|compare}.ipynb",
+        "book/pages/{name,noise|compare|detection}.ipynb",
     log:
         "runs/logs/{name}.ipynb",
     threads: 1
@@ -162,6 +163,7 @@ rule html:
         PAGES,
         "book/pages/noise.ipynb",
         "book/pages/compare.ipynb",
+        "book/pages/detection.ipynb",
         "book/pages/your_data.ipynb",
         FRAGMENTS,
         ["_config.yml", "_toc.yml", "book/references.bib"],

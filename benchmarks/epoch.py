@@ -91,6 +91,7 @@ def training_set(count: int, root: Path, device: torch.device) -> tuple[Training
 def warm_up(params: Params, data: TrainingSet, variants: Sequence[str], labelled: float) -> None:
     """An untimed epoch of each variant on a few batches."""
     few = min(len(data), 4 * params.training.batch_size)
+    assert isinstance(data.images, torch.Tensor)
     part = TrainingSet(data.images[:few], data.labels[:few], data.classes, data.mean, data.std)
     measure(params, part, variants, labelled, repeats=1)
 
@@ -152,7 +153,7 @@ def given_division(count: int, labelled: float) -> np.ndarray:
 
 def synchronise(data: TrainingSet) -> None:
     """Wait for the device."""
-    if data.images.is_cuda:
+    if data.images.device.type == "cuda":
         torch.cuda.synchronize()
 
 

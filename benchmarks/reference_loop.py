@@ -30,6 +30,7 @@ class Views(Dataset[tuple[Any, ...]]):
     """Some images of a training set with `count` views of each, its label, a weight and its index."""
 
     def __init__(self, data: TrainingSet, index: np.ndarray, weights: np.ndarray, count: int) -> None:
+        assert isinstance(data.images, torch.Tensor)
         self.images, self.labels = data.images.cpu().numpy(), data.labels.cpu().numpy()
         self.index, self.weights, self.count = index, weights, count
         finish = [transforms.ToTensor(), transforms.Normalize(data.mean, data.std)]

@@ -1,4 +1,4 @@
-"""AutoAugment's CIFAR-10 policy for a batch of images, made on the device, each image with a sub-policy of its own."""
+"""AutoAugment's policies for a batch of images, made on the device, each image with a sub-policy of its own."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision import transforms
 
-from nlkit.codim_params import AutoAugmentParams
+from nlkit.codim_params import AutoAugmentParams, AutoAugmentPhotoParams
 from nlkit.colours import grey, solarise
 from nlkit.kernels.crop_flip import crop_flip
+from nlkit.photo_views import random_resized_crop
+from nlkit.stored import Batch, ImageBatch
 
 BINS = 10
 GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
@@ -31,9 +33,9 @@ class Policy:
     signed: Tensor
 
     @classmethod
-    def of_cifar10(cls, height: int, width: int, device: torch.device) -> Policy:
-        """The tables of torchvision's CIFAR-10 policy for images of this size."""
-        source = transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10)
+    def of(cls, name: transforms.AutoAugmentPolicy, height: int, width: int, device: torch.device) -> Policy:
+        """The tables of one of torchvision's policies for images of this size."""
+        source = transforms.AutoAugment(name)
         space = source._augmentation_space(BINS, (height, width))
 
         def table(values: list[list[float]], dtype: torch.dtype) -> Tensor:
@@ -52,25 +54,28 @@ class Policy:
 
 
 class AutoAugment:
-    """Crop of the zero-padded image, flip, then one of the policy's sub-policies for each image."""
+    """Crop of the zero-padded image, flip, then one of the policy's sub-policies for each image.
+
+    With AutoAugmentPhotoParams images come from a store, the crop is a resized one and the policy that of ImageNet.
+    """
 
     def __init__(
-        self, params: AutoAugmentParams, mean: Sequence[float], std: Sequence[float], device: torch.device
+        self,
+        params: AutoAugmentParams | AutoAugmentPhotoParams,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device,
     ) -> None:
         self.params = params
         self.mean = 255 * torch.tensor(mean, device=device)[:, None, None]
         self.std = 255 * torch.tensor(std, device=device)[:, None, None]
         self.policy: Policy | None = None
 
-    def __call__(self, images: Tensor, stream: torch.Generator) -> Tensor:
-        """One normalised view float32 [B, 3, H, W] of each image uint8 [B, H, W, 3]."""
-        batch, height, width, _ = images.shape
-        device, pad = images.device, self.params.pad
-        policy = self.policy = self.policy or Policy.of_cifar10(height, width, device)
-        shift = torch.randint(-pad, pad + 1, (2, batch), generator=stream, device=device)
-        flip = torch.rand(batch, generator=stream, device=device) < (0.5 if self.params.flip else 0.0)
-        zeros, ones = torch.zeros_like(self.mean[:, 0, 0]), torch.ones_like(self.mean[:, 0, 0])
-        pixels = crop_flip(images, shift[0], shift[1], flip, zeros, ones)
+    def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
+        """One normalised view float32 [B, 3, H, W] of each image."""
+        batch, device = len(images), images.device
+        pixels = self._cropped(images, stream)
+        policy = self.policy = self.policy or Policy.of(self.name, pixels.shape[2], pixels.shape[3], device)
         choice = torch.randint(len(policy.operation), (batch,), generator=stream, device=device)
         due = torch.rand(batch, 2, generator=stream, device=device) <= policy.probability[choice]
         negative = policy.signed[choice] & (torch.rand(batch, 2, generator=stream, device=device) < 0.5)
@@ -79,6 +84,24 @@ class AutoAugment:
             changed = apply(pixels, policy.operation[choice, place], magnitude[:, place])
             pixels = torch.where(due[:, place, None, None, None], changed, pixels)
         return (pixels - self.mean) / self.std
+
+    @property
+    def name(self) -> transforms.AutoAugmentPolicy:
+        """Torchvision's name of the policy."""
+        photo = isinstance(self.params, AutoAugmentPhotoParams)
+        return transforms.AutoAugmentPolicy.IMAGENET if photo else transforms.AutoAugmentPolicy.CIFAR10
+
+    def _cropped(self, images: Batch, stream: torch.Generator) -> Tensor:
+        """Random crops and flips [B, 3, H, W], whole numbers 0..255 in float32."""
+        params = self.params
+        if isinstance(params, AutoAugmentPhotoParams):
+            assert isinstance(images, ImageBatch)
+            return random_resized_crop(images, params.smallest, params.flip, stream).permute(0, 3, 1, 2).float()
+        assert isinstance(images, Tensor)
+        shift = torch.randint(-params.pad, params.pad + 1, (2, len(images)), generator=stream, device=images.device)
+        flip = torch.rand(len(images), generator=stream, device=images.device) < (0.5 if params.flip else 0.0)
+        zeros, ones = torch.zeros_like(self.mean[:, 0, 0]), torch.ones_like(self.mean[:, 0, 0])
+        return crop_flip(images, shift[0], shift[1], flip, zeros, ones)
 
 
 def apply(pixels: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The parameters of two strong baselines, mixup and early-learning regularisation."""
+"""The parameters of three baselines: mixup, early-learning regularisation and confident learning."""
 
 from __future__ import annotations
 
@@ -31,3 +31,14 @@ class ELRParams(Section):
     cosine_epochs: Positive | None = None
     lr_floor: PositiveFloat = 0.001
     mixture: MixtureParams = MixtureParams()
+
+
+class ConfidentLearningParams(Section):
+    """Confident learning (Northcutt et al., JAIR 2021) from as many networks as there are folds.
+
+    `score` is what P(clean) is: the probability of the observed label, or its margin over the best other class.
+    """
+
+    name: Literal["confident_learning"]
+    folds: Annotated[int, Field(ge=2, le=20)] = 3
+    score: Literal["self_confidence", "normalised_margin"] = "normalised_margin"

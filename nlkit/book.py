@@ -45,6 +45,7 @@ SETTINGS = {
     ),
     "mixup": ("alpha",),
     "elr": ("weight", "beta", "cosine_epochs"),
+    "confident_learning": ("folds", "score"),
     "tcl": ("warm_up", "lr_warm_up", "mixture_per", "scale1", "scale2", "ctr_weight", "dim", "hidden"),
     "codim": (
         "variant",
@@ -72,6 +73,7 @@ def write_all(out: Path) -> None:
     fragments = {
         "results_mixup_digits": digits_of(rows, "mixup"),
         "results_elr_digits": digits_of(rows, "elr"),
+        "results_confident_learning_digits": digits_of(rows, "confident_learning"),
         "baselines_digits": digits_of(rows, "cross_entropy", "mixup", "elr"),
         "variations_tcl": variations(params / "tcl", "digits-sym-80", rows),
         "variations_codim_50": variations(params / "codim", "digits-sym-50", rows),

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from torch import Tensor
 
 from nlkit import runs, scores
 from nlkit.classifier import save_classifier
@@ -22,9 +23,10 @@ from nlkit.data.listing import read_listing
 from nlkit.defaults import Choice, Situation, choose, choose_side
 from nlkit.errors import NlkitError
 from nlkit.folder_params import FolderDataParams
+from nlkit.loading import folder_problem
 from nlkit.outputs import output_paths, replace_text
 from nlkit.params import Params, load_params, make_params
-from nlkit.problem import Problem, folder_problem
+from nlkit.problem import Problem
 from nlkit.runs import Run
 from nlkit.training import Fit
 
@@ -64,8 +66,9 @@ class CleanResult:
     @property
     def cpu_problem(self) -> Problem:
         """The problem with its images on the CPU, for galleries."""
-        train = replace(self.problem.train, images=self.problem.train.images.cpu())
-        return replace(self.problem, train=train)
+        train = self.problem.train
+        assert isinstance(train.images, Tensor)
+        return replace(self.problem, train=replace(train, images=train.images.cpu()))
 
     @property
     def accuracy(self) -> float | None:

@@ -19,7 +19,20 @@ class AutoAugmentParams(Section):
     flip: bool = True
 
 
-Strong = Annotated[AffineStrongParams | SimCLRParams | AutoAugmentParams, Field(discriminator="kind")]
+class AutoAugmentPhotoParams(Section):
+    """A strong view of photographs of varying sizes: random resized crop, flip, and the AutoAugment policy of ImageNet.
+
+    `smallest` is the smallest share of the area that a crop keeps.
+    """
+
+    kind: Literal["autoaugment_imagenet"]
+    smallest: Annotated[float, Field(gt=0, le=1)] = 0.08
+    flip: bool = True
+
+
+Strong = Annotated[
+    AffineStrongParams | SimCLRParams | AutoAugmentParams | AutoAugmentPhotoParams, Field(discriminator="kind")
+]
 
 
 class CoDiMParams(DivisionParams):

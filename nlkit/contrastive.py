@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from nlkit.learner import Learner
 from nlkit.models import ContrastiveNet
+from nlkit.stored import Images
 
 
 class ContrastiveLearner(Learner):
@@ -28,7 +29,7 @@ class ContrastiveLearner(Learner):
         return functional.normalize(z.float(), dim=1)
 
     @torch.no_grad()
-    def features(self, images: Tensor) -> Tensor:
+    def features(self, images: Images) -> Tensor:
         """Unit features [N, D] of plain images uint8 [N, H, W, C], in evaluation mode and in order."""
         training = self.net.training
         self.net.eval()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from nlkit.baseline_params import ConfidentLearningParams
 from nlkit.codim_params import CoDiMParams
 from nlkit.lra_params import LRADiffusionParams
 from nlkit.params import Params
@@ -29,6 +30,12 @@ def forward_equivalents(params: Params, count: int, epochs: pd.DataFrame) -> flo
 def _one_pass(params: Params, count: int, epochs: pd.DataFrame) -> float:
     """Cross-entropy, mixup, ELR: each image once, with gradient."""
     return float(GRADIENT * count * len(epochs))
+
+
+def _folds(params: Params, count: int, epochs: pd.DataFrame) -> float:
+    """Confident learning: each image once, with gradient, by every network but the one that judges it."""
+    assert isinstance(params.method, ConfidentLearningParams)
+    return (params.method.folds - 1) * _one_pass(params, count, epochs)
 
 
 def _dividemix(params: Params, count: int, epochs: pd.DataFrame) -> float:
@@ -105,6 +112,7 @@ RULES: dict[str, Callable[[Params, int, pd.DataFrame], float]] = {
     "cross_entropy": _one_pass,
     "mixup": _one_pass,
     "elr": _one_pass,
+    "confident_learning": _folds,
     "dividemix": _dividemix,
     "codim": _codim,
     "simclr": _simclr,

@@ -81,7 +81,7 @@ def choose(situation: Situation, side: int, method: str, flip: bool, epochs: int
     if method not in METHOD_DEFAULTS:
         raise NlkitError(f"--method {method}: expected one of {', '.join(METHOD_DEFAULTS)}")
     count = f"{situation.images} images" if epochs is None else "asked for"
-    epochs = choose_epochs(situation) if epochs is None else epochs
+    epochs = max(1, choose_epochs(situation) // SHORTER.get(method, 1)) if epochs is None else epochs
     batch = _batch(situation.images)
     name, width, why = _network(situation)
     own = METHOD_DEFAULTS[method](epochs, side, situation.classes)
@@ -162,6 +162,7 @@ def _tcl_plus(epochs: int, side: int, classes: int) -> dict[str, Any]:
 
 METHOD_DEFAULTS: Mapping[str, Any] = {
     "elr": _elr,
+    "confident_learning": lambda epochs, side, classes: {},
     "cross_entropy": lambda epochs, side, classes: {},
     "mixup": lambda epochs, side, classes: {"alpha": 1.0},
     "dividemix": _dividemix,
@@ -170,4 +171,6 @@ METHOD_DEFAULTS: Mapping[str, Any] = {
     "tcl_plus": _tcl_plus,
 }
 METHOD_REASONS = {"elr": "one network, fast, and the best split of those tried on small data"}
+SHORTER = {"confident_learning": 4}
+"""Networks that judge the labels of others must not learn wrong ones by heart."""
 CURVES = ("tcl", "tcl_plus")

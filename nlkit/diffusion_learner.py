@@ -13,6 +13,7 @@ from nlkit.models import LabelDiffusionNet, build_diffusion
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import derive
+from nlkit.stored import Batch, Images
 from nlkit.views import Views
 
 BETA_2 = 0.999
@@ -56,7 +57,7 @@ class DiffusionLearner:
         self.ema.update(self.net)
 
     @torch.no_grad()
-    def trajectory(self, net: LabelDiffusionNet, images: Tensor, z: Tensor) -> Tensor:
+    def trajectory(self, net: LabelDiffusionNet, images: Batch, z: Tensor) -> Tensor:
         """Label vectors [S + 1, B, C] from 0 to the result, of plain images uint8 [B, H, W, C] and z [B, d]."""
         training = net.training
         net.eval()
@@ -70,7 +71,7 @@ class DiffusionLearner:
         net.train(training)
         return path
 
-    def sample(self, net: LabelDiffusionNet, images: Tensor, z: Tensor) -> Tensor:
+    def sample(self, net: LabelDiffusionNet, images: Images, z: Tensor) -> Tensor:
         """Sampled label vectors [N, C] of plain images uint8 [N, H, W, C] with frozen features z [N, d]."""
         parts = zip(images.split(self.eval_batch_size), z.split(self.eval_batch_size), strict=True)
         return torch.cat([self.trajectory(net, *part)[-1] for part in parts])

@@ -22,10 +22,12 @@ from nlkit.codim_params import CoDiMParams
 from nlkit.data import read_feature_file
 from nlkit.errors import NlkitError
 from nlkit.frozen import TABLE, image_keys
+from nlkit.loading import load_problem
 from nlkit.lra_params import FeatureFileParams, LRADiffusionParams, SimCLREncoderParams
 from nlkit.methods import SimCLR
-from nlkit.params import Params, load_params
-from nlkit.problem import Problem, load_problem
+from nlkit.params import Params, load_params, view_side
+from nlkit.photo_params import PhotoDataParams
+from nlkit.problem import Problem
 from nlkit.project import locate, project_root
 from nlkit.training import Fit, cpu_threads, fit
 
@@ -83,16 +85,27 @@ def from_files(params: Params, problem: Problem, root: Path) -> Encoder | None:
         return None
     if "test" not in problem.tests:
         raise NlkitError("key 'method.encoder.kind' is 'file': it needs a test set, and nothing is held out")
-    images = torch.cat([problem.train.images, problem.tests["test"][0]])
     cut = getattr(params.data, "train_size", None) is not None
-    train = _rows("train", locate(own.encoder.train, root), len(problem.train), cut)
-    test = _rows("test", locate(own.encoder.test, root), len(images) - len(train))
-    if train.shape[1] != test.shape[1]:
-        widths = f"{train.shape[1]} and {test.shape[1]} columns"
-        raise NlkitError(f"key 'method.encoder': the features of training and test images have {widths}")
-    tensors = {TABLE[0]: image_keys(images), TABLE[1]: torch.cat([train, test]).to(problem.device)}
+    parts = [_rows("train", locate(own.encoder.train, root), len(problem.train), cut)]
+    for name, (images, _) in problem.tests.items():
+        parts.append(_rows(*_test_file(own.encoder, name, root), len(images)))
+        if parts[-1].shape[1] != parts[0].shape[1]:
+            widths = f"{parts[0].shape[1]} and {parts[-1].shape[1]} columns"
+            raise NlkitError(f"key 'method.encoder': the features of training and test images have {widths}")
+    everything = [problem.train.images, *(images for images, _ in problem.tests.values())]
+    keys = torch.cat([image_keys(images) for images in everything])
+    tensors = {TABLE[0]: keys, TABLE[1]: torch.cat(parts).to(problem.device)}
     digest = checkpoints.digest({name: value.cpu() for name, value in tensors.items()})
     return Encoder(tensors, digest, digest, 0.0)
+
+
+def _test_file(encoder: FeatureFileParams, name: str, root: Path) -> tuple[str, Path]:
+    """The key and the file of the features of a test set."""
+    if name == "test":
+        return name, locate(encoder.test, root)
+    if name not in encoder.others:
+        raise NlkitError(f"key 'method.encoder.others.{name}' is missing: the features of the test set '{name}'")
+    return f"others.{name}", locate(encoder.others[name], root)
 
 
 def _rows(part: str, path: Path, count: int, cut: bool = False) -> Tensor:
@@ -109,7 +122,7 @@ def _rows(part: str, path: Path, count: int, cut: bool = False) -> Tensor:
 
 def _shared_keys(params: Params) -> list[str]:
     """What a run and the pre-training of its encoder must have in common: images, network, and a projector it keeps."""
-    keys = ["data.name", "data.train_size"]
+    keys = ["data.name", "data.short" if isinstance(params.data, PhotoDataParams) else "data.train_size"]
     if isinstance(params.method, LRADiffusionParams):  # its frozen encoder may be another network
         return keys
     keys += ["model.name", "model.width"]
@@ -119,7 +132,7 @@ def _shared_keys(params: Params) -> list[str]:
 
 def _value(params: Params, dotted: str) -> Any:
     section, key = dotted.split(".")
-    return getattr(getattr(params, section), key)
+    return getattr(getattr(params, section), key, None)
 
 
 def identity(params: Params) -> str:
@@ -145,7 +158,7 @@ def provide(params: Params, root: Path, device: torch.device, progress: bool = T
 
     A second process that asks for the same encoder waits until the first one has it. `root` is that of the data.
     """
-    problem = load_problem(params.data, params.noise, root, device)
+    problem = load_problem(params.data, params.noise, root, device, view_side(params), progress)
     target = path_of(params, problem.sha256)
     with _alone(target):
         found = _read(target, params, device)

@@ -18,6 +18,7 @@ from nlkit.models import build_model
 from nlkit.params import Params, load_params
 from nlkit.problem import TrainingSet
 from nlkit.project import locate, project_root
+from nlkit.stored import ImageBatch, Images, StoredImages
 from nlkit.views import Views
 
 TABLE = ("table.keys", "table.features")
@@ -29,7 +30,7 @@ class FrozenEncoder(Protocol):
 
     features: int
 
-    def images(self, images: Tensor) -> Tensor:
+    def images(self, images: Images) -> Tensor:
         """Features float32 [N, d] of plain images uint8 [N, H, W, C]."""
         ...
 
@@ -52,7 +53,7 @@ class NetworkEncoder:
         """Features [B, d] of normalised inputs [B, channels, H, W]."""
         return self.encode(views).float()
 
-    def images(self, images: Tensor) -> Tensor:
+    def images(self, images: Images) -> Tensor:
         """Features [N, d] of plain images; the same images are encoded once only."""
         key = hashlib.sha256(image_keys(images).cpu().numpy().tobytes()).hexdigest()
         if key not in self.known:
@@ -67,7 +68,7 @@ class FeatureTable:
         order = keys.argsort(stable=True)
         self.keys, self.rows, self.features = keys[order], features[order], features.shape[1]
 
-    def images(self, images: Tensor) -> Tensor:
+    def images(self, images: Images) -> Tensor:
         """The rows [N, d] of plain images; raises NlkitError for an image that is not in the table."""
         keys = image_keys(images)
         place = torch.searchsorted(self.keys, keys).clamp_max(len(self.keys) - 1)
@@ -81,8 +82,13 @@ class FeatureTable:
         raise NotImplementedError
 
 
-def image_keys(images: Tensor) -> Tensor:
-    """A number int64 [N] for each image uint8 [N, ...]: a random linear function of its bytes, modulo 2^64."""
+def image_keys(images: Images | ImageBatch) -> Tensor:
+    """A number int64 [N] for each image uint8 [N, ...]: a random linear function of its bytes, modulo 2^64.
+
+    Images of a store have their own.
+    """
+    if isinstance(images, StoredImages | ImageBatch):
+        return images.keys
     flat = images.flatten(1)
     stream = torch.Generator().manual_seed(0x5EED)
     factors = torch.randint(-(2**62), 2**62, (flat.shape[1],), generator=stream).to(images.device)

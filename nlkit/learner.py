@@ -14,6 +14,7 @@ from nlkit.models import build_network
 from nlkit.params import OptimParams, Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import derive
+from nlkit.stored import Images
 from nlkit.views import Views
 
 
@@ -79,7 +80,7 @@ class Learner:
             group["lr"] = lr
 
     @torch.no_grad()
-    def predict(self, images: Tensor) -> Tensor:
+    def predict(self, images: Images) -> Tensor:
         """Logits float32 [N, C] of plain images uint8 [N, H, W, C], in evaluation mode and in order."""
         training = self.net.training
         self.net.eval()
@@ -87,9 +88,16 @@ class Learner:
         self.net.train(training)
         return torch.cat(logits)
 
-    def losses(self, data: TrainingSet) -> Tensor:
-        """Cross-entropy [N] of each training image with its observed label, without augmentation."""
-        return functional.cross_entropy(self.predict(data.images), data.labels, reduction="none")
+    def losses(self, data: TrainingSet, chosen: Tensor | None = None) -> Tensor:
+        """Cross-entropy [N] of each training image with its observed label, without augmentation.
+
+        With `chosen`, int64 [n], of these images only.
+        """
+        if chosen is None:
+            return functional.cross_entropy(self.predict(data.images), data.labels, reduction="none")
+        parts = chosen.split(self.eval_batch_size)
+        logits = torch.cat([self.predict(data.images[part]) for part in parts])
+        return functional.cross_entropy(logits, data.labels[chosen], reduction="none")
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that training changes: weights, buffers and momenta, by name."""

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from nlkit.sections import MixtureParams, NonNegative, Positive, PositiveFloat, Section
+from nlkit.sections import MixtureParams, NonNegative, Positive, PositiveFloat, Section, added
 
 
 class PixelsParams(Section):
@@ -16,11 +16,15 @@ class PixelsParams(Section):
 
 
 class FeatureFileParams(Section):
-    """One row of features for each training and each test image, in the order of the data set, `.npy` or `.npz`."""
+    """One row of features for each training and each test image, in the order of the data set, `.npy` or `.npz`.
+
+    `others` are the files of further test sets, by their names.
+    """
 
     kind: Literal["file"]
     train: str
     test: str
+    others: dict[str, str] = added({})
 
 
 class SimCLREncoderParams(Section):
@@ -40,12 +44,13 @@ class ClipParams(Section):
 class LRADiffusionParams(Section):
     """LRA-diffusion (Chen et al., NeurIPS 2023), in the paper's symbols where it has them.
 
-    encoder: the frozen f_p; query: whether f_p sees the current view of an image or its row of the bank is taken;
+        encoder: the frozen f_p; query: whether f_p sees the current view of an image or its row of the bank is taken;
     bank: whether f_p saw one random view of each image or the image as it is; retrieval, k, exclude_self,
     weighted: see `nlkit.retrieval`; draws: label vectors for each image and step; width: h; timesteps: T;
     sampling_steps: S; lr_warm_up and horizon: of the learning rate, in epochs, horizon = the run's epochs where it
     is left out; clip_norm: of the gradients of e and of the noise predictor, each; evaluate: which weights the
-    result is of. `optim.lr` is the peak of the learning rate, `optim.momentum` Adam's beta_1.
+    result is of; balanced: size of the class-balanced random subset of an epoch, all images where it is left out.
+    `optim.lr` is the peak of the learning rate, `optim.momentum` Adam's beta_1.
     """
 
     name: Literal["lra_diffusion"]
@@ -67,6 +72,7 @@ class LRADiffusionParams(Section):
     clip_norm: PositiveFloat = 1.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
     evaluate: Literal["ema", "raw"] = "ema"
+    balanced: Positive | None = added(None)
     mixture: MixtureParams = MixtureParams()
 
     @model_validator(mode="after")

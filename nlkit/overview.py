@@ -14,9 +14,11 @@ from matplotlib.figure import Figure
 from nlkit import data, figures, noise, records, tables
 from nlkit.data import data_root
 from nlkit.figures.style import CLEAN, NOISY
+from nlkit.loading import load_problem
 from nlkit.noise_params import PMDNoiseParams
+from nlkit.observed import pmd_margins
 from nlkit.params import DataParams, NoiseParams, Params
-from nlkit.problem import Problem, load_problem, pmd_margins
+from nlkit.problem import Problem
 from nlkit.runs import Run, load_run, project_root, run_path
 
 
@@ -64,7 +66,7 @@ class NoiseView:
 
     def gallery(self) -> Figure:
         """One wrongly labelled image of each class."""
-        return figures.noise_gallery(self.problem.train.images.numpy(), *self._labels(), self.names)
+        return figures.noise_gallery(self.problem.train.images, *self._labels(), self.names)
 
     def of(self, kind: str, rate: float) -> NoiseView:
         """The same data under another synthetic noise."""

@@ -13,16 +13,19 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from nlkit.baseline_params import ELRParams, MixupParams
+from nlkit.baseline_params import ConfidentLearningParams, ELRParams, MixupParams
 from nlkit.codim_params import CoDiMParams
 from nlkit.dividemix_params import DivideMixParams
 from nlkit.errors import NlkitError
 from nlkit.folder_params import FolderDataParams
 from nlkit.lra_params import LRADiffusionParams
+from nlkit.model_params import ModelParams, PhotoModelParams
 from nlkit.noise_params import PMDNoiseParams
+from nlkit.photo_params import PhotoDataParams
 from nlkit.pretrain_params import PretrainParams
 from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
 from nlkit.tcl_params import TCLParams, TCLPlusParams
+from nlkit.view_params import AnyViewParams, ViewParams, check_views
 
 
 class DataParams(Section):
@@ -32,7 +35,7 @@ class DataParams(Section):
     train_size: Positive | None = None
 
 
-AnyDataParams = DataParams | FolderDataParams
+AnyDataParams = DataParams | FolderDataParams | PhotoDataParams
 
 
 class NoiseParams(Section):
@@ -57,20 +60,7 @@ class NoiseParams(Section):
 AnyNoiseParams = NoiseParams | PMDNoiseParams
 
 
-class ViewParams(Section):
-    """The weak random view of an image: shift, flip, rotation (degrees) and zoom (relative)."""
-
-    pad: Annotated[int, Field(ge=0)] = 4
-    flip: bool = True
-    rotate: NonNegative = 0.0
-    zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
-
-
-class ModelParams(Section):
-    """The network and the number of channels of its first stage."""
-
-    name: Literal["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
-    width: Positive = 64
+AnyModelParams = ModelParams | PhotoModelParams
 
 
 class OptimParams(Section):
@@ -104,19 +94,22 @@ class CrossEntropyParams(Section):
 class Params(Section):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal["cross_entropy", "mixup", "elr", "dividemix", "tcl", "simclr", "codim", "lra_diffusion"]
+    paper: Literal[
+        "cross_entropy", "mixup", "elr", "confident_learning", "dividemix", "tcl", "simclr", "codim", "lra_diffusion"
+    ]
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: Annotated[AnyDataParams, Field(discriminator="name")]
     noise: Annotated[AnyNoiseParams, Field(discriminator="kind")]
-    views: ViewParams = ViewParams()
-    model: ModelParams
+    views: AnyViewParams = ViewParams()
+    model: Annotated[AnyModelParams, Field(discriminator="name")]
     optim: OptimParams
     training: TrainingParams
     method: Annotated[
         CrossEntropyParams
         | MixupParams
         | ELRParams
+        | ConfidentLearningParams
         | DivideMixParams
         | TCLParams
         | TCLPlusParams
@@ -128,10 +121,11 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
+        check_views(self.data, self.views, self.method)
         if self.method.name.removesuffix("_plus") != self.paper:
             raise ValueError(f"method.name is '{self.method.name}' but paper is '{self.paper}'; they must agree")
-        if isinstance(self.data, FolderDataParams) and self.noise.kind != "none":
-            raise ValueError("data.name 'folder' needs noise.kind 'none'; its labels are as they were given")
+        if isinstance(self.data, FolderDataParams | PhotoDataParams) and self.noise.kind != "none":
+            raise ValueError(f"data.name '{self.data.name}' needs noise.kind 'none'; its labels are as they were given")
         if isinstance(self.noise, NoiseParams) and self.noise.kind == "human":
             fine = self.noise.annotator == "fine"
             if fine != (self.data.name == "cifar100"):
@@ -179,6 +173,11 @@ def _check_lra_diffusion(params: Params) -> None:
         raise ValueError("training.batch_size is 1; batch norm needs at least two images")
     if method.encoder.kind == "clip" and params.data.name == "digits":
         raise ValueError("method.encoder.kind 'clip' needs photographs in colour, not digits")
+
+
+def view_side(params: Params) -> int | None:
+    """The side in pixels of the views of photographs; None for images that have one size."""
+    return getattr(params.views, "size", None)
 
 
 def load_params(path: str | Path, **overrides: Any) -> Params:
@@ -256,7 +255,8 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    forms = {"method", "strong", "contrast_strong", "encoder", "noise", "data"}  # pydantic names the kind after these
+    # pydantic names the kind after these
+    forms = {"method", "strong", "contrast_strong", "encoder", "noise", "data", "views", "model"}
     key = ".".join(str(part) for before, part in itertools.pairwise(("", *first["loc"])) if before not in forms)
     if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
         return _untold_branch(key, first.get("ctx", {}))

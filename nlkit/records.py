@@ -22,7 +22,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from nlkit.errors import NlkitError
 from nlkit.params import make_params
 
-FORMAT = 1
+FORMAT = 2
+UNSEALED = 1
+"""The format of the first records, which carry no hash of themselves."""
 LIMIT = 2 * 1024 * 1024
 TIMES = ("seconds", "peak_memory_mb", "started", "finished", "commit", "files", "versions", "device")
 
@@ -116,7 +118,7 @@ def write(
     tables = {"epochs.parquet": epochs, "samples.parquet": samples}
     blobs = {name: _parquet(table) for name, table in tables.items()}
     files = {name: hashlib.sha256(blob).hexdigest() for name, blob in blobs.items()}
-    complete = {"format": FORMAT, **info, "files": files}
+    complete = _sealed({"format": FORMAT, **info, "files": files})
     blobs["record.json"] = (json.dumps(complete, indent=1, sort_keys=True) + "\n").encode()
     total = sum(map(len, blobs.values()))
     if limit is not None and total > limit:
@@ -135,6 +137,12 @@ def write(
     return Record(complete, epochs, samples, folder)
 
 
+def _sealed(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with `sha256`, a hash over everything else, by which a damaged value is noticed."""
+    rest = {key: value for key, value in json.loads(json.dumps(info)).items() if key != "sha256"}
+    return {**rest, "sha256": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
+
+
 def load(folder: Path) -> Record:
     """Read and check a record; raises NlkitError where it is missing, damaged or of an unknown format."""
     path = folder / "record.json"
@@ -144,14 +152,16 @@ def load(folder: Path) -> Record:
         raise NlkitError(f"{path}: no record there ({error.strerror})") from None
     except (ValueError, RecursionError):
         raise NlkitError(f"{path}: not valid JSON; the record is damaged, run it again") from None
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
-        raise NlkitError(f"{path}: not a run record of format {FORMAT}")
+    if not isinstance(info, dict) or info.get("format") not in (UNSEALED, FORMAT):
+        raise NlkitError(f"{path}: not a run record of format {UNSEALED} or {FORMAT}")
     try:
         RecordInfo.model_validate(info)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         raise NlkitError(f"{path}: key '{key}': {first['msg']}; the record is damaged, run it again") from None
+    if (info["format"] != UNSEALED or "sha256" in info) and info != _sealed(info):
+        raise NlkitError(f"{path}: content does not match its own sha256; the record is damaged, run it again")
     return Record(info, _table(folder, "epochs", info), _table(folder, "samples", info), folder)
 
 

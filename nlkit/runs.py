@@ -19,11 +19,14 @@ from nlkit.data import data_root
 from nlkit.errors import NlkitError
 from nlkit.folder_params import FolderDataParams
 from nlkit.learner import choose_precision
+from nlkit.loading import load_problem
 from nlkit.methods import LRADiffusion, Method
+from nlkit.model_params import PhotoModelParams
 from nlkit.models import build_network
-from nlkit.params import NoiseParams, Params, make_params
+from nlkit.models.weights import weights_sha256
+from nlkit.params import NoiseParams, Params, make_params, view_side
 from nlkit.pretrain_params import PretrainParams
-from nlkit.problem import Problem, load_problem
+from nlkit.problem import Problem
 from nlkit.project import project_root
 from nlkit.provenance import commit, describe_device, peak_memory_mb, versions
 from nlkit.training import Fit, cpu_threads, fit
@@ -42,7 +45,9 @@ class Run:
 
     def problem(self, data: str | Path | None = None) -> Problem:
         """The images of the run with the labels in its record, on the CPU; needed for galleries only."""
-        whole = load_problem(self.params.data, NoiseParams(kind="none"), data_root(data), torch.device("cpu"))
+        whole = load_problem(
+            self.params.data, NoiseParams(kind="none"), data_root(data), torch.device("cpu"), view_side(self.params)
+        )
         labels = torch.from_numpy(self.samples["noisy"].to_numpy(np.int64))
         return replace(whole, train=replace(whole.train, labels=labels))
 
@@ -67,7 +72,9 @@ def run(
         found = _existing(params, pretraining, folder, search_results=out is None)
         if found is not None:
             return found
-    problem = load_problem(params.data, params.noise, data_root(data), choose_device(device))
+    problem = load_problem(
+        params.data, params.noise, data_root(data), choose_device(device), view_side(params), progress
+    )
     return train(problem, params, folder, data_root(data), fresh, progress)
 
 
@@ -191,7 +198,7 @@ def _write_record(
     samples = measure.sample_table(problem, state.method, state.split, state.snapshots)
     device = problem.device
     last = epochs.iloc[-1]
-    info = {
+    info: dict[str, Any] = {
         "paper": params.paper,
         "cell": params.cell,
         "seed": params.seed,
@@ -226,6 +233,8 @@ def _write_record(
     }
     if encoder is not None:
         info["encoder"] = encoder.summary()
+    if isinstance(params.model, PhotoModelParams) and params.model.weights is not None:
+        info["network"]["weights"] = weights_sha256(params.model.weights)
     limit = None if isinstance(params.data, FolderDataParams) else records.LIMIT
     return records.write(folder, info, epochs, samples, limit)
 

@@ -14,12 +14,13 @@ from nlkit import checkpoints
 from nlkit.errors import NlkitError
 from nlkit.methods import Method
 from nlkit.problem import Problem
+from nlkit.stored import Images
 from nlkit.training import Fit
 
 FILE = "evidence.safetensors"
 
 
-def measure(method: Method, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+def measure(method: Method, images: Images, labels: Tensor) -> dict[str, Tensor]:
     """Prediction [N], its probability and that of the given label, by the ensemble."""
     probability = method.logits(images)[0].double().softmax(dim=1)
     confidence, prediction = probability.max(dim=1)

@@ -20,7 +20,7 @@ class Section(BaseModel):
 
 
 def added(default: Any) -> Any:
-    """A field that a section got later; with its default it is left out of a record, so that older ones keep their hash."""
+    """A field that a section got later; a record leaves out its default, so that older ones keep their hash."""
     return Field(default, exclude_if=lambda value: value == default)
 
 

@@ -29,13 +29,13 @@ def blend(one_hot: Tensor, p: Tensor, w: Tensor) -> Tensor:
 
 
 def mixup(inputs: Tensor, targets: Tensor, share: float, order: Tensor) -> tuple[Tensor, Tensor]:
-    """Mix rows with the rows in `order` [B]: share * a + (1 - share) * a[order], for inputs and targets."""
+    """Mix inputs and targets with the rows in `order`, as `mix` does."""
     return mix(inputs, share, order), mix(targets, share, order)
 
 
 def mix(rows: Tensor, share: float, order: Tensor) -> Tensor:
-    """share * a + (1 - share) * a[order] for rows [B, ...] and a permutation [B]."""
-    return torch.lerp(rows[order], rows, share)
+    """share * a + (1 - share) * a[order] for rows [B, ...] and a permutation [B], or the first part of one."""
+    return torch.lerp(rows[order], rows[: len(order)], share)
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

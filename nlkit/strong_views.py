@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -11,23 +10,29 @@ from torch import Tensor
 from torch.nn import functional
 
 from nlkit.autoaugment import AutoAugment
-from nlkit.codim_params import AutoAugmentParams
+from nlkit.boxes import Box, crop_boxes
+from nlkit.codim_params import AutoAugmentParams, AutoAugmentPhotoParams
 from nlkit.colours import grey, jitter, solarise
-from nlkit.params import ViewParams
+from nlkit.photo_views import random_resized_crop
+from nlkit.stored import Batch, ImageBatch
 from nlkit.tcl_params import AffineStrongParams, SimCLRParams
+from nlkit.view_params import ViewParams
 from nlkit.views import Views
+
+BLUR = 0.1, 2.0
+"""Standard deviations of the blur, in pixels."""
 
 
 class StrongView(Protocol):
-    """Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W]."""
+    """Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W]; stored ones into squares."""
 
-    def __call__(self, images: Tensor, stream: torch.Generator) -> Tensor:
+    def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
         """One view of each image."""
         ...
 
 
 def strong_view(
-    params: AffineStrongParams | SimCLRParams | AutoAugmentParams,
+    params: AffineStrongParams | SimCLRParams | AutoAugmentParams | AutoAugmentPhotoParams,
     mean: Sequence[float],
     std: Sequence[float],
     device: torch.device,
@@ -38,7 +43,7 @@ def strong_view(
             return AffineStrong(params, mean, std, device)
         case SimCLRParams():
             return SimCLR(params, mean, std, device)
-        case AutoAugmentParams():
+        case AutoAugmentParams() | AutoAugmentPhotoParams():
             return AutoAugment(params, mean, std, device)
 
 
@@ -52,13 +57,14 @@ class AffineStrong:
         moves = ViewParams(pad=params.pad, flip=False, rotate=params.rotate, zoom=params.zoom)
         self.views = Views(moves, mean, std, device)
 
-    def __call__(self, images: Tensor, stream: torch.Generator) -> Tensor:
+    def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
         """One view of each image."""
+        assert isinstance(images, Tensor)
         return self.views.weak(erase(images, self.erase, stream), stream)
 
 
 class SimCLR:
-    """Random resized crop, flip, colour jitter, grey, solarisation (SimCLR's views as TCL uses them on CIFAR).
+    """Random resized crop, flip, colour jitter, grey, solarisation (SimCLR's views as TCL uses them on CIFAR), or blur.
 
     Pixels are rounded to 8 bits once, before solarisation; libraries that work on images round after each step.
     """
@@ -71,27 +77,38 @@ class SimCLR:
         self.strengths = torch.tensor(strengths, device=device)
         self.centres = torch.tensor([1.0, 1.0, 1.0, 0.0], device=device)
 
-    def __call__(self, images: Tensor, stream: torch.Generator) -> Tensor:
+    def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
         """One view of each image."""
-        batch, height, width, _ = images.shape
         params = self.params
 
         def uniform(*shape: int) -> Tensor:
-            return torch.rand(batch, *shape, generator=stream, device=images.device)
+            return torch.rand(len(images), *shape, generator=stream, device=images.device)
 
         def chance(p: float) -> Tensor:
             return (uniform() < p)[:, None, None, None]
 
-        box = crop_boxes(batch, height, width, params.crop, stream, images.device)
-        pixels = resized_crop(images.permute(0, 3, 1, 2).float() / 255, box)
+        pixels = self._cropped(images, stream)
         pixels = torch.where(chance(0.5 if params.flip else 0.0), pixels.flip(3), pixels)
         factors = self.centres + (2 * uniform(4) - 1) * self.strengths
         order = uniform(4).argsort(dim=1)
         pixels = torch.where(chance(params.jitter), jitter(pixels, factors, order), pixels)
         pixels = torch.where(chance(params.grey), grey(pixels), pixels)
+        if params.blur:
+            sigma = BLUR[0] + uniform() * (BLUR[1] - BLUR[0])
+            pixels = torch.where(chance(params.blur), gaussian_blur(pixels, sigma), pixels)
         eight_bit = (255 * pixels).round()
         eight_bit = torch.where(chance(params.solarise), solarise(eight_bit), eight_bit)
         return (eight_bit - self.mean) / self.std
+
+    def _cropped(self, images: Batch, stream: torch.Generator) -> Tensor:
+        """Random resized crops [B, 3, H, W] in 0..1."""
+        if isinstance(images, ImageBatch):
+            pixels = random_resized_crop(images, self.params.crop, False, stream)
+            return pixels.permute(0, 3, 1, 2).float() / 255
+        batch, height, width, _ = images.shape
+        heights, widths = (torch.full((batch,), side, device=images.device) for side in (height, width))
+        box = crop_boxes(heights, widths, self.params.crop, stream)
+        return resized_crop(images.permute(0, 3, 1, 2).float() / 255, box)
 
 
 def erase(images: Tensor, longest: float, stream: torch.Generator) -> Tensor:
@@ -107,28 +124,22 @@ def erase(images: Tensor, longest: float, stream: torch.Generator) -> Tensor:
     return images.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[..., None], 0)
 
 
-def crop_boxes(
-    batch: int, height: int, width: int, smallest: float, stream: torch.Generator, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Top, left, height and width int64 [B] of random crops: area share in smallest..1, aspect ratio in 3/4..4/3.
+def gaussian_blur(pixels: Tensor, sigma: Tensor) -> Tensor:
+    """Blur each image of [B, C, H, W] by its own standard deviation [B], in pixels; borders are mirrored.
 
-    As torchvision's RandomResizedCrop: the first of ten draws that fits, else the whole image.
+    The kernel is about a tenth of the width long and odd, 23 pixels at 224 (SimCLR, appendix A).
     """
-    u = torch.rand(4, 10, batch, generator=stream, device=device)
-    area = height * width * (smallest + u[0] * (1 - smallest))
-    ratio = torch.exp((2 * u[1] - 1) * math.log(4 / 3))
-    wide, high = (area * ratio).sqrt().round().long(), (area / ratio).sqrt().round().long()
-    fits = (wide > 0) & (wide <= width) & (high > 0) & (high <= height)
-    first = fits.int().argmax(dim=0, keepdim=True)
-    found = fits.gather(0, first)[0]
-    wide = torch.where(found, wide.gather(0, first)[0], width)
-    high = torch.where(found, high.gather(0, first)[0], height)
-    top = (u[2].gather(0, first)[0] * (height - high + 1)).long()
-    left = (u[3].gather(0, first)[0] * (width - wide + 1)).long()
-    return top, left, high, wide
+    batch, channels, height, width = pixels.shape
+    radius = width // 20
+    places = torch.arange(-radius, radius + 1, device=pixels.device)
+    kernel = torch.exp(-0.5 * (places / sigma[:, None]).square())
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)[:, None]
+    padded = functional.pad(pixels, (radius,) * 4, mode="reflect").view(1, batch * channels, *(height + 2 * radius, -1))
+    rows = functional.conv2d(padded, kernel[:, :, None], groups=batch * channels)
+    return functional.conv2d(rows, kernel[..., None], groups=batch * channels).view(pixels.shape)
 
 
-def resized_crop(pixels: Tensor, box: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+def resized_crop(pixels: Tensor, box: Box) -> Tensor:
     """Cut box = (top, left, height, width), each int64 [B], from [B, C, H, W] and enlarge it to H x W, bilinearly.
 
     Beyond the border of the box its outermost pixels are repeated, as where a cut-out image is resized.

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from nlkit.sections import Fraction, MixtureParams, NonNegative, Positive, PositiveFloat, Section
+from nlkit.sections import Fraction, MixtureParams, NonNegative, Positive, PositiveFloat, Section, added
 
 
 class AffineStrongParams(Section):
@@ -23,10 +23,10 @@ class AffineStrongParams(Section):
 
 
 class SimCLRParams(Section):
-    """The strong view of photographs: random resized crop, flip, colour jitter, grey, solarisation.
+    """The strong view of photographs: random resized crop, flip, colour jitter, grey, blur, solarisation.
 
-    `crop` is the smallest share of the area that a crop keeps; `jitter`, `grey` and `solarise` are probabilities;
-    the strengths of the jitter are relative, that of the hue in turns of the colour circle.
+    `crop` is the smallest share of the area that a crop keeps; `jitter`, `grey`, `blur` and `solarise` are
+    probabilities; the strengths of the jitter are relative, that of the hue in turns of the colour circle.
     """
 
     kind: Literal["simclr"]
@@ -38,6 +38,7 @@ class SimCLRParams(Section):
     saturation: Fraction = 0.4
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.1
     grey: Fraction = 0.2
+    blur: Fraction = added(0.0)
     solarise: Fraction = 0.5
 
 
@@ -45,7 +46,8 @@ class TCLParams(Section):
     """Twin Contrastive Learning (Huang et al., CVPR 2023), in the paper's symbols.
 
     `temperature` is tau; `scale1` and `scale2` are s1 and s2, and mean the estimated share of clean labels
-    where they are left out. `optim.lr` is the peak of the learning rate.
+    where they are left out. `balanced` is the size of the class-balanced random subset that an epoch passes over, all
+    images where it is left out; the diagnosis is always of all. `optim.lr` is the peak of the learning rate.
     """
 
     name: Literal["tcl"]
@@ -64,6 +66,7 @@ class TCLParams(Section):
     hidden: Positive = 512
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
     strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(kind="simclr")
+    balanced: Positive | None = added(None)
     mixture: MixtureParams = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
 
 

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from nlkit.learner import Learner
 from nlkit.models import TwinNet
+from nlkit.stored import Images
 
 
 class TwinLearner(Learner):
@@ -21,7 +22,7 @@ class TwinLearner(Learner):
         return functional.normalize(projections.float(), dim=1), logits.float()
 
     @torch.no_grad()
-    def embed(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def embed(self, images: Images) -> tuple[Tensor, Tensor]:
         """Unit projections [N, D] and logits [N, C] of plain images uint8 [N, H, W, C], in evaluation mode."""
         training = self.net.training
         self.net.eval()

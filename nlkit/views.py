@@ -10,40 +10,63 @@ from torch import Tensor
 from torch.nn import functional
 
 from nlkit.kernels.crop_flip import crop_flip
-from nlkit.params import ViewParams
+from nlkit.photo_views import centre, random_view
+from nlkit.stored import Batch, ImageBatch
+from nlkit.view_params import PhotoViewParams, ViewParams
 
 
 class Views:
-    """Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W]."""
+    """Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W].
 
-    def __init__(self, params: ViewParams, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+    Images of a store become squares [B, 3, side, side]; they need PhotoViewParams, tensors need ViewParams.
+    """
+
+    def __init__(
+        self,
+        params: ViewParams | PhotoViewParams,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device,
+    ) -> None:
         self.params = params
         self.mean = 255 * torch.tensor(mean, device=device)
         self.std = 255 * torch.tensor(std, device=device)
 
-    def plain(self, images: Tensor) -> Tensor:
-        """Normalise only: the view for evaluation."""
-        return ((images - self.mean) / self.std).permute(0, 3, 1, 2)
+    def plain(self, images: Batch) -> Tensor:
+        """Normalise only, of the middle square where sizes vary: the view for evaluation."""
+        return self._normalised(centre(images) if isinstance(images, ImageBatch) else images)
 
-    def weak(self, images: Tensor, stream: torch.Generator) -> Tensor:
-        """Shift by up to `pad` pixels over zeros and flip; rotate and zoom where the parameters ask for it."""
-        if (self.params.rotate or self.params.zoom) and len(images):
-            return self._affine(images, stream)
-        batch, pad = len(images), self.params.pad
+    def weak(self, images: Batch, stream: torch.Generator) -> Tensor:
+        """Shift by up to `pad` pixels over zeros and flip; rotate and zoom where the parameters ask for it.
+
+        Where sizes vary: a random crop or resized crop, and flip.
+        """
+        params = self.params
+        if isinstance(images, ImageBatch):
+            assert isinstance(params, PhotoViewParams)
+            return self._normalised(random_view(params, images, stream))
+        assert isinstance(params, ViewParams)
+        if (params.rotate or params.zoom) and len(images):
+            return self._affine(params, images, stream)
+        batch, pad = len(images), params.pad
         shift = torch.randint(-pad, pad + 1, (2, batch), generator=stream, device=images.device)
-        flip = torch.rand(batch, generator=stream, device=images.device) < (0.5 if self.params.flip else 0.0)
+        flip = torch.rand(batch, generator=stream, device=images.device) < (0.5 if params.flip else 0.0)
         return crop_flip(images, shift[0], shift[1], flip, self.mean, self.std)
 
-    def _affine(self, images: Tensor, stream: torch.Generator) -> Tensor:
+    def _normalised(self, pixels: Tensor) -> Tensor:
+        """Network inputs [B, C, H, W] of pixels uint8 [B, H, W, C]."""
+        return ((pixels - self.mean) / self.std).permute(0, 3, 1, 2)
+
+    def _affine(self, params: ViewParams, images: Tensor, stream: torch.Generator) -> Tensor:
         """Bilinear rotation, zoom and shift in one resampling, over zeros."""
         batch, height, width, _ = images.shape
         uniform = 2 * torch.rand(4, batch, generator=stream, device=images.device) - 1
-        angle = uniform[0] * math.radians(self.params.rotate)
-        zoom = 1 + uniform[1] * self.params.zoom
+        angle = uniform[0] * math.radians(params.rotate)
+        zoom = 1 + uniform[1] * params.zoom
         cos, sin = zoom * angle.cos(), zoom * angle.sin()
-        shift = 2 * self.params.pad * uniform[2:] / torch.tensor([[width], [height]], device=images.device)
+        shift = 2 * params.pad * uniform[2:] / torch.tensor([[width], [height]], device=images.device)
         matrix = torch.stack([cos, -sin, shift[0], sin, cos, shift[1]], dim=1).view(batch, 2, 3)
-        if self.params.flip:
+        if params.flip:
             mirror = torch.rand(batch, generator=stream, device=images.device) < 0.5
             matrix[mirror, :, 0] *= -1
         grid = functional.affine_grid(matrix, [batch, 1, height, width], align_corners=False)

@@ -14,6 +14,7 @@ from nlkit import encoders, noise
 from nlkit.contrastive import ContrastiveLearner
 from nlkit.retrieval import count_votes, nearest
 from nlkit.runs import Run
+from nlkit.stored import Images
 
 
 def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.DataFrame:
@@ -44,5 +45,6 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
     return pd.DataFrame(rows)
 
 
-def _pixels(images: Tensor) -> Tensor:
+def _pixels(images: Images) -> Tensor:
+    assert isinstance(images, Tensor)
     return functional.normalize(images.float().flatten(1), dim=1)

@@ -23,6 +23,7 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     "cross_entropy": {"name": "cross_entropy"},
     "mixup": {"name": "mixup", "alpha": 2},
     "elr": {"name": "elr", "weight": 3, "beta": 0.7},
+    "confident_learning": {"name": "confident_learning", "folds": 3},
     "dividemix": {"name": "dividemix", "warm_up": 1, "penalty": True, "ramp_epochs": 2},
     "tcl": {
         "name": "tcl",

@@ -12,8 +12,9 @@ import torch
 from nlkit import NlkitError, load_params, noise, pmd, pmd_network
 from nlkit.data import human, load_dataset, read_label_file
 from nlkit.data.cifar import missing_files
+from nlkit.loading import load_problem
 from nlkit.params import Params
-from nlkit.problem import Problem, load_problem
+from nlkit.problem import Problem
 
 ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")

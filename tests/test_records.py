@@ -116,8 +116,22 @@ def test_a_damaged_record_json_is_an_error(folder: Path, text: str) -> None:
         records.load(folder)
 
 
+def test_a_changed_value_is_noticed_by_the_hash_that_the_record_carries(folder: Path) -> None:
+    edit(folder, lambda info: info["accuracy"].update(last=99.5))
+    with pytest.raises(NlkitError, match=r"record\.json: content does not match its own sha256"):
+        records.load(folder)
+    edit(folder, lambda info: info.pop("sha256"))
+    with pytest.raises(NlkitError, match=r"record\.json: content does not match its own sha256"):
+        records.load(folder)
+
+
+def test_the_first_records_carried_no_hash_and_are_still_read(folder: Path) -> None:
+    edit(folder, lambda info: (info.pop("sha256"), info.update(format=1)))
+    assert records.load(folder).info["format"] == 1
+
+
 def test_a_record_of_another_format_is_refused(folder: Path) -> None:
-    edit(folder, lambda info: info.update(format=2))
+    edit(folder, lambda info: info.update(format=3))
     with pytest.raises(NlkitError, match="format"):
         records.load(folder)
 

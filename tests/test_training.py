@@ -11,9 +11,10 @@ import torch
 
 from nlkit import NlkitError, load_params, load_run, records, run, training
 from nlkit.checkpoints import checkpoints, load_latest, save
+from nlkit.loading import load_problem
 from nlkit.methods import METHODS
 from nlkit.params import Params
-from nlkit.problem import Problem, load_problem
+from nlkit.problem import Problem
 
 ROOT = Path(__file__).parents[1]
 EPOCHS = 4

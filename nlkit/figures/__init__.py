@@ -3,6 +3,7 @@
 from nlkit.figures.codim import positive_pairs
 from nlkit.figures.contest import accuracy_dots, auc_dots, cost_and_accuracy, epoch_curves
 from nlkit.figures.curves import accuracy_curves, memorisation, split_curves
+from nlkit.figures.detection import detection_curves, detection_dots
 from nlkit.figures.diffusion import label_trajectories, retrieved_labels, vote_shares, weights_and_vote
 from nlkit.figures.features import feature_geometry, feature_maps, neighbour_gallery
 from nlkit.figures.images import gallery, noise_gallery
@@ -18,6 +19,8 @@ __all__ = [
     "accuracy_dots",
     "auc_dots",
     "cost_and_accuracy",
+    "detection_curves",
+    "detection_dots",
     "epoch_curves",
     "feature_map",
     "feature_maps",

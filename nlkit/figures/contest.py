@@ -69,20 +69,21 @@ AUC = Quantity("AUC of P(clean)", 1.0, 1e-3, (1, 0.999, 0.995, 0.99, 0.98, 0.95,
 def accuracy_dots(groups: Groups, cells: Sequence[str]) -> Figure:
     """Last test accuracy: filled at the mean of the seeds, a line over their range; hollow: mean of the best epochs."""
     last, best = (partial(_accuracy, metric) for metric in ("last", "best"))
-    return _dots(groups, cells, ACCURACY, last, best)
+    return dots(groups, cells, ACCURACY, last, best)
 
 
 def auc_dots(groups: Groups, cells: Sequence[str]) -> Figure:
     """AUC of P(clean) after the last epoch: mean and range of the seeds."""
-    return _dots(groups, cells, AUC, lambda run: run.record["split"]["auc"], None)
+    return dots(groups, cells, AUC, lambda run: run.record["split"]["auc"], None)
 
 
 def _accuracy(metric: str, run: Run) -> float:
     return float(run.record["accuracy"][metric])
 
 
-def _dots(groups: Groups, cells: Sequence[str], quantity: Quantity, value: Value, hollow: Value | None) -> Figure:
-    names = _methods(groups)
+def dots(groups: Groups, cells: Sequence[str], quantity: Quantity, value: Value, hollow: Value | None) -> Figure:
+    """One panel a cell, one row a method: mean of a value over seeds, a line over their range; hollow: another mean."""
+    names = present(groups)
     columns = min(3, len(cells))
     rows = -(-len(cells) // columns)
     size = (WIDTH, rows * (0.27 * len(names) + 0.9) + 0.3)
@@ -145,8 +146,8 @@ def epoch_curves(groups: Groups, cells: Sequence[str], column: str = "accuracy")
         line[0].set_ylabel(quantity.label)
     for ax in axes.flat[len(cells) :]:
         ax.set_axis_off()
-    shown = [name for name in _methods(groups) if any((name, cell) in groups for cell in cells)]
-    axes.flat[len(cells)].legend(handles=[_handle(LOOKS[name]) for name in shown], loc="center left")
+    shown = [name for name in present(groups) if any((name, cell) in groups for cell in cells)]
+    axes.flat[len(cells)].legend(handles=[handle(LOOKS[name]) for name in shown], loc="center left")
     return figure
 
 
@@ -188,7 +189,7 @@ def cost_and_accuracy(groups: Groups, cells: Sequence[str], cost: Value, label: 
         if shown:
             ACCURACY.scale(ax, "y", np.array(shown))
     axes[0][0].set_ylabel(ACCURACY.label)
-    handles = [_handle(LOOKS[name], line=False) for name in _methods(groups)]
+    handles = [handle(LOOKS[name], line=False) for name in present(groups)]
     figure.legend(handles=handles, loc="outside right center")
     return figure
 
@@ -199,11 +200,13 @@ def _point(ax: Axes, look: Look, x: np.ndarray, y: np.ndarray) -> None:
     ax.plot(x.mean(), y.mean(), look.marker, color=look.colour, markersize=9, markeredgecolor="white")
 
 
-def _methods(groups: Groups) -> list[str]:
+def present(groups: Groups) -> list[str]:
+    """The methods that have runs, in the order of the book."""
     return [name for name in LOOKS if any(name == key for key, _ in groups)]
 
 
-def _handle(look: Look, line: bool = True) -> Line2D:
+def handle(look: Look, line: bool = True) -> Line2D:
+    """The entry of a method in a legend."""
     return Line2D(
         [], [], color=look.colour, marker=look.marker, label=look.label, linestyle="-" if line else "none", markersize=7
     )

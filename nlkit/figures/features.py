@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 
-from nlkit.figures.images import _grid, _show
+from nlkit.figures.images import image_grid, show
 from nlkit.figures.losses import groups, snapshots
 from nlkit.figures.style import CLEAN, NEUTRAL, NOISY
 from nlkit.methods.simclr import QUERIES, SHOWN
@@ -81,11 +81,11 @@ def neighbour_gallery(run: Run, problem: Problem) -> Figure:
     """
     index = np.array(run.epochs["neighbours"].iloc[-1]).reshape(QUERIES, SHOWN)
     names = run.record["data"]["classes"]
-    figure, axes = _grid(SHOWN + 1, QUERIES, extra=0.18)
+    figure, axes = image_grid(SHOWN + 1, QUERIES, extra=0.18)
     for column, neighbours in enumerate(index):
         for row, i in enumerate([column, *neighbours]):
             ax = axes[row][column]
-            _show(ax, problem.train.images[int(i)].numpy())
+            show(ax, problem.train.images[int(i)].numpy())
             if problem.clean is None:
                 continue
             own, top = int(problem.clean[int(i)]), int(problem.clean[column])

@@ -15,6 +15,7 @@ from nlkit.figures.losses import threshold
 from nlkit.figures.style import CLEAN, NOISY
 from nlkit.problem import Problem
 from nlkit.runs import Run
+from nlkit.stored import Images
 
 
 def gallery_rows(run: Run, count: int) -> dict[str, pd.DataFrame]:
@@ -39,36 +40,37 @@ def gallery(run: Run, problem: Problem, count: int = 9) -> Figure:
     """Images by row: given label, P(clean) and suggested label; blue titles are correct, vermilion ones wrong."""
     rows = gallery_rows(run, count)
     names = run.record["data"]["classes"]
-    figure, axes = _grid(len(rows), count)
+    figure, axes = image_grid(len(rows), count)
     for line, (title, table) in zip(axes, rows.items(), strict=True):
-        heading = line[0].text(0, 1.62, title, transform=line[0].transAxes, fontsize=10, fontweight="bold")
-        heading.set_in_layout(False)
+        heading(line[0], title)
         for ax, (_, sample) in zip(line, table.iterrows(), strict=False):
-            _show(ax, problem.train.images[int(sample["index"])].numpy())
+            show(ax, problem.train.images[int(sample["index"])].numpy())
             text = f"given {names[int(sample['noisy'])]}\nP(clean) {sample['p_clean']:.2f}\n"
             text += f"suggest {names[int(sample['prediction'])]}"
             known = "clean" in sample
             colour = (CLEAN if sample["noisy"] == sample["clean"] else NOISY) if known else "black"
             ax.text(0.5, 1.04, text, transform=ax.transAxes, ha="center", va="bottom", fontsize=7, color=colour)
+    settle(figure)
     return figure
 
 
 def noise_gallery(
-    images: np.ndarray, clean: np.ndarray, noisy: np.ndarray, names: Sequence[str], count: int = 10
+    images: Images, clean: np.ndarray, noisy: np.ndarray, names: Sequence[str], count: int = 10
 ) -> Figure:
     """The first wrongly labelled image of each class: true class above, observed label below."""
     wrong = [np.flatnonzero((clean == c) & (noisy != c)) for c in range(len(names))]
     picks = [int(index[0]) for index in wrong if len(index)][:count]
-    figure, axes = _grid(1, max(len(picks), 1), extra=0.5)
+    figure, axes = image_grid(1, max(len(picks), 1), extra=0.5)
     for ax, i in zip(axes[0], picks, strict=False):
-        _show(ax, images[i])
+        show(ax, images[i].numpy())
         ax.set_title(f"is {names[clean[i]]}", fontsize=8, color=CLEAN)
         below = f"label {names[noisy[i]]}"
         ax.text(0.5, -0.08, below, transform=ax.transAxes, ha="center", va="top", fontsize=8, color=NOISY)
     return figure
 
 
-def _grid(rows: int, columns: int, extra: float = 0.95) -> tuple[Figure, np.ndarray]:
+def image_grid(rows: int, columns: int, extra: float = 0.95) -> tuple[Figure, np.ndarray]:
+    """Axes [rows, columns] for square images, with `extra` inches a row for text."""
     height = (0.98 + extra) * rows
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - 0.25 / height))
     figure, axes = plt.subplots(rows, columns, figsize=(0.98 * columns, height), squeeze=False, layout=layout)
@@ -77,6 +79,21 @@ def _grid(rows: int, columns: int, extra: float = 0.95) -> tuple[Figure, np.ndar
     return figure, axes
 
 
-def _show(ax: Axes, image: np.ndarray) -> None:
+def heading(ax: Axes, title: str) -> None:
+    """A title over the first image of a row; it may be wider than the image, so it does not take part in the layout."""
+    ax.text(0, 1.62, title, transform=ax.transAxes, fontsize=10, fontweight="bold").set_in_layout(False)
+
+
+def settle(figure: Figure) -> None:
+    """Keep the layout as it is, and count the headings in again, so that a tight crop leaves them whole."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for ax in figure.axes:
+        for text in ax.texts:
+            text.set_in_layout(True)
+
+
+def show(ax: Axes, image: np.ndarray) -> None:
+    """One image uint8 [H, W, 1 or 3]."""
     grey = image.shape[-1] == 1
     ax.imshow(image[..., 0] if grey else image, cmap="gray_r" if grey else None, vmin=0, vmax=255)

@@ -29,6 +29,7 @@ LOOKS = {
     "cross_entropy": Look("Cross-entropy", "#5A5A5A", "X"),
     "mixup": Look("mixup", "#E69F00", "^"),
     "elr": Look("ELR", "#56B4E9", "v"),
+    "confident_learning": Look("Confident learning", "#000000", "p"),
     "dividemix": Look("DivideMix", "#0072B2", "o"),
     "codim-self": Look("CoDiM-Self", "#CC79A7", "D"),
     "codim-sup": Look("CoDiM-Sup", "#882255", "s"),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from nlkit.methods.base import Method, Split
 from nlkit.methods.codim import CoDiM
+from nlkit.methods.confident_learning import ConfidentLearning
 from nlkit.methods.cross_entropy import CrossEntropy
 from nlkit.methods.dividemix import DivideMix
 from nlkit.methods.elr import ELR
@@ -21,6 +22,7 @@ __all__ = [
     "ELR",
     "TCL",
     "CoDiM",
+    "ConfidentLearning",
     "CrossEntropy",
     "DivideMix",
     "LRADiffusion",
@@ -36,6 +38,7 @@ METHODS: dict[str, Callable[[TrainingSet, Params], Method]] = {
     "cross_entropy": CrossEntropy,
     "mixup": Mixup,
     "elr": ELR,
+    "confident_learning": ConfidentLearning,
     "dividemix": DivideMix,
     "tcl": TCL,
     "tcl_plus": TCLPlus,

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from nlkit.mixture import Mixture
+from nlkit.stored import Images
 
 Tick = Callable[[float], None]
 """Called after each step with the share of the epoch that the step was."""
@@ -44,7 +45,7 @@ class Method(Protocol):
         """Evaluate every training sample; called once after each epoch."""
         ...
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Logits [N, C] of the ensemble and [K, N, C] of its networks, for images uint8 [N, H, W, channels]."""
         ...
 

@@ -11,7 +11,7 @@ from nlkit.codim_params import CoDiMParams
 from nlkit.contrastive import ContrastiveLearner
 from nlkit.geometry import places
 from nlkit.learner import Learner
-from nlkit.methods.base import Split, Tick
+from nlkit.methods.base import Split
 from nlkit.methods.cssl import ContrastiveStep, pretrained_learner
 from nlkit.methods.dividemix import DivideMix
 from nlkit.params import Params
@@ -29,7 +29,6 @@ class CoDiM(DivideMix):
         self.clip = params.method.clip
         self.step = ContrastiveStep(data, params.method)
         self.start = places(self._features(), "start")
-        self.epoch = 0
 
     def learner(self, name: str) -> ContrastiveLearner:
         """A network with the pre-trained encoder, and a classifier of its own."""
@@ -40,11 +39,6 @@ class CoDiM(DivideMix):
         first = self.nets[0]
         assert isinstance(first, ContrastiveLearner)
         return first.features(self.data.images)
-
-    def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
-        """An epoch of DivideMix, whose steps after the warm-up have the losses below."""
-        self.epoch = epoch + 1
-        return super().train_epoch(epoch, tick)
 
     def losses(
         self,

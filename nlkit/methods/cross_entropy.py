@@ -12,6 +12,7 @@ from nlkit.methods.loss_split import split_by_loss
 from nlkit.params import CrossEntropyParams, Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import torch_stream
+from nlkit.stored import Images
 
 
 class CrossEntropy:
@@ -43,7 +44,7 @@ class CrossEntropy:
         """Losses [1, N] and what a two-component mixture makes of them."""
         return split_by_loss(self.learner.losses(self.data), self.method.mixture)
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Logits [N, C] and [1, N, C]: the ensemble is the one network."""
         logits = self.learner.predict(images)
         return logits, logits[None]

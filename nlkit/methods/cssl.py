@@ -12,11 +12,12 @@ from nlkit.contrast import supcon
 from nlkit.contrastive import ContrastiveLearner
 from nlkit.learner import endless_batches
 from nlkit.methods.base import Mean, Tick
-from nlkit.methods.dividemix import Views2, mixmatch
+from nlkit.methods.mixmatch import Views2, mixmatch
 from nlkit.params import Params
 from nlkit.positives import contrast_classes, contrast_confidence, same_image_or_class
 from nlkit.problem import TrainingSet
 from nlkit.seeding import numpy_stream, torch_stream
+from nlkit.stored import Images
 from nlkit.strong_views import StrongView, strong_view
 
 
@@ -46,7 +47,7 @@ class ContrastiveStep:
         method, views = self.method, weak
         if method.ssl_views == "strong":
             views = self._two_each(self.strong, indices, stream)
-        losses = mixmatch(net, *views, *targets, share, stream)
+        losses = mixmatch(net, *views, *targets, share, stream, method.mixed)
         if method.lambda_c:
             if method.ssl_views == "weak" or method.contrast_strong is not None:
                 views = self._two_each(self.contrast_strong, indices, stream)
@@ -139,7 +140,7 @@ class CSSL:
         one_hot = functional.one_hot(labels, self.data.classes).float()
         return one_hot, semi.sharpen(guess, self.method.temperature)
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Logits [N, C] and [1, N, C] of the one network."""
         logits = self.net.predict(images)
         return logits, logits[None]

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from nlkit import semi
+from nlkit.balance import epoch_subset
 from nlkit.dividemix_params import DivisionParams
 from nlkit.learner import Learner, endless_batches, shuffled_batches
 from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
-from nlkit.mixture import Mixture, fit_mixture, normalise
+from nlkit.methods.mixmatch import Views2, mixmatch
+from nlkit.mixture import fit_mixture, normalise
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import numpy_stream, torch_stream
-
-
-@dataclass(frozen=True)
-class Views2:
-    """Two weak views [B, channels, H, W] of each image of a batch (M = 2)."""
-
-    first: Tensor
-    second: Tensor
+from nlkit.stored import Images
 
 
 class DivideMix:
@@ -36,7 +31,9 @@ class DivideMix:
         self.nets = (self.learner("net1"), self.learner("net2"))
         self.device = data.images.device
         self.p_clean = torch.full((2, len(data)), 0.5, device=self.device)
-        self.history = torch.zeros(2, 0, len(data), dtype=torch.float64, device=self.device)
+        self.epoch = 0
+        looked_at = len(self._subset("subset", 0))
+        self.history = torch.zeros(2, 0, looked_at, dtype=torch.float64, device=self.device)
         self.events: list[str] = []
 
     def learner(self, name: str) -> Learner:
@@ -49,6 +46,7 @@ class DivideMix:
         Both divisions were computed before this epoch; the second network already guesses with the
         updated first one (Gauss-Seidel order).
         """
+        self.epoch = epoch + 1
         if epoch < self.method.warm_up:
             self.history = self.history[:, :0]
         means = {}
@@ -66,18 +64,24 @@ class DivideMix:
         net = self.nets[k]
         net.net.train()
         stream = torch_stream(self.device, self.params.seed, "warm_up", k, epoch)
-        everything = torch.arange(len(self.data), device=self.device)
+        chosen = self._subset("warm_up_subset", k, 2)
         size = 2 * self.params.training.batch_size
         mean = Mean()
-        for batch in shuffled_batches(everything, size, stream):
+        for batch in shuffled_batches(chosen, size, stream):
             logits = net(net.views.weak(self.data.images[batch], stream))
             loss = functional.cross_entropy(logits, self.data.labels[batch])
             if self.method.penalty:
                 loss = loss + semi.negative_entropy(logits)
             net.step(loss, self.clip)
             mean.add(loss=loss)
-            tick(len(batch) / (2 * len(self.data)))
+            tick(len(batch) / (2 * len(chosen)))
         return mean.result()
+
+    def _subset(self, purpose: str, k: int, times: int = 1) -> Tensor:
+        """Indices of the images that network k looks at in this epoch: all, or a class-balanced subset of them."""
+        stream = torch_stream(self.device, self.params.seed, purpose, k, self.epoch)
+        count = None if self.method.balanced is None else times * self.method.balanced
+        return epoch_subset(self.data.labels, count, self.data.classes, stream)
 
     def _train_network(self, k: int, w: Tensor, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over the labelled set X of the peer's division; unlabelled batches as they are needed."""
@@ -116,7 +120,8 @@ class DivideMix:
         """L_x, L_u, L_reg and the weight of L_u for labelled indices x, unlabelled u and P(clean) w of x."""
         x_views, u_views = self.two_views(net, x, stream), self.two_views(net, u, stream)
         guess, refined = self.targets(net, peer, x_views, u_views, self.data.labels[x], w)
-        return mixmatch(net, x_views, u_views, refined, guess, share, stream) | {"lambda_u": self.lambda_u(now)}
+        losses = mixmatch(net, x_views, u_views, refined, guess, share, stream, self.method.mixed)
+        return losses | {"lambda_u": self.lambda_u(now)}
 
     def lambda_u(self, now: float) -> float:
         """The weight of L_u at a time in epochs, with fractions."""
@@ -157,7 +162,12 @@ class DivideMix:
         return guess, refined
 
     def _divide(self, w: Tensor, k: int, epoch: int) -> tuple[Tensor, Tensor]:
-        """Indices of X = {w > threshold} and of the rest; both keep at least a batch where N allows it."""
+        """Indices of X = {w > threshold} and of the rest; both keep at least a batch where N allows it.
+
+        Images that the peer did not look at have no w and are in neither.
+        """
+        known = torch.isfinite(w).nonzero()[:, 0]
+        w = w[known]
         clean = w > self.method.threshold
         least = min(self.params.training.batch_size, len(w) // 2)
         if int(clean.sum()) < least or int((~clean).sum()) < least:
@@ -166,32 +176,40 @@ class DivideMix:
             self._note(epoch, f"network {k + 1} got {int(clean.sum())} labelled of {len(w)}; {count} taken instead")
             clean = torch.zeros_like(clean)
             clean[order[:count]] = True
-        return clean.nonzero()[:, 0], (~clean).nonzero()[:, 0]
+        return known[clean], known[~clean]
 
     def split(self) -> Split:
         """Losses and P(clean) of both networks, each by its own mixture; the next epoch exchanges them.
 
         P(clean) is fitted to the mean of the last `loss_epochs` normalised losses since the end of the
-        warm-up. Where losses are constant or not finite the previous P(clean) stays.
+        warm-up. Where losses are constant or not finite the previous P(clean) stays. With class-balanced subsets
+        images outside the network's own one have NaN for both.
         """
-        losses = torch.stack([net.losses(self.data) for net in self.nets])
-        scaled = [normalise(one) for one in losses]
+        chosen = [self._subset("subset", k) for k in (0, 1)]
+        found = [net.losses(self.data, index) for net, index in zip(self.nets, chosen, strict=True)]
+        losses = self._spread(found, chosen)
+        scaled = [normalise(one) for one in found]
         if any(one is None for one in scaled):
             self._note(None, "losses cannot be separated; the previous division stays")
             return Split(losses, self.p_clean.clone(), (None, None), self.method.threshold)
         newest = torch.stack([one for one in scaled if one is not None])[:, None]
         self.history = torch.cat([self.history, newest], dim=1)[:, -self.method.loss_epochs :]
-        mixtures: list[Mixture] = []
-        for k in (0, 1):
-            z = self.history[k].mean(dim=0)
-            mixtures.append(fit_mixture(z, self.method.mixture))
-            self.p_clean[k] = mixtures[k].p_clean(z).float()
+        inputs = self.history.mean(dim=1)
+        mixtures = [fit_mixture(z, self.method.mixture) for z in inputs]
+        self.p_clean = self._spread([one.p_clean(z).float() for one, z in zip(mixtures, inputs, strict=True)], chosen)
         return Split(losses, self.p_clean.clone(), tuple(mixtures), self.method.threshold)
+
+    def _spread(self, values: Sequence[Tensor], chosen: Sequence[Tensor]) -> Tensor:
+        """Values of each network's images, put to their places among all: [2, N], NaN elsewhere."""
+        spread = torch.full((2, len(self.data)), torch.nan, device=self.device)
+        for row, index, value in zip(spread, chosen, values, strict=True):
+            row[index] = value
+        return spread
 
     def _note(self, epoch: int | None, text: str) -> None:
         self.events.append(text if epoch is None else f"epoch {epoch + 1}: {text}")
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Summed logits [N, C], and those [2, N, C] of each network."""
         logits = torch.stack([net.predict(images) for net in self.nets])
         return logits.sum(dim=0), logits
@@ -209,20 +227,3 @@ class DivideMix:
         self.history = state["history"].clone()
         for k, net in enumerate(self.nets):
             net.load_tensors(without_prefix(f"net{k + 1}", state))
-
-
-def mixmatch(
-    net: Learner, x: Views2, u: Views2, refined: Tensor, guess: Tensor, share: float, stream: torch.Generator
-) -> dict[str, Tensor]:
-    """L_x, L_u and L_reg of labelled views x and unlabelled views u, mixed with each other, and their targets."""
-    inputs = torch.cat([x.first, x.second, u.first, u.second])
-    targets = torch.cat([refined, refined, guess, guess])
-    order = torch.randperm(len(inputs), generator=stream, device=inputs.device)
-    mixed, mixed_targets = semi.mixup(inputs, targets, share, order)
-    logits = net(mixed)
-    rows = 2 * len(refined)
-    return {
-        "loss_x": semi.soft_cross_entropy(logits[:rows], mixed_targets[:rows]),
-        "loss_u": semi.consistency(logits[rows:], mixed_targets[rows:]),
-        "loss_reg": semi.prior_penalty(logits),
-    }

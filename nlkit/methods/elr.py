@@ -14,6 +14,7 @@ from nlkit.params import Params
 from nlkit.problem import TrainingSet
 from nlkit.schedules import cosine_restarts
 from nlkit.seeding import torch_stream
+from nlkit.stored import Images
 
 
 class ELR:
@@ -56,7 +57,7 @@ class ELR:
         """Losses [1, N] and what a two-component mixture makes of them; recorded, and used for nothing."""
         return split_by_loss(self.learner.losses(self.data), self.method.mixture)
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Logits [N, C] and [1, N, C]: the ensemble is the one network."""
         logits = self.learner.predict(images)
         return logits, logits[None]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nlkit.balance import epoch_subset
 from nlkit.diffusion import add_noise, antithetic_times, closeness
 from nlkit.diffusion_learner import DiffusionLearner
 from nlkit.errors import NlkitError
@@ -21,6 +22,7 @@ from nlkit.problem import TrainingSet
 from nlkit.retrieval import count_votes, draw_labels, nearest, retrieve, vote_logits, vote_weights, without_own
 from nlkit.schedules import warm_cosine
 from nlkit.seeding import torch_stream
+from nlkit.stored import Images
 
 TEMPERATURE = 0.1
 """Of the softmax that turns a label vector into a distribution; ours. The official code has 1, under which a one-hot
@@ -76,7 +78,8 @@ class LRADiffusion:
 
     def _batches(self, stream: torch.Generator) -> list[Tensor]:
         """Random batches of equal size; what is left over is dropped, since batch norm needs more than one image."""
-        batches = list(shuffled_batches(self.everything, self.params.training.batch_size, stream))
+        chosen = epoch_subset(self.data.labels, self.method.balanced, self.data.classes, stream)
+        batches = list(shuffled_batches(chosen, self.params.training.batch_size, stream))
         return batches if len(batches) == 1 or len(batches[-1]) == len(batches[0]) else batches[:-1]
 
     def _rate(self, time: float) -> float:
@@ -163,7 +166,7 @@ class LRADiffusion:
             "label_vectors": path.flatten().round(decimals=4).tolist(),
         }
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Logits [N, C] of the chosen weights, and [3, N, C]: of these, of the other weights, and of the vote."""
         z = self.frozen.images(images)
         chosen, other = (closeness(self.learner.sample(net, images, z), TEMPERATURE) for net in self.learner.nets())

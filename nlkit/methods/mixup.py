@@ -14,6 +14,7 @@ from nlkit.methods.loss_split import split_by_loss
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import numpy_stream, torch_stream
+from nlkit.stored import Images
 
 
 class Mixup:
@@ -52,7 +53,7 @@ class Mixup:
         """Losses [1, N] of plain images, and what a two-component mixture makes of them."""
         return split_by_loss(self.learner.losses(self.data), self.method.mixture)
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Logits [N, C] and [1, N, C]: the ensemble is the one network."""
         logits = self.learner.predict(images)
         return logits, logits[None]

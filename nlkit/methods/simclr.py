@@ -17,6 +17,7 @@ from nlkit.problem import TrainingSet
 from nlkit.retrieval import count_votes, nearest
 from nlkit.schedules import joined_cosine
 from nlkit.seeding import torch_stream
+from nlkit.stored import Images
 from nlkit.strong_views import strong_view
 
 QUERIES, SHOWN = 8, 6
@@ -85,7 +86,7 @@ class SimCLR:
         row = {"neighbours": index[:QUERIES, :SHOWN].flatten().tolist()}
         return Split(losses[None], agreeing[None].float(), (None,), samples=samples, epoch=row)
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Log shares [N, C] and [1, N, C] of the vote of the k nearest training images, with their observed labels."""
         bank = self._features()
         k = min(self.method.neighbours, len(bank))

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nlkit import semi
+from nlkit.balance import epoch_subset
 from nlkit.contrast import nt_xent
 from nlkit.diagnosis import Diagnosis, diagnose, places, similarities
 from nlkit.learner import shuffled_batches
@@ -17,6 +18,7 @@ from nlkit.params import Params
 from nlkit.problem import TrainingSet
 from nlkit.schedules import warm_cosine
 from nlkit.seeding import global_stream, numpy_stream, torch_stream
+from nlkit.stored import Images
 from nlkit.strong_views import strong_view
 from nlkit.tcl_params import TCLParams
 from nlkit.twin import TwinLearner
@@ -84,8 +86,8 @@ class TCL:
 
     def full_batches(self, stream: torch.Generator) -> list[Tensor]:
         """Random batches of equal size; what is left over is dropped, as in the official code."""
-        everything = torch.arange(len(self.data), device=self.device)
-        batches = list(shuffled_batches(everything, self.params.training.batch_size, stream))
+        chosen = epoch_subset(self.data.labels, self.method.balanced, self.data.classes, stream)
+        batches = list(shuffled_batches(chosen, self.params.training.batch_size, stream))
         return batches if len(batches) == 1 or len(batches[-1]) == len(batches[0]) else batches[:-1]
 
     def _rate(self, time: float) -> float:
@@ -154,7 +156,7 @@ class TCL:
         samples, row = _for_figures(self.diagnosis, v, self.data.labels)
         return Split(losses[None], self.diagnosis.w[None], (None,), samples=samples, epoch=row)
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Logits [N, C] and [1, N, C] of the classifier: the ensemble is the one network."""
         logits = self.learner.predict(images)
         return logits, logits[None]

@@ -16,6 +16,7 @@ from nlkit.methods.tcl import TCL
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import global_stream, numpy_stream, torch_stream
+from nlkit.stored import Images
 from nlkit.tcl_params import TCLPlusParams
 from nlkit.twin import TwinLearner
 
@@ -111,7 +112,7 @@ class TCLPlus:
             return self.first.split()
         return replace(self.first.split(), losses=self.follower.losses(self.data)[None])
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Logits [N, C] and [1, N, C] of TCL's classifier, in the second stage of the follower."""
         if self.follower is None:
             return self.first.logits(images)

@@ -7,13 +7,15 @@ from torch import nn
 
 from nlkit.codim_params import CoDiMParams
 from nlkit.lra_params import LRADiffusionParams
+from nlkit.model_params import PhotoModelParams
 from nlkit.models.contrastive import ContrastiveNet
 from nlkit.models.label_denoiser import LabelDenoiser, LabelDiffusionNet
+from nlkit.models.photo import photo_network
 from nlkit.models.preact_resnet import PreActResNet18
 from nlkit.models.resnet import ResNet34, ResNet50
 from nlkit.models.small_cnn import SmallCNN
 from nlkit.models.twin import TwinNet
-from nlkit.params import ModelParams, Params
+from nlkit.params import AnyModelParams, Params
 from nlkit.pretrain_params import PretrainParams
 from nlkit.seeding import derive
 from nlkit.tcl_params import TCLParams, TCLPlusParams
@@ -31,6 +33,9 @@ __all__ = [
     "build_network",
 ]
 
+PHOTO_HIDDEN = 512
+"""Width between the two last linear layers of LRA-diffusion's encoder of photographs."""
+
 NETWORKS: dict[str, type[nn.Module]] = {
     "small_cnn": SmallCNN,
     "preact_resnet18": PreActResNet18,
@@ -39,10 +44,12 @@ NETWORKS: dict[str, type[nn.Module]] = {
 }
 
 
-def build_model(params: ModelParams, channels: int, classes: int, seed: int) -> nn.Module:
+def build_model(params: AnyModelParams, channels: int, classes: int, seed: int) -> nn.Module:
     """A freshly initialised network for images with `channels`; the global random state is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if isinstance(params, PhotoModelParams):
+            return photo_network(params, channels, classes)
         return NETWORKS[params.name](channels, classes, params.width)
 
 
@@ -60,10 +67,18 @@ def build_network(params: Params, channels: int, classes: int, seed: int) -> nn.
 
 
 def build_diffusion(params: Params, channels: int, classes: int, features: int, seed: int) -> LabelDiffusionNet:
-    """The freshly initialised networks of LRA-diffusion; `features` is the width of the frozen encoder."""
+    """The freshly initialised networks of LRA-diffusion; `features` is the width of the frozen encoder f_p.
+
+    The encoder e ends in a linear layer; that of photographs in two, with nothing between, as in the official code.
+    """
     method = params.method
     assert isinstance(method, LRADiffusionParams)
     encoder = build_model(params.model, channels, method.width, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(seed, "denoiser"))
+        if isinstance(params.model, PhotoModelParams):
+            assert isinstance(encoder.classifier, nn.Linear)
+            encoder.classifier = nn.Sequential(
+                nn.Linear(encoder.classifier.in_features, PHOTO_HIDDEN), nn.Linear(PHOTO_HIDDEN, method.width)
+            )
         return LabelDiffusionNet(encoder, LabelDenoiser(classes, features, method.width, method.timesteps))

@@ -215,7 +215,7 @@ def test_targets_come_from_weak_views_without_gradient_and_losses_from_strong_on
     embed = method.nets[0].embed  # type: ignore[attr-defined]
     monkeypatch.setattr(method.nets[0], "embed", lambda inputs: contrasted.append(inputs) or embed(inputs))
     one_step(method)
-    (_, x, u, refined, guess, share, _stream), (x1, x2, u1, u2) = mixed[0], made
+    (_, x, u, refined, guess, share, *_), (x1, x2, u1, u2) = mixed[0], made
     assert [x.first is x1, x.second is x2, u.first is u1, u.second is u2] == [True] * 4 and share == 0.7
     assert not refined.requires_grad and not guess.requires_grad
     assert not torch.equal(weak[0].first, x1) and not torch.equal(x1, x2)

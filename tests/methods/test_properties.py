@@ -14,9 +14,10 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 from nlkit import training
+from nlkit.loading import load_problem
 from nlkit.methods import METHODS, Method, build_method
 from nlkit.params import Params
-from nlkit.problem import Problem, TrainingSet, load_problem
+from nlkit.problem import Problem, TrainingSet
 
 MakeParams = Callable[..., Params]
 
@@ -68,6 +69,7 @@ def test_another_seed_is_another_run(name: str, problem: Problem, tiny_params: M
         ("cross_entropy", {}),
         ("mixup", {}),
         ("elr", {}),
+        ("confident_learning", {}),
         ("dividemix", {"method.lambda_u": 0}),
         ("dividemix", {"method.warm_up": 5}),
         ("tcl", {}),

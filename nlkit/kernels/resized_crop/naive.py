@@ -1,0 +1,78 @@
+"""Resized crops by products with matrices of weights, for a whole batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nlkit.boxes import Box
+from nlkit.stored import ImageBatch
+
+GROUP_BYTES = 128 * 2**20
+"""Memory that the images of one group may take meanwhile, roughly."""
+
+
+def resized_crop(batch: ImageBatch, box: Box, size: int, flip: Tensor, longest: int) -> Tensor:
+    """Cut a box of each image, resize it bilinearly to a square, with antialiasing, and mirror some of them.
+
+    box: top, left, height and width int64 [B], inside the images; flip: bool [B]; longest: no side of a box is longer,
+    which the caller knows without asking the device. Returns uint8 [B, size, size, 3].
+
+    Equal to Pillow's resize of a cut-out image up to one grey level: first along rows, then along columns, rounded to
+    8 bits after each.
+    """
+    result = torch.empty(len(batch), size, size, 3, dtype=torch.uint8, device=batch.device)
+    group = max(1, GROUP_BYTES // (longest * (36 * longest + 40 * size)))
+    for start in range(0, len(batch), group):
+        part = slice(start, start + group)
+        top, left, height, width = (values[part] for values in box)
+        pixels = _cut_boxes(batch, part, (top, left, height, width), longest)
+        across, down = triangle(width, size, longest), triangle(height, size, longest)
+        across = torch.where(flip[part, None, None], across.flip(1), across)
+        rows = _rounded(pixels.flatten(1, 2) @ across.mT).unflatten(1, (3, longest))
+        result[part] = _rounded(down[:, None] @ rows).permute(0, 2, 3, 1).byte()
+    return result
+
+
+def triangle(lengths: Tensor, size: int, longest: int) -> Tensor:
+    """Weights float32 [B, size, longest] that resize lines of these lengths int64 [B] to `size` pixels.
+
+    A triangle around each output pixel's centre, as wide as two pixels of the coarser of both grids, cut at the ends
+    of the line and normalised to the sum one.
+    """
+    scale = (lengths.double() / size)[:, None, None]
+    centres = (torch.arange(size, device=lengths.device)[:, None] + 0.5) * scale
+    places = torch.arange(longest, device=lengths.device)
+    weights = (1 - (places + 0.5 - centres).abs() / scale.clamp_min(1)).clamp_min(0)
+    weights = weights * (places < lengths[:, None, None])
+    return (weights / weights.sum(dim=2, keepdim=True)).float()
+
+
+def cut(batch: ImageBatch, top: Tensor, left: Tensor, size: int, flip: Tensor) -> Tensor:
+    """The square of each image with this corner, int64 [B] each, mirrored where flip [B]; uint8 [B, size, size, 3]."""
+    places = torch.arange(size, device=batch.device)
+    columns = torch.where(flip[:, None], size - 1 - places, places) + left[:, None]
+    rows = top[:, None] + places
+    return _picked(batch.pixels, batch.offsets, batch.widths, rows, columns)
+
+
+def _cut_boxes(batch: ImageBatch, part: slice, box: Box, longest: int) -> Tensor:
+    """Boxes float32 [g, 3, longest, longest] of some images; behind its end a box goes on with its last pixel."""
+    top, left, height, width = box
+    places = torch.arange(longest, device=batch.device)
+    rows = top[:, None] + torch.minimum(places, height[:, None] - 1)
+    columns = left[:, None] + torch.minimum(places, width[:, None] - 1)
+    pixels = _picked(batch.pixels, batch.offsets[part], batch.widths[part], rows, columns)
+    return pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
+
+
+def _picked(pixels: Tensor, offsets: Tensor, widths: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Pixels uint8 [g, R, C, 3] at rows [g, R] and columns [g, C] of images in a flat tensor."""
+    place = rows[:, :, None] * widths[:, None, None] + columns[:, None, :]
+    triples = pixels.as_strided((max(len(pixels) - 2, 0), 3), (1, 1))
+    return triples[offsets[:, None, None] + 3 * place]
+
+
+def _rounded(values: Tensor) -> Tensor:
+    """To whole numbers, halves upwards; weights are not negative, so that none leaves 0..255."""
+    return (values + 0.5).floor_()

@@ -1,0 +1,113 @@
+"""Confident learning: each label is judged by a network that has not seen it (Northcutt et al., JAIR 2021)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nlkit import confident
+from nlkit.baseline_params import ConfidentLearningParams
+from nlkit.learner import Learner, shuffled_batches
+from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
+from nlkit.params import Params
+from nlkit.problem import TrainingSet
+from nlkit.seeding import numpy_stream, torch_stream
+
+KEPT = 400_000
+"""Out-of-fold probabilities are recorded where there are at most so many, so that a record stays small."""
+
+
+class ConfidentLearning:
+    """K networks; network k is trained by cross-entropy on all folds but the k-th, and judges the k-th."""
+
+    def __init__(self, data: TrainingSet, params: Params) -> None:
+        assert isinstance(params.method, ConfidentLearningParams)
+        self.data, self.params, self.method = data, params, params.method
+        self.fold = stratified_folds(data.labels, self.method.folds, numpy_stream(params.seed, "folds"))
+        self.nets = [Learner(data, params, f"net{k + 1}") for k in range(self.method.folds)]
+        self.epoch = -1
+        self.events: list[str] = []
+
+    def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
+        """One pass of each network over the folds that it sees."""
+        self.epoch = epoch
+        return {f"loss_{k + 1}": self._train_network(k, epoch, tick) for k in range(len(self.nets))}
+
+    def _train_network(self, k: int, epoch: int, tick: Tick) -> float:
+        learner = self.nets[k]
+        learner.set_lr(self.params.optim, epoch)
+        learner.net.train()
+        stream = torch_stream(learner.device, self.params.seed, "confident_learning", k, epoch)
+        seen = torch.nonzero(self.fold != k)[:, 0]
+        presentations = len(self.data) * (len(self.nets) - 1)
+        mean = Mean()
+        for batch in shuffled_batches(seen, self.params.training.batch_size, stream):
+            view = learner.views.weak(self.data.images[batch], stream)
+            loss = functional.cross_entropy(learner(view), self.data.labels[batch])
+            learner.step(loss)
+            mean.add(loss=loss)
+            tick(len(batch) / presentations)
+        return mean.result()["loss"]
+
+    def split(self) -> Split:
+        """The evidence of the one network that has not seen the sample; hence all K rows are the same.
+
+        Losses are cross-entropies of the observed label, P(clean) is a quality score of the out-of-fold
+        probabilities. `issue` is 1 for a label error of the confident joint.
+        """
+        logits = self.out_of_fold()
+        p, labels, rows = logits.double().softmax(dim=1), self.data.labels, len(self.nets)
+        score = confident.self_confidence if self.method.score == "self_confidence" else confident.normalised_margin
+        losses = functional.cross_entropy(logits, labels, reduction="none")
+        issue = confident.issues(p, labels)
+        return Split(
+            losses.repeat(rows, 1),
+            score(p, labels).float().repeat(rows, 1),
+            (None,) * rows,
+            samples={"issue": issue.float(), **self._kept(p)},
+            epoch={"issues": int(issue.sum()), "estimated_errors": confident.estimated_errors(p, labels)},
+        )
+
+    def out_of_fold(self) -> Tensor:
+        """Logits [N, C] of plain training images, each from the network that was trained without its fold."""
+        logits = torch.zeros(len(self.data), self.data.classes, device=self.fold.device)
+        for k, learner in enumerate(self.nets):
+            mine = torch.nonzero(self.fold == k)[:, 0]
+            if len(mine):
+                logits[mine] = learner.predict(self.data.images[mine])
+        return logits
+
+    def _kept(self, p: Tensor) -> dict[str, Tensor]:
+        """The out-of-fold probabilities, one column a class, after the last epoch."""
+        last = self.epoch + 1 == self.params.training.epochs
+        return {f"oof_{c}": column for c, column in enumerate(p.T.float())} if last and p.numel() <= KEPT else {}
+
+    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits [N, C] and [K, N, C]: the ensemble is the logarithm of the mean probability."""
+        singles = torch.stack([learner.predict(images) for learner in self.nets])
+        return singles.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(singles)), singles
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Weights and momenta of all networks; the folds follow from the seed."""
+        state: dict[str, Tensor] = {}
+        for k, learner in enumerate(self.nets):
+            state |= with_prefix(f"net{k + 1}", learner.tensors())
+        return state
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state_dict` returned."""
+        for k, learner in enumerate(self.nets):
+            learner.load_tensors(without_prefix(f"net{k + 1}", state))
+
+
+def stratified_folds(labels: Tensor, count: int, rng: np.random.Generator) -> Tensor:
+    """A random fold int64 [N] in [0, count) for each sample; sizes differ by one at most, and so within each label."""
+    order = rng.permutation(len(labels))
+    order = order[np.argsort(labels.cpu().numpy()[order], kind="stable")]
+    fold = np.empty(len(labels), dtype=np.int64)
+    fold[order] = np.arange(len(labels)) % count
+    return torch.from_numpy(fold).to(labels.device)

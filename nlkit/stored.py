@@ -1,0 +1,201 @@
+"""Images of varying sizes that lie in a store: kept on the device where they fit, else read batch by batch."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import trange
+
+from nlkit.data.store import Store
+from nlkit.errors import NlkitError
+
+SHARE = 0.6
+"""Of a GPU's free memory; a store that needs no more is kept there."""
+BLOCK = 64 * 2**20
+"""Bytes that go to the device in one piece."""
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """B images of sizes of their own, on the device; views of them are squares.
+
+    pixels: uint8 [bytes], in which each image [H, W, 3] lies in C order from its offset on, perhaps among others;
+    offsets, heights, widths, keys: int64 [B]; side: of the views, in pixels; largest: no image has more pixels H W,
+    which is known without asking the device.
+    """
+
+    pixels: Tensor
+    offsets: Tensor
+    heights: Tensor
+    widths: Tensor
+    keys: Tensor
+    side: int
+    largest: int
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that holds the pixels."""
+        return self.pixels.device
+
+
+class StoredImages:
+    """N images of a store, indexed as a tensor [N, side, side, 3] would be; batches come out on the device."""
+
+    def __init__(self, store: Store, side: int, device: torch.device) -> None:
+        """Keep the pixels on a GPU where they fit; raises NlkitError for an image that is smaller than `side`."""
+        shortest = int(np.minimum(store.heights, store.widths).min(initial=side))
+        if side > shortest:
+            raise NlkitError(
+                f"key 'views.size' is {side}: larger than data.short, an image in {store.pixels} has a side of "
+                f"{shortest} pixels"
+            )
+        self.store, self.side, self.device = store, side, device
+        self.largest = int((store.heights * store.widths).max(initial=0))
+        self.reader = _Reader(store.pixels, device)
+        self.staged = self.reader.everything(_last_byte(store)) if _fits(_last_byte(store), device) else None
+        self._take(np.arange(len(store)))
+
+    def _take(self, rows: np.ndarray) -> None:
+        """Be the images with these places in the store."""
+        self.rows = rows
+        tables = self.store.offsets, self.store.heights, self.store.widths, self.store.keys
+        self.offsets, self.heights, self.widths, self.keys = (
+            torch.from_numpy(table[rows].astype(np.int64)).to(self.device) for table in tables
+        )
+
+    def subset(self, index: np.ndarray) -> StoredImages:
+        """The images with these places, in this order; they share the pixels on the device."""
+        part = copy.copy(self)
+        part._take(self.rows[index])
+        return part
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the plain views of all images: (N, side, side, 3)."""
+        return len(self), self.side, self.side, 3
+
+    @overload
+    def __getitem__(self, index: int) -> Tensor: ...
+
+    @overload
+    def __getitem__(self, index: slice | Tensor) -> ImageBatch: ...
+
+    def __getitem__(self, index: int | slice | Tensor) -> Tensor | ImageBatch:
+        """One whole image uint8 [H, W, 3], or a batch of those that a slice or a tensor int64 [B] names."""
+        if isinstance(index, int):
+            return self._whole(self.rows[index])
+        offsets, heights, widths, keys = (
+            table[index] for table in (self.offsets, self.heights, self.widths, self.keys)
+        )
+        if self.staged is not None:
+            return ImageBatch(self.staged, offsets, heights, widths, keys, self.side, self.largest)
+        rows = self.rows[index if isinstance(index, slice) else index.cpu().numpy()]
+        pixels = self.reader.parts(self.store.offsets[rows], _lengths(self.store, rows))
+        lengths = 3 * heights * widths
+        return ImageBatch(pixels, lengths.cumsum(0) - lengths, heights, widths, keys, self.side, self.largest)
+
+    def _whole(self, row: int) -> Tensor:
+        rows = np.array([row])
+        pixels = self.reader.parts(self.store.offsets[rows], _lengths(self.store, rows))
+        return pixels.view(int(self.store.heights[row]), int(self.store.widths[row]), 3)
+
+    def split(self, size: int) -> Iterator[ImageBatch]:
+        """Consecutive batches of `size` images, each made when it is asked for; the last one may be short."""
+        for start in range(0, max(len(self), 1), size):
+            yield self[start : start + size]
+
+
+Images = Tensor | StoredImages
+"""A set of images: uint8 [N, H, W, C], or those of a store."""
+Batch = Tensor | ImageBatch
+"""Some images of a set: uint8 [B, H, W, C], or with sizes of their own."""
+
+
+class _Reader:
+    """Brings parts of a file to a device.
+
+    For a GPU two page-locked buffers take turns: one is filled while the other is still on its way.
+    """
+
+    def __init__(self, path: Path, device: torch.device) -> None:
+        self.path, self.device = path, device
+        self.buffers = [torch.empty(0, dtype=torch.uint8)] * 2
+        self.sent: list[torch.cuda.Event | None] = [None, None]
+        self.turn = 0
+
+    def parts(self, starts: np.ndarray, lengths: np.ndarray) -> Tensor:
+        """Parts of the file, one after the other, uint8 [sum of lengths] on the device."""
+        total = int(lengths.sum())
+        if self.device.type != "cuda":
+            buffer = torch.empty(total, dtype=torch.uint8)
+            _read(self.path, starts, lengths, memoryview(buffer.numpy()))
+            return buffer
+        buffer = self._free_buffer(total)
+        _read(self.path, starts, lengths, memoryview(buffer.numpy()))
+        found = buffer[:total].to(self.device, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(self.device))
+        self.sent[self.turn] = event
+        return found
+
+    def _free_buffer(self, size: int) -> Tensor:
+        """The buffer whose turn it is, once what it held has arrived; a larger one where it is too small."""
+        self.turn = 1 - self.turn
+        event = self.sent[self.turn]
+        if event is not None:
+            event.synchronize()
+        if len(self.buffers[self.turn]) < size:
+            self.buffers[self.turn] = torch.empty(size, dtype=torch.uint8, pin_memory=True)
+        return self.buffers[self.turn]
+
+    def everything(self, size: int) -> Tensor:
+        """The first `size` bytes of the file on the device, brought there in blocks."""
+        whole = torch.empty(size, dtype=torch.uint8, device=self.device)
+        for start in trange(0, size, BLOCK, desc="images to the device", disable=None, leave=False):
+            length = min(BLOCK, size - start)
+            whole[start : start + length] = self.parts(np.array([start]), np.array([length]))
+        return whole
+
+
+def _fits(size: int, device: torch.device) -> bool:
+    """Whether so many bytes should be kept on the device; on a CPU the system's file cache serves as well."""
+    return device.type == "cuda" and size <= SHARE * torch.cuda.mem_get_info(device)[0]
+
+
+def _lengths(store: Store, rows: np.ndarray) -> np.ndarray:
+    """Bytes of the images with these places."""
+    return 3 * store.heights[rows] * store.widths[rows]
+
+
+def _last_byte(store: Store) -> int:
+    return int((store.offsets + 3 * store.heights * store.widths).max(initial=0))
+
+
+def _read(path: Path, starts: np.ndarray, lengths: np.ndarray, target: memoryview) -> None:
+    """Fill `target` with parts of a file; raises NlkitError where it cannot be read or is too short."""
+    place = 0
+    try:
+        with path.open("rb", buffering=0) as file:
+            for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+                end = place + length
+                while place < end:
+                    count = os.preadv(file.fileno(), [target[place:end]], start + length - (end - place))
+                    if count == 0:
+                        raise NlkitError(f"{path}: cut off; {start + length} bytes are needed; make it anew")
+                    place += count
+    except OSError as error:
+        raise NlkitError(f"{path}: cannot read the stored images ({error.strerror})") from None
