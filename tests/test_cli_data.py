@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from trees import animal10n_tree, clothing1m_tree, food101n_tree, mnist_files, webvision_tree
 
 from nlkit.cli import main
 from nlkit.data import PHOTO_SOURCES, catalog
-from tests.trees import animal10n_tree, clothing1m_tree, food101n_tree, mnist_files, webvision_tree
 
 Said = tuple[int, list[str], list[str]]
 

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from trees import animal10n_tree
 
 from nlkit.data.animal10n import load
 from nlkit.errors import NlkitError
-from tests.trees import animal10n_tree
 
 
 @pytest.mark.parametrize("folder", ["animal10n", "raw_image"])

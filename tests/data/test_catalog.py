@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from trees import mnist_files
 
 from nlkit.data import data_root, idx, load_dataset, status, verify
 from nlkit.errors import NlkitError
 from nlkit.noise_params import PMDNoiseParams
+from nlkit.observed import observed_labels
 from nlkit.params import NoiseParams
-from nlkit.problem import observed_labels
-from tests.trees import mnist_files
 
 
 def states(root: Path) -> dict[str, str]:

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from trees import Expected, clothing1m_tree
 
 from nlkit.data.clothing1m import load
 from nlkit.errors import NlkitError
-from tests.trees import Expected, clothing1m_tree
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from trees import Expected, food101n_tree
 
 from nlkit.data.food101n import Verified, load, needed, verified
 from nlkit.errors import NlkitError
-from tests.trees import Expected, food101n_tree
 
 
 @pytest.fixture

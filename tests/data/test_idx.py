@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 from torchvision import datasets
+from trees import mnist_files
 
 from nlkit.data import idx, load_dataset
 from nlkit.errors import NlkitError
-from tests.trees import mnist_files
 
 IMAGES, LABELS = idx.FILES[:2]
 

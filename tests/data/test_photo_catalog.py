@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from trees import Expected, animal10n_tree, clothing1m_tree, food101n_tree, webvision_tree
 
 from nlkit.data import PHOTO_SOURCES, PhotoSet, load_photos
 from nlkit.data.catalog import status_of
 from nlkit.data.photo_catalog import missing_files, needed_files, parts_of
 from nlkit.errors import NlkitError
-from tests.trees import Expected, animal10n_tree, clothing1m_tree, food101n_tree, webvision_tree
 
 TREES: dict[str, Callable[[Path], Expected]] = {
     "webvision": webvision_tree,

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from trees import Expected, animal10n_tree, clothing1m_tree, food101n_tree, webvision_tree
 
 from nlkit.data import photo_check, verify, verify_photos
 from nlkit.errors import NlkitError
-from tests.trees import Expected, animal10n_tree, clothing1m_tree, food101n_tree, webvision_tree
 
 TREES = {
     "webvision": webvision_tree,

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from trees import FLAWS, clothing1m_tree, webvision_tree
 
 from nlkit.data import PhotoList, load_photos, photo_files
 from nlkit.data.photo_files import find_flaws, photo_path, sample_files
 from nlkit.errors import NlkitError
-from tests.trees import FLAWS, clothing1m_tree, webvision_tree
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from trees import Expected, Labels, webvision_tree
 
 from nlkit.data import PhotoList
 from nlkit.data.webvision import load, needed, read_synsets
 from nlkit.errors import NlkitError
-from tests.trees import Expected, Labels, webvision_tree
 
 
 def as_labels(photos: PhotoList) -> Labels:
