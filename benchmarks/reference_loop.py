@@ -18,8 +18,9 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from nlkit.dividemix_params import DivideMixParams
 from nlkit.models import build_model
-from nlkit.params import DivideMixParams, Params
+from nlkit.params import Params
 from nlkit.problem import TrainingSet
 
 WORKERS = 2

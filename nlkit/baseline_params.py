@@ -1,4 +1,4 @@
-"""The parameters of three baselines: mixup, early-learning regularisation and confident learning."""
+"""The parameters of the baselines: cross-entropy, mixup, early-learning regularisation, confident learning."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from nlkit.sections import MixtureParams, NonNegative, Positive, PositiveFloat, Section
+
+
+class CrossEntropyParams(Section):
+    """Plain cross-entropy on the observed labels; the mixture is fitted for the figures only."""
+
+    name: Literal["cross_entropy"]
+    mixture: MixtureParams = MixtureParams()
 
 
 class MixupParams(Section):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nlkit.mixture import EPS
-from nlkit.params import MixtureParams
+from nlkit.sections import MixtureParams
 
 
 def p_clean_per_class(z: Tensor, labels: Tensor, classes: int, params: MixtureParams) -> Tensor:

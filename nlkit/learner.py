@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nlkit.models import build_network
-from nlkit.params import OptimParams, Params
+from nlkit.params import Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import derive
 from nlkit.stored import Images
+from nlkit.training_params import OptimParams
 from nlkit.views import Views
 
 

@@ -13,10 +13,11 @@ from nlkit import data, noise
 from nlkit.data.folder import FolderData, load_folder
 from nlkit.data.photo_list import PhotoList
 from nlkit.data.store_build import build
+from nlkit.data_params import AnyDataParams
 from nlkit.errors import NlkitError
 from nlkit.folder_params import FolderDataParams
+from nlkit.noise_params import AnyNoiseParams
 from nlkit.observed import nominal_rate, observed_labels
-from nlkit.params import AnyDataParams, AnyNoiseParams
 from nlkit.photo_params import PhotoDataParams
 from nlkit.problem import Problem, TrainingSet
 from nlkit.stored import Images, StoredImages

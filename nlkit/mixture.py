@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlkit.params import MixtureParams
+from nlkit.sections import MixtureParams
 
 EPS = 10 * torch.finfo(torch.float64).eps
 

@@ -23,3 +23,6 @@ class PhotoModelParams(Section):
 
     name: Literal["inception_resnet_v2", "torchvision_resnet18", "torchvision_resnet34", "torchvision_resnet50"]
     weights: str | None = None
+
+
+AnyModelParams = ModelParams | PhotoModelParams

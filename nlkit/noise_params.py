@@ -1,4 +1,4 @@
-"""The parameters of label noise that depends on the image."""
+"""The parameters of label noise."""
 
 from __future__ import annotations
 
@@ -47,3 +47,25 @@ class PMDNoiseParams(Section):
     def nominal(self) -> float | None:
         """The share of wrong labels that was asked for; None where a factor was, or where noise lies on top."""
         return self.rate if self.extra is None else None
+
+
+class NoiseParams(Section):
+    """How the observed labels come about; `rate` is the nominal rate of the generator."""
+
+    kind: Literal["none", "symmetric", "asymmetric", "human", "file"]
+    rate: Fraction = 0.0
+    seed: int = 123
+    own_class: bool = True
+    annotator: Literal["aggregate", "random1", "random2", "random3", "worst", "fine"] | None = None
+    file: str | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> NoiseParams:
+        if self.kind == "human" and self.annotator is None:
+            raise ValueError("noise.kind 'human' needs noise.annotator")
+        if self.kind == "file" and self.file is None:
+            raise ValueError("noise.kind 'file' needs noise.file")
+        return self
+
+
+AnyNoiseParams = NoiseParams | PMDNoiseParams

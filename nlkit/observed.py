@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from nlkit import data, noise, pmd
-from nlkit.noise_params import PMDNoiseParams
-from nlkit.params import AnyNoiseParams
+from nlkit.noise_params import AnyNoiseParams, PMDNoiseParams
 from nlkit.pmd_network import read_probabilities, trained_probabilities
 from nlkit.seeding import numpy_stream
 

@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 
 from nlkit import data, figures, noise, records, tables
 from nlkit.data import data_root
+from nlkit.data_params import DataParams
 from nlkit.figures.style import CLEAN, NOISY
 from nlkit.loading import load_problem
-from nlkit.noise_params import PMDNoiseParams
+from nlkit.noise_params import NoiseParams, PMDNoiseParams
 from nlkit.observed import pmd_margins
-from nlkit.params import DataParams, NoiseParams, Params
+from nlkit.params import Params
 from nlkit.problem import Problem
 from nlkit.runs import Run, load_run, project_root, run_path
 

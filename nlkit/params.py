@@ -13,82 +13,20 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from nlkit.baseline_params import ConfidentLearningParams, ELRParams, MixupParams
+from nlkit.agreement import check
+from nlkit.baseline_params import ConfidentLearningParams, CrossEntropyParams, ELRParams, MixupParams
 from nlkit.codim_params import CoDiMParams
+from nlkit.data_params import AnyDataParams
 from nlkit.dividemix_params import DivideMixParams
 from nlkit.errors import NlkitError
-from nlkit.folder_params import FolderDataParams
 from nlkit.lra_params import LRADiffusionParams
-from nlkit.model_params import ModelParams, PhotoModelParams
-from nlkit.noise_params import PMDNoiseParams
-from nlkit.photo_params import PhotoDataParams
+from nlkit.model_params import AnyModelParams
+from nlkit.noise_params import AnyNoiseParams
 from nlkit.pretrain_params import PretrainParams
-from nlkit.sections import Fraction, MixtureParams, Name, NonNegative, Positive, PositiveFloat, Section
+from nlkit.sections import Name, Section
 from nlkit.tcl_params import TCLParams, TCLPlusParams
-from nlkit.view_params import AnyViewParams, ViewParams, check_views
-
-
-class DataParams(Section):
-    """Which images to train on; `train_size` keeps the first so many training images."""
-
-    name: Literal["digits", "cifar10", "cifar100", "mnist", "fashion_mnist"]
-    train_size: Positive | None = None
-
-
-AnyDataParams = DataParams | FolderDataParams | PhotoDataParams
-
-
-class NoiseParams(Section):
-    """How the observed labels come about; `rate` is the nominal rate of the generator."""
-
-    kind: Literal["none", "symmetric", "asymmetric", "human", "file"]
-    rate: Fraction = 0.0
-    seed: int = 123
-    own_class: bool = True
-    annotator: Literal["aggregate", "random1", "random2", "random3", "worst", "fine"] | None = None
-    file: str | None = None
-
-    @model_validator(mode="after")
-    def _complete(self) -> NoiseParams:
-        if self.kind == "human" and self.annotator is None:
-            raise ValueError("noise.kind 'human' needs noise.annotator")
-        if self.kind == "file" and self.file is None:
-            raise ValueError("noise.kind 'file' needs noise.file")
-        return self
-
-
-AnyNoiseParams = NoiseParams | PMDNoiseParams
-
-
-AnyModelParams = ModelParams | PhotoModelParams
-
-
-class OptimParams(Section):
-    """SGD with momentum; the learning rate is multiplied by `drop_factor` at each epoch in `drop_epochs`."""
-
-    lr: PositiveFloat
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    weight_decay: NonNegative = 5e-4
-    drop_epochs: tuple[int, ...] = ()
-    drop_factor: PositiveFloat = 0.1
-
-
-class TrainingParams(Section):
-    """Length, batch sizes, precision and CPU threads of a run, and the epochs whose samples are recorded."""
-
-    epochs: Positive
-    batch_size: Positive = 64
-    eval_batch_size: Positive = 1000
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    threads: Positive | None = None
-    snapshots: tuple[int, ...] = ()
-
-
-class CrossEntropyParams(Section):
-    """Plain cross-entropy on the observed labels; the mixture is fitted for the figures only."""
-
-    name: Literal["cross_entropy"]
-    mixture: MixtureParams = MixtureParams()
+from nlkit.training_params import OptimParams, TrainingParams
+from nlkit.view_params import AnyViewParams, ViewParams
 
 
 class Params(Section):
@@ -121,37 +59,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Params:
-        check_views(self.data, self.views, self.method)
-        if self.method.name.removesuffix("_plus") != self.paper:
-            raise ValueError(f"method.name is '{self.method.name}' but paper is '{self.paper}'; they must agree")
-        if isinstance(self.data, FolderDataParams | PhotoDataParams) and self.noise.kind != "none":
-            raise ValueError(f"data.name '{self.data.name}' needs noise.kind 'none'; its labels are as they were given")
-        if isinstance(self.noise, NoiseParams) and self.noise.kind == "human":
-            fine = self.noise.annotator == "fine"
-            if fine != (self.data.name == "cifar100"):
-                raise ValueError("noise.annotator 'fine' belongs to cifar100, the others to cifar10")
-        if self.noise.kind == "human" and self.data.name == "digits":
-            raise ValueError("noise.kind 'human' needs data.name cifar10 or cifar100")
-        if self.noise.kind == "asymmetric" and self.data.name == "cifar100":
-            raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")
-        if isinstance(self.method, ELRParams) and self.method.cosine_epochs and self.optim.drop_epochs:
-            raise ValueError("optim.drop_epochs has no meaning beside method.cosine_epochs")
-        if isinstance(self.method, TCLPlusParams) and self.method.first_epochs >= self.training.epochs:
-            raise ValueError("method.first_epochs must be below training.epochs; the others are the second stage")
-        first = self.method.first if isinstance(self.method, TCLPlusParams) else self.method
-        if isinstance(first, TCLParams | PretrainParams):
-            if first.strong.kind == "simclr" and self.data.name == "digits":
-                raise ValueError("method.strong.kind 'simclr' needs colours; digits need 'affine'")
-            if self.optim.drop_epochs:
-                raise ValueError(f"optim.drop_epochs has no meaning for {self.paper}, whose learning rate is a curve")
-        if isinstance(self.method, LRADiffusionParams):
-            _check_lra_diffusion(self)
-        if isinstance(self.method, CoDiMParams):
-            kinds = {one.kind for one in (self.method.strong, self.method.contrast_strong) if one is not None}
-            if self.data.name == "digits" and kinds != {"affine"}:
-                raise ValueError(f"strong views '{', '.join(sorted(kinds))}' need colours; digits need 'affine'")
-            if self.method.cl_subset == "unlabelled" and self.method.variant != "self":
-                raise ValueError("method.cl_subset 'unlabelled' leaves out every label; it needs method.variant 'self'")
+        check(self)
         return self
 
     @property
@@ -159,20 +67,6 @@ class Params(Section):
         """SHA-256 of the resolved parameters: the identity of a run."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _check_lra_diffusion(params: Params) -> None:
-    method = params.method
-    assert isinstance(method, LRADiffusionParams)
-    if params.optim.drop_epochs:
-        raise ValueError("optim.drop_epochs has no meaning for lra_diffusion, whose learning rate is a curve")
-    horizon = params.training.epochs if method.horizon is None else method.horizon
-    if horizon < params.training.epochs:
-        raise ValueError(f"method.horizon is {horizon}; the learning rate must reach at least to training.epochs")
-    if params.training.batch_size < 2:
-        raise ValueError("training.batch_size is 1; batch norm needs at least two images")
-    if method.encoder.kind == "clip" and params.data.name == "digits":
-        raise ValueError("method.encoder.kind 'clip' needs photographs in colour, not digits")
 
 
 def view_side(params: Params) -> int | None:

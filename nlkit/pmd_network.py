@@ -21,10 +21,11 @@ from tqdm.auto import trange
 from nlkit.data import Dataset
 from nlkit.data.arrays import read_npy, read_npz
 from nlkit.errors import NlkitError
+from nlkit.model_params import ModelParams
 from nlkit.models import build_model
-from nlkit.params import ModelParams, ViewParams
 from nlkit.project import project_root
 from nlkit.seeding import derive, torch_stream
+from nlkit.view_params import ViewParams
 from nlkit.views import Views
 
 

@@ -24,7 +24,8 @@ from nlkit.methods import LRADiffusion, Method
 from nlkit.model_params import PhotoModelParams
 from nlkit.models import build_network
 from nlkit.models.weights import weights_sha256
-from nlkit.params import NoiseParams, Params, make_params, view_side
+from nlkit.noise_params import NoiseParams
+from nlkit.params import Params, make_params, view_side
 from nlkit.pretrain_params import PretrainParams
 from nlkit.problem import Problem
 from nlkit.project import project_root

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nlkit.class_mixtures import p_clean_per_class
 from nlkit.mixture import fit_mixture
-from nlkit.params import MixtureParams
+from nlkit.sections import MixtureParams
 
 PARAMS = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
 

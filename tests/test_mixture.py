@@ -9,7 +9,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from nlkit.mixture import Mixture, fit_mixture, fit_two_components, normalise, two_means
-from nlkit.params import MixtureParams
+from nlkit.sections import MixtureParams
 
 PARAMS = MixtureParams()
 

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nlkit.model_params import ModelParams
 from nlkit.models import build_model
 from nlkit.models.preact_resnet import PreActBlock
-from nlkit.params import ModelParams
 
 NAMES = ["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from nlkit import NlkitError, load_params
-from nlkit.params import DivideMixParams, Params, make_params, parse_override
+from nlkit.dividemix_params import DivideMixParams
+from nlkit.params import Params, make_params, parse_override
 
 FOLDER = Path(__file__).parents[1] / "params"
 FILES = sorted(FOLDER.glob("*/*.yaml"))

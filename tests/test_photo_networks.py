@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from nlkit.errors import NlkitError
+from nlkit.model_params import PhotoModelParams
 from nlkit.models import build_model
-from nlkit.params import PhotoModelParams
 
 RESNETS = ["torchvision_resnet18", "torchvision_resnet34", "torchvision_resnet50"]
 

@@ -10,9 +10,9 @@ from torch import Tensor
 from torchvision.transforms import RandomResizedCrop
 from torchvision.transforms import functional as reference
 
-from nlkit.params import ViewParams
 from nlkit.strong_views import crop_boxes, erase, resized_crop, strong_view
 from nlkit.tcl_params import AffineStrongParams, SimCLRParams
+from nlkit.view_params import ViewParams
 from nlkit.views import Views
 
 CPU = torch.device("cpu")

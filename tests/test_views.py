@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nlkit.params import ViewParams
+from nlkit.view_params import ViewParams
 from nlkit.views import Views
 
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)

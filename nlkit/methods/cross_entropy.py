@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nlkit.baseline_params import CrossEntropyParams
 from nlkit.learner import Learner, shuffled_batches
 from nlkit.methods.base import Mean, Split, Tick
 from nlkit.methods.loss_split import split_by_loss
-from nlkit.params import CrossEntropyParams, Params
+from nlkit.params import Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import torch_stream
 from nlkit.stored import Images

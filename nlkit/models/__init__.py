@@ -7,7 +7,7 @@ from torch import nn
 
 from nlkit.codim_params import CoDiMParams
 from nlkit.lra_params import LRADiffusionParams
-from nlkit.model_params import PhotoModelParams
+from nlkit.model_params import AnyModelParams, PhotoModelParams
 from nlkit.models.contrastive import ContrastiveNet
 from nlkit.models.label_denoiser import LabelDenoiser, LabelDiffusionNet
 from nlkit.models.photo import photo_network
@@ -15,7 +15,7 @@ from nlkit.models.preact_resnet import PreActResNet18
 from nlkit.models.resnet import ResNet34, ResNet50
 from nlkit.models.small_cnn import SmallCNN
 from nlkit.models.twin import TwinNet
-from nlkit.params import AnyModelParams, Params
+from nlkit.params import Params
 from nlkit.pretrain_params import PretrainParams
 from nlkit.seeding import derive
 from nlkit.tcl_params import TCLParams, TCLPlusParams

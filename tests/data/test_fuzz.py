@@ -104,7 +104,7 @@ def test_human_labels(tmp_path: Path, write_human: Callable[..., Path], ending: 
 EXPLOITS = [
     b"cos\nsystem\n(S'touch ran'\ntR.",
     b"cposix\nsystem\n(S'touch ran'\ntR.",
-    b"c__builtin__\neval\n(S'open(\"ran\",\"w\")'\ntR.",
+    b'c__builtin__\neval\n(S\'open("ran","w")\'\ntR.',
     b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\ttouch ran\x85R.",
 ]
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from nlkit.methods import DivideMix
 from nlkit.mixture import fit_mixture, normalise
-from nlkit.params import MixtureParams
+from nlkit.sections import MixtureParams
 
 Make = Callable[..., DivideMix]
 Record = Callable[[DivideMix], Any]
