@@ -12,6 +12,12 @@ import yaml
 from nlkit import records
 from nlkit.errors import NlkitError
 
+MEASURES = {
+    "best": "best", "last_single": "last_single", "best_single": "best_single", "selected": "selected",
+    "imagenet_top1": "last_imagenet",
+}  # fmt: skip
+"""What of a record answers a claim of each kind; for every other kind the accuracy of the last epoch does."""
+
 
 def claims(path: Path) -> pd.DataFrame:
     """One row a claim: paper, cell, metric, value in percent, source, evidence."""
@@ -45,15 +51,21 @@ def _row(info: dict[str, Any]) -> dict[str, Any]:
         "seed": info["seed"],
         "nominal": noise["nominal"],
         "realised": noise["realised"],
-        **{name: accuracy[name] for name in ("last", "best", "last_single", "best_single")},
+        **accuracy,
         **split,
-        "network": f"{info['network']['name']}, width {info['params']['model']['width']}",
+        "network": ", width ".join(str(part) for part in _network(info)),
         "train": info["data"]["train"],
         "epochs": info["params"]["training"]["epochs"],
         "seconds": info["seconds"],
         "peak_memory_mb": info["peak_memory_mb"],
         "device": info["device"]["name"],
     }
+
+
+def _network(info: dict[str, Any]) -> list[Any]:
+    """Name and, where it has one, width."""
+    model = info["params"]["model"]
+    return [model[key] for key in ("name", "width") if key in model]
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
@@ -128,13 +140,13 @@ def claimed_and_measured(paper: str, claimed: pd.DataFrame, rows: pd.DataFrame) 
     ours = claimed[claimed["paper"] == paper]
     for _, claim in ours.iterrows():
         group = rows[(rows["paper"] == paper) & (rows["cell"] == claim["cell"])] if len(rows) else rows
-        metric = claim["metric"] if claim["metric"] in ("last", "best") else "last"
+        metric = MEASURES.get(str(claim["metric"]), "last")
         table.append(
             {
                 "cell": claim["cell"],
                 "metric": claim["metric"],
                 "claimed": _claimed(claim),
-                "measured": spread(group[metric]) if len(group) else "not run here",
+                "measured": spread(group[metric]) if metric in group and len(group) else "not run here",
                 "seeds": len(group) or "",
                 "run it": "" if len(group) else _command(paper, str(claim["cell"])),
                 "source of the claim": claim["source"],

@@ -77,8 +77,8 @@ class ConfidentLearning:
         logits = torch.zeros(len(self.data), self.data.classes, device=self.fold.device)
         for k, learner in enumerate(self.nets):
             mine = torch.nonzero(self.fold == k)[:, 0]
-            if len(mine):
-                logits[mine] = learner.predict(self.data.images[mine])
+            for part in mine.split(learner.eval_batch_size) if len(mine) else ():
+                logits[part] = learner.predict(self.data.images[part])
         return logits
 
     def _kept(self, p: Tensor) -> dict[str, Tensor]:
