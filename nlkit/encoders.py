@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,7 @@ from nlkit.data import read_feature_file
 from nlkit.errors import NlkitError
 from nlkit.frozen import TABLE, image_keys
 from nlkit.loading import load_problem
+from nlkit.locks import alone
 from nlkit.lra_params import FeatureFileParams, LRADiffusionParams, SimCLREncoderParams
 from nlkit.methods import SimCLR
 from nlkit.params import Params, load_params, view_side
@@ -160,7 +158,7 @@ def provide(params: Params, root: Path, device: torch.device, progress: bool = T
     """
     problem = load_problem(params.data, params.noise, root, device, view_side(params), progress)
     target = path_of(params, problem.sha256)
-    with _alone(target):
+    with alone(target):
         found = _read(target, params, device)
         if found is not None:
             return found
@@ -203,17 +201,3 @@ def _read(target: Path, params: Params, device: torch.device) -> Encoder | None:
 def _encoder(tensors: dict[str, Tensor], info: dict[str, Any]) -> Encoder:
     digest = checkpoints.digest({name: value.detach().cpu().contiguous() for name, value in tensors.items()})
     return Encoder(tensors, info["identity"], digest, info["seconds"])
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[None]:
-    """Inside, no other process works on the same file; the lock ends with the process that holds it."""
-    lock = target.with_suffix(".lock")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
-    except OSError as error:
-        raise NlkitError(f"{lock}: cannot write there ({error.strerror})") from None
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -35,7 +35,7 @@ class Decoded:
     faults: dict[int, str]
 
 
-class _Unreadable(Exception):
+class Unreadable(Exception):
     """Why an image cannot be used, in a few words."""
 
 
@@ -56,7 +56,7 @@ def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: P
     images = np.zeros((len(paths), side, side, 3), np.uint8)
 
     def one(index: int) -> str | None:
-        return _guarded(lambda: images.__setitem__(index, _square(paths[index], side)))
+        return guarded(lambda: images.__setitem__(index, _square(paths[index], side)))
 
     faults = {i: fault for i, fault in enumerate(_in_parallel(one, len(paths), progress)) if fault is not None}
     decoded = Decoded(_without_colour(images), faults)
@@ -71,25 +71,25 @@ def probe(paths: Sequence[Path], most: int = 500) -> list[int]:
     found: list[int] = []
 
     def one(path: Path) -> None:
-        with _open(path) as image:
+        with open_image(path) as image:
             found.append(min(image.size))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for path in paths[::step][:most]:
-            _guarded(lambda path=path: one(path))  # type: ignore[misc]
+            guarded(lambda path=path: one(path))  # type: ignore[misc]
     return found
 
 
 def flaw(path: Path) -> str | None:
     """What is wrong with an image file, in a few words, or None where all of it can be decoded to RGB."""
-    return _guarded(lambda: _whole(path))
+    return guarded(lambda: _whole(path))
 
 
 def _whole(path: Path) -> Image.Image:
-    with _open(path) as image:
+    with open_image(path) as image:
         image.load()
-        return _rgb(ImageOps.exif_transpose(image))
+        return rgb(ImageOps.exif_transpose(image))
 
 
 def _in_parallel(work: Callable[[int], str | None], count: int, progress: bool) -> list[str | None]:
@@ -100,11 +100,11 @@ def _in_parallel(work: Callable[[int], str | None], count: int, progress: bool) 
         return list(tqdm(done, total=count, desc="reading images", disable=not progress))
 
 
-def _guarded(work: Callable[[], object]) -> str | None:
+def guarded(work: Callable[[], object]) -> str | None:
     """What is wrong with a file, or None; a damaged image can raise almost anything."""
     try:
         work()
-    except _Unreadable as error:
+    except Unreadable as error:
         return str(error)
     except NlkitError as error:
         return str(error).rpartition(": ")[2]
@@ -113,38 +113,48 @@ def _guarded(work: Callable[[], object]) -> str | None:
     return None
 
 
-def _open(path: Path) -> Image.Image:
-    data = read_bytes(path, MAX_BYTES)
+def open_image(path: Path) -> Image.Image:
+    """The header of an image file: size and kind are known, pixels are decoded by whoever asks for them.
+
+    Raises Unreadable for what is empty, of another kind or too large, and NlkitError for a file that is not there.
+    """
+    return parse_image(read_bytes(path, MAX_BYTES))
+
+
+def parse_image(data: bytes) -> Image.Image:
+    """The same of the bytes of an image file."""
     if not data:
-        raise _Unreadable("empty file")
+        raise Unreadable("empty file")
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError:
-        raise _Unreadable(f"declares more than {MAX_PIXELS:,} pixels") from None
+        raise Unreadable(f"declares more than {MAX_PIXELS:,} pixels") from None
     except Image.UnidentifiedImageError:
-        raise _Unreadable("not an image of a known kind") from None
+        raise Unreadable("not an image of a known kind") from None
     if image.width * image.height > MAX_PIXELS:
-        raise _Unreadable(f"declares {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+        raise Unreadable(f"declares {image.width} x {image.height} pixels, more than {MAX_PIXELS:,}")
+    if not image.width * image.height:
+        raise Unreadable("has no pixels")
     return image
 
 
 def _square(path: Path, side: int) -> np.ndarray:
     """One image as RGB uint8 [S, S, 3]."""
-    with _open(path) as image:
+    with open_image(path) as image:
         image.draft("RGB", (2 * side, 2 * side))  # JPEG: decode at a fraction of the size where that is enough
         image.load()
         turned = ImageOps.exif_transpose(image)
-        return np.asarray(ImageOps.fit(_rgb(turned), (side, side), Image.Resampling.BICUBIC))
+        return np.asarray(ImageOps.fit(rgb(turned), (side, side), Image.Resampling.BICUBIC))
 
 
-def _rgb(image: Image.Image) -> Image.Image:
+def rgb(image: Image.Image) -> Image.Image:
     """Any mode as RGB: transparent pixels become white, 16 bits become 8."""
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image).astype(np.int64).clip(0, 65535) // 257).astype(np.uint8)).convert(
             "RGB"
         )
     if image.mode == "F":
-        raise _Unreadable("floating-point pixels, whose range is unknown")
+        raise Unreadable("floating-point pixels, whose range is unknown")
     if image.has_transparency_data:
         with_alpha = image.convert("RGBA")
         white = Image.new("RGBA", with_alpha.size, "white")
