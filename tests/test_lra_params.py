@@ -13,7 +13,7 @@ from nlkit.lra_params import LRADiffusionParams
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "params" / "lra_diffusion"
 FILES = sorted(FOLDER.glob("*.yaml"))
-CIFAR = [path for path in FILES if path.stem.startswith("cifar")]
+CIFAR = [path for path in FILES if path.stem.startswith("cifar") and not path.stem.endswith("-laptop")]
 GOOD = FOLDER / "cifar10-sym-50.yaml"
 
 

@@ -11,7 +11,7 @@ from nlkit import NlkitError, load_params
 from nlkit.tcl_params import SimCLRParams, TCLParams, TCLPlusParams
 
 FOLDER = Path(__file__).parents[1] / "params" / "tcl"
-CIFAR = sorted(path for path in FOLDER.glob("cifar*.yaml") if not path.stem.endswith("-plus"))
+CIFAR = sorted(path for path in FOLDER.glob("cifar*.yaml") if not path.stem.endswith(("-plus", "-laptop")))
 GOOD = FOLDER / "cifar10-sym-50.yaml"
 
 
