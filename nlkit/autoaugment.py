@@ -132,6 +132,8 @@ def moved(pixels: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
     Each pixel is that of the nearest place in the source. Images whose operation is none of these stay in place.
     """
     batch, channels, height, width = pixels.shape
+    if not batch:
+        return pixels
 
     def value(name: str) -> Tensor:
         return torch.where(operation == OPERATIONS.index(name), magnitude, 0.0)
@@ -189,7 +191,7 @@ def auto_contrasted(pixels: Tensor) -> Tensor:
 def equalised(pixels: Tensor) -> Tensor:
     """Spread the values of each channel evenly, by its cumulative histogram."""
     batch, channels, height, width = pixels.shape
-    values = pixels.long().reshape(batch * channels, -1)
+    values = pixels.long().reshape(batch * channels, height * width)
     histogram = torch.zeros(len(values), 256, device=pixels.device, dtype=torch.int64)
     histogram.scatter_add_(1, values, torch.ones_like(values))
     last = histogram.gather(1, values.amax(dim=1, keepdim=True))

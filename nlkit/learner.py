@@ -14,7 +14,7 @@ from nlkit.models import build_network
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import derive
-from nlkit.stored import Images
+from nlkit.stored import ImageBatch, Images
 from nlkit.training_params import OptimParams
 from nlkit.views import Views
 
@@ -81,7 +81,7 @@ class Learner:
             group["lr"] = lr
 
     @torch.no_grad()
-    def predict(self, images: Images) -> Tensor:
+    def predict(self, images: Images | ImageBatch) -> Tensor:
         """Logits float32 [N, C] of plain images uint8 [N, H, W, C], in evaluation mode and in order."""
         training = self.net.training
         self.net.eval()

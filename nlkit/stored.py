@@ -48,6 +48,12 @@ class ImageBatch:
         """The device that holds the pixels."""
         return self.pixels.device
 
+    def split(self, size: int) -> Iterator[ImageBatch]:
+        """Consecutive parts of `size` images; the last one may be short."""
+        tables = self.offsets, self.heights, self.widths, self.keys
+        for offsets, heights, widths, keys in zip(*(table.split(size) for table in tables), strict=True):
+            yield ImageBatch(self.pixels, offsets, heights, widths, keys, self.side, self.largest)
+
 
 class StoredImages:
     """N images of a store, indexed as a tensor [N, side, side, 3] would be; batches come out on the device."""

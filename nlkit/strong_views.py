@@ -93,7 +93,7 @@ class SimCLR:
         order = uniform(4).argsort(dim=1)
         pixels = torch.where(chance(params.jitter), jitter(pixels, factors, order), pixels)
         pixels = torch.where(chance(params.grey), grey(pixels), pixels)
-        if params.blur:
+        if params.blur and len(images):
             sigma = BLUR[0] + uniform() * (BLUR[1] - BLUR[0])
             pixels = torch.where(chance(params.blur), gaussian_blur(pixels, sigma), pixels)
         eight_bit = (255 * pixels).round()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from nlkit import noise
 from nlkit.data import data_root
 from nlkit.data.photo_catalog import SOURCES
+from nlkit.data.store import Store
 from nlkit.params import Params, make_params
 from nlkit.problem import Problem, TrainingSet
 
@@ -147,3 +148,36 @@ def official(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, int]],
         monkeypatch.setitem(SOURCES, name, replace(SOURCES[name], official=counts))
 
     return settle
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> Callable[[Sequence[np.ndarray]], Store]:
+    """A function that writes images uint8 [H, W, 3] of any sizes to a store."""
+
+    def make(images: Sequence[np.ndarray]) -> Store:
+        path = tmp_path / "pixels.bin"
+        path.write_bytes(b"".join(image.tobytes() for image in images))
+        ends = np.cumsum([image.size for image in images])
+        heights, widths = (np.array([image.shape[axis] for image in images]) for axis in (0, 1))
+        count = len(images)
+        offsets = ends - 3 * heights * widths
+        return Store(path, offsets, heights, widths, 1000 + np.arange(count), np.arange(count), {}, "0" * 64)
+
+    return make
+
+
+@pytest.fixture
+def photographs() -> Callable[..., list[np.ndarray]]:
+    """A function that makes smooth images in colour whose sides are at least `short` and mostly differ."""
+
+    def make(count: int, short: int = 24, seed: int = 0) -> list[np.ndarray]:
+        rng = np.random.default_rng(seed)
+        found = []
+        for _ in range(count):
+            sides = short + rng.integers(0, short, 2) * rng.permutation([0, 1])
+            slope = [np.linspace(0, rng.integers(20, 120), side) for side in sides]
+            smooth = slope[0][:, None, None] + slope[1][None, :, None] * rng.random(3)
+            found.append((smooth + rng.integers(0, 16, (*sides, 3))).astype(np.uint8))
+        return found
+
+    return make

@@ -1,6 +1,8 @@
-"""Resized crops image by image with torch's own resize of 8-bit images, which is fast on a CPU."""
+"""Crops and resized crops image by image, with torch's own resize of 8-bit images, which is fast on a CPU."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -13,10 +15,25 @@ from nlkit.stored import ImageBatch
 def resized_crop(batch: ImageBatch, box: Box, size: int, flip: Tensor, longest: int) -> Tensor:
     """As `naive.resized_crop`, up to one grey level; `longest` is not needed here."""
     result = torch.empty(len(batch), size, size, 3, dtype=torch.uint8)
-    numbers = torch.stack([batch.offsets, batch.widths, *box, flip.long()], dim=1).tolist()
-    for k, (offset, line, top, left, height, width, mirrored) in enumerate(numbers):
-        start = batch.pixels.storage_offset() + offset + 3 * (top * line + left)
-        crop = batch.pixels.as_strided((1, 3, height, width), (0, 1, 3 * line, 3), start)
-        small = functional.interpolate(crop, (size, size), mode="bilinear", antialias=True)[0]
-        result[k] = (small.flip(2) if mirrored else small).permute(1, 2, 0)
+    for target, crop in _crops(batch, box, flip, result):
+        target.copy_(functional.interpolate(crop[None], (size, size), mode="bilinear", antialias=True)[0])
     return result
+
+
+def cut(batch: ImageBatch, top: Tensor, left: Tensor, size: int, flip: Tensor) -> Tensor:
+    """As `naive.cut`."""
+    result = torch.empty(len(batch), size, size, 3, dtype=torch.uint8)
+    side = torch.full_like(top, size)
+    for target, crop in _crops(batch, (top, left, side, side), flip, result):
+        target.copy_(crop)
+    return result
+
+
+def _crops(batch: ImageBatch, box: Box, flip: Tensor, result: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Where each image of the result is, and the box of the stored one, mirrored where flip [B]; [3, H, W] each."""
+    first = batch.pixels.storage_offset()
+    numbers = torch.stack([batch.offsets, batch.widths, *box, flip.long()], dim=1).tolist()
+    for target, (offset, line, top, left, height, width, mirrored) in zip(result, numbers, strict=True):
+        start = first + offset + 3 * (top * line + left)
+        crop = batch.pixels.as_strided((3, height, width), (1, 3 * line, 3), start)
+        yield target.permute(2, 0, 1), crop.flip(2) if mirrored else crop

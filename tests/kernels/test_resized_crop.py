@@ -1,0 +1,154 @@
+"""Resized crops against Pillow, for both forms, and closed forms of the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from nlkit.boxes import Box
+from nlkit.kernels import resized_crop as chosen
+from nlkit.kernels.resized_crop import naive, one_by_one
+from nlkit.stored import ImageBatch
+
+pytestmark = pytest.mark.usefixtures("empty_is_nan")
+
+FORMS = [
+    pytest.param(naive, id="naive"),
+    pytest.param(one_by_one, id="one_by_one"),
+    pytest.param(chosen, id="chosen"),
+]
+SHAPES = [(63, 257), (257, 63), (8, 8), (31, 30), (100, 64), (300, 17)]
+
+
+def batch_of(images: list[np.ndarray], pad: int = 0) -> ImageBatch:
+    """Images one after the other, behind `pad` other bytes."""
+    flat = np.concatenate([np.full(pad, 99, np.uint8), *(image.ravel() for image in images)])
+    heights, widths = (torch.tensor([image.shape[axis] for image in images]) for axis in (0, 1))
+    offsets = pad + (3 * heights * widths).cumsum(0) - 3 * heights * widths
+    return ImageBatch(torch.from_numpy(flat), offsets, heights, widths, torch.arange(len(images)), 8, 300 * 300)
+
+
+@pytest.fixture
+def images() -> list[np.ndarray]:
+    """One image of noise and one of an edge for each shape."""
+    rng = np.random.default_rng(0)
+    found = [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in SHAPES]
+    for height, width in SHAPES:
+        edge = (np.arange(height)[:, None] + np.arange(width)[None] > (height + width) / 2) * 255
+        found.append(np.repeat(edge[..., None], 3, axis=2).astype(np.uint8))
+    return found
+
+
+def random_boxes(batch: ImageBatch, seed: int = 0) -> tuple[Box, Tensor]:
+    """Any boxes inside the images, one pixel high or wide at least, and flips."""
+    u = torch.rand(5, len(batch), generator=torch.Generator().manual_seed(seed))
+    height, width = 1 + (u[0] * batch.heights).long(), 1 + (u[1] * batch.widths).long()
+    top, left = (u[2] * (batch.heights - height + 1)).long(), (u[3] * (batch.widths - width + 1)).long()
+    return (top, left, height, width), u[4] < 0.5
+
+
+def pillow(image: np.ndarray, box: list[int], size: int, flip: bool, two_steps: bool) -> np.ndarray:
+    """Pillow's resize of the cut-out image, in one step or rows first."""
+    top, left, height, width = box
+    found = Image.fromarray(image).crop((left, top, left + width, top + height))
+    if two_steps:
+        found = found.resize((size, height), Image.Resampling.BILINEAR)
+    found = found.resize((size, size), Image.Resampling.BILINEAR)
+    return np.asarray(found.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if flip else found)
+
+
+@pytest.mark.parametrize("size", [8, 63, 64, 257])
+def test_the_naive_form_is_pillow_bit_for_bit_where_rows_come_first(images: list[np.ndarray], size: int) -> None:
+    batch = batch_of(images)
+    box, flip = random_boxes(batch, seed=size)
+    found = naive.resized_crop(batch, box, size, flip, 300)
+    for k, numbers in enumerate(torch.stack(box, dim=1).tolist()):
+        expected = pillow(images[k], numbers, size, bool(flip[k]), two_steps=True)
+        assert np.array_equal(found[k].numpy(), expected), (SHAPES[k % 6], numbers)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("size", [8, 63, 64, 257])
+def test_every_form_is_within_one_level_of_pillow(form: object, images: list[np.ndarray], size: int) -> None:
+    batch = batch_of(images, pad=5)
+    box, flip = random_boxes(batch, seed=size + 1)
+    found = form.resized_crop(batch, box, size, flip, 300)  # type: ignore[attr-defined]
+    assert found.shape == (len(images), size, size, 3) and found.dtype == torch.uint8
+    for k, numbers in enumerate(torch.stack(box, dim=1).tolist()):
+        expected = pillow(images[k], numbers, size, bool(flip[k]), two_steps=False)
+        assert np.abs(found[k].numpy().astype(int) - expected).max() <= 1, (SHAPES[k % 6], numbers)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_box_of_the_size_asked_for_is_copied(form: object, images: list[np.ndarray]) -> None:
+    batch = batch_of(images)
+    (top, left, _, _), flip = random_boxes(batch)
+    top, left = torch.minimum(top, batch.heights - 8), torch.minimum(left, batch.widths - 8)
+    eight = torch.full_like(top, 8)
+    copied = form.cut(batch, top, left, 8, flip)  # type: ignore[attr-defined]
+    assert torch.equal(form.resized_crop(batch, (top, left, eight, eight), 8, flip, 300), copied)  # type: ignore[attr-defined]
+    for k, image in enumerate(images):
+        expected = image[int(top[k]) : int(top[k]) + 8, int(left[k]) : int(left[k]) + 8]
+        assert np.array_equal(copied[k].numpy(), expected[:, ::-1] if flip[k] else expected)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("level", [0, 1, 200, 255])
+def test_a_flat_image_stays_flat(form: object, level: int) -> None:
+    batch = batch_of([np.full((61, 47, 3), level, np.uint8)])
+    box = tuple(torch.tensor([value]) for value in (3, 2, 51, 44))
+    for size in (7, 33, 120):
+        found = form.resized_crop(batch, box, size, torch.tensor([False]), 61)  # type: ignore[attr-defined]
+        assert bool((found == level).all())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_image_gives_none(form: object, images: list[np.ndarray]) -> None:
+    none = torch.zeros(0, dtype=torch.int64)
+    batch = ImageBatch(torch.zeros(0, dtype=torch.uint8), none, none, none, none, 8, 0)
+    assert form.resized_crop(batch, (none,) * 4, 8, none.bool(), 3).shape == (0, 8, 8, 3)  # type: ignore[attr-defined]
+    assert form.cut(batch, none, none, 8, none.bool()).shape == (0, 8, 8, 3)  # type: ignore[attr-defined]
+
+
+def test_neither_the_bound_nor_the_groups_change_anything(
+    images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = batch_of(images)
+    box, flip = random_boxes(batch)
+    expected = naive.resized_crop(batch, box, 40, flip, 300)
+    assert torch.equal(naive.resized_crop(batch, box, 40, flip, 411), expected)
+    monkeypatch.setattr(naive, "GROUP_BYTES", 3 * 300 * (32 * 300 + 80 * 40))
+    assert torch.equal(naive.resized_crop(batch, box, 40, flip, 300), expected)
+
+
+def shares(length: int, size: int) -> Tensor:
+    return naive.triangle(torch.tensor([length]), size, length)[0] / 2**naive.BITS
+
+
+def test_weights_have_the_closed_form_of_a_triangle() -> None:
+    double = torch.tensor([[1, 0], [3 / 4, 1 / 4], [1 / 4, 3 / 4], [0, 1]])
+    torch.testing.assert_close(shares(2, 4), double)
+    torch.testing.assert_close(shares(4, 2), torch.tensor([[3, 3, 1, 0], [0, 1, 3, 3]]) / 7)
+    torch.testing.assert_close(shares(5, 5), torch.eye(5))
+
+
+@pytest.mark.parametrize(("length", "size"), [(300, 7), (7, 300), (63, 64), (257, 63), (1, 9)])
+def test_weights_sum_to_one_and_are_symmetric(length: int, size: int) -> None:
+    weights = shares(length, size)
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(size), atol=1e-4, rtol=0)
+    torch.testing.assert_close(weights.flip(0, 1), weights, atol=1e-6, rtol=0)
+
+
+def test_pictures_are_not_written_to(images: list[np.ndarray]) -> None:
+    batch = batch_of(images)
+    before = batch.pixels.clone()
+    box, flip = random_boxes(batch)
+    form: Callable[..., Tensor]
+    for form in (naive.resized_crop, one_by_one.resized_crop):
+        form(batch, box, 12, flip, 300)
+    assert torch.equal(batch.pixels, before)
