@@ -32,7 +32,7 @@ TRAINED = [f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS fo
 GENERATED = (
     *(f"results_{paper}" for paper in ("dividemix", "mixup", "elr", "tcl", "codim", "lra_diffusion", "digits")),
     *("variations_tcl", "variations_codim_50", "variations_codim_80", "variations_lra_diffusion"),
-    *("variations_lra_diffusion_50", "vote_lra_diffusion", "encoder_digits", "environment"),
+    *("variations_lra_diffusion_50", "vote_lra_diffusion", "encoder_digits", "photo_rows", "environment"),
 )
 FRAGMENTS = [f"book/_generated/{name}.md" for name in GENERATED]
 

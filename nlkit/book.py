@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from nlkit import contest, figures, provenance, records, tables, votes
 from nlkit.figures.style import LOOKS
+from nlkit.fragments import photo_rows
 from nlkit.params import load_params
 from nlkit.runs import Run, load_run, project_root
 
@@ -86,6 +87,7 @@ def write_all(out: Path) -> None:
         "laptop_memorisation": tables.memorisation(one for one in found if one.info["cell"] == LAPTOP),
         "digits_memorisation": tables.memorisation(one for one in found if one.info["cell"] == "digits-sym-50"),
         "encoder_digits": encoder_table(root),
+        "photo_rows": photo_rows(params, rows),
         "environment": pd.concat([machine_table(), run_table(root / "runs")], ignore_index=True),
     }
     for paper in SETTINGS:
