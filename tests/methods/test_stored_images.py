@@ -95,7 +95,7 @@ def test_pixels_on_the_device_give_the_same_run(name: str, problem: Problem, mon
     """Whether batches are read or kept decides nothing."""
     images = problem.train.images
     assert isinstance(images, StoredImages)
-    monkeypatch.setattr(stored, "_fits", lambda size, device: True)
+    monkeypatch.setattr(stored, "_fits", lambda store, device: True)
     kept = StoredImages(images.store, SIDE, CPU).subset(np.arange(COUNT))
     results = []
     for train in (problem.train, replace(problem.train, images=kept)):
