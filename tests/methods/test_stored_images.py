@@ -34,6 +34,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "cross_entropy": {"name": "cross_entropy"},
     "mixup": {"name": "mixup", "alpha": 2},
     "elr": {"name": "elr", "weight": 3, "beta": 0.7},
+    "confident_learning": {"name": "confident_learning", "folds": 3},
     "dividemix": {"name": "dividemix", "warm_up": 1, "ramp_epochs": 1},
     "dividemix_balanced": {"name": "dividemix", "warm_up": 1, "ramp_epochs": 1, "balanced": 18},
     "tcl": TCL,
