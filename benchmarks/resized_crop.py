@@ -90,7 +90,7 @@ def by_pillow(pictures: list[np.ndarray], box: Box, size: int, flip: Tensor) -> 
     for k, (top, left, height, width, mirrored) in enumerate(numbers):
         crop = Image.fromarray(pictures[k]).crop((left, top, left + width, top + height))
         small = crop.resize((size, size), Image.Resampling.BILINEAR)
-        result[k] = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else small
+        result[k] = np.asarray(small.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else small)
     return result
 
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import overload
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import trange
+from tqdm.auto import tqdm
 
-from nlkit.data.store import Store
+from nlkit.data.store import Store, byte_sizes, read
 from nlkit.errors import NlkitError
 
 SHARE = 0.6
 """Of a GPU's free memory; a store that needs no more is kept there."""
 BLOCK = 64 * 2**20
-"""Bytes that go to the device in one piece."""
+"""Bytes that go to the device in one piece, roughly."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +66,15 @@ class StoredImages:
             )
         self.store, self.side, self.device = store, side, device
         self.largest = int((store.heights * store.widths).max(initial=0))
-        self.reader = _Reader(store.pixels, device)
-        self.staged = self.reader.everything(_last_byte(store)) if _fits(_last_byte(store), device) else None
+        self.reader = _Reader(store, device)
+        self.staged = self.reader.everything() if _fits(store, device) else None
         self._take(np.arange(len(store)))
 
     def _take(self, rows: np.ndarray) -> None:
         """Be the images with these places in the store."""
+        sizes = byte_sizes(self.store.heights, self.store.widths)
+        tables = np.cumsum(sizes) - sizes, self.store.heights, self.store.widths, self.store.keys
         self.rows = rows
-        tables = self.store.offsets, self.store.heights, self.store.widths, self.store.keys
         self.offsets, self.heights, self.widths, self.keys = (
             torch.from_numpy(table[rows].astype(np.int64)).to(self.device) for table in tables
         )
@@ -103,21 +102,18 @@ class StoredImages:
     def __getitem__(self, index: int | slice | Tensor) -> Tensor | ImageBatch:
         """One whole image uint8 [H, W, 3], or a batch of those that a slice or a tensor int64 [B] names."""
         if isinstance(index, int):
-            return self._whole(self.rows[index])
+            row = self.rows[index]
+            shape = int(self.store.heights[row]), int(self.store.widths[row]), 3
+            return self.reader.images(np.array([row])).view(shape)
         offsets, heights, widths, keys = (
             table[index] for table in (self.offsets, self.heights, self.widths, self.keys)
         )
         if self.staged is not None:
             return ImageBatch(self.staged, offsets, heights, widths, keys, self.side, self.largest)
         rows = self.rows[index if isinstance(index, slice) else index.cpu().numpy()]
-        pixels = self.reader.parts(self.store.offsets[rows], _lengths(self.store, rows))
-        lengths = 3 * heights * widths
-        return ImageBatch(pixels, lengths.cumsum(0) - lengths, heights, widths, keys, self.side, self.largest)
-
-    def _whole(self, row: int) -> Tensor:
-        rows = np.array([row])
-        pixels = self.reader.parts(self.store.offsets[rows], _lengths(self.store, rows))
-        return pixels.view(int(self.store.heights[row]), int(self.store.widths[row]), 3)
+        sizes = 3 * heights * widths
+        offsets = sizes.cumsum(0) - sizes
+        return ImageBatch(self.reader.images(rows), offsets, heights, widths, keys, self.side, self.largest)
 
     def split(self, size: int) -> Iterator[ImageBatch]:
         """Consecutive batches of `size` images, each made when it is asked for; the last one may be short."""
@@ -132,27 +128,25 @@ Batch = Tensor | ImageBatch
 
 
 class _Reader:
-    """Brings parts of a file to a device.
+    """Brings images of a store to a device.
 
     For a GPU two page-locked buffers take turns: one is filled while the other is still on its way.
     """
 
-    def __init__(self, path: Path, device: torch.device) -> None:
-        self.path, self.device = path, device
+    def __init__(self, store: Store, device: torch.device) -> None:
+        self.store, self.device = store, device
         self.buffers = [torch.empty(0, dtype=torch.uint8)] * 2
         self.sent: list[torch.cuda.Event | None] = [None, None]
         self.turn = 0
 
-    def parts(self, starts: np.ndarray, lengths: np.ndarray) -> Tensor:
-        """Parts of the file, one after the other, uint8 [sum of lengths] on the device."""
-        total = int(lengths.sum())
+    def images(self, rows: np.ndarray) -> Tensor:
+        """The images with these places in the store, one after the other: uint8 [bytes] on the device."""
         if self.device.type != "cuda":
-            buffer = torch.empty(total, dtype=torch.uint8)
-            _read(self.path, starts, lengths, memoryview(buffer.numpy()))
-            return buffer
-        buffer = self._free_buffer(total)
-        _read(self.path, starts, lengths, memoryview(buffer.numpy()))
-        found = buffer[:total].to(self.device, non_blocking=True)
+            return torch.from_numpy(read(self.store, rows)[0])
+        size = int(byte_sizes(self.store.heights[rows], self.store.widths[rows]).sum())
+        buffer = self._free_buffer(size)
+        read(self.store, rows, buffer.numpy())
+        found = buffer[:size].to(self.device, non_blocking=True)
         event = torch.cuda.Event()
         event.record(torch.cuda.current_stream(self.device))
         self.sent[self.turn] = event
@@ -168,40 +162,22 @@ class _Reader:
             self.buffers[self.turn] = torch.empty(size, dtype=torch.uint8, pin_memory=True)
         return self.buffers[self.turn]
 
-    def everything(self, size: int) -> Tensor:
-        """The first `size` bytes of the file on the device, brought there in blocks."""
-        whole = torch.empty(size, dtype=torch.uint8, device=self.device)
-        for start in trange(0, size, BLOCK, desc="images to the device", disable=None, leave=False):
-            length = min(BLOCK, size - start)
-            whole[start : start + length] = self.parts(np.array([start]), np.array([length]))
+    def everything(self) -> Tensor:
+        """All images of the store, in their order, brought to the device in blocks."""
+        ends = np.cumsum(byte_sizes(self.store.heights, self.store.widths))
+        whole = torch.empty(int(ends[-1]), dtype=torch.uint8, device=self.device)
+        blocks = np.split(np.arange(len(ends)), np.flatnonzero(np.diff(ends // BLOCK)) + 1)
+        place = 0
+        for rows in tqdm(blocks, desc="images to the device", disable=None, leave=False):
+            block = self.images(rows)
+            whole[place : place + len(block)] = block
+            place += len(block)
         return whole
 
 
-def _fits(size: int, device: torch.device) -> bool:
-    """Whether so many bytes should be kept on the device; on a CPU the system's file cache serves as well."""
-    return device.type == "cuda" and size <= SHARE * torch.cuda.mem_get_info(device)[0]
-
-
-def _lengths(store: Store, rows: np.ndarray) -> np.ndarray:
-    """Bytes of the images with these places."""
-    return 3 * store.heights[rows] * store.widths[rows]
-
-
-def _last_byte(store: Store) -> int:
-    return int((store.offsets + 3 * store.heights * store.widths).max(initial=0))
-
-
-def _read(path: Path, starts: np.ndarray, lengths: np.ndarray, target: memoryview) -> None:
-    """Fill `target` with parts of a file; raises NlkitError where it cannot be read or is too short."""
-    place = 0
-    try:
-        with path.open("rb", buffering=0) as file:
-            for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-                end = place + length
-                while place < end:
-                    count = os.preadv(file.fileno(), [target[place:end]], start + length - (end - place))
-                    if count == 0:
-                        raise NlkitError(f"{path}: cut off; {start + length} bytes are needed; make it anew")
-                    place += count
-    except OSError as error:
-        raise NlkitError(f"{path}: cannot read the stored images ({error.strerror})") from None
+def _fits(store: Store, device: torch.device) -> bool:
+    """Whether a store should be kept on the device; on a CPU the system's file cache serves as well."""
+    if device.type != "cuda" or not len(store):
+        return False
+    size = int(byte_sizes(store.heights, store.widths).sum())
+    return size <= SHARE * torch.cuda.mem_get_info(device)[0]

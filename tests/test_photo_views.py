@@ -114,7 +114,7 @@ def test_a_view_is_8_bit_of_its_size_and_depends_on_its_stream_only(
     store, view = make_store(photographs(20)), all_views(20)[number]
     first = view(StoredImages(store, 20, CPU)[:], stream(3))
     assert first.shape == (20, 3, 20, 20) and first.dtype == torch.float32 and whole(levels(first))
-    monkeypatch.setattr(stored, "_fits", lambda size, device: True)
+    monkeypatch.setattr(stored, "_fits", lambda store, device: True)
     images = StoredImages(store, 20, CPU)
     assert images.staged is not None and torch.equal(view(images[:], stream(3)), first)
     assert not torch.equal(view(images[:], stream(4)), first)

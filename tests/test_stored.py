@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +35,7 @@ def same(found: list[np.ndarray], expected: list[np.ndarray]) -> bool:
 def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether pixels are kept on the device, in blocks smaller than an image."""
     if request.param == "kept":
-        monkeypatch.setattr(stored, "_fits", lambda size, device: True)
+        monkeypatch.setattr(stored, "_fits", lambda store, device: True)
         monkeypatch.setattr(stored, "BLOCK", 1000)
     return request.param == "kept"
 
@@ -129,21 +128,11 @@ def test_a_store_that_is_cut_off_or_gone_is_one_clear_line(make_store: Make, pho
     images = StoredImages(store, 24, CPU)
     store.pixels.write_bytes(store.pixels.read_bytes()[:-1])
     assert len(pictures(images[:5])) == 5
-    with pytest.raises(NlkitError, match=r"pixels.bin: cut off; \d+ bytes are needed"):
+    with pytest.raises(NlkitError, match=r"pixels.bin: the stored images are cut short"):
         images[3:]
     gone = StoredImages(replace(store, pixels=Path("/nowhere/pixels.bin")), 24, CPU)
     with pytest.raises(NlkitError, match=r"^/nowhere/pixels.bin: cannot read the stored images \(No such file"):
         gone[:1]
-
-
-def test_reads_that_return_less_are_continued(
-    make_store: Make, photographs: Draw, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written = photographs(4)
-    images = StoredImages(make_store(written), 24, CPU)
-    whole = os.preadv
-    monkeypatch.setattr(os, "preadv", lambda file, buffers, place: whole(file, [buffers[0][:701]], place))
-    assert same(pictures(images[:]), written)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -16,6 +16,7 @@ from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
 from nlkit.params import Params
 from nlkit.problem import TrainingSet
 from nlkit.seeding import numpy_stream, torch_stream
+from nlkit.stored import Images
 
 KEPT = 400_000
 """Out-of-fold probabilities are recorded where there are at most so many, so that a record stays small."""
@@ -86,7 +87,7 @@ class ConfidentLearning:
         last = self.epoch + 1 == self.params.training.epochs
         return {f"oof_{c}": column for c, column in enumerate(p.T.float())} if last and p.numel() <= KEPT else {}
 
-    def logits(self, images: Tensor) -> tuple[Tensor, Tensor]:
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Logits [N, C] and [K, N, C]: the ensemble is the logarithm of the mean probability."""
         singles = torch.stack([learner.predict(images) for learner in self.nets])
         return singles.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(singles)), singles

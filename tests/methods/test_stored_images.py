@@ -34,6 +34,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "cross_entropy": {"name": "cross_entropy"},
     "mixup": {"name": "mixup", "alpha": 2},
     "elr": {"name": "elr", "weight": 3, "beta": 0.7},
+    "confident_learning": {"name": "confident_learning", "folds": 3},
     "dividemix": {"name": "dividemix", "warm_up": 1, "ramp_epochs": 1},
     "dividemix_balanced": {"name": "dividemix", "warm_up": 1, "ramp_epochs": 1, "balanced": 18},
     "tcl": TCL,
@@ -95,7 +96,7 @@ def test_pixels_on_the_device_give_the_same_run(name: str, problem: Problem, mon
     """Whether batches are read or kept decides nothing."""
     images = problem.train.images
     assert isinstance(images, StoredImages)
-    monkeypatch.setattr(stored, "_fits", lambda size, device: True)
+    monkeypatch.setattr(stored, "_fits", lambda store, device: True)
     kept = StoredImages(images.store, SIDE, CPU).subset(np.arange(COUNT))
     results = []
     for train in (problem.train, replace(problem.train, images=kept)):

@@ -21,7 +21,7 @@ def resized_crop(batch: ImageBatch, box: Box, size: int, flip: Tensor, longest: 
     which the caller knows without asking the device. Returns uint8 [B, size, size, 3].
 
     Rows are resized first, then columns, rounded to 8 bits after each: bit for bit what Pillow makes of a cut-out image
-    in two such steps. In one step it takes the columns first where that is less work, and then may differ by one level.
+    in two such steps. In one step Pillow 13 takes columns first where that is less work, and may differ by one level.
     """
     result = torch.empty(len(batch), size, size, 3, dtype=torch.uint8, device=batch.device)
     group = max(1, GROUP_BYTES // (longest * (32 * longest + 80 * size)))
