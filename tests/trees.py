@@ -53,8 +53,8 @@ def webvision_tree(
     rng, root = random.Random(seed), folder / "webvision"
     synsets = [f"n{1440764 + 37 * label:08d}" for label in range(1000)]
     names = [f"creature {label}" for label in range(1000)]
-    train = {f"google/q{label + 1:04d}/photo-{i}_{label}.jpg": label for i in range(4) for label in range(50)}
-    test = {f"val{i * 50 + label + 1:06d}.jpg": label for i in range(2) for label in range(50)}
+    train = {f"google/q{label + 1:04d}/photo-{i}_{label}.jpg": label for i in range(each) for label in range(50)}
+    test = {f"val{i * 50 + label + 1:06d}.jpg": label for i in range(each // 2) for label in range(50)}
     others = {f"google/q{label + 1:04d}/other-{label}.jpg": label for label in range(50, 60)}
     other_tests = {f"val{label + 900:06d}.jpg": label for label in range(50, 60)}
     _lines(root / "info/synsets.txt", [f"{synsets[c]} {names[c]}, Bestia {c}" for c in range(1000)])
@@ -65,7 +65,7 @@ def webvision_tree(
     tests = {"test": _in_order(root / "info/val_filelist.txt", test)}
     if imagenet != "none":
         folders = [str(label) for label in range(50)] if imagenet == "numbers" else synsets[:50]
-        photos = {f"{folders[c]}/ILSVRC2012_val_{50 * i + c:08d}.JPEG": c for c in range(50) for i in range(2)}
+        photos = {f"{folders[c]}/ILSVRC2012_val_{50 * i + c:08d}.JPEG": c for c in range(50) for i in range(each // 2)}
         _sound(root / "imagenet/val", photos, 50, rng)
         tests["imagenet"] = photos
     train = _in_order(root / "info/train_filelist_google.txt", train)
