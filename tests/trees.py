@@ -47,9 +47,9 @@ class Expected:
 
 
 def webvision_tree(
-    folder: Path, seed: int = 0, imagenet: Literal["numbers", "synsets", "none"] = "numbers"
+    folder: Path, seed: int = 0, imagenet: Literal["numbers", "synsets", "none"] = "numbers", each: int = 4
 ) -> Expected:
-    """Mini-WebVision with four training images for each of its 50 classes, and lists that name ten classes more."""
+    """Mini-WebVision with `each` training images for each of its 50 classes, and lists that name ten classes more."""
     rng, root = random.Random(seed), folder / "webvision"
     synsets = [f"n{1440764 + 37 * label:08d}" for label in range(1000)]
     names = [f"creature {label}" for label in range(1000)]
