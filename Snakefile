@@ -20,13 +20,14 @@ PYTHON = f"{BIN}python"
 SHOWING = {"cli", "__main__", "notebook", "overview", "tables", "book", "contest", "cost", "votes"}
 SHOWING |= {"cleaning", "clean_console", "report", "scores", "classifier", "defaults", "example", "feature_cleaning"}
 SHOWING |= {"inspection", "detection", "feature_table", "neighbours", "pretrained", "outputs"}
+SHOWING |= {"noise_models", "noise_page", "noise_sources", "noise_statistics", "noise_summary"}
 TRAINING = [
     str(path)
     for path in sorted(Path("nlkit").rglob("*.py"))
     if path.stem not in SHOWING and "figures" not in path.parts
 ]
 SHOWN = [str(path) for path in sorted(Path("nlkit").rglob("*.py"))]
-COMMITTED = [str(path) for path in sorted(Path("results").rglob("record.json"))]
+COMMITTED = [str(path) for path in sorted(Path("results").rglob("*.json"))]
 PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRESH[paper] + RECORDED.get(paper, [])]
 TRAINED = [f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH[paper]]
 GENERATED = (
@@ -119,7 +120,7 @@ rule overview:
         committed=COMMITTED,
         code=SHOWN,
     output:
-        "book/pages/{name,noise|compare|detection}.ipynb",
+        "book/pages/{name,noise|noise_models|compare|detection}.ipynb",
     log:
         "runs/logs/{name}.ipynb",
     threads: 1
@@ -162,6 +163,7 @@ rule html:
     input:
         PAGES,
         "book/pages/noise.ipynb",
+        "book/pages/noise_models.ipynb",
         "book/pages/compare.ipynb",
         "book/pages/detection.ipynb",
         "book/pages/your_data.ipynb",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
@@ -14,7 +13,6 @@ from matplotlib.figure import Figure
 from nlkit import data, figures, noise, records, tables
 from nlkit.data import data_root
 from nlkit.data_params import DataParams
-from nlkit.figures.style import CLEAN, NOISY
 from nlkit.loading import load_problem
 from nlkit.noise_params import NoiseParams, PMDNoiseParams
 from nlkit.observed import pmd_margins
@@ -110,22 +108,6 @@ def human_and_synthetic(cell: str, seed: int = 123) -> Figure:
         f"symmetric noise, {100 * rate:.1f} %": noise.transition_matrix(clean, synthetic, len(names)),
     }
     return figures.transition_matrices(matrices, names)
-
-
-def class_rates(cell: str, seed: int = 123) -> Figure:
-    """Share of wrong labels in each class, human and symmetric of the same rate."""
-    clean, noisy, names = _recorded_labels(cell)
-    rate = float((clean != noisy).mean())
-    synthetic = noise.symmetric(clean, rate, len(names), seed, own_class=False)
-    figure, ax = plt.subplots(figsize=(7, 3))
-    position = np.arange(len(names))
-    for shift, labels, colour, name in ((-0.2, noisy, NOISY, "human"), (0.2, synthetic, CLEAN, "symmetric")):
-        rates = [100 * (labels != clean)[clean == c].mean() for c in range(len(names))]
-        ax.bar(position + shift, rates, 0.4, color=colour, label=name)
-    ax.set_xticks(position, names, rotation=30, ha="right")
-    ax.set_ylabel("wrong labels in %")
-    ax.legend()
-    return figure
 
 
 def _recorded_labels(cell: str) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -10,6 +10,7 @@ from nlkit.figures.images import gallery, noise_gallery
 from nlkit.figures.losses import loss_heatmap, loss_histograms, loss_ridges, p_clean_histograms
 from nlkit.figures.margins import margins
 from nlkit.figures.matrices import run_matrices, split_confusion, transition_matrices
+from nlkit.figures.noise import class_rate_dots, hit_gallery, lift_maps, margin_curves, matrix_grid
 from nlkit.figures.style import use_book_style
 from nlkit.figures.twin import feature_map, label_map, score_histograms
 
@@ -18,6 +19,7 @@ __all__ = [
     "feature_geometry",
     "accuracy_dots",
     "auc_dots",
+    "class_rate_dots",
     "cost_and_accuracy",
     "detection_curves",
     "detection_dots",
@@ -25,12 +27,16 @@ __all__ = [
     "feature_map",
     "feature_maps",
     "gallery",
+    "hit_gallery",
     "label_map",
     "label_trajectories",
+    "lift_maps",
     "loss_heatmap",
     "loss_histograms",
     "loss_ridges",
+    "margin_curves",
     "margins",
+    "matrix_grid",
     "memorisation",
     "neighbour_gallery",
     "noise_gallery",

@@ -79,9 +79,9 @@ def image_grid(rows: int, columns: int, extra: float = 0.95) -> tuple[Figure, np
     return figure, axes
 
 
-def heading(ax: Axes, title: str) -> None:
-    """A title over the first image of a row; it may be wider than the image, so it does not take part in the layout."""
-    ax.text(0, 1.62, title, transform=ax.transAxes, fontsize=10, fontweight="bold").set_in_layout(False)
+def heading(ax: Axes, title: str, height: float = 1.62) -> None:
+    """A title over the first image of a row, at a height in images; it may be wider, so the layout leaves it out."""
+    ax.text(0, height, title, transform=ax.transAxes, fontsize=10, fontweight="bold").set_in_layout(False)
 
 
 def settle(figure: Figure) -> None:
