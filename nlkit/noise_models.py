@@ -86,7 +86,7 @@ class NoiseModels:
 
     def _agreement(self, first: np.ndarray, second: np.ndarray) -> Agreement:
         found = statistics.agreement(self.clean, first, second, len(self.names))
-        return Agreement(**{name: _short(value) for name, value in found.items()})
+        return Agreement.model_validate({name: _short(value) for name, value in found.items()})
 
 
 def _short(value: float | None) -> float | None:

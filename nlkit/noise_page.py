@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
 
 import matplotlib.pyplot as plt
@@ -26,12 +27,13 @@ class NoisePage:
     numbers: tuple[NoiseSummary, NoiseSummary]
     source: str
 
-    def sources(self) -> pd.DataFrame:
-        """One row a data set: how many images, and where the numbers come from."""
-        rows = {one.title: {"images": f"{one.count:,}", "models": str(len(one.models))} for one in self.numbers}
-        table = pd.DataFrame(rows).T
-        table["numbers"] = ["computed here", self.source]
-        return table
+    def sources(self) -> HTML:
+        """One line a data set: how many images and models, and where the numbers come from."""
+        lines = [
+            f"<li>{one.title}: {one.count:,} images, {len(one.models)} noise models; numbers {html.escape(origin)}.</li>"
+            for one, origin in zip(self.numbers, ("computed here", self.source), strict=True)
+        ]
+        return HTML(f"<ul>{''.join(lines)}</ul>")
 
     def matrices(self, which: int) -> Figure:
         """Transition matrices of the digits (0) or of CIFAR-10 (1)."""
@@ -61,7 +63,7 @@ class NoisePage:
         """Images that both, or only one of two models hit; one line where images or labels are not here."""
         models = (self.digits, self.cifar)[which]
         if models.images is None or first not in models.labels or second not in models.labels:
-            return HTML(f"<p>Not on this machine, so not shown: {', '.join(models.missing)}.</p>")
+            return HTML(f"<p>Not on this machine, so not shown: {html.escape(', '.join(models.missing))}.</p>")
         labels = [models.labels[first], models.labels[second]]
         rows = models.hit_rows(first, second)
         figure = figures.hit_gallery(models.images, rows, models.clean, labels, models.names)

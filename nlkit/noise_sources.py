@@ -24,8 +24,8 @@ from nlkit.errors import NlkitError
 from nlkit.noise_models import NoiseModels
 from nlkit.noise_params import ExtraNoiseParams, PMDNoiseParams
 from nlkit.noise_summary import AGGREGATE, PEOPLE, WORST, NoiseSummary, read_summary
-from nlkit.outputs import replace_text
 from nlkit.observed import pmd_labels
+from nlkit.outputs import replace_text
 from nlkit.project import project_root
 from nlkit.runs import load_run
 

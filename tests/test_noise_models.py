@@ -68,7 +68,7 @@ def test_a_summary_survives_being_written_and_read(digits: NoiseModels, tmp_path
     assert read_summary(tmp_path / "kept.json") == summary
     for change in (lambda text: text[:-9], lambda text: text.replace('"rate"', '"rat"'), lambda text: "[]"):
         (tmp_path / "kept.json").write_text(change(summary.model_dump_json()))
-        with pytest.raises(NlkitError, match="kept.json"):
+        with pytest.raises(NlkitError, match=r"kept\.json"):
             read_summary(tmp_path / "kept.json")
 
 
@@ -149,7 +149,7 @@ def test_the_page_is_drawn_with_all_numbers_with_few_and_without_images(
         for figure in (page.matrices(0), page.matrices(1), page.class_rates(), page.lifts(), page.curves()):
             figure.canvas.draw()
             plt.close(figure)
-        assert len(page.table()) == 6 + len(summary.models) and len(page.sources()) == 2
+        assert len(page.table()) == 6 + len(summary.models) and str(page.sources().data).count("<li>") == 2
         assert set(page.agreements().columns) == {
             "both wrong", "by chance", "of these the same label", "the same by chance",
         }  # fmt: skip
@@ -170,4 +170,5 @@ def test_the_matrices_of_the_grid_have_no_diagonal(digits: NoiseModels) -> None:
 def test_the_notebook_gets_its_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("NLKIT_DATA", str(tmp_path))
     page = noise_page.noise_page(0.3)
-    assert isinstance(page.numbers[1], NoiseSummary) and page.digits.labels["symmetric"].shape == page.digits.clean.shape
+    assert isinstance(page.numbers[1], NoiseSummary)
+    assert page.numbers[0].models["symmetric"].rate == pytest.approx(0.3, abs=1e-3)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from nlkit.figures.contest import WIDTH, Groups, Quantity, dots, handle
 from nlkit.figures.style import LOOKS, NEUTRAL, Look
@@ -48,13 +50,13 @@ def detection_curves(groups: Groups, cell: str) -> Figure:
 def _limits(axes: Sequence[Axes], wrong: np.ndarray) -> None:
     """The best order, the random one, and where as many labels have been inspected as are wrong."""
     share, x = 100 * wrong.mean(), np.linspace(0.1, 100, 500)
-    best, grey = np.minimum(x, share), {"color": NEUTRAL, "linewidth": 1.0, "alpha": 0.7}
-    axes[0].plot(x, 100 * best / x, linestyle="--", **grey)
-    axes[0].axhline(share, linestyle="-.", **grey)
-    axes[1].plot(x, 100 * best / max(share, 1e-9), linestyle="--", **grey)
-    axes[1].plot(x, x, linestyle="-.", **grey)
+    best, grey = np.minimum(x, share), partial(Line2D, color=NEUTRAL, linewidth=1.0, alpha=0.7)
+    axes[0].add_line(grey(x, 100 * best / x, linestyle="--"))
+    axes[0].add_line(grey(x, np.full_like(x, share), linestyle="-."))
+    axes[1].add_line(grey(x, 100 * best / max(share, 1e-9), linestyle="--"))
+    axes[1].add_line(grey(x, x, linestyle="-."))
     for ax in axes:
-        ax.axvline(share, linestyle=":", **grey)
+        ax.add_line(grey([share, share], [0, 103], linestyle=":"))
 
 
 def _curves(axes: Sequence[Axes], look: Look, runs: Sequence[Run], number: int) -> None:
