@@ -30,7 +30,7 @@ class NoisePage:
     def sources(self) -> HTML:
         """One line a data set: how many images and models, and where the numbers come from."""
         lines = [
-            f"<li>{one.title}: {one.count:,} images, {len(one.models)} noise models; numbers {html.escape(origin)}.</li>"
+            f"<li>{one.title}: {one.count:,} images, {len(one.models)} noise models, {html.escape(origin)}.</li>"
             for one, origin in zip(self.numbers, ("computed here", self.source), strict=True)
         ]
         return HTML(f"<ul>{''.join(lines)}</ul>")
