@@ -34,16 +34,7 @@ README_CELLS = {
 }
 UNSHOWN = ("cell", "training.snapshots")
 SETTINGS = {
-    "dividemix": (
-        "warm_up",
-        "penalty",
-        "lambda_u",
-        "threshold",
-        "loss_epochs",
-        "alpha",
-        "temperature",
-        "ramp_epochs",
-    ),
+    "dividemix": ("warm_up", "penalty", "lambda_u", "threshold", "loss_epochs", "alpha", "temperature", "ramp_epochs"),
     "mixup": ("alpha",),
     "elr": ("weight", "beta", "cosine_epochs"),
     "confident_learning": ("folds", "score"),
@@ -154,11 +145,7 @@ def settings_table(folder: Path) -> pd.DataFrame:
     for path in sorted(folder.glob("*.yaml")):
         params = load_params(path)
         method = params.method.model_dump()
-        method = {name: "" if value is None else value for name, value in (method | method.get("first", {})).items()}
-        method = {
-            name: value["kind"] if isinstance(value, dict) and "kind" in value else value
-            for name, value in method.items()
-        }
+        method = {name: _plain(value) for name, value in (method | method.get("first", {})).items()}
         schedule = {"epochs": params.training.epochs, "B": params.training.batch_size, "lr": params.optim.lr}
         table.append({"cell": path.stem, **schedule, **{f"`{name}`": method[name] for name in SETTINGS[params.paper]}})
     return pd.DataFrame(table)
