@@ -15,10 +15,11 @@ import pytest
 import torch
 from fuzzing import damaged, fuzz, watched
 from PIL import Image
+from trees import clothing1m_tree, food101n_tree, mnist_files, webvision_tree
 
 import nlkit
 from nlkit import checkpoints, records
-from nlkit.data import cifar, human, read_feature_file, read_label_file
+from nlkit.data import cifar, human, idx, load_dataset, load_photos, read_feature_file, read_label_file
 from nlkit.data.dataset import content_sha256
 from nlkit.data.decode import FORMATS, decode_all
 from nlkit.data.feature_table import read_feature_rows
@@ -134,6 +135,40 @@ def test_parameter_files(tmp_path: Path) -> None:
         return params, params.digest
 
     assert fuzz(path, read)["refused"] > 150
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("name", idx.FILES[:2])
+def test_idx_files(tmp_path: Path, name: str, packed: bool) -> None:
+    mnist_files(tmp_path, packed=packed)
+
+    def read() -> tuple[Any, str]:
+        found = load_dataset("mnist", tmp_path)
+        return arrays(found.images, found.labels)[0], found.sha256
+
+    fuzz(next((tmp_path / "MNIST/raw").glob(f"{name}*")), read)
+
+
+LISTS = {
+    "webvision": ["info/train_filelist_google.txt", "info/val_filelist.txt", "info/synsets.txt"],
+    "food-101n": ["meta/classes.txt", "meta/imagelist.tsv", "../food-101/meta/test.txt"],
+    "clothing1m": ["noisy_train_key_list.txt", "clean_val_key_list.txt", "noisy_label_kv.txt", "clean_label_kv.txt"],
+}
+TREES: dict[str, Any] = {"webvision": webvision_tree, "food-101n": food101n_tree, "clothing1m": clothing1m_tree}
+
+
+@pytest.mark.parametrize(("folder", "name"), [(folder, name) for folder, names in LISTS.items() for name in names])
+def test_lists_of_photographs(tmp_path: Path, folder: str, name: str) -> None:
+    TREES[folder](tmp_path)
+
+    def read() -> tuple[Any, str]:
+        found = load_photos(folder.replace("-", ""), tmp_path)
+        parts = {"train": found.train, **found.tests}
+        listed = {part: [list(one.names), one.labels.tolist()] for part, one in parts.items()}
+        text = json.dumps([listed, found.class_names])
+        return text, text
+
+    assert fuzz(tmp_path / folder / name, read)["refused"] > 100
 
 
 @pytest.mark.parametrize("kind", FORMATS)
