@@ -11,7 +11,7 @@ FRESH = {paper: [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "
 FRESH |= {paper: ["digits-sym-50", "digits-sym-80"] for paper in ("mixup", "elr")} | {"simclr": ["digits"]}
 FRESH |= {"confident_learning": ["digits-sym-50"]}
 FRESH["codim"] += ["digits-sym-50-sup"]
-RECORDED = {paper: ["cifar10n-worst-laptop"] for paper in ("cross_entropy", "dividemix")}
+RECORDED = {paper: ["cifar10n-worst-laptop"] for paper in PAPERS if paper != "simclr"}
 SEED = 0
 BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
 PYTHON = f"{BIN}python"
