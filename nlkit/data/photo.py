@@ -157,7 +157,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
     width, height = image.size
     rows = max(1, _STRIP_PIXELS // width)
     if rows >= height:
-        return np.asarray(rgb(image))
+        return np.array(rgb(image))  # a copy, since PyTorch wants to be able to write
     pixels = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, rows):
         pixels[top : top + rows] = np.asarray(rgb(image.crop((0, top, width, min(top + rows, height)))))
