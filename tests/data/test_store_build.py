@@ -3,7 +3,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -260,7 +259,7 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_store(
         while sizes(folder) == before and process.is_alive():
             time.sleep(0.001)
         time.sleep(rng.uniform(0, 0.02))
-        os.kill(process.pid or 0, signal.SIGKILL)
+        process.kill()
         process.join()
     seen = count_decoding(monkeypatch)
     found = make(photos, folder)
@@ -275,11 +274,43 @@ def sizes(folder: Path) -> int:
     return sum(path.stat().st_size for path in journals) or len(list(folder.glob("*.json")))
 
 
+@pytest.mark.parametrize("moves", range(3))
+def test_an_interruption_at_the_very_end_costs_nothing(
+    photos: PhotoList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moves: int
+) -> None:
+    expected, done, replace = make(photos), [], os.replace
+
+    def stop(source: Path, target: Path) -> None:
+        if len(done) == moves and source.name != f".{INDEX}.writing":
+            raise KeyboardInterrupt
+        replace(source, target)
+        done.extend([source] if source.name != f".{INDEX}.writing" else [])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            make(photos, tmp_path / "again")
+    seen = count_decoding(monkeypatch)
+    assert same(make(photos, tmp_path / "again"), expected) and seen == []
+
+
 def test_only_what_is_left_is_decoded(photos: PhotoList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = make(photos)
     interrupted(photos, tmp_path / "again", monkeypatch)
     seen = count_decoding(monkeypatch)
     assert same(make(photos, tmp_path / "again"), expected) and 12 <= len(seen) <= 18
+
+
+def test_after_damage_it_can_be_interrupted_again(
+    photos: PhotoList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, folder = make(photos), tmp_path / "again"
+    work = interrupted(photos, folder, monkeypatch, after=10)
+    journal = work / "journal.txt"
+    journal.write_bytes(journal.read_bytes()[:-3])
+    interrupted(photos, folder, monkeypatch, after=25)
+    seen = count_decoding(monkeypatch)
+    assert same(make(photos, folder), expected) and len(seen) <= 10
 
 
 @pytest.mark.parametrize("file", ["journal.txt", "pixels.bin"])
@@ -305,9 +336,12 @@ def test_damage_to_a_finished_store_is_noticed_and_mended(
     store = make(photos)
     folder = store.pixels.parents[1]
     (pointer,) = folder.glob("*.json")
+    make(photos, short=SHORT + 1)
+    (other,) = set(folder.glob("*.json")) - {pointer}
     for path in (pointer, store.pixels.with_name(INDEX)):
         content = path.read_bytes()
-        for copy in [*damaged(content, flips=10, cuts=4), b"", b"[]", b"0", b'{"a": 1}']:
+        edits = [other.read_bytes(), b"", b"[]", b"0", b'{"a": 1}', content.replace(b"empty file", b"empty fool")]
+        for copy in [*damaged(content, flips=10, cuts=4), *edits]:
             path.write_bytes(copy)
             assert same(make(photos), store)
         path.unlink()
