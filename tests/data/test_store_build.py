@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from nlkit import NlkitError
-from nlkit.data import store_build
+from nlkit.data import store_build, threads
 from nlkit.data.photo import read_photo
 from nlkit.data.photo_list import PhotoList
 from nlkit.data.store import Store, read, verify
@@ -104,7 +104,7 @@ def test_chunks_and_threads_leave_no_trace(photos: PhotoList, tmp_path: Path, mo
     store = make(photos)
     for chunk, workers in ((1, 1), (7, 3), (1000, 8)):
         monkeypatch.setattr(store_build, "CHUNK", chunk)
-        monkeypatch.setattr(store_build, "MAX_WORKERS", workers)
+        monkeypatch.setattr(threads, "MAX_WORKERS", workers)
         assert same(make(photos, tmp_path / f"{chunk}"), store)
 
 
@@ -244,7 +244,7 @@ def build_slowly(photos: PhotoList, folder: Path) -> None:
         return read_photo(path, short)
 
     store_build.read_photo = slow  # type: ignore[assignment]  # in a process of its own
-    store_build.MAX_WORKERS = 2
+    threads.MAX_WORKERS = 2
     build(photos, SHORT, folder, "drop", progress=False)
 
 
