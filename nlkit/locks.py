@@ -30,4 +30,7 @@ def alone(target: Path) -> Iterator[None]:
         except BlockingIOError:
             tqdm.write(f"nlkit: another process is making {target}; waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough where a forked process has the file too

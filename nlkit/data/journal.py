@@ -64,14 +64,14 @@ class Unfinished:
     def resume(self, progress: Callable[[int], object]) -> list[Chunk]:
         """Chunks that are sound, hashed again; both files are cut after the last of them."""
         chunks: list[Chunk] = []
-        lines = pixels = place = 0
+        lines = pixels = 0
         self._journal.seek(0)
         while line := self._journal.readline(MAX_LINE_BYTES):
             chunk = _parsed(line, self._check)
-            if chunk is None or chunk.begin != place or not self._holds(chunk, pixels):
+            if chunk is None or not self._holds(chunk, pixels):
                 break
             self._check = line[:_CHECK].decode()
-            lines, pixels, place = lines + len(line), pixels + chunk.bytes, chunk.end
+            lines, pixels = lines + len(line), pixels + chunk.bytes
             chunks.append(chunk)
             progress(chunk.end - chunk.begin)
         self._journal.truncate(lines)

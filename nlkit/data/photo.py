@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -99,17 +98,15 @@ def _small_jpeg(path: Path, short: int) -> Tensor | None:
 
 
 def _small_file(path: Path) -> bytearray | None:
-    """Content of a regular file of at most LIGHT_BYTES; None for anything else, of which `read_bytes` tells."""
+    """Content of a file of at most LIGHT_BYTES; None or nothing where it is not that simple."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a named pipe without a writer would block
     except (OSError, ValueError):
         return None
     try:
-        about = os.fstat(file)
-        if not stat.S_ISREG(about.st_mode) or about.st_size > LIGHT_BYTES:
-            return None
-        data = bytearray(about.st_size)
-        return data if os.readv(file, [data]) == len(data) else None
+        size = os.fstat(file).st_size
+        data = bytearray(size if size <= LIGHT_BYTES else 0)
+        return data if os.readv(file, [data]) == size else None
     except OSError:
         return None
     finally:
@@ -157,7 +154,7 @@ def _pixels(image: Image.Image) -> np.ndarray:
     width, height = image.size
     rows = max(1, _STRIP_PIXELS // width)
     if rows >= height:
-        return np.asarray(rgb(image))
+        return np.array(rgb(image))  # a copy, since PyTorch wants to be able to write
     pixels = np.empty((height, width, 3), np.uint8)
     for top in range(0, height, rows):
         pixels[top : top + rows] = np.asarray(rgb(image.crop((0, top, width, min(top + rows, height)))))

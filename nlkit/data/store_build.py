@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import warnings
-from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Literal
 
@@ -25,12 +22,13 @@ from nlkit.data.photo_files import photo_path
 from nlkit.data.photo_list import PhotoList
 from nlkit.data.store import Store, image_digest
 from nlkit.data.store_files import keep, open_store, request_name
+from nlkit.data.threads import in_order
 from nlkit.errors import NlkitError
 from nlkit.locks import alone
 
 CHUNK = 512
-MAX_SHORT = 1024
-MAX_WORKERS = 16
+GROUP = 4
+MAX_SHORT = 512
 
 _SAMPLE = 64
 
@@ -99,10 +97,12 @@ def _decode(photos: PhotoList, short: int, work: Path, request: str, progress: b
     with bar, closing(Unfinished(work, request)) as unfinished, ThreadPoolExecutor(1) as committer:
         chunks = unfinished.resume(bar.update)
         begin = chunks[-1].end if chunks else 0
-        check_space(photos, short, begin, work)
+        _check_space(photos, short, begin, work)
         committed: Future[None] | None = None
-        outcomes = _in_order(lambda place: _one(photos, place, short), range(begin, len(photos)))
-        with closing(outcomes):
+        groups = (range(first, min(first + GROUP, len(photos))) for first in range(begin, len(photos), GROUP))
+        found = in_order(lambda group: [_one(photos, place, short) for place in group], groups)
+        outcomes = chain.from_iterable(found)
+        with closing(found):
             for first in range(begin, len(photos), CHUNK):
                 chunk = _write(unfinished, islice(outcomes, CHUNK), first, bar.update)
                 if committed is not None:
@@ -152,29 +152,7 @@ def _write(unfinished: Unfinished, outcomes: Iterable[_Outcome], first: int, don
     return Chunk(first, place, shapes[:, 0].copy(), shapes[:, 1].copy(), b"".join(digests), faults)
 
 
-def _in_order(work: Callable[[int], _Outcome], places: Iterable[int]) -> Generator[_Outcome]:
-    """Outcomes in the order of `places`, by threads that run a bounded number of images ahead.
-
-    Threads, since the decoders let go of the interpreter's lock, and processes would each hold PyTorch in memory.
-    """
-    workers = min(MAX_WORKERS, os.cpu_count() or 1)
-    ahead: deque[Future[_Outcome]] = deque()
-    # Pillow warns about odd files from whichever thread reads them; the filter belongs to the process.
-    with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
-        warnings.simplefilter("ignore")
-        try:
-            for place in places:
-                ahead.append(pool.submit(work, place))
-                if len(ahead) > 2 * workers:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            for future in ahead:
-                future.cancel()
-
-
-def check_space(photos: PhotoList, short: int, begin: int, work: Path) -> None:
+def _check_space(photos: PhotoList, short: int, begin: int, work: Path) -> None:
     """Raise NlkitError where the images from place `begin` on will not fit on the disk, judged by some of them."""
     places = range(begin, len(photos), max(1, (len(photos) - begin) // _SAMPLE))
     found = [size for size in (_stored_bytes(photos, place, short) for place in places) if size]

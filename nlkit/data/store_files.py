@@ -27,7 +27,7 @@ from nlkit.data.photo_list import PhotoList
 from nlkit.data.store import Store, byte_sizes, image_keys, store_sha256
 from nlkit.errors import NlkitError
 
-INDEX = "index.safetensors"
+INDEX, POINTER = "index.safetensors", "request.json"
 
 _COLUMNS = ("heights", "widths", "keys")
 
@@ -121,18 +121,20 @@ def keep(folder: Path, request: str, work: Path, chunks: Sequence[Chunk]) -> Non
     target.mkdir(exist_ok=True)
     tensors = {name: torch.from_numpy(column) for name, column in zip(_COLUMNS, columns, strict=True)}
     checkpoints.write(work / INDEX, tensors, {"sha256": target.name})
-    for name in (PIXELS, INDEX):
-        _force(work / name)
-        os.replace(work / name, target / name)
-    _force(target)
     faults = {str(place): why for chunk in chunks for place, why in chunk.faults.items()}
     content = {"request": request, "store": target.name, "count": chunks[-1].end, "faults": faults}
-    temporary = work / "pointer.json"
-    temporary.write_text(json.dumps({**content, "check": _check(content)}))
-    _force(temporary)
-    os.replace(temporary, folder / f"{request}.json")
-    _force(folder)
+    (work / POINTER).write_text(json.dumps({**content, "check": _check(content)}))
+    # The pixels go last: until then they lie beside their journal, and an interruption costs nothing.
+    _move(work / INDEX, target / INDEX)
+    _move(work / POINTER, folder / f"{request}.json")
+    _move(work / PIXELS, target / PIXELS)
     shutil.rmtree(work, ignore_errors=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    _force(source)
+    os.replace(source, target)
+    _force(target.parent)
 
 
 def _force(path: Path) -> None:
