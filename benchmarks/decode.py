@@ -1,6 +1,6 @@
 """Images a second from JPEG files: our image store, and a plain loop over torchvision, in turn in one process.
 
-python -m benchmarks.decode [--images N] [--short 256 320] [--repeats R] [--memory N] [--folder DIR] [--out FILE]
+python -m benchmarks.decode [--images N] [--short 256 320] [--cores 1 2] [--repeats R] [--memory N] [--out FILE]
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         kilobytes = sum(path.stat().st_size for path in photos.root.iterdir()) / len(photos) / 1000
         source = f"JPEG {WIDTH} x {HEIGHT}, quality {QUALITY}, {kilobytes:.0f} kB each"
         for short in options.short:
-            for cores in (1, workers()):
+            for cores in options.cores:
                 rows += measure(photos, short, cores, options.repeats, f"{source}; {options.note}".rstrip("; "))
         if options.memory:
             report_memory(Path(folder) / "many", options.memory, options.short[0])
@@ -62,6 +62,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Images a second from JPEG files, ours and a plain loop.")
     parser.add_argument("--images", type=int, default=1000, help="images of a timed pass (default: 1000)")
     parser.add_argument("--short", type=int, nargs="+", default=[256, 320], help="short sides (default: 256 320)")
+    parser.add_argument("--cores", type=int, nargs="+", default=sorted({1, workers()}), help="default: one, and all")
     parser.add_argument("--repeats", type=int, default=5, help="timed passes of each variant (default: 5)")
     parser.add_argument("--memory", type=int, default=20_000, help="images whose peak memory is measured; 0: none")
     parser.add_argument("--folder", type=Path, help="where the temporary files go (default: the system's place)")

@@ -17,5 +17,5 @@ class PhotoDataParams(Section):
     """
 
     name: Literal["webvision", "food101n", "clothing1m", "animal10n"]
-    short: Annotated[int, Field(ge=8, le=1024)]
+    short: Annotated[int, Field(ge=8, le=512)]
     corrupt: Literal["drop", "fail"] = "drop"

@@ -31,7 +31,7 @@ class PhotoViewParams(Section):
     """
 
     kind: Literal["crop", "resized_crop"]
-    size: Annotated[int, Field(ge=8, le=1024)]
+    size: Annotated[int, Field(ge=8, le=512)]
     flip: bool = True
     smallest: Annotated[float, Field(gt=0, le=1)] = SMALLEST
 

@@ -155,7 +155,8 @@ def _write(unfinished: Unfinished, outcomes: Iterable[_Outcome], first: int, don
 def _check_space(photos: PhotoList, short: int, begin: int, work: Path) -> None:
     """Raise NlkitError where the images from place `begin` on will not fit on the disk, judged by some of them."""
     places = range(begin, len(photos), max(1, (len(photos) - begin) // _SAMPLE))
-    found = [size for size in (_stored_bytes(photos, place, short) for place in places) if size]
+    sizes = in_order(lambda place: _stored_bytes(photos, place, short), places)
+    found = [size for size in sizes if size]
     if not found:
         return
     needed, free = int(np.mean(found) * (len(photos) - begin)), shutil.disk_usage(work).free
