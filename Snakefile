@@ -19,7 +19,7 @@ PYTHON = f"{BIN}python"
 # What decides the outcome of a run, as opposed to how it is shown.
 SHOWING = {"cli", "__main__", "notebook", "overview", "tables", "book", "contest", "cost", "votes"}
 SHOWING |= {"cleaning", "clean_console", "report", "scores", "classifier", "defaults", "example", "feature_cleaning"}
-SHOWING |= {"inspection", "detection", "feature_table", "neighbours", "pretrained", "outputs"}
+SHOWING |= {"fragments", "inspection", "detection", "feature_table", "neighbours", "pretrained", "outputs"}
 SHOWING |= {"noise_models", "noise_page", "noise_sources", "noise_statistics", "noise_summary"}
 TRAINING = [
     str(path)

@@ -19,8 +19,7 @@ def photo_rows(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
     for path in sorted(folder.glob("*/*.yaml")):
         params = load_params(path)
         if isinstance(params.data, PhotoDataParams):
-            command = f"`nlkit run params/{params.paper}/{path.name}`"
-            table.append(_row(params) | {"record": _recorded(params, rows), "run it": command})
+            table.append(_row(params) | {"record": _recorded(params, rows)})
     return pd.DataFrame(table)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from fuzzing import damaged, fuzz, watched
+from fuzzing import COUNT, damaged, fuzz, watched
 from PIL import Image
 from trees import clothing1m_tree, food101n_tree, mnist_files, webvision_tree
 
@@ -24,6 +24,9 @@ from nlkit.data.dataset import content_sha256
 from nlkit.data.decode import FORMATS, decode_all
 from nlkit.data.feature_table import read_feature_rows
 from nlkit.data.listing import read_listing
+from nlkit.data.photo_list import PhotoList
+from nlkit.data.store import read as stored_bytes
+from nlkit.data.store_build import build
 from nlkit.errors import NlkitError
 from nlkit.models.weights import body_weights, weights_sha256
 
@@ -169,6 +172,22 @@ def test_lists_of_photographs(tmp_path: Path, folder: str, name: str) -> None:
         return text, text
 
     assert fuzz(tmp_path / folder / name, read)["refused"] > 100
+
+
+@pytest.mark.parametrize("file", ["*.json", "*/index.safetensors"])
+def test_files_of_an_image_store(tmp_path: Path, file: str) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"{i}.png" for i in range(4)]
+    for name in names:
+        Image.fromarray(rng.integers(0, 256, (9, 11, 3), dtype=np.uint8)).save(tmp_path / name)
+    photos, folder = PhotoList(tmp_path, names, np.zeros(4, np.int64)), tmp_path / "stores"
+
+    def read() -> tuple[Any, str]:
+        store = build(photos, 8, folder, "fail", progress=False)
+        return stored_bytes(store, np.arange(4))[0].tobytes(), store.sha256
+
+    read()
+    assert fuzz(next(folder.glob(file)), read, sealed=True)["same"] == COUNT  # what is damaged is made anew
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -76,7 +76,7 @@ def test_the_mixture_sees_the_mean_of_the_last_normalised_losses(
     scaled = torch.stack([torch.stack([normalise(one) for one in pair]) for pair in losses])  # type: ignore[misc]
     for now in range(8):
         for k in (0, 1):
-            monkeypatch.setattr(method.nets[k], "losses", lambda data, fake=losses[now, k]: fake)
+            monkeypatch.setattr(method.nets[k], "losses", lambda data, chosen, fake=losses[now, k]: fake)
         split = method.split()
         start = now + 1 - min(loss_epochs, now + 1)
         for k in (0, 1):
@@ -156,7 +156,7 @@ def test_losses_that_cannot_be_separated_keep_the_division_and_are_noted(
     before = method.p_clean.clone()
     losses = torch.full((COUNT,), 1.0)
     losses[3] = bad
-    monkeypatch.setattr(method.nets[0], "losses", lambda data: losses)
+    monkeypatch.setattr(method.nets[0], "losses", lambda data, chosen: losses)
     split = method.split()
     assert torch.equal(method.p_clean, before) and torch.equal(split.p_clean, before)
     assert split.mixtures[0] is None and len(method.events) == 1
