@@ -17,16 +17,9 @@ BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
 PYTHON = f"{BIN}python"
 
 # What decides the outcome of a run, as opposed to how it is shown.
-SHOWING = {"cli", "__main__", "notebook", "overview", "tables", "book", "contest", "cost", "votes"}
-SHOWING |= {"cleaning", "clean_console", "report", "scores", "classifier", "defaults", "example", "feature_cleaning"}
-SHOWING |= {"fragments", "inspection", "detection", "feature_table", "neighbours", "pretrained", "outputs"}
-SHOWING |= {"noise_models", "noise_page", "noise_sources", "noise_statistics", "noise_summary"}
-TRAINING = [
-    str(path)
-    for path in sorted(Path("nlkit").rglob("*.py"))
-    if path.stem not in SHOWING and "figures" not in path.parts
-]
-SHOWN = [str(path) for path in sorted(Path("nlkit").rglob("*.py"))]
+ROOMS = ("params", "data", "noise", "kernels", "views", "models", "parts", "methods", "training")
+TRAINING = [str(path) for room in ROOMS for path in sorted(Path("nlkit", room).rglob("*.py"))]
+SHOWN = [str(path) for folder in ("nlkit", "book/nlbook") for path in sorted(Path(folder).rglob("*.py"))]
 COMMITTED = [str(path) for path in sorted(Path("results").rglob("*.json"))]
 PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRESH[paper] + RECORDED.get(paper, [])]
 TRAINED = [f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH[paper]]
@@ -155,7 +148,7 @@ rule fragments:
         FRAGMENTS,
     threads: 1
     shell:
-        f"{PYTHON} -m nlkit.book book/_generated"
+        f"{PYTHON} -m nlbook.fragments book/_generated"
 
 
 rule html:

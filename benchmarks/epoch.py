@@ -18,11 +18,11 @@ from benchmarks.reference_loop import WORKERS, ReferenceDivideMix
 from benchmarks.rows import RESULTS, Row, append, make_row
 from nlkit import NlkitError
 from nlkit.data import data_root, load_dataset
-from nlkit.learner import choose_precision
+from nlkit.data.problem import TrainingSet
 from nlkit.methods import DivideMix
 from nlkit.params import Params, load_params
-from nlkit.problem import TrainingSet
-from nlkit.runs import choose_device
+from nlkit.parts.learner import choose_precision
+from nlkit.training.runs import choose_device
 
 CELL = Path(__file__).parents[1] / "params" / "dividemix" / "cifar10-sym-50.yaml"
 DEFAULT_IMAGES = {"cpu": 512, "cuda": 50_000}

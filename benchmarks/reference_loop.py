@@ -18,10 +18,10 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from nlkit.dividemix_params import DivideMixParams
+from nlkit.data.problem import TrainingSet
 from nlkit.models import build_model
 from nlkit.params import Params
-from nlkit.problem import TrainingSet
+from nlkit.params.dividemix import DivideMixParams
 
 WORKERS = 2
 M = 2

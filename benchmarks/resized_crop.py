@@ -17,11 +17,11 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.rows import RESULTS, append, make_row
-from nlkit.boxes import Box, crop_boxes, longest_side
+from nlkit.data.stored import ImageBatch
 from nlkit.kernels import resized_crop
 from nlkit.kernels.resized_crop import naive
-from nlkit.runs import choose_device
-from nlkit.stored import ImageBatch
+from nlkit.training.runs import choose_device
+from nlkit.views.photos import Box, crop_boxes, longest_side
 
 SHORT, LONG = 320, 427
 SMALLEST = 0.08

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nlkit.provenance import commit, describe_device, versions
+from nlkit.training.provenance import commit, describe_device, versions
 
 RESULTS = Path(__file__).with_name("results.csv")
 

@@ -1,12 +1,19 @@
-"""nlkit: learning with noisy labels, methods behind one interface, runs that leave records."""
+"""nlkit: learning with noisy labels, methods behind one interface, runs that leave records.
 
-from nlkit.classifier import Classifier, load_classifier
-from nlkit.cleaning import CleanResult, clean
-from nlkit.errors import NlkitError
-from nlkit.feature_cleaning import FeatureResult, clean_features
-from nlkit.mixture import fit_two_components
-from nlkit.params import Params, load_params
-from nlkit.runs import Run, load_run, run
+The public names are imported when they are first used: PyTorch alone takes seconds, and a reader of records needs none.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nlkit.cleaning.classifier import Classifier, load_classifier
+    from nlkit.cleaning.features import FeatureResult, clean_features
+    from nlkit.cleaning.images import CleanResult, clean
+    from nlkit.errors import NlkitError
+    from nlkit.params import Params, load_params
+    from nlkit.parts.mixture import fit_two_components
+    from nlkit.training.runs import Run, load_run, run
 
 __all__ = [
     "Classifier",
@@ -23,3 +30,20 @@ __all__ = [
     "load_run",
     "run",
 ]
+
+_HOMES = {
+    "nlkit.cleaning.classifier": ("Classifier", "load_classifier"),
+    "nlkit.cleaning.features": ("FeatureResult", "clean_features"),
+    "nlkit.cleaning.images": ("CleanResult", "clean"),
+    "nlkit.errors": ("NlkitError",),
+    "nlkit.params": ("Params", "load_params"),
+    "nlkit.parts.mixture": ("fit_two_components",),
+    "nlkit.training.runs": ("Run", "load_run", "run"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = next((module for module, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module 'nlkit' has no attribute '{name}'")
+    return getattr(import_module(home), name)

@@ -108,7 +108,7 @@ def _data_option(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     from nlkit.params import load_params, parse_override
-    from nlkit.runs import run
+    from nlkit.training.runs import run
 
     overrides = dict(parse_override(text) for text in options.set)
     params = load_params(options.params, **overrides)
@@ -126,8 +126,8 @@ def _clean(options: argparse.Namespace) -> int:
         return _clean_features(options)
     if options.folder is None:
         raise NlkitError("clean: name the folder of the images, or a file of features with --features")
-    from nlkit.clean_console import end, start
-    from nlkit.cleaning import clean
+    from nlkit.cleaning.console import end, start
+    from nlkit.cleaning.images import clean
     from nlkit.params import parse_override
 
     names = ("method", "test", "hold_out", "truth", "size", "epochs", "flip", "corrupt", "seed", "device", "overwrite")
@@ -139,9 +139,9 @@ def _clean(options: argparse.Namespace) -> int:
 
 
 def _clean_features(options: argparse.Namespace) -> int:
-    from nlkit.clean_console import end
-    from nlkit.feature_cleaning import clean_features
-    from nlkit.pretrained import encoded
+    from nlkit.cleaning.console import end
+    from nlkit.cleaning.features import clean_features
+    from nlkit.cleaning.pretrained import encoded
 
     if options.test is not None:
         raise NlkitError("--test: not with --features; hold out a part with --hold-out")
@@ -158,7 +158,7 @@ def _clean_features(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from nlkit.runs import load_run
+    from nlkit.training.runs import load_run
 
     record = load_run(options.folder).record
     noise, split, accuracy = record["noise"], record["split"], record["accuracy"]
@@ -183,8 +183,8 @@ def _figure(value: float | None, digits: int = 4) -> str:
 
 
 def _adopt(options: argparse.Namespace) -> int:
-    from nlkit.records import adopt
-    from nlkit.runs import project_root
+    from nlkit.training.records import adopt
+    from nlkit.training.runs import project_root
 
     print(f"adopted: {adopt(options.folder, project_root() / 'results')}")
     return 0
@@ -219,7 +219,7 @@ def _data_verify(options: argparse.Namespace) -> int:
 
 def _verify_photos(options: argparse.Namespace, root: Path) -> int:
     from nlkit import data
-    from nlkit.outputs import check_place, replace_text
+    from nlkit.files import check_place, replace_text
 
     if options.list is not None:
         check_place(options.list)

@@ -14,9 +14,9 @@ import torch
 from nlkit import noise
 from nlkit.data import data_root
 from nlkit.data.photo_catalog import SOURCES
+from nlkit.data.problem import Problem, TrainingSet
 from nlkit.data.store import Store
 from nlkit.params import Params, make_params
-from nlkit.problem import Problem, TrainingSet
 
 torch.set_num_threads(1)
 

@@ -169,7 +169,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_training(
     refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr("nlkit.runs.fit", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("nlkit.training.runs.fit", lambda *_: pytest.fail("trained"))
     for options in ([], ["--fresh"]):
         assert "cannot write" in refused("run", write_params(tmp_path / "p.yaml"), "--out", tmp_path / name, *options)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nlkit import NlkitError
-from nlkit.locks import alone
+from nlkit.files import alone
 
 FORK = multiprocessing.get_context("fork")
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import nbformat
 import pytest
+from nlbook import fragments as book
 
-from nlkit import book, load_params, records
+from nlkit import load_params
+from nlkit.training import records
 
 ROOT = Path(__file__).parents[1]
 RECORDS = sorted((ROOT / "results").rglob("record.json"))

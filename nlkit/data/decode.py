@@ -17,9 +17,9 @@ from PIL import Image, ImageOps
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
-from nlkit import checkpoints
 from nlkit.data.files import read_bytes
 from nlkit.errors import NlkitError
+from nlkit.training import checkpoints
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 100_000_000

@@ -12,7 +12,7 @@ from nlkit.data.dataset import content_sha256
 from nlkit.data.decode import decode_all
 from nlkit.data.listing import Entry, read_listing
 from nlkit.errors import NlkitError
-from nlkit.folder_params import FolderDataParams
+from nlkit.params.data import FolderDataParams
 from nlkit.seeding import numpy_stream
 
 LEAST_IMAGES = 10

@@ -24,7 +24,7 @@ from nlkit.data.store import Store, image_digest
 from nlkit.data.store_files import keep, open_store, request_name
 from nlkit.data.threads import in_order
 from nlkit.errors import NlkitError
-from nlkit.locks import alone
+from nlkit.files import alone
 
 CHUNK = 512
 GROUP = 4

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nlkit import checkpoints
 from nlkit.data.files import read_bytes
 from nlkit.data.journal import PIXELS, Chunk
 from nlkit.data.photo import RULE
 from nlkit.data.photo_list import PhotoList
 from nlkit.data.store import Store, byte_sizes, image_keys, store_sha256
 from nlkit.errors import NlkitError
+from nlkit.training import checkpoints
 
 INDEX, POINTER = "index.safetensors", "request.json"
 

@@ -20,9 +20,7 @@ def workers() -> int:
     return min(MAX_WORKERS, len(os.sched_getaffinity(0)))
 
 
-def in_order(
-    work: Callable[[_Item], _Result], items: Iterable[_Item], count: int | None = None
-) -> Generator[_Result]:
+def in_order(work: Callable[[_Item], _Result], items: Iterable[_Item], count: int | None = None) -> Generator[_Result]:
     """`work(item)` for each item, in their order, by `count` threads that run at most two items each ahead.
 
     For work that lets go of the interpreter's lock, as the decoders of images do. Closing the generator ends it; what

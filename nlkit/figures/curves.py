@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from nlkit.figures.losses import warm_up
 from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY, mark_warm_up
-from nlkit.measure import LOSS_EDGES
-from nlkit.runs import Run
+from nlkit.training.measure import LOSS_EDGES
+from nlkit.training.runs import Run
 
 
 def accuracy_curves(run: Run) -> Figure:

@@ -11,11 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from nlkit.data.problem import Problem
+from nlkit.data.stored import Images
 from nlkit.figures.losses import threshold
 from nlkit.figures.style import CLEAN, NOISY
-from nlkit.problem import Problem
-from nlkit.runs import Run
-from nlkit.stored import Images
+from nlkit.training.runs import Run
 
 
 def gallery_rows(run: Run, count: int) -> dict[str, pd.DataFrame]:

@@ -12,8 +12,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from nlkit.figures.style import CLEAN, NEUTRAL, NOISY, mark_warm_up
-from nlkit.measure import LOSS_EDGES
-from nlkit.runs import Run
+from nlkit.training.measure import LOSS_EDGES
+from nlkit.training.runs import Run
 
 
 def snapshots(run: Run) -> list[int]:

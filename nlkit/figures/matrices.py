@@ -12,7 +12,7 @@ from matplotlib.image import AxesImage
 
 from nlkit.figures.losses import threshold
 from nlkit.noise import transition_matrix
-from nlkit.runs import Run
+from nlkit.training.runs import Run
 
 
 def run_matrices(run: Run) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from nlkit.data.problem import TrainingSet
 from nlkit.methods.base import Method, Split
 from nlkit.methods.codim import CoDiM
 from nlkit.methods.confident_learning import ConfidentLearning
@@ -16,7 +17,6 @@ from nlkit.methods.simclr import SimCLR
 from nlkit.methods.tcl import TCL
 from nlkit.methods.tcl_plus import TCLPlus
 from nlkit.params import Params
-from nlkit.problem import TrainingSet
 
 __all__ = [
     "ELR",

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from nlkit.mixture import Mixture
-from nlkit.stored import Images
+from nlkit.data.stored import Images
+from nlkit.parts.mixture import Mixture
 
 Tick = Callable[[float], None]
 """Called after each step with the share of the epoch that the step was."""

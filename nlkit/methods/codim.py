@@ -7,15 +7,15 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nlkit.codim_params import CoDiMParams
-from nlkit.contrastive import ContrastiveLearner
-from nlkit.geometry import places
-from nlkit.learner import Learner
+from nlkit.data.problem import TrainingSet
 from nlkit.methods.base import Split
 from nlkit.methods.cssl import ContrastiveStep, pretrained_learner
 from nlkit.methods.dividemix import DivideMix
 from nlkit.params import Params
-from nlkit.problem import TrainingSet
+from nlkit.params.codim import CoDiMParams
+from nlkit.parts.geometry import places
+from nlkit.parts.heads import ContrastiveLearner
+from nlkit.parts.learner import Learner
 
 
 class CoDiM(DivideMix):

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit import confident
-from nlkit.baseline_params import ConfidentLearningParams
-from nlkit.learner import Learner, shuffled_batches
+from nlkit.data.problem import TrainingSet
+from nlkit.data.stored import Images
 from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
 from nlkit.params import Params
-from nlkit.problem import TrainingSet
+from nlkit.params.baselines import ConfidentLearningParams
+from nlkit.parts import confident
+from nlkit.parts.learner import Learner, shuffled_batches
 from nlkit.seeding import numpy_stream, torch_stream
-from nlkit.stored import Images
 
 KEPT = 400_000
 """Out-of-fold probabilities are recorded where there are at most so many, so that a record stays small."""

@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit import semi
-from nlkit.codim_params import CoDiMParams
-from nlkit.contrast import supcon
-from nlkit.contrastive import ContrastiveLearner
-from nlkit.learner import endless_batches
+from nlkit.data.problem import TrainingSet
+from nlkit.data.stored import Images
 from nlkit.methods.base import Mean, Tick
 from nlkit.methods.mixmatch import Views2, mixmatch
 from nlkit.params import Params
-from nlkit.positives import contrast_classes, contrast_confidence, same_image_or_class
-from nlkit.problem import TrainingSet
+from nlkit.params.codim import CoDiMParams
+from nlkit.parts import semi
+from nlkit.parts.contrast import supcon
+from nlkit.parts.heads import ContrastiveLearner
+from nlkit.parts.learner import endless_batches
+from nlkit.parts.positives import contrast_classes, contrast_confidence, same_image_or_class
 from nlkit.seeding import numpy_stream, torch_stream
-from nlkit.stored import Images
-from nlkit.strong_views import StrongView, strong_view
+from nlkit.views.strong import StrongView, strong_view
 
 
 class ContrastiveStep:

@@ -8,17 +8,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit import semi
-from nlkit.balance import epoch_subset
-from nlkit.dividemix_params import DivisionParams
-from nlkit.learner import Learner, endless_batches, shuffled_batches
+from nlkit.data.problem import TrainingSet
+from nlkit.data.stored import Images
 from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
 from nlkit.methods.mixmatch import Views2, mixmatch
-from nlkit.mixture import fit_mixture, normalise
 from nlkit.params import Params
-from nlkit.problem import TrainingSet
+from nlkit.params.dividemix import DivisionParams
+from nlkit.parts import semi
+from nlkit.parts.balance import epoch_subset
+from nlkit.parts.learner import Learner, endless_batches, shuffled_batches
+from nlkit.parts.mixture import fit_mixture, normalise
 from nlkit.seeding import numpy_stream, torch_stream
-from nlkit.stored import Images
 
 
 class DivideMix:

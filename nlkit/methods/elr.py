@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.baseline_params import ELRParams
-from nlkit.learner import Learner, shuffled_batches
+from nlkit.data.problem import TrainingSet
+from nlkit.data.stored import Images
 from nlkit.methods.base import Mean, Split, Tick
 from nlkit.methods.loss_split import split_by_loss
 from nlkit.params import Params
-from nlkit.problem import TrainingSet
-from nlkit.schedules import cosine_restarts
+from nlkit.params.baselines import ELRParams
+from nlkit.parts.learner import Learner, shuffled_batches
+from nlkit.parts.schedules import cosine_restarts
 from nlkit.seeding import torch_stream
-from nlkit.stored import Images
 
 
 class ELR:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from nlkit.methods.base import Split
-from nlkit.mixture import fit_mixture, normalise
-from nlkit.sections import MixtureParams
+from nlkit.params.sections import MixtureParams
+from nlkit.parts.mixture import fit_mixture, normalise
 
 
 def split_by_loss(losses: Tensor, params: MixtureParams) -> Split:

@@ -8,21 +8,21 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.balance import epoch_subset
-from nlkit.diffusion import add_noise, antithetic_times, closeness
-from nlkit.diffusion_learner import DiffusionLearner
+from nlkit.data.problem import TrainingSet
+from nlkit.data.stored import Images
 from nlkit.errors import NlkitError
-from nlkit.frozen import FrozenEncoder, frozen_encoder
-from nlkit.learner import shuffled_batches
-from nlkit.lra_params import LRADiffusionParams
 from nlkit.methods.base import Mean, Split, Tick
-from nlkit.mixture import Mixture, fit_mixture, normalise
 from nlkit.params import Params
-from nlkit.problem import TrainingSet
-from nlkit.retrieval import count_votes, draw_labels, nearest, retrieve, vote_logits, vote_weights, without_own
-from nlkit.schedules import warm_cosine
+from nlkit.params.lra import LRADiffusionParams
+from nlkit.parts.balance import epoch_subset
+from nlkit.parts.diffusion import add_noise, antithetic_times, closeness
+from nlkit.parts.diffusion_learner import DiffusionLearner
+from nlkit.parts.frozen import FrozenEncoder, frozen_encoder
+from nlkit.parts.learner import shuffled_batches
+from nlkit.parts.mixture import Mixture, fit_mixture, normalise
+from nlkit.parts.retrieval import count_votes, draw_labels, nearest, retrieve, vote_logits, vote_weights, without_own
+from nlkit.parts.schedules import warm_cosine
 from nlkit.seeding import torch_stream
-from nlkit.stored import Images
 
 TEMPERATURE = 0.1
 """Of the softmax that turns a label vector into a distribution; ours. The official code has 1, under which a one-hot

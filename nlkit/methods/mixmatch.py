@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nlkit import semi
-from nlkit.learner import Learner
+from nlkit.parts import semi
+from nlkit.parts.learner import Learner
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.contrast import nt_xent
-from nlkit.contrastive import ContrastiveLearner
-from nlkit.geometry import places
-from nlkit.learner import shuffled_batches
+from nlkit.data.problem import TrainingSet
+from nlkit.data.stored import Images
 from nlkit.methods.base import Mean, Split, Tick
 from nlkit.params import Params
-from nlkit.pretrain_params import PretrainParams
-from nlkit.problem import TrainingSet
-from nlkit.retrieval import count_votes, nearest
-from nlkit.schedules import joined_cosine
+from nlkit.params.pretrain import PretrainParams
+from nlkit.parts.contrast import nt_xent
+from nlkit.parts.geometry import places
+from nlkit.parts.heads import ContrastiveLearner
+from nlkit.parts.learner import shuffled_batches
+from nlkit.parts.retrieval import count_votes, nearest
+from nlkit.parts.schedules import joined_cosine
 from nlkit.seeding import torch_stream
-from nlkit.stored import Images
-from nlkit.strong_views import strong_view
+from nlkit.views.strong import strong_view
 
 QUERIES, SHOWN = 8, 6
 """So many training images have so many of their neighbours recorded for the figure."""

@@ -8,20 +8,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit import semi
-from nlkit.balance import epoch_subset
-from nlkit.contrast import nt_xent
-from nlkit.diagnosis import Diagnosis, diagnose, places, similarities
-from nlkit.learner import shuffled_batches
+from nlkit.data.problem import TrainingSet
+from nlkit.data.stored import Images
 from nlkit.methods.base import Mean, Split, Tick
 from nlkit.params import Params
-from nlkit.problem import TrainingSet
-from nlkit.schedules import warm_cosine
+from nlkit.params.tcl import TCLParams
+from nlkit.parts import semi
+from nlkit.parts.balance import epoch_subset
+from nlkit.parts.contrast import nt_xent
+from nlkit.parts.diagnosis import Diagnosis, diagnose, places, similarities
+from nlkit.parts.heads import TwinLearner
+from nlkit.parts.learner import shuffled_batches
+from nlkit.parts.schedules import warm_cosine
 from nlkit.seeding import global_stream, numpy_stream, torch_stream
-from nlkit.stored import Images
-from nlkit.strong_views import strong_view
-from nlkit.tcl_params import TCLParams
-from nlkit.twin import TwinLearner
+from nlkit.views.strong import strong_view
 
 MAP_POINTS, MAP_AXES = 2000, 8
 """Samples whose place is recorded for the figure, and by how many coordinates."""

@@ -9,16 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nlkit import semi
-from nlkit.diagnosis import posterior
+from nlkit.data.problem import TrainingSet
+from nlkit.data.stored import Images
 from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
 from nlkit.methods.tcl import TCL
 from nlkit.params import Params
-from nlkit.problem import TrainingSet
+from nlkit.params.tcl import TCLPlusParams
+from nlkit.parts import semi
+from nlkit.parts.diagnosis import posterior
+from nlkit.parts.heads import TwinLearner
 from nlkit.seeding import global_stream, numpy_stream, torch_stream
-from nlkit.stored import Images
-from nlkit.tcl_params import TCLPlusParams
-from nlkit.twin import TwinLearner
 
 
 class TCLPlus:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from nlkit.codim_params import CoDiMParams
-from nlkit.lra_params import LRADiffusionParams
-from nlkit.model_params import AnyModelParams, PhotoModelParams
 from nlkit.models.contrastive import ContrastiveNet
 from nlkit.models.label_denoiser import LabelDenoiser, LabelDiffusionNet
 from nlkit.models.photo import photo_network
@@ -16,9 +13,12 @@ from nlkit.models.resnet import ResNet34, ResNet50
 from nlkit.models.small_cnn import SmallCNN
 from nlkit.models.twin import TwinNet
 from nlkit.params import Params
-from nlkit.pretrain_params import PretrainParams
+from nlkit.params.codim import CoDiMParams
+from nlkit.params.lra import LRADiffusionParams
+from nlkit.params.pretrain import PretrainParams
+from nlkit.params.tcl import TCLParams, TCLPlusParams
+from nlkit.params.training import AnyModelParams, PhotoModelParams
 from nlkit.seeding import derive
-from nlkit.tcl_params import TCLParams, TCLPlusParams
 
 __all__ = [
     "ContrastiveNet",

@@ -7,8 +7,8 @@ from importlib import import_module
 from torch import Tensor, nn
 
 from nlkit.errors import NlkitError
-from nlkit.model_params import PhotoModelParams
 from nlkit.models.weights import body_weights
+from nlkit.params.training import PhotoModelParams
 
 FEATURES = {
     "inception_resnet_v2": 1536, "torchvision_resnet18": 512, "torchvision_resnet34": 512, "torchvision_resnet50": 2048,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nlkit.errors import NlkitError
-from nlkit.project import locate, project_root
+from nlkit.files import locate, project_root
 
 HEADS = ("fc.", "classif.", "last_linear.", "classifier.")
 """Beginnings of the names that the last layer has; it is never taken over."""

@@ -10,8 +10,8 @@ from trees import mnist_files
 
 from nlkit.data import data_root, idx, load_dataset, status, verify
 from nlkit.errors import NlkitError
-from nlkit.noise_params import NoiseParams, PMDNoiseParams
-from nlkit.observed import observed_labels
+from nlkit.params.noise import NoiseParams, PMDNoiseParams
+from nlkit.training.problem import observed_labels
 
 
 def states(root: Path) -> dict[str, str]:

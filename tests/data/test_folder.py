@@ -17,7 +17,7 @@ from nlkit.data import decode
 from nlkit.data.decode import decode_all, probe
 from nlkit.data.folder import class_names, load_folder
 from nlkit.data.listing import read_listing
-from nlkit.folder_params import FolderDataParams
+from nlkit.params.data import FolderDataParams
 
 Rows = Sequence[tuple[str, str]]
 

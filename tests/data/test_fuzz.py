@@ -18,7 +18,6 @@ from PIL import Image
 from trees import clothing1m_tree, food101n_tree, mnist_files, webvision_tree
 
 import nlkit
-from nlkit import checkpoints, records
 from nlkit.data import cifar, human, idx, load_dataset, load_photos, read_feature_file, read_label_file
 from nlkit.data.dataset import content_sha256
 from nlkit.data.decode import FORMATS, decode_all
@@ -29,6 +28,7 @@ from nlkit.data.store import read as stored_bytes
 from nlkit.data.store_build import build
 from nlkit.errors import NlkitError
 from nlkit.models.weights import body_weights, weights_sha256
+from nlkit.training import checkpoints, records
 
 LABELS = np.arange(60) % 10
 
@@ -211,7 +211,7 @@ def test_images(tmp_path: Path, kind: str) -> None:
 
 @pytest.fixture
 def record(tmp_path: Path, tiny_params: Callable[..., Any], tiny_problem: Callable[..., Any]) -> Path:
-    from nlkit.runs import train
+    from nlkit.training.runs import train
 
     params = tiny_params("cross_entropy", **{"training.epochs": 1})
     return train(tiny_problem(), params, tmp_path / "run", tmp_path, progress=False).folder

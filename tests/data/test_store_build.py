@@ -108,9 +108,7 @@ def test_chunks_and_threads_leave_no_trace(photos: PhotoList, tmp_path: Path, mo
         assert same(make(photos, tmp_path / f"{chunk}"), store)
 
 
-def test_a_finished_store_is_found_and_nothing_else_is_left(
-    photos: PhotoList, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_finished_store_is_found_and_nothing_else_is_left(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make(photos)
     seen = count_decoding(monkeypatch)
     assert same(make(photos), store) and seen == []

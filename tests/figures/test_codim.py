@@ -9,9 +9,11 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from nlbook import figures as page_figures
+from nlbook import votes
 
 import nlkit
-from nlkit import figures, votes
+from nlkit import figures
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -51,7 +53,7 @@ def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, name
 
 
 def test_pairs_grow_from_variant_to_variant_and_are_coloured_by_the_truth(run: nlkit.Run) -> None:
-    figure = figures.positive_pairs(run, epoch=2)
+    figure = page_figures.positive_pairs(run, epoch=2)
     masks = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
     for mask in masks:
         assert np.array_equal(mask, mask.T) and (np.diag(mask) == 1).all()
@@ -63,13 +65,16 @@ def test_pairs_grow_from_variant_to_variant_and_are_coloured_by_the_truth(run: n
 
 
 def test_the_start_of_a_run_without_encoder_is_called_random(run: nlkit.Run) -> None:
-    figure = figures.feature_geometry(run)
+    figure = page_figures.feature_geometry(run)
     assert [ax.get_title() for ax in figure.axes] == ["random start", "after epoch 3"]
     plt.close(figure)
 
 
 def test_pre_training_has_maps_and_neighbours(pretraining: nlkit.Run) -> None:
-    for figure in (figures.feature_maps(pretraining), figures.neighbour_gallery(pretraining, pretraining.problem())):
+    for figure in (
+        page_figures.feature_maps(pretraining),
+        page_figures.neighbour_gallery(pretraining, pretraining.problem()),
+    ):
         figure.canvas.draw()
         assert all(ax.has_data() for ax in figure.axes)
         plt.close(figure)

@@ -9,9 +9,11 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from nlbook import figures as page_figures
 
 import nlkit
-from nlkit import figures, notebook
+from nlkit import figures
+from nlkit.figures import notebook
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -31,14 +33,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> nlkit.Run:
 def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, known: bool) -> None:
     shown = run if known else replace(run, samples=run.samples.drop(columns="clean"))
     drawn = [getattr(figures, name)(shown) for name in ("label_trajectories", "vote_shares", "weights_and_vote")]
-    for figure in [*drawn, figures.retrieved_labels(shown, run.problem())]:
+    for figure in [*drawn, page_figures.retrieved_labels(shown, run.problem())]:
         figure.canvas.draw()
         assert all(ax.has_data() for ax in figure.axes)
         plt.close(figure)
 
 
 def test_label_vectors_start_at_zero_and_end_at_the_recorded_decision(run: nlkit.Run) -> None:
-    figure = figures.label_trajectories(run)
+    figure = page_figures.label_trajectories(run)
     assert len(figure.axes) == 4
     for ax in figure.axes:
         lines = np.stack([line.get_ydata() for line in ax.lines])
@@ -53,13 +55,13 @@ def test_label_vectors_start_at_zero_and_end_at_the_recorded_decision(run: nlkit
 
 
 def test_the_histogram_counts_every_sample_once(run: nlkit.Run) -> None:
-    figure = figures.vote_shares(run)
+    figure = page_figures.vote_shares(run)
     assert sum(patch.get_height() for patch in figure.axes[0].patches) == 300
     plt.close(figure)
 
 
 def test_the_bars_are_the_votes_of_k_neighbours(run: nlkit.Run) -> None:
-    figure = figures.retrieved_labels(run, run.problem())
+    figure = page_figures.retrieved_labels(run, run.problem())
     bars = [ax for ax in figure.axes if ax.patches]
     assert len(bars) == 4
     assert all(sum(patch.get_height() for patch in ax.patches) == 10 for ax in bars)

@@ -10,10 +10,10 @@ import pytest
 
 import nlkit
 from nlkit import figures
+from nlkit.data.problem import Problem
 from nlkit.figures.curves import histogram_medians
 from nlkit.figures.images import gallery_rows
-from nlkit.measure import LOSS_EDGES
-from nlkit.problem import Problem
+from nlkit.training.measure import LOSS_EDGES
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 import pytest
+from nlbook import figures as page_figures
 
 import nlkit
 from nlkit import figures
@@ -41,7 +42,7 @@ def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, name
 
 
 def test_the_scores_of_a_figure_are_those_of_the_record_and_the_mixture_lies_over_them(run: nlkit.Run) -> None:
-    figure = figures.score_histograms(run)
+    figure = page_figures.score_histograms(run)
     lines = 2 if run.params.method.mixture_per == "set" else 0  # type: ignore[union-attr]
     for ax, epoch in zip(figure.axes, (1, 2, 3), strict=True):
         counts = sum(patch.get_height() for patch in ax.patches)
@@ -51,6 +52,6 @@ def test_the_scores_of_a_figure_are_those_of_the_record_and_the_mixture_lies_ove
 
 
 def test_a_map_shows_each_prototype_by_the_name_of_its_class(run: nlkit.Run) -> None:
-    figure = figures.feature_map(run)
+    figure = page_figures.feature_map(run)
     assert [text.get_text() for text in figure.axes[1].texts] == run.record["data"]["classes"]
     plt.close(figure)

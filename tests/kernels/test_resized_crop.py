@@ -10,10 +10,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nlkit.boxes import Box
+from nlkit.data.stored import ImageBatch
 from nlkit.kernels import resized_crop as chosen
 from nlkit.kernels.resized_crop import naive, one_by_one
-from nlkit.stored import ImageBatch
+from nlkit.views.photos import Box
 
 pytestmark = pytest.mark.usefixtures("empty_is_nan")
 

@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy as ce
 
 from nlkit import NlkitError, load_params
-from nlkit.baseline_params import ELRParams
+from nlkit.data.problem import Problem
 from nlkit.methods import ELR, Mixup
 from nlkit.methods.elr import early_learning, moved
 from nlkit.params import Params
-from nlkit.problem import Problem
+from nlkit.params.baselines import ELRParams
 
 ROOT = Path(__file__).parents[2]
 MakeParams = Callable[..., Params]

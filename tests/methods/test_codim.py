@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nlkit.learner import Learner
+from nlkit.data.problem import Problem
 from nlkit.methods import CoDiM, DivideMix, SimCLR
 from nlkit.methods import cssl as cssl_module
 from nlkit.params import Params
-from nlkit.problem import Problem
+from nlkit.parts.learner import Learner
 
 Make = Callable[..., CoDiM]
 OFF = {"method.ssl_views": "weak", "method.lambda_c": 0, "method.clip": None}

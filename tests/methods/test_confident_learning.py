@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit import NlkitError, confident
+from nlkit import NlkitError
+from nlkit.data.problem import Problem
 from nlkit.methods import ConfidentLearning, confident_learning
 from nlkit.methods.confident_learning import stratified_folds
 from nlkit.params import Params
-from nlkit.problem import Problem
+from nlkit.parts import confident
 
 MakeParams = Callable[..., Params]
 MakeProblem = Callable[..., Problem]

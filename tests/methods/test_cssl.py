@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from nlkit.loading import load_problem
+from nlkit.data.problem import Problem
 from nlkit.methods import dividemix
 from nlkit.methods.cssl import CSSL
 from nlkit.params import Params
-from nlkit.problem import Problem
+from nlkit.training.problem import load_problem
 
 
 @pytest.fixture

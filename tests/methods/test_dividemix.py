@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from nlkit import semi
 from nlkit.methods import DivideMix
+from nlkit.parts import semi
 
 Make = Callable[..., DivideMix]
 Record = Callable[[DivideMix], Any]

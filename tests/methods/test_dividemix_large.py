@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from nlkit import semi
 from nlkit.errors import NlkitError
 from nlkit.methods import DivideMix
 from nlkit.methods.mixmatch import Views2, mixmatch
 from nlkit.params import Params
+from nlkit.parts import semi
 
 Make = Callable[..., DivideMix]
 HALF = {"method.mixed": "labelled", "method.lambda_u": 0}

@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional
 
 from nlkit.methods import DivideMix
-from nlkit.mixture import fit_mixture, normalise
-from nlkit.sections import MixtureParams
+from nlkit.params.sections import MixtureParams
+from nlkit.parts.mixture import fit_mixture, normalise
 
 Make = Callable[..., DivideMix]
 Record = Callable[[DivideMix], Any]

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from nlkit import NlkitError
-from nlkit.diffusion import add_noise, antithetic_times
 from nlkit.methods.lra_diffusion import LRADiffusion
 from nlkit.params import Params
-from nlkit.retrieval import vote_weights
+from nlkit.parts.diffusion import add_noise, antithetic_times
+from nlkit.parts.retrieval import vote_weights
 
 MakeParams = Callable[..., Params]
 Make = Callable[..., LRADiffusion]

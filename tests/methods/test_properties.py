@@ -13,11 +13,11 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
-from nlkit import training
-from nlkit.loading import load_problem
+from nlkit.data.problem import Problem, TrainingSet
 from nlkit.methods import METHODS, Method, build_method
 from nlkit.params import Params
-from nlkit.problem import Problem, TrainingSet
+from nlkit.training import loop as training
+from nlkit.training.problem import load_problem
 
 MakeParams = Callable[..., Params]
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from nlkit import contrast
+from nlkit.data.problem import Problem
 from nlkit.methods import SimCLR
 from nlkit.methods.simclr import log_shares, neighbours_of_each
 from nlkit.params import Params
-from nlkit.problem import Problem
-from nlkit.schedules import joined_cosine
+from nlkit.parts import contrast
+from nlkit.parts.schedules import joined_cosine
 
 Make = Callable[..., SimCLR]
 

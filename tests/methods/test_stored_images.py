@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 import torch
 
-from nlkit import encoders, figures, stored
+from nlkit import figures
+from nlkit.data import stored
+from nlkit.data.problem import Problem
 from nlkit.data.store import Store
+from nlkit.data.stored import StoredImages
 from nlkit.methods import METHODS as MADE
 from nlkit.methods import LRADiffusion
 from nlkit.params import Params, make_params
-from nlkit.problem import Problem
-from nlkit.runs import train as train_run
-from nlkit.stored import StoredImages
+from nlkit.training import encoders
+from nlkit.training.runs import train as train_run
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit import semi
-from nlkit.contrast import nt_xent
-from nlkit.diagnosis import diagnose
 from nlkit.methods.tcl import TCL, make_targets
 from nlkit.models import build_network
 from nlkit.params import load_params
-from nlkit.schedules import warm_cosine
+from nlkit.parts import semi
+from nlkit.parts.contrast import nt_xent
+from nlkit.parts.diagnosis import diagnose
+from nlkit.parts.schedules import warm_cosine
 
 B, C = 7, 3
 Make = Callable[..., TCL]

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from nlkit import noise, training
+from nlkit import noise
+from nlkit.data.problem import Problem, TrainingSet
 from nlkit.params import Params
-from nlkit.problem import Problem, TrainingSet
+from nlkit.training import loop as training
 
 CLASSES, EPOCHS = 4, 15
 

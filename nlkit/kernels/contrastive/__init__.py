@@ -1,4 +1,4 @@
-"""Contrastive loss with arbitrary positives; `nlkit.contrast` holds the form that methods use."""
+"""Contrastive loss with arbitrary positives; `nlkit.parts.contrast` holds the form that methods use."""
 
 from nlkit.kernels.contrastive.naive import contrastive
 

@@ -4,11 +4,11 @@ from types import ModuleType
 
 from torch import Tensor
 
-from nlkit.boxes import Box
+from nlkit.data.stored import ImageBatch
 from nlkit.kernels.resized_crop import naive, one_by_one
-from nlkit.stored import ImageBatch
+from nlkit.kernels.resized_crop.naive import Box
 
-__all__ = ["cut", "resized_crop"]
+__all__ = ["Box", "cut", "resized_crop"]
 
 
 def resized_crop(batch: ImageBatch, box: Box, size: int, flip: Tensor, longest: int) -> Tensor:

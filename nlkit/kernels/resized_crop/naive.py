@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nlkit.boxes import Box
-from nlkit.stored import ImageBatch
+from nlkit.data.stored import ImageBatch
 
+Box = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Top, left, height and width int64 [B]."""
 GROUP_BYTES = 128 * 2**20
 """Memory that the images of one group may take meanwhile, roughly."""
 BITS = 22

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.boxes import Box
-from nlkit.stored import ImageBatch
+from nlkit.data.stored import ImageBatch
+from nlkit.kernels.resized_crop.naive import Box
 
 
 def resized_crop(batch: ImageBatch, box: Box, size: int, flip: Tensor, longest: int) -> Tensor:

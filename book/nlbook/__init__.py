@@ -1,0 +1,1 @@
+"""The code that only pages of the book need."""

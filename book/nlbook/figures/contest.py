@@ -1,0 +1,216 @@
+"""Methods side by side: one colour and one marker for each, in every figure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
+from numpy.typing import ArrayLike
+
+from nlkit.figures.style import LOOKS, NEUTRAL, Look
+from nlkit.training.runs import Run
+
+Groups = Mapping[tuple[str, str], Sequence[Run]]
+Value = Callable[[Run], float | None]
+WIDTH = 8.6
+"""Inches of a figure that fills the page."""
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something near its best value, shown by how much it lacks: the scale is -log(top + softening - value).
+
+    `softening` is about the lack that need not be told apart from none; `ticks` are offered from the top down.
+    """
+
+    label: str
+    top: float
+    softening: float
+    ticks: tuple[float, ...]
+
+    def place(self, value: ArrayLike) -> np.ndarray:
+        """Where values lie on the axis."""
+        return -np.log10(np.maximum(self.top + self.softening - np.asarray(value, dtype=float), 1e-12))
+
+    def value(self, place: ArrayLike) -> np.ndarray:
+        """Values at places on the axis."""
+        return self.top + self.softening - 10.0 ** -np.asarray(place, dtype=float)
+
+    def scale(self, ax: Axes, axis: Literal["x", "y"], values: np.ndarray) -> None:
+        """Make an axis reach over the values with a margin, with round ticks that are not too close."""
+        low, high = self.place([np.nanmin(values), np.nanmax(values)])
+        reach = max(float(high - low), 0.3)
+        ticks: list[float] = []
+        for tick in self.ticks:
+            inside = low - 0.1 * reach <= self.place(tick) <= high + 0.1 * reach
+            if inside and (not ticks or self.place(ticks[-1]) - self.place(tick) > 0.09 * reach):
+                ticks.append(tick)
+        one = ax.xaxis if axis == "x" else ax.yaxis
+        limits = self.value([low - 0.08 * reach, high + 0.08 * reach])
+        set_scale, set_limits = (ax.set_xscale, ax.set_xlim) if axis == "x" else (ax.set_yscale, ax.set_ylim)
+        set_scale("function", functions=(self.place, self.value))
+        set_limits(*limits)
+        one.set_ticks(ticks)
+        one.set_major_formatter("{x:g}")
+
+
+ACCURACY = Quantity("test accuracy in %", 100.0, 0.1, (100, 99.8, 99.5, 99, 98, 95, 90, 80, 70, 50, 30, 10))
+AUC = Quantity("AUC of P(clean)", 1.0, 1e-3, (1, 0.999, 0.995, 0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5))
+
+
+def accuracy_dots(groups: Groups, cells: Sequence[str]) -> Figure:
+    """Last test accuracy: filled at the mean of the seeds, a line over their range; hollow: mean of the best epochs."""
+    last, best = (partial(_accuracy, metric) for metric in ("last", "best"))
+    return dots(groups, cells, ACCURACY, last, best)
+
+
+def auc_dots(groups: Groups, cells: Sequence[str]) -> Figure:
+    """AUC of P(clean) after the last epoch: mean and range of the seeds."""
+    return dots(groups, cells, AUC, lambda run: run.record["split"]["auc"], None)
+
+
+def _accuracy(metric: str, run: Run) -> float:
+    return float(run.record["accuracy"][metric])
+
+
+def dots(groups: Groups, cells: Sequence[str], quantity: Quantity, value: Value, hollow: Value | None) -> Figure:
+    """One panel a cell, one row a method: mean of a value over seeds, a line over their range; hollow: another mean."""
+    names = present(groups)
+    columns = min(3, len(cells))
+    rows = -(-len(cells) // columns)
+    size = (WIDTH, rows * (0.27 * len(names) + 0.9) + 0.3)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
+    for ax in axes.flat[len(cells) :]:
+        ax.set_axis_off()
+    for ax, cell in zip(axes.flat, cells, strict=False):
+        shown = []
+        for row, name in enumerate(names):
+            look, values = LOOKS[name], _values(groups.get((name, cell), []), value)
+            if not len(values):
+                _not_run(ax, row)
+                continue
+            if hollow is not None:
+                best = _values(groups[name, cell], hollow).mean()
+                ax.plot(best, row, look.marker, color=look.colour, markerfacecolor="white", markersize=6)
+                shown.append(best)
+            ax.plot([values.min(), values.max()], [row, row], color=look.colour, linewidth=2.2, solid_capstyle="round")
+            ax.plot(values.mean(), row, look.marker, color=look.colour, markersize=7)
+            shown += [*values]
+        _frame(ax, cell, shown, quantity)
+    axes[0][0].set_yticks(range(len(names)), [LOOKS[name].label for name in names])
+    axes[0][0].set_ylim(max(len(names), 1) - 0.5, -0.5)
+    figure.supxlabel(quantity.label, fontsize=10)
+    return figure
+
+
+def _frame(ax: Axes, cell: str, shown: Sequence[float], quantity: Quantity) -> None:
+    ax.set_title(cell)
+    ax.grid(axis="y", alpha=0.15)
+    if shown:
+        quantity.scale(ax, "x", np.array(shown))
+        ax.tick_params(axis="x", labelsize=8, rotation=45)
+    else:
+        ax.set_xticks([])
+
+
+def _not_run(ax: Axes, row: float) -> None:
+    ax.text(0.05, row, "not run here", transform=ax.get_yaxis_transform(), va="center", fontsize=7, color=NEUTRAL)
+
+
+def epoch_curves(groups: Groups, cells: Sequence[str], column: str = "accuracy") -> Figure:
+    """`accuracy` or `auc` over epochs, one panel a cell and one line a method: mean of the seeds, range as a band."""
+    quantity = AUC if column == "auc" else ACCURACY
+    columns = min(3, len(cells) + 1)
+    rows = -(-(len(cells) + 1) // columns)
+    size = (WIDTH if columns > 2 else 6.8, 2.75 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
+    ends = []
+    for ax, cell in zip(axes.flat, cells, strict=False):
+        here = [_curve(ax, LOOKS[name], runs, column) for (name, where), runs in groups.items() if where == cell]
+        ends += [value for found in here for value in found]
+        ax.set(title=cell, xlabel="epoch")
+        if not any(here):
+            ax.text(0.5, 0.5, "not run here", transform=ax.transAxes, ha="center", fontsize=8, color=NEUTRAL)
+            ax.set_xticks([])
+    if ends:
+        quantity.scale(axes[0][0], "y", np.array(ends))
+    for line in axes:
+        line[0].set_ylabel(quantity.label)
+    for ax in axes.flat[len(cells) :]:
+        ax.set_axis_off()
+    shown = [name for name in present(groups) if any((name, cell) in groups for cell in cells)]
+    axes.flat[len(cells)].legend(handles=[handle(LOOKS[name]) for name in shown], loc="center left")
+    return figure
+
+
+def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float]:
+    """Draw one method; returns its lowest and highest value, nothing where the column is not known."""
+    found = [run.epochs[column].to_numpy(dtype=float) for run in runs if column in run.epochs]
+    if not found or np.isnan(np.concatenate(found)).all():
+        return []
+    length = min(map(len, found))
+    values = np.stack([one[:length] for one in found])
+    epochs = np.arange(1, length + 1)
+    ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=look.colour, alpha=0.18, linewidth=0)
+    every = max(length // 6, 1)
+    ax.plot(
+        epochs, values.mean(axis=0), color=look.colour, linewidth=1.3,
+        marker=look.marker, markevery=(every // 2, every), markersize=5,
+    )  # fmt: skip
+    return [float(np.nanmin(values)), float(np.nanmax(values))]
+
+
+def cost_and_accuracy(groups: Groups, cells: Sequence[str], cost: Value, label: str) -> Figure:
+    """Last test accuracy over a cost, one panel a cell: mean of the seeds with their range; costs are logarithmic.
+
+    A method whose cost is not known is left out.
+    """
+    figure, axes = plt.subplots(1, len(cells), figsize=(min(4.2 * len(cells), WIDTH), 3.4), squeeze=False)
+    for ax, cell in zip(axes[0], cells, strict=True):
+        shown: list[float] = []
+        for (name, where), runs in groups.items():
+            x, y = _values(runs, cost), _values(runs, partial(_accuracy, "last"))
+            if where == cell and len(x):
+                _point(ax, LOOKS[name], x, y)
+                shown += [*y]
+        ax.set(title=cell, xlabel=label, xscale="log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        ax.xaxis.set_major_formatter("{x:,g}")
+        ax.margins(x=0.12)
+        if shown:
+            ACCURACY.scale(ax, "y", np.array(shown))
+    axes[0][0].set_ylabel(ACCURACY.label)
+    handles = [handle(LOOKS[name], line=False) for name in present(groups)]
+    figure.legend(handles=handles, loc="outside right center")
+    return figure
+
+
+def _point(ax: Axes, look: Look, x: np.ndarray, y: np.ndarray) -> None:
+    ax.plot([x.mean()] * 2, [y.min(), y.max()], color=look.colour, linewidth=2)
+    ax.plot([x.min(), x.max()], [y.mean()] * 2, color=look.colour, linewidth=2)
+    ax.plot(x.mean(), y.mean(), look.marker, color=look.colour, markersize=9, markeredgecolor="white")
+
+
+def present(groups: Groups) -> list[str]:
+    """The methods that have runs, in the order of the book."""
+    return [name for name in LOOKS if any(name == key for key, _ in groups)]
+
+
+def handle(look: Look, line: bool = True) -> Line2D:
+    """The entry of a method in a legend."""
+    return Line2D(
+        [], [], color=look.colour, marker=look.marker, label=look.label, linestyle="-" if line else "none", markersize=7
+    )
+
+
+def _values(runs: Sequence[Run], value: Value) -> np.ndarray:
+    return np.array([found for run in runs if (found := value(run)) is not None], dtype=float)

@@ -1,0 +1,177 @@
+"""Where noise that depends on the image hits: wrong labels by the margin of a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, PowerNorm
+from matplotlib.figure import Figure
+
+from nlbook.figures.contest import WIDTH
+from nlkit.figures.images import heading, image_grid, settle, show
+from nlkit.figures.style import CLEAN, NEUTRAL, NOISY, Look
+
+
+def margins(delta: np.ndarray, wrong: np.ndarray, bins: int = 10) -> Figure:
+    """Counts of correct and wrong labels [N] by margin [N] in [0, 1], and the share of wrong ones in each bin.
+
+    The bars reach one standard error up and down.
+    """
+    edges = np.linspace(0, 1, bins + 1)
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.1))
+    parts, colours = [delta[~wrong], delta[wrong]], [CLEAN, NOISY]
+    axes[0].hist(parts, list(edges), stacked=True, color=colours, alpha=0.75, label=["correct label", "wrong label"])
+    axes[0].set(xlabel="margin", ylabel="samples", title="How sure the classifier is")
+    axes[0].legend(loc="upper left")
+    total, hit = (np.histogram(values, edges)[0] for values in (delta, delta[wrong]))
+    share = hit / np.maximum(total, 1)
+    error = np.sqrt(share * (1 - share) / np.maximum(total, 1))
+    centres, filled = (edges[1:] + edges[:-1]) / 2, total > 0
+    axes[1].errorbar(
+        centres[filled], 100 * share[filled], 100 * error[filled], fmt="o-", color=NOISY, capsize=3, label="each bin"
+    )
+    axes[1].axhline(100 * wrong.mean(), color="black", linestyle="--", linewidth=1.1, label="all samples")
+    axes[1].set(xlabel="margin", ylabel="wrong labels in %", xlim=(0, 1), ylim=(0, None), title="How often it is wrong")
+    axes[1].legend(loc="lower left")
+    return figure
+
+
+LOOKS = {
+    "symmetric": Look("symmetric", "#5A5A5A", "o"),
+    "asymmetric": Look("asymmetric", "#E69F00", "s"),
+    "PMD I": Look("PMD I", "#0072B2", "^"),
+    "PMD II": Look("PMD II", "#56B4E9", "v"),
+    "PMD III": Look("PMD III", "#009E73", "D"),
+    "PMD I + uniform": Look("PMD I + uniform", "#CC79A7", "P"),
+    "PMD I + asymmetric": Look("PMD I + asymmetric", "#882255", "X"),
+    "human, aggregate": Look("human, aggregate", "#999933", "<"),
+    "human, random 1": Look("human, random 1", "#000000", "p"),
+    "human, worst": Look("human, worst", "#D55E00", "*"),
+}
+"""The noise models, in the order of the page."""
+
+
+def matrix_grid(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
+    """Where wrong labels go: transition matrices [C, C] on one colour scale, without their diagonals.
+
+    Colours follow the square root of a share, so that small ones can be told apart.
+    """
+    columns = 4 if len(matrices) > 6 else 3
+    rows, side = -(-len(matrices) // columns), WIDTH / columns
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, rows * side + 0.9), squeeze=False)
+    beside = {title: np.where(np.eye(len(one)) > 0, np.nan, one) for title, one in matrices.items()}
+    most = max((float(np.nanmax(one)) for one in beside.values()), default=1.0)
+    for number, (ax, (title, one)) in enumerate(zip(axes.flat, beside.items(), strict=False)):
+        image = ax.imshow(100 * one, norm=PowerNorm(0.5, 0, 100 * most), cmap="cividis")
+        ax.set_facecolor("#DDDDDD")
+        ax.grid(False)
+        ax.set_title(title, fontsize=9)
+        _class_ticks(ax, names, number % columns == 0, number + columns >= len(matrices))
+    for ax in axes.flat[len(matrices) :]:
+        ax.set_axis_off()
+    if matrices:
+        label = "% of the images of a class (row) that get a label (column)"
+        bar = figure.colorbar(image, ax=axes, label=label, orientation="horizontal", shrink=0.6, aspect=40)
+        bar.set_ticks([tick for tick in (0, 1, 5, 10, 20, 30, 40, 60, 80, 100) if tick <= 100 * most])
+    return figure
+
+
+def _class_ticks(ax: Axes, names: Sequence[str], left: bool, bottom: bool) -> None:
+    places = range(len(names))
+    long = max(map(len, names)) > 2
+    ax.set_yticks(places, names if left else [""] * len(names), fontsize=7)
+    ax.set_xticks(places, names if bottom else [""] * len(names), fontsize=7, rotation=90 if long else 0)
+    ax.tick_params(length=2)
+
+
+def class_rate_dots(panels: Mapping[str, tuple[Sequence[str], Mapping[str, np.ndarray]]]) -> Figure:
+    """Share of wrong labels in each class: one panel a data set, with its class names and the rates [C] by model."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.9), squeeze=False)
+    for ax, (title, (names, rates)) in zip(axes[0], panels.items(), strict=True):
+        spread = np.linspace(-0.32, 0.32, max(len(rates), 2))
+        for shift, (name, values) in zip(spread, rates.items(), strict=False):
+            look = LOOKS[name]
+            ax.plot(100 * values, np.arange(len(names)) + shift, look.marker, color=look.colour, markersize=4.5)
+        ax.set_yticks(range(len(names)), names, fontsize=8)
+        ax.set(title=title, xlabel="wrong labels in %", ylim=(len(names) - 0.5, -0.5), xlim=(-2, None))
+        ax.grid(axis="y", visible=False)
+        for edge in np.arange(0.5, len(names) - 1):
+            ax.axhline(edge, color=NEUTRAL, linewidth=0.4, alpha=0.4)
+    _legend(figure, [name for _, rates in panels.values() for name in rates])
+    return figure
+
+
+def _legend(figure: Figure, names: Sequence[str]) -> None:
+    shown = [look for name, look in LOOKS.items() if name in names]
+    handles = [plt.Line2D([], [], color=one.colour, marker=one.marker, label=one.label, linewidth=1) for one in shown]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
+
+
+def lift_maps(panels: Mapping[str, pd.DataFrame]) -> Figure:
+    """How much more often two models hit the same image than if they were independent: one square table a panel."""
+    sizes = [len(table) + 1.5 for table in panels.values()]
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(WIDTH, 4.2), squeeze=False, gridspec_kw={"width_ratios": sizes}
+    )
+    most = max(2.0, *(float(np.nanmax(table.to_numpy())) for table in panels.values()))
+    for ax, (title, table) in zip(axes[0], panels.items(), strict=True):
+        values = table.to_numpy(dtype=float)
+        image = ax.imshow(values, norm=LogNorm(1 / most, most), cmap="PuOr_r")
+        ax.grid(False)
+        ax.set_title(title)
+        places, names = range(len(table)), list(table.index)
+        ax.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
+        ax.set_yticks(places, names, fontsize=7)
+        for i, j in zip(*np.nonzero(np.isfinite(values)), strict=True):
+            colour = "white" if abs(np.log(values[i, j])) > 0.65 * np.log(most) else "black"
+            ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=6.5, color=colour)
+    bar = figure.colorbar(image, ax=axes, orientation="horizontal", shrink=0.5, aspect=40, label="lift within classes")
+    bar.set_ticks([1 / 2, 1, 2], labels=["½", "1", "2"], minor=False)
+    bar.minorticks_off()
+    return figure
+
+
+def margin_curves(panels: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """How often images are hit, by how sure a classifier is of their true class: rates [10] by model, one panel a set.
+
+    The images of each class are divided into tenths by the classifier's margin; 1 is the mean rate of the model.
+    """
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.9), squeeze=False, sharey=True)
+    for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
+        ax.set(title=title, xlabel="tenth of the class, the least sure first", xticks=range(1, 11), xlim=(0.5, 10.5))
+        ax.axhline(1, color=NEUTRAL, linewidth=0.8, linestyle=":")
+        for name, rates in curves.items():
+            look = LOOKS[name]
+            ax.plot(range(1, 11), rates, color=look.colour, marker=look.marker, markersize=4.5, linewidth=1.2)
+        if not curves:
+            ax.text(0.5, 0.6, "no classifier here", transform=ax.transAxes, ha="center", color=NEUTRAL, fontsize=9)
+    axes[0][0].set_ylabel("noise rate over its mean")
+    axes[0][0].set_ylim(0, None)
+    _legend(figure, [name for curves in panels.values() for name in curves])
+    return figure
+
+
+def hit_gallery(
+    images: np.ndarray, rows: Mapping[str, np.ndarray], clean: np.ndarray, labels: Sequence[np.ndarray],
+    names: Sequence[str],
+) -> Figure:  # fmt: skip
+    """Images that two noise models hit: a row has a title and indices; above is the true class, below the wrong labels.
+
+    Where both models name the same wrong class it stands there once.
+    """
+    count = max(map(len, rows.values()), default=1)
+    figure, axes = image_grid(max(len(rows), 1), count, extra=0.85)
+    for line, (title, index) in zip(axes, rows.items(), strict=False):
+        heading(line[0], title, 1.32)
+        for ax, i in zip(line, index, strict=False):
+            show(ax, images[i])
+            given = list(dict.fromkeys(names[one[i]] for one in labels if one[i] != clean[i]))
+            place = {"transform": ax.transAxes, "ha": "center", "fontsize": 7.5}
+            ax.text(0.5, 1.04, names[clean[i]], va="bottom", color=CLEAN, **place)
+            ax.text(0.5, -0.05, "\n".join(given), va="top", color=NOISY, **place)
+    settle(figure)
+    return figure

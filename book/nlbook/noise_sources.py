@@ -1,0 +1,182 @@
+"""Where the labels of the noise models come from: generators on digits, records and files for CIFAR-10.
+
+`python -m nlbook.noise_sources` writes the numbers of CIFAR-10 to `results/`, for machines without its labels.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from nlbook.detection import out_of_fold
+from nlbook.noise_models import NoiseModels
+from nlbook.noise_summary import AGGREGATE, PEOPLE, WORST, NoiseSummary, read_summary
+from nlkit import data, noise
+from nlkit.data import cifar, human
+from nlkit.data.files import is_file
+from nlkit.errors import NlkitError
+from nlkit.files import project_root, replace_text
+from nlkit.params.noise import ExtraNoiseParams, PMDNoiseParams
+from nlkit.training import records
+from nlkit.training.problem import pmd_labels
+from nlkit.training.runs import load_run
+
+LAPTOP = "cifar10n-worst-laptop"
+KEPT = Path("results") / "noise_models" / "cifar10.json"
+ASYMMETRIC = 0.4
+"""Nominal rate of asymmetric noise; above one half most labels of a class that flips would be wrong."""
+TYPES = {1: "PMD I", 2: "PMD II", 3: "PMD III"}
+PMD_FILES = {
+    "PMD I": "cifar10-1-0.35.npy",
+    "PMD I + uniform": "cifar10-1-0.35_U_0.3.npy",
+    "PMD I + asymmetric": "cifar10-1-0.35_A_0.3.npy",
+}
+PMD_FOLDER = "noise-labels/lra"
+PMD_COUNT = 45_000
+"""The published files hold the labels of the first images; the others were set aside."""
+
+
+def digits_models(rate: float, seed: int = 123) -> NoiseModels:
+    """All synthetic models on the digits; `rate` is what each comes to, but for asymmetric noise."""
+    digits = data.load_dataset("digits", Path())
+    clean, classes = digits.labels, len(digits.class_names)
+    labels, again = (_synthetic(clean, rate, classes, noise.DIGITS_FLIPS, start) for start in (seed, seed + 10))
+
+    def pmd(kind: int, share: float, start: int, extra: ExtraNoiseParams | None = None) -> np.ndarray:
+        asked = PMDNoiseParams(kind="pmd", type=kind, rate=share, seed=start, extra=extra)  # type: ignore[arg-type]
+        return pmd_labels(digits, asked, Path(), torch.device("cpu"))
+
+    for kind, name in TYPES.items():
+        labels[name] = pmd(kind, rate, seed + kind)  # draws of their own
+    again["PMD I"] = pmd(1, rate, seed + 10)
+    on_top = ExtraNoiseParams(kind="uniform", rate=uniform_on_top(rate / 2, rate, classes))
+    labels["PMD I + uniform"] = pmd(1, rate / 2, seed + 4, on_top)
+    margin = true_margin(_cross_validated(digits.images, clean), clean)
+    return NoiseModels("digits", list(digits.class_names), clean, labels, again, digits.images, margin)
+
+
+def uniform_on_top(below: float, rate: float, classes: int) -> float:
+    """The chance to move each label to another class that makes a noise rate of `rate` out of `below`.
+
+    A wrong label that moves becomes right with chance 1 / (classes - 1).
+    """
+    return (rate - below) / (1 - below * classes / (classes - 1))
+
+
+def _synthetic(
+    clean: np.ndarray, rate: float, classes: int, flips: Mapping[int, int], seed: int
+) -> dict[str, np.ndarray]:
+    """Symmetric noise in which every chosen label is wrong, and asymmetric noise on other images."""
+    return {
+        "symmetric": noise.symmetric(clean, rate, classes, seed, own_class=False),
+        "asymmetric": noise.asymmetric(clean, ASYMMETRIC, flips, seed + 1),
+    }
+
+
+def _cross_validated(images: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Class probabilities [N, C] by logistic regressions on pixels, each fitted to four fifths of the clean labels."""
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.02, max_iter=500))
+    return np.asarray(cross_val_predict(model, images.reshape(len(images), -1), clean, cv=5, method="predict_proba"))
+
+
+def true_margin(p: np.ndarray, clean: np.ndarray) -> np.ndarray:
+    """Probability of the true class [N] less that of the best other class, from probabilities [N, C]."""
+    own = np.arange(p.shape[1]) == clean[:, None]
+    return p[own] - np.where(own, -np.inf, p).max(axis=1)
+
+
+def cifar_models(root: Path, seed: int = 123) -> NoiseModels:
+    """Synthetic, PMD and human noise on the first CIFAR-10 images: as much of it as this machine has.
+
+    Clean labels and the worst human ones come from a committed record. The other human labels, PMD label files and
+    images are looked for below `root`, and what is missing is named.
+    """
+    record = records.load(project_root() / "results" / "cross_entropy" / LAPTOP / "seed-0")
+    clean, worst = (record.samples[name].to_numpy(np.int64) for name in ("clean", "noisy"))
+    names, rate = record.info["data"]["classes"], float((worst != clean).mean())
+    labels, again = (_synthetic(clean, rate, len(names), noise.CIFAR10_FLIPS, start) for start in (seed, seed + 10))
+    missing: list[str] = []
+    labels |= _pmd_files(root, len(clean), missing) | _people(root, clean, missing) | {WORST: worst}
+    return NoiseModels(
+        f"CIFAR-10, first {len(clean):,}", names, clean, labels, again,
+        _images(root, clean, missing), _recorded_margin(clean, missing), tuple(missing),
+    )  # fmt: skip
+
+
+def _pmd_files(root: Path, count: int, missing: list[str]) -> dict[str, np.ndarray]:
+    paths = {name: root / PMD_FOLDER / file for name, file in PMD_FILES.items()}
+    if not all(map(is_file, paths.values())):
+        missing.append(f"the label files of PMD noise that LRA-diffusion published ({PMD_FOLDER})")
+        return {}
+    return {name: data.read_label_file(path, PMD_COUNT, 10)[:count] for name, path in paths.items()}
+
+
+def _people(root: Path, clean: np.ndarray, missing: list[str]) -> dict[str, np.ndarray]:
+    """The majority of three people, and each of them."""
+    path = human.find_human_file("cifar10n", root)
+    if path is None:
+        missing.append("the other human labels (nlkit data get cifar10n)")
+        return {}
+    found = human.read_human_file("cifar10n", path, None)
+    _check_clean(found["clean"], clean, str(path))
+    keys = {"aggregate": AGGREGATE, **PEOPLE}
+    return {name: found[key][: len(clean)] for key, name in keys.items()}
+
+
+def _images(root: Path, clean: np.ndarray, missing: list[str]) -> np.ndarray | None:
+    if cifar.missing_files("cifar10", root):
+        missing.append("the images (nlkit data get cifar10)")
+        return None
+    whole = data.load_dataset("cifar10", root)
+    _check_clean(whole.labels, clean, str(root))
+    return whole.images[: len(clean)]
+
+
+def _check_clean(found: np.ndarray, clean: np.ndarray, source: str) -> None:
+    if not np.array_equal(found[: len(clean)], clean):
+        raise NlkitError(f"{source}: the labels are not those of the record; the images must be in the official order")
+
+
+def _recorded_margin(clean: np.ndarray, missing: list[str]) -> np.ndarray | None:
+    """The margin by networks that have not seen the image, from the record of confident learning."""
+    folder = project_root() / "results" / "confident_learning" / LAPTOP / "seed-0"
+    p = out_of_fold(load_run(folder)) if (folder / "record.json").exists() else None
+    if p is None:
+        missing.append(f"a classifier's margin (nlkit run params/confident_learning/{LAPTOP}.yaml)")
+        return None
+    return true_margin(p, clean)
+
+
+def cifar_summary(models: NoiseModels) -> tuple[NoiseSummary, str]:
+    """The numbers of CIFAR-10 and one line that says where they come from.
+
+    Where noise models are missing on this machine, the numbers that were kept in `results/`.
+    """
+    path = project_root() / KEPT
+    if all(name in models.labels for name in (*PMD_FILES, *PEOPLE.values())) or not path.exists():
+        lacks = f"; this machine lacks {', '.join(models.missing)}" if models.missing else ""
+        return models.summary(), f"computed here{lacks}"
+    return read_summary(path), f"read from {KEPT}, since this machine lacks {', '.join(models.missing)}"
+
+
+def keep(root: Path) -> None:
+    """Write the numbers of CIFAR-10 for machines without the data; raises NlkitError where labels are missing here."""
+    models = cifar_models(root)
+    lacking = [name for name in (*PMD_FILES, *PEOPLE.values()) if name not in models.labels]
+    if lacking:
+        raise NlkitError(f"{root}: lacks labels of {', '.join(lacking)}; nothing was written")
+    path = project_root() / KEPT
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(path, json.dumps(models.summary().model_dump(mode="json"), indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    keep(data.data_root(None))

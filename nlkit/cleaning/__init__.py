@@ -1,0 +1,1 @@
+"""Find wrong labels among images of your own."""

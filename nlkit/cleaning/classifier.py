@@ -1,0 +1,99 @@
+"""A trained method as one safetensors file, and back: a classifier for further images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from nlkit.data.decode import decode_all
+from nlkit.data.problem import Problem, TrainingSet
+from nlkit.errors import NlkitError
+from nlkit.methods import Method, build_method
+from nlkit.params import Params, make_params
+from nlkit.training import checkpoints
+
+FILE = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A trained method with the names of its classes and the side and channels of its images."""
+
+    method: Method
+    class_names: tuple[str, ...]
+    side: int
+    channels: int
+
+    @torch.no_grad()
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Probability [N, C] of each class, from the ensemble's logits, of images uint8 [N, S, S, channels]."""
+        return self.method.logits(images)[0].softmax(dim=1)
+
+    def predict(self, paths: Sequence[str | Path], progress: bool = False) -> pd.DataFrame:
+        """One row an image file: path, predicted label and its probability; NaN where the file is no image."""
+        decoded = decode_all([Path(path) for path in paths], self.side, progress)
+        images = torch.from_numpy(to_channels(decoded.images, self.channels))
+        probability = self.probabilities(images).double().numpy()
+        best = probability.argmax(axis=1)
+        table = pd.DataFrame({"path": [str(path) for path in paths]})
+        table["predicted_label"] = [self.class_names[k] for k in best]
+        table["confidence"] = probability[np.arange(len(best)), best]
+        table.loc[list(decoded.faults), ["predicted_label", "confidence"]] = np.nan
+        return table
+
+
+def to_channels(images: np.ndarray, channels: int) -> np.ndarray:
+    """Images uint8 [N, S, S, 1 or 3] as those of 1 channel (ITU-R 601 luma) or of 3."""
+    if images.shape[3] == channels:
+        return images
+    if channels == 3:
+        return np.repeat(images, 3, axis=3)
+    luma = images.astype(np.float32) @ np.array([[0.299], [0.587], [0.114]], np.float32)
+    return np.rint(luma).astype(np.uint8)
+
+
+def save_classifier(folder: Path, method: Method, problem: Problem, params: Params) -> None:
+    """Write `model.safetensors`: all that prediction needs, without the optimiser's momenta."""
+    tensors = {
+        f"method.{name}": value for name, value in method.state_dict().items() if "momentum" not in name.split(".")
+    }
+    train = problem.train
+    info = {
+        "params": params.model_dump(mode="json"),
+        "classes": list(problem.class_names),
+        "shape": list(train.images.shape),
+        "mean": list(train.mean),
+        "std": list(train.std),
+    }
+    try:
+        checkpoints.write(folder / FILE, tensors | {"labels": train.labels}, info)
+    except (OSError, SafetensorError) as error:
+        raise NlkitError(f"{folder / FILE}: cannot write the model ({error})") from None
+
+
+def load_classifier(folder: str | Path) -> Classifier:
+    """The classifier that `nlkit clean` left in a folder, on the CPU.
+
+    Raises NlkitError where the file is missing, damaged, or of a method that this version does not have.
+    """
+    path = Path(folder) / FILE if Path(folder).is_dir() else Path(folder)
+    try:
+        tensors, info = checkpoints.read(path)
+        params = make_params(info["params"], {}, source=str(path))
+        shape, names = info["shape"], tuple(info["classes"])
+        labels = tensors.pop("labels")
+        # A method asks its training set for the size and the channels only; the pixels are not needed again.
+        images = torch.zeros(1, 1, 1, shape[3], dtype=torch.uint8).expand(*shape)
+        train = TrainingSet(images, labels, len(names), tuple(info["mean"]), tuple(info["std"]))
+        method = build_method(train, params)
+        method.load_state_dict({name.removeprefix("method."): value for name, value in tensors.items()})
+    except (*checkpoints.DAMAGE, TypeError, RuntimeError, AttributeError) as error:
+        raise NlkitError(f"{path}: not a model that can be loaded ({' '.join(str(error).split())[:200]})") from None
+    return Classifier(method, names, shape[1], shape[3])

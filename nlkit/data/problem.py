@@ -1,0 +1,73 @@
+"""A learning problem on the device: what a method may see, and what only the measurement sees."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nlkit.data.stored import Images
+
+
+@dataclass(frozen=True)
+class NoisyLabels:
+    """Observed labels [N] with the rate that was asked for and what came out, where the truth is known."""
+
+    labels: np.ndarray
+    nominal: float | None
+    realised: float | None
+    sha256: str
+
+    @classmethod
+    def of(cls, labels: np.ndarray, clean: np.ndarray | None, nominal: float | None) -> NoisyLabels:
+        """Measure observed labels [N] against clean ones [N]."""
+        labels = np.asarray(labels, dtype=np.int64)
+        realised = None if clean is None else float((labels != clean).mean())
+        return cls(labels, nominal, realised, labels_sha256(labels))
+
+
+def labels_sha256(labels: np.ndarray) -> str:
+    """SHA-256 over the labels [N] as unsigned bytes, in training order (wider where a label exceeds 255)."""
+    labels = np.asarray(labels)
+    return hashlib.sha256(labels.astype(np.min_scalar_type(max(labels.max(initial=0), 0))).tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """All that a method sees: images, uint8 [N, H, W, C] or those of a store, and observed labels int64 [N].
+
+    encoder: weights `encoder.*` and `projector.*` of a pre-trained network, where the parameters refer to one.
+    """
+
+    images: Images
+    labels: Tensor
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    encoder: Mapping[str, Tensor] | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A training set, the clean labels [N] where they are known, and test sets; for the runner."""
+
+    train: TrainingSet
+    clean: Tensor | None
+    tests: Mapping[str, tuple[Images, Tensor]]
+    noise: NoisyLabels
+    dataset: str
+    class_names: tuple[str, ...]
+    sha256: str
+    warnings: tuple[str, ...]
+
+    @property
+    def device(self) -> torch.device:
+        """The device that holds the images."""
+        return self.train.images.device

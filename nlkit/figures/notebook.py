@@ -1,0 +1,168 @@
+"""What notebooks need beside figures: parameters from their cells, and the box that tells how a page was made."""
+
+from __future__ import annotations
+
+import ast
+import html
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from IPython.display import HTML
+from matplotlib.figure import Figure
+
+from nlkit.data.problem import Problem
+from nlkit.errors import NlkitError
+from nlkit.figures import gallery, use_book_style
+from nlkit.params import Params, load_params, make_params
+from nlkit.training import records
+from nlkit.training.runs import Run, project_root, run_path
+
+MARK = "# Parameters"
+
+
+def parameters(namespace: Mapping[str, Any]) -> Params:
+    """The parameters that a notebook's cells marked `# Parameters` assign; call it as `parameters(globals())`.
+
+    `params` names a file below `params/`, without its suffix; every other name is a key of it that overrides the
+    file. Where `paper` is among the names, as when papermill injects a whole parameter file, they replace the
+    file altogether. Raises NlkitError for an unknown name or a wrong value.
+    """
+    use_book_style()
+    os.chdir(project_root())
+    names = assigned_names(namespace["In"])
+    values = {name: namespace[name] for name in names if name != "params"}
+    if "paper" in values:
+        return make_params(values, {}, source="notebook parameters")
+    return load_params(project_root() / "params" / f"{namespace['params']}.yaml", **values)
+
+
+def assigned_names(cells: list[str]) -> list[str]:
+    """Names that the executed cells marked `# Parameters` assign, in order and once each."""
+    names: dict[str, None] = {}
+    for cell in cells:
+        if cell.lstrip().startswith(MARK):
+            for node in ast.walk(ast.parse(cell)):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                    names[node.id] = None
+    return list(names)
+
+
+def committed(run: Run) -> records.Record | None:
+    """The committed record of the same parameters, if there is one."""
+    folder = project_root() / "results" / run_path(run.params)
+    if not (folder / "record.json").exists():
+        return None
+    record = records.load(folder)
+    return record if record.info["params_sha256"] == run.record["params_sha256"] else None
+
+
+def fresh_and_committed(run: Run) -> pd.DataFrame:
+    """This run beside the committed record of the same parameters: accuracies in percent, split, seconds."""
+    other = committed(run)
+    columns = {"this run": run.record}
+    if other is not None and other.folder.resolve() != run.folder.resolve():
+        columns["committed record"] = other.info
+    table = pd.DataFrame({name: _numbers(info) for name, info in columns.items()})
+    table.index.name = run.params.cell
+    return table
+
+
+def _numbers(info: Mapping[str, Any]) -> dict[str, str]:
+    accuracy, split = info["accuracy"], info["split"]
+    rows = {
+        "last accuracy in %": accuracy["last"],
+        "last, one network": accuracy["last_single"],
+        "best (selected on the test set)": accuracy["best"],
+    }
+    rows = {name: "unknown" if value is None else f"{value:.2f}" for name, value in rows.items()}
+    rows |= {name: "unknown" if value is None else f"{value:.4f}" for name, value in split.items()}
+    return rows | {"seconds of training": f"{info['seconds']:.0f}", "made at": info["finished"]}
+
+
+def verdict(run: Run) -> str:
+    """One sentence: whether this run repeats the committed record."""
+    other = committed(run)
+    if other is None:
+        return "There is no committed record of these parameters to compare with."
+    if other.folder.resolve() == run.folder.resolve():
+        return "These numbers are the committed record's; nothing was trained for this page."
+    found = records.differences(records.load(run.folder), other)
+    if not found:
+        return "This run repeats the committed record bit for bit, times aside."
+    gap = run.record["accuracy"]["last"] - other.info["accuracy"]["last"]
+    return f"This run differs from the committed record: last accuracy by {gap:+.2f} points (first: {found[0]})."
+
+
+def box(run: Run, notebook: str) -> HTML:
+    """The reproducibility box of a page: what was run, on what, and how to run it again."""
+    record = run.record
+    noise, data, device, network = (record[name] for name in ("noise", "data", "device", "network"))
+    rows = {
+        "Parameters": f"params/{run.params.paper}/{run.params.cell}.yaml, seed {run.params.seed}, "
+        f"sha256 {record['params_sha256'][:16]}",
+        "Data": f"{data['name']}, {data['train']} training images, sha256 {data['sha256'][:16]}",
+        "Labels": f"{noise['kind']}, nominal {_share(noise['nominal'])}, realised {_share(noise['realised'])}, "
+        f"sha256 {noise['sha256'][:16]}",
+        "Network": f"{network['name']}, {network['parameters']:,} parameters, {record['precision']}",
+        "Encoder": _encoder(record.get("encoder")),
+        "Machine": f"{device['name']}, {device['threads']} threads, {record['peak_memory_mb']:.0f} MB at most",
+        "Time": f"{record['seconds']:.0f} s of training, finished {record['finished']}",
+        "Versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
+        "Commit": record["commit"] or "not in a repository",
+        "Events": "; ".join(record["events"][:3]) or "none",
+        "Check": verdict(run),
+    }
+    rows |= {f"Warning {i + 1}": text for i, text in enumerate(data["warnings"])}
+    items = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows.items())
+    again = f"nlkit run params/{run.params.paper}/{run.params.cell}.yaml -s seed={run.params.seed} --fresh"
+    items += f"<dt>Run it again</dt><dd><code>{again}</code></dd>"
+    items += (
+        f"<dt>As a notebook</dt><dd><code>papermill notebooks/{notebook}.ipynb out.ipynb "
+        f"-f params/{run.params.paper}/{run.params.cell}.yaml</code></dd>"
+    )
+    name = f"{run.params.paper}-{run.params.cell}-seed-{run.params.seed}.zip"
+    links = (("Notebook", f"notebooks/{notebook}.ipynb"), ("Record", f"records/{name}"))
+    items += "".join(
+        f'<dt>{what}</dt><dd><a href="../../downloads/{path}" download>{path}</a></dd>' for what, path in links
+    )
+    return HTML(f'<div class="nlkit-repro"><h4>How this page was made</h4><dl>{items}</dl></div>')
+
+
+def _encoder(known: Mapping[str, Any] | None) -> str:
+    if known is None:
+        return "none"
+    return (
+        f"pre-trained in {known['seconds']:.0f} s, params sha256 {known['params_sha256'][:16]}, "
+        f"weights sha256 {known['weights_sha256'][:16]}"
+    )
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None else f"{100 * value:.2f} %"
+
+
+def show_gallery(run: Run) -> Figure | HTML:
+    """The gallery of a run, or one line where its images are not on this machine."""
+    return show_images(gallery, run)
+
+
+def show_images(draw: Callable[[Run, Problem], Figure], run: Run) -> Figure | HTML:
+    """A figure that needs the images of a run, or one line where they are not on this machine."""
+    try:
+        figure = draw(run, run.problem())
+    except NlkitError as error:
+        return HTML(f"<p>The images are not on this machine, so they are not shown: {html.escape(str(error))}</p>")
+    plt.close(figure)
+    return figure
+
+
+def weights_and_vote(run: Run) -> pd.DataFrame:
+    """Last test accuracy in percent of LRA-diffusion's averaged and raw weights, beside the vote of the neighbours."""
+    averaged, raw, vote = (f"{run.epochs[f'accuracy_{k}'].iloc[-1]:.2f}" for k in (1, 2, 3))
+    if getattr(run.params.method, "evaluate", "ema") == "raw":
+        averaged, raw = raw, averaged
+    names = ["averaged weights", "weights of the last step", "vote of the nearest neighbours"]
+    return pd.DataFrame({"last accuracy in %": [averaged, raw, vote]}, index=names)

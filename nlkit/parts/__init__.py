@@ -1,0 +1,1 @@
+"""What papers share: pure functions, and the learner that every method trains."""

@@ -1,0 +1,143 @@
+"""What LRA-diffusion trains: an image encoder and a noise predictor, with Adam, and the average of their weights."""
+
+from __future__ import annotations
+
+import copy
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from nlkit.data.problem import TrainingSet
+from nlkit.data.stored import Batch, Images
+from nlkit.models import LabelDiffusionNet, build_diffusion
+from nlkit.params import Params
+from nlkit.params.lra import LRADiffusionParams
+from nlkit.parts.diffusion import Schedule, cosine_schedule, sample_from_mean
+from nlkit.parts.learner import choose_precision
+from nlkit.seeding import derive
+from nlkit.views.weak import Views
+
+BETA_2 = 0.999
+
+
+class DiffusionLearner:
+    """The networks e and eps, Adam over the trained ones, and their average; `features` is the width of f_p."""
+
+    def __init__(self, data: TrainingSet, params: Params, features: int) -> None:
+        assert isinstance(params.method, LRADiffusionParams)
+        self.method, self.device, self.classes = params.method, data.images.device, data.classes
+        net = build_diffusion(params, data.images.shape[3], data.classes, features, derive(params.seed, "net1", "init"))
+        self.net: LabelDiffusionNet = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net.encoder.requires_grad_(self.method.train_encoder)
+        self.ema = Ema(self.net, self.method.ema_decay)
+        self.views = Views(params.views, data.mean, data.std, self.device)
+        self.dtype = choose_precision(params.training.precision, self.device)
+        self.schedule: Schedule = cosine_schedule(self.method.timesteps, self.device)
+        self.eval_batch_size = params.training.eval_batch_size
+        self.optimiser = torch.optim.Adam(
+            [weight for weight in self.net.parameters() if weight.requires_grad],
+            lr=params.optim.lr,
+            betas=(params.optim.momentum, BETA_2),
+            weight_decay=params.optim.weight_decay,
+        )
+
+    def embed(self, net: LabelDiffusionNet, view: Tensor) -> Tensor:
+        """e(x) float32 [B, h] of normalised inputs [B, channels, H, W], in the network's current mode."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            return net.encoder(view.contiguous(memory_format=torch.channels_last)).float()
+
+    def step(self, loss: Tensor, lr: float) -> None:
+        """One step of Adam; the gradients of e and of eps are clipped to `clip_norm` each."""
+        self.optimiser.param_groups[0]["lr"] = lr
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.net.denoiser.parameters(), self.method.clip_norm)
+        if self.method.train_encoder:
+            nn.utils.clip_grad_norm_(self.net.encoder.parameters(), self.method.clip_norm)
+        self.optimiser.step()
+        self.ema.update(self.net)
+
+    @torch.no_grad()
+    def trajectory(self, net: LabelDiffusionNet, images: Batch, z: Tensor) -> Tensor:
+        """Label vectors [S + 1, B, C] from 0 to the result, of plain images uint8 [B, H, W, C] and z [B, d]."""
+        training = net.training
+        net.eval()
+        embedding = self.embed(net, self.views.plain(images))
+        start = torch.zeros(len(images), self.classes, device=self.device)
+
+        def denoise(y: Tensor, t: int) -> Tensor:
+            return net.denoiser(embedding, y, torch.full((len(y),), t, device=self.device), z)
+
+        path = sample_from_mean(denoise, start, self.schedule, self.method.sampling_steps)
+        net.train(training)
+        return path
+
+    def sample(self, net: LabelDiffusionNet, images: Images, z: Tensor) -> Tensor:
+        """Sampled label vectors [N, C] of plain images uint8 [N, H, W, C] with frozen features z [N, d]."""
+        parts = zip(images.split(self.eval_batch_size), z.split(self.eval_batch_size), strict=True)
+        return torch.cat([self.trajectory(net, *part)[-1] for part in parts])
+
+    def nets(self) -> tuple[LabelDiffusionNet, LabelDiffusionNet]:
+        """The network that the result is of, and the other: averaged weights and those of the last step."""
+        pair = self.ema.net, self.net
+        return pair if self.method.evaluate == "ema" else (pair[1], pair[0])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that training changes: weights, buffers, their average, and Adam's moments."""
+        state = {f"net.{name}": value for name, value in self.net.state_dict().items()}
+        state |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
+        for index, entry in self.optimiser.state_dict()["state"].items():
+            state |= {f"adam.{index}.{name}": value for name, value in entry.items()}
+        return state
+
+    def load_tensors(self, state: dict[str, Tensor]) -> None:
+        """Take back what `tensors` returned."""
+        parts: dict[str, dict[str, Tensor]] = {"net": {}, "ema": {}, "adam": {}}
+        for name, value in state.items():
+            part, rest = name.split(".", 1)
+            parts[part][rest] = value
+        self.net.load_state_dict(parts["net"])
+        self.ema.load_state_dict(parts["ema"])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in parts["adam"].items():
+            index, key = name.split(".")
+            moments.setdefault(int(index), {})[key] = value.cpu().clone() if key == "step" else value.clone()
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
+
+
+Net = TypeVar("Net", bound=nn.Module)
+
+
+class Ema(Generic[Net]):
+    """A copy whose weights and buffers follow those of a network.
+
+    After update number n = 1, 2, ... the copy is d theta_ema + (1 - d) theta with d = min(decay, n / (n + 9)): the
+    first updates forget the random start. The statistics of batch norm are averaged in the same way: the newest ones
+    belong to weights that the copy has not reached yet, and do not fit its own. Whole numbers are copied.
+    """
+
+    def __init__(self, net: Net, decay: float) -> None:
+        self.net: Net = copy.deepcopy(net).requires_grad_(False).eval()
+        self.decay = decay
+        self.updates = 0
+
+    @torch.no_grad()
+    def update(self, net: Net) -> None:
+        """Move towards the weights that the network has now."""
+        self.updates += 1
+        decay = min(self.decay, self.updates / (self.updates + 9))
+        mine: list[Tensor] = list(self.net.parameters())
+        theirs: list[Tensor] = list(net.parameters())
+        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        for own, other in zip(self.net.buffers(), net.buffers(), strict=True):
+            own.lerp_(other, 1 - decay) if own.is_floating_point() else own.copy_(other)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The averaged weights and buffers, and the number of updates."""
+        return {**self.net.state_dict(), "updates": torch.tensor(self.updates)}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state_dict` returned."""
+        self.updates = int(state["updates"])
+        self.net.load_state_dict({name: value for name, value in state.items() if name != "updates"})

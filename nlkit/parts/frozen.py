@@ -1,0 +1,139 @@
+"""Frozen encoders f_p: pixels, rows of a file, and networks that are never trained."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from nlkit.data.problem import TrainingSet
+from nlkit.data.stored import ImageBatch, Images, StoredImages
+from nlkit.errors import NlkitError
+from nlkit.files import locate, project_root
+from nlkit.models import build_model
+from nlkit.models.clip import clip_features
+from nlkit.params import Params, load_params
+from nlkit.params.lra import ClipParams, FeatureFileParams, LRADiffusionParams, SimCLREncoderParams
+from nlkit.parts.learner import choose_precision
+from nlkit.views.weak import Views
+
+TABLE = ("table.keys", "table.features")
+"""Names of the two tensors that a file of features becomes, among those of `TrainingSet.encoder`."""
+
+
+class FrozenEncoder(Protocol):
+    """z = f_p(x), with the number of its features d; no gradient ever passes through it."""
+
+    features: int
+
+    def images(self, images: Images) -> Tensor:
+        """Features float32 [N, d] of plain images uint8 [N, H, W, C]."""
+        ...
+
+    def views(self, views: Tensor) -> Tensor:
+        """Features float32 [B, d] of normalised inputs [B, channels, H, W]."""
+        ...
+
+
+class NetworkEncoder:
+    """A function of normalised inputs, in evaluation mode; what it made of a set of plain images is remembered."""
+
+    def __init__(self, encode: Callable[[Tensor], Tensor], data: TrainingSet, params: Params) -> None:
+        self.encode, self.plain = encode, Views(params.views, data.mean, data.std, data.images.device).plain
+        self.size = params.training.eval_batch_size
+        self.known: dict[str, Tensor] = {}
+        self.features = self.views(self.plain(data.images[:2])).shape[1]
+
+    @torch.no_grad()
+    def views(self, views: Tensor) -> Tensor:
+        """Features [B, d] of normalised inputs [B, channels, H, W]."""
+        return self.encode(views).float()
+
+    def images(self, images: Images) -> Tensor:
+        """Features [N, d] of plain images; the same images are encoded once only."""
+        key = hashlib.sha256(image_keys(images).cpu().numpy().tobytes()).hexdigest()
+        if key not in self.known:
+            self.known[key] = torch.cat([self.views(self.plain(part)) for part in images.split(self.size)])
+        return self.known[key]
+
+
+class FeatureTable:
+    """Rows of features that were made elsewhere, found by the bytes of their image."""
+
+    def __init__(self, keys: Tensor, features: Tensor) -> None:
+        order = keys.argsort(stable=True)
+        self.keys, self.rows, self.features = keys[order], features[order], features.shape[1]
+
+    def images(self, images: Images) -> Tensor:
+        """The rows [N, d] of plain images; raises NlkitError for an image that is not in the table."""
+        keys = image_keys(images)
+        place = torch.searchsorted(self.keys, keys).clamp_max(len(self.keys) - 1)
+        missing = int((self.keys[place] != keys).sum())
+        if missing:
+            raise NlkitError(f"key 'method.encoder.kind' is 'file': {missing} of {len(images)} images have no features")
+        return self.rows[place]
+
+    def views(self, views: Tensor) -> Tensor:
+        """Never called: the parameters refuse random views together with a table."""
+        raise NotImplementedError
+
+
+def image_keys(images: Images | ImageBatch) -> Tensor:
+    """A number int64 [N] for each image uint8 [N, ...]: a random linear function of its bytes, modulo 2^64.
+
+    Images of a store have their own.
+    """
+    if isinstance(images, StoredImages | ImageBatch):
+        return images.keys
+    flat = images.flatten(1)
+    stream = torch.Generator().manual_seed(0x5EED)
+    factors = torch.randint(-(2**62), 2**62, (flat.shape[1],), generator=stream).to(images.device)
+    return torch.cat([(part.long() * (2 * factors + 1)).sum(dim=1) for part in flat.split(4096)])
+
+
+def unit_features(net: nn.Module, device: torch.device, precision: str) -> Callable[[Tensor], Tensor]:
+    """The features of a network's encoder, made unit length, as a function of normalised inputs."""
+    net.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()  # type: ignore[call-overload]
+    half = choose_precision(precision, device) == torch.bfloat16
+
+    def encode(views: Tensor) -> Tensor:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+            features = net(views.contiguous(memory_format=torch.channels_last))
+        return nn.functional.normalize(features.float(), dim=1)
+
+    return encode
+
+
+def frozen_encoder(data: TrainingSet, params: Params) -> FrozenEncoder:
+    """The encoder f_p that the parameters name; raises NlkitError where what it needs is not there."""
+    assert isinstance(params.method, LRADiffusionParams)
+    match params.method.encoder:
+        case FeatureFileParams():
+            return FeatureTable(*(_given(data, name) for name in TABLE))
+        case SimCLREncoderParams(params=reference):
+            encode = unit_features(_body(reference, data), data.images.device, params.training.precision)
+        case ClipParams(weights=weights):
+            encode = clip_features(weights, data.mean, data.std, data.images.device)
+        case _:
+            encode = partial(torch.flatten, start_dim=1)
+    return NetworkEncoder(encode, data, params)
+
+
+def _body(reference: str, data: TrainingSet) -> nn.Module:
+    """The encoder of a SimCLR run, with its weights."""
+    model = load_params(locate(reference, project_root())).model
+    net = build_model(model, data.images.shape[3], data.classes, seed=0)
+    net.classifier = nn.Identity()
+    names = [f"encoder.{name}" for name in net.state_dict()]
+    net.load_state_dict({name.removeprefix("encoder."): _given(data, name) for name in names})
+    return net
+
+
+def _given(data: TrainingSet, name: str) -> Tensor:
+    if data.encoder is None or name not in data.encoder:
+        raise NlkitError(f"key 'method.encoder': the training set comes without '{name}'; nlkit.run provides it")
+    return data.encoder[name]

@@ -1,0 +1,154 @@
+"""A network with its optimiser, precision and views: what every method trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nlkit.data.problem import TrainingSet
+from nlkit.data.stored import ImageBatch, Images
+from nlkit.models import build_network
+from nlkit.params import Params
+from nlkit.params.training import OptimParams
+from nlkit.seeding import derive
+from nlkit.views.weak import Views
+
+
+def choose_precision(asked: str, device: torch.device) -> torch.dtype:
+    """The dtype of convolutions: bfloat16 where `auto` finds hardware for it, else as asked."""
+    if asked == "fp32":
+        return torch.float32
+    if asked == "bf16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return torch.bfloat16 if fast else torch.float32
+
+
+class Learner:
+    """One network and its SGD state; `name` separates its random initialisation from the others'."""
+
+    def __init__(self, data: TrainingSet, params: Params, name: str) -> None:
+        self.device = data.images.device
+        channels = data.images.shape[3]
+        net = build_network(params, channels, data.classes, derive(params.seed, name, "init"))
+        self.net: nn.Module = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.views = Views(params.views, data.mean, data.std, self.device)
+        self.dtype = choose_precision(params.training.precision, self.device)
+        self.eval_batch_size = params.training.eval_batch_size
+        optim = params.optim
+        self.optimiser = torch.optim.SGD(
+            self.net.parameters(), lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay
+        )
+
+    def __call__(self, inputs: Tensor) -> Tensor:
+        """Logits float32 [B, C] of normalised inputs [B, channels, H, W], in the network's current mode."""
+        with self._autocast():
+            return self.net(inputs.contiguous(memory_format=torch.channels_last)).float()
+
+    def in_parts(self, batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Logits [B_i, C] of several batches in one pass, in which batch norm sees each as a batch of its own.
+
+        The same as calling the network on one batch after the other, running statistics included, up to
+        rounding; convolutions see one large batch.
+        """
+        sizes = [len(batch) for batch in batches if len(batch)]
+        with _batch_norm_in_parts(self.net, sizes):
+            return self(torch.cat(list(batches))).split([len(batch) for batch in batches])
+
+    def step(self, loss: Tensor, clip: float | None = None) -> None:
+        """One optimiser step down the gradient of a scalar loss, cut to the norm `clip` where that is given."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        if clip is not None:
+            nn.utils.clip_grad_norm_(self.net.parameters(), clip)
+        self.optimiser.step()
+
+    def set_lr(self, optim: OptimParams, epoch: int) -> None:
+        """Step schedule: multiply by `drop_factor` for each of `drop_epochs` that has been reached."""
+        drops = sum(epoch >= drop for drop in optim.drop_epochs)
+        self.set_rate(optim.lr * optim.drop_factor**drops)
+
+    def set_rate(self, lr: float) -> None:
+        """The learning rate of the next steps."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = lr
+
+    @torch.no_grad()
+    def predict(self, images: Images | ImageBatch) -> Tensor:
+        """Logits float32 [N, C] of plain images uint8 [N, H, W, C], in evaluation mode and in order."""
+        training = self.net.training
+        self.net.eval()
+        logits = [self(self.views.plain(part)) for part in images.split(self.eval_batch_size)]
+        self.net.train(training)
+        return torch.cat(logits)
+
+    def losses(self, data: TrainingSet, chosen: Tensor | None = None) -> Tensor:
+        """Cross-entropy [N] of each training image with its observed label, without augmentation.
+
+        With `chosen`, int64 [n], of these images only.
+        """
+        if chosen is None:
+            return functional.cross_entropy(self.predict(data.images), data.labels, reduction="none")
+        parts = chosen.split(self.eval_batch_size)
+        logits = torch.cat([self.predict(data.images[part]) for part in parts])
+        return functional.cross_entropy(logits, data.labels[chosen], reduction="none")
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that training changes: weights, buffers and momenta, by name."""
+        state = {f"net.{name}": value for name, value in self.net.state_dict().items()}
+        moments = self.optimiser.state_dict()["state"]
+        for index, entry in moments.items():
+            if entry.get("momentum_buffer") is not None:
+                state[f"momentum.{index}"] = entry["momentum_buffer"]
+        return state
+
+    def load_tensors(self, state: dict[str, Tensor]) -> None:
+        """Take back what `tensors` returned."""
+        weights = {key.removeprefix("net."): value for key, value in state.items() if key.startswith("net.")}
+        self.net.load_state_dict(weights)
+        optimiser = self.optimiser.state_dict()
+        optimiser["state"] = {
+            int(key.removeprefix("momentum.")): {"momentum_buffer": value.clone()}
+            for key, value in state.items()
+            if key.startswith("momentum.")
+        }
+        self.optimiser.load_state_dict(optimiser)
+
+    def _autocast(self) -> AbstractContextManager[None]:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+
+@contextmanager
+def _batch_norm_in_parts(net: nn.Module, sizes: list[int]) -> Iterator[None]:
+    """Inside, each batch norm normalises consecutive parts of its input one after the other."""
+    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.forward = partial(_each_part, norm.forward, sizes)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.forward
+
+
+def _each_part(forward: Callable[[Tensor], Tensor], sizes: list[int], x: Tensor) -> Tensor:
+    return torch.cat([forward(part) for part in x.split(sizes)])
+
+
+def shuffled_batches(items: Tensor, size: int, stream: torch.Generator) -> Iterator[Tensor]:
+    """Batches of a random permutation of `items` [n]; the last one may be short."""
+    order = torch.randperm(len(items), generator=stream, device=items.device)
+    yield from items[order].split(size)
+
+
+def endless_batches(items: Tensor, size: int, stream: torch.Generator) -> Iterator[Tensor]:
+    """Batches of `items` [n] for ever: each pass is shuffled anew; empty batches where there are no items."""
+    while True:
+        yield from shuffled_batches(items, size, stream) if len(items) else [items]

@@ -1,0 +1,139 @@
+"""The loop around a method: epochs, evaluation, rows of the record, checkpoints and resuming."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from nlkit.data.problem import Problem
+from nlkit.errors import NlkitError
+from nlkit.methods import Method, Split, build_method
+from nlkit.methods.base import with_prefix, without_prefix
+from nlkit.params import Params
+from nlkit.training import checkpoints
+from nlkit.training.measure import epoch_row
+
+
+@dataclass
+class Fit:
+    """A method in training: the rows so far, snapshots of the split by epoch, and what happened."""
+
+    method: Method
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    split: Split | None = None
+    resumed: bool = False
+
+
+def fit(problem: Problem, params: Params, folder: Path, progress: bool = True) -> Fit:
+    """Train to the last epoch, resuming from the newest sound checkpoint below `folder`."""
+    state = Fit(build_method(problem.train, params))
+    identity = {"params": params.digest, "data": problem.sha256, "labels": problem.noise.sha256}
+    if problem.train.encoder is not None:
+        identity["encoder"] = checkpoints.digest({name: value.cpu() for name, value in problem.train.encoder.items()})
+    _resume(state, folder / "checkpoints", identity, problem.device)
+    total = params.training.epochs
+    bar = tqdm(
+        total=total,
+        initial=len(state.rows),
+        disable=not progress,
+        desc=f"{params.paper} {params.cell} seed {params.seed}",
+        bar_format="{l_bar}{bar}| {n:.1f}/{total} epochs [{elapsed}<{remaining}{postfix}]",
+    )
+    with bar:
+        for epoch in range(len(state.rows), total):
+            _epoch(state, problem, params, epoch, bar)
+            checkpoints.save(folder / "checkpoints", epoch + 1, _tensors(state), _info(state, identity))
+    return state
+
+
+def _epoch(state: Fit, problem: Problem, params: Params, epoch: int, bar: tqdm) -> None:
+    begin = time.perf_counter()
+    values = state.method.train_epoch(epoch, _ticker(bar))
+    state.split = state.method.split()
+    row = {"epoch": epoch + 1, **epoch_row(problem, state.method, state.split), **values, **state.split.epoch}
+    row["seconds"] = time.perf_counter() - begin
+    state.rows.append(row)
+    if epoch + 1 in {*params.training.snapshots, params.training.epochs}:
+        first = {"loss": state.split.losses[0], "p_clean": state.split.p_clean[0]}
+        state.snapshots[epoch + 1] = first | state.split.samples
+    bar.n = epoch + 1
+    loss = row.get("loss", row.get("loss_1", row.get("loss_x_1")))
+    shown = {"loss": loss, "acc": row["accuracy"], "auc": row["auc"]}
+    bar.set_postfix({name: value for name, value in shown.items() if value is not None})
+
+
+def _ticker(bar: tqdm) -> Callable[[float], None]:
+    def tick(share: float) -> None:
+        bar.update(share)
+
+    return tick
+
+
+def _tensors(state: Fit) -> dict[str, Tensor]:
+    assert state.split is not None
+    tensors = with_prefix("method", state.method.state_dict())
+    tensors |= {"split.losses": state.split.losses, "split.p_clean": state.split.p_clean}
+    for epoch, snapshot in state.snapshots.items():
+        tensors |= with_prefix(f"snapshot.{epoch}", snapshot)
+    return tensors
+
+
+def _info(state: Fit, identity: dict[str, str]) -> dict[str, Any]:
+    return {
+        "identity": identity, "rows": state.rows, "events": state.method.events,
+        "started": state.started, "snapshots": list(state.snapshots),
+    }  # fmt: skip
+
+
+def _resume(state: Fit, folder: Path, identity: dict[str, str], device: torch.device) -> None:
+    """Take up the newest sound checkpoint of the very same run, if there is one."""
+    found = checkpoints.load_latest(folder)
+    if found is None:
+        return
+    tensors, info, notes = found
+    for note in notes:
+        tqdm.write(f"nlkit: {folder}: {note}")
+    if not info:
+        return
+    for key, value in identity.items():
+        if info.get("identity", {}).get(key) != value:
+            raise NlkitError(
+                f"{folder}: holds an unfinished run with other {key}; choose another --out, or --fresh to drop it"
+            )
+    try:
+        _take_back(state, {name: value.to(device) for name, value in tensors.items()}, info)
+    except (KeyError, TypeError, ValueError, RuntimeError):
+        raise NlkitError(
+            f"{folder}: holds an unfinished run of another version; choose another --out, or --fresh to drop it"
+        ) from None
+
+
+def _take_back(state: Fit, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
+    state.method.load_state_dict(without_prefix("method", tensors))
+    state.method.events[:] = info["events"]
+    state.rows, state.started, state.resumed = info["rows"], info["started"], True
+    state.split = Split(tensors["split.losses"], tensors["split.p_clean"], ())
+    state.snapshots = {epoch: without_prefix(f"snapshot.{epoch}", tensors) for epoch in info["snapshots"]}
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Use `count` CPU threads inside; results on a CPU depend on it in the last bits."""
+    before = torch.get_num_threads()
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,193 @@
+"""From the parameters of data and noise to a problem on the device."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nlkit import data, noise
+from nlkit.data.folder import FolderData, load_folder
+from nlkit.data.photo_list import PhotoList
+from nlkit.data.problem import Problem, TrainingSet
+from nlkit.data.store_build import build
+from nlkit.data.stored import Images, StoredImages
+from nlkit.errors import NlkitError
+from nlkit.noise import pmd
+from nlkit.params.data import AnyDataParams, FolderDataParams, PhotoDataParams
+from nlkit.params.noise import AnyNoiseParams, PMDNoiseParams
+from nlkit.seeding import numpy_stream
+from nlkit.training.pmd_network import read_probabilities, trained_probabilities
+
+STORES = ".stores"
+"""Folder below the data root that keeps decoded images."""
+
+
+def load_problem(
+    data_params: AnyDataParams,
+    noise_params: AnyNoiseParams,
+    root: Path,
+    device: torch.device,
+    side: int | None = None,
+    progress: bool = False,
+) -> Problem:
+    """Load images, corrupt the labels, cut to `train_size` and move everything to the device.
+
+    Noise is drawn on the whole training set first, so that a part has the labels of the whole. PMD noise is made
+    for the part, and a label file may be. `side` is that of the views of photographs. Raises NlkitError where data are
+    missing, corrupt or too few.
+    """
+    if isinstance(data_params, FolderDataParams):
+        return folder_problem(load_folder(data_params), device)
+    if isinstance(data_params, PhotoDataParams):
+        return photo_problem(data_params, root, device, side or data_params.short, progress)
+    dataset = data.load_dataset(data_params.name, root)
+    size = data_params.train_size or len(dataset.labels)
+    if size > len(dataset.labels):
+        raise NlkitError(f"key 'data.train_size' is {size}: {dataset.name} has {len(dataset.labels)} training images")
+    observed = observed_labels(dataset, size, noise_params, root, device)
+    clean = dataset.labels[:size]
+    train = TrainingSet(
+        torch.from_numpy(dataset.images[:size].copy()).to(device),
+        torch.from_numpy(observed.copy()).to(device),
+        len(dataset.class_names),
+        dataset.mean,
+        dataset.std,
+    )
+    test = torch.from_numpy(dataset.test_images).to(device), torch.from_numpy(dataset.test_labels).to(device)
+    return Problem(
+        train=train,
+        clean=torch.from_numpy(clean.copy()).to(device),
+        tests={"test": test},
+        noise=noise.NoisyLabels.of(observed, clean, nominal_rate(noise_params)),
+        dataset=dataset.name,
+        class_names=dataset.class_names,
+        sha256=dataset.sha256,
+        warnings=dataset.warnings,
+    )
+
+
+def folder_problem(folder: FolderData, device: torch.device) -> Problem:
+    """The problem of one's own images: given labels, and correct ones only where the folder's table tells them."""
+    train, test = folder.train, folder.test
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    tests: dict[str, tuple[Images, Tensor]] = {}
+    if test is not None:
+        tests["test"] = tensor(test.images), tensor(test.labels if test.truth is None else test.truth)
+    return Problem(
+        train=TrainingSet(tensor(train.images), tensor(train.labels), len(folder.class_names), folder.mean, folder.std),
+        clean=None if train.truth is None else tensor(train.truth),
+        tests=tests,
+        noise=noise.NoisyLabels.of(train.labels, train.truth, None),
+        dataset="folder",
+        class_names=folder.class_names,
+        sha256=folder.sha256,
+        warnings=folder.notes,
+    )
+
+
+def photo_problem(params: PhotoDataParams, root: Path, device: torch.device, side: int, progress: bool) -> Problem:
+    """The problem of a large data set, whose images are decoded once and then read from a store.
+
+    Its labels are as they were found, so no label is known to be right.
+    """
+    photos = data.load_photos(params.name, root)
+    notes = list(photos.notes)
+
+    def part(name: str, listed: PhotoList) -> tuple[StoredImages, Tensor]:
+        store = build(listed, params.short, root / STORES, params.corrupt, progress)
+        if store.faults:
+            place = min(store.faults)
+            first = f"{listed.names[place]}: {store.faults[place]}"
+            notes.append(f"{params.name}, {name}: {len(store.faults)} of {len(listed)} images left out, first {first}")
+        digest.update(f"{name} {store.sha256}".encode())
+        labels = listed.labels[store.kept].astype(np.int64)
+        digest.update(labels.tobytes())
+        return StoredImages(store, side, device), torch.from_numpy(labels).to(device)
+
+    digest = hashlib.sha256()
+    images, labels = part("train", photos.train)
+    tests: dict[str, tuple[Images, Tensor]] = {name: part(name, listed) for name, listed in photos.tests.items()}
+    return Problem(
+        train=TrainingSet(images, labels, len(photos.class_names), photos.mean, photos.std),
+        clean=None,
+        tests=tests,
+        noise=noise.NoisyLabels.of(labels.cpu().numpy(), None, None),
+        dataset=params.name,
+        class_names=photos.class_names,
+        sha256=digest.hexdigest(),
+        warnings=tuple(notes),
+    )
+
+
+def nominal_rate(params: AnyNoiseParams) -> float | None:
+    """The rate that the noise was asked to have; None where none was asked for."""
+    if isinstance(params, PMDNoiseParams):
+        return params.nominal
+    return params.rate if params.kind in ("symmetric", "asymmetric") else None
+
+
+def observed_labels(
+    dataset: data.Dataset, size: int, params: AnyNoiseParams, root: Path, device: torch.device
+) -> np.ndarray:
+    """The observed labels int64 [size] of the first training images under the noise that the parameters name."""
+    if isinstance(params, PMDNoiseParams):
+        part = replace(dataset, images=dataset.images[:size], labels=dataset.labels[:size])
+        return pmd_labels(part, params, root, device)
+    clean, classes = dataset.labels, len(dataset.class_names)
+    match params.kind:
+        case "none":
+            whole = clean
+        case "symmetric":
+            whole = noise.symmetric(clean, params.rate, classes, params.seed, params.own_class)
+        case "asymmetric":
+            whole = noise.asymmetric(clean, params.rate, noise.flips_of(dataset.name), params.seed)
+        case "human":
+            assert params.annotator is not None
+            whole = data.human_labels(params.annotator, root, dataset)
+        case "file":
+            assert params.file is not None
+            whole = data.read_label_file(_label_path(params.file, root), len(clean), classes, part=size)
+    return whole[:size]
+
+
+def pmd_labels(dataset: data.Dataset, params: PMDNoiseParams, root: Path, device: torch.device) -> np.ndarray:
+    """Labels int64 [N] under PMD noise, with further noise on top where the parameters ask for it.
+
+    The most probable class or the second one, by the margin between them; the rate is measured against the data
+    set's own labels. Raises NlkitError for a rate that this noise cannot have.
+    """
+    found, factor = pmd_margins(dataset, params, root, device), params.factor
+    if factor is None:
+        assert params.rate is not None
+        factor = pmd.solve_factor(found, dataset.labels, params.type, params.rate, params.reading)
+    keep = pmd.keep_probability(found.delta, params.type, factor, params.reading)
+    labels = pmd.draw(found, keep, numpy_stream(params.seed, "pmd"))
+    if params.extra is None:
+        return labels
+    rng, classes = numpy_stream(params.seed, "pmd", "extra"), len(dataset.class_names)
+    if params.extra.kind == "uniform":
+        return pmd.add_uniform(labels, params.extra.rate, classes, rng)
+    flips = pmd.block_flips(classes) if dataset.name == "cifar100" else noise.flips_of(dataset.name)
+    return pmd.add_asymmetric(labels, params.extra.rate, flips, classes, rng)
+
+
+def pmd_margins(dataset: data.Dataset, params: PMDNoiseParams, root: Path, device: torch.device) -> pmd.Margins:
+    """The two most probable classes of each training image, trained or from the file that the parameters name."""
+    if params.probabilities == "trained":
+        return pmd.margins(trained_probabilities(dataset, device))
+    shape = len(dataset.labels), len(dataset.class_names)
+    return pmd.margins(read_probabilities(_label_path(params.probabilities, root), *shape))
+
+
+def _label_path(name: str, root: Path) -> Path:
+    """A label file as given, else below the data root."""
+    path = Path(name)
+    return path if path.is_absolute() or path.exists() else root / path

@@ -1,0 +1,202 @@
+"""AutoAugment's policies for a batch of images, made on the device, each image with a sub-policy of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torchvision import transforms
+
+from nlkit.data.stored import Batch, ImageBatch
+from nlkit.kernels.crop_flip import crop_flip
+from nlkit.params.views import AutoAugmentParams, AutoAugmentPhotoParams
+from nlkit.views.colours import grey, solarise
+from nlkit.views.photos import random_resized_crop
+
+BINS = 10
+GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
+BLENDED = ("Brightness", "Color", "Contrast", "Sharpness")
+OTHERS = ("Posterize", "Solarize", "Invert", "AutoContrast", "Equalize")
+OPERATIONS = (*GEOMETRIC, *BLENDED, *OTHERS)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Sub-policies as tables [S, 2]: operation (a place in OPERATIONS), its probability, magnitude, whether signed."""
+
+    operation: Tensor
+    probability: Tensor
+    magnitude: Tensor
+    signed: Tensor
+
+    @classmethod
+    def of(cls, name: transforms.AutoAugmentPolicy, height: int, width: int, device: torch.device) -> Policy:
+        """The tables of one of torchvision's policies for images of this size."""
+        source = transforms.AutoAugment(name)
+        space = source._augmentation_space(BINS, (height, width))
+
+        def table(values: list[list[float]], dtype: torch.dtype) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=device)
+
+        def magnitude(name: str, level: int | None) -> float:
+            return 0.0 if level is None else float(space[name][0][level])
+
+        pairs = source.policies
+        return cls(
+            table([[OPERATIONS.index(name) for name, _, _ in pair] for pair in pairs], torch.int64),
+            table([[p for _, p, _ in pair] for pair in pairs], torch.float32),
+            table([[magnitude(name, level) for name, _, level in pair] for pair in pairs], torch.float32),
+            table([[space[name][1] for name, _, _ in pair] for pair in pairs], torch.bool),
+        )
+
+
+class AutoAugment:
+    """Crop of the zero-padded image, flip, then one of the policy's sub-policies for each image.
+
+    With AutoAugmentPhotoParams images come from a store, the crop is a resized one and the policy that of ImageNet.
+    """
+
+    def __init__(
+        self,
+        params: AutoAugmentParams | AutoAugmentPhotoParams,
+        mean: Sequence[float],
+        std: Sequence[float],
+        device: torch.device,
+    ) -> None:
+        self.params = params
+        self.mean = 255 * torch.tensor(mean, device=device)[:, None, None]
+        self.std = 255 * torch.tensor(std, device=device)[:, None, None]
+        self.policy: Policy | None = None
+
+    def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
+        """One normalised view float32 [B, 3, H, W] of each image."""
+        batch, device = len(images), images.device
+        pixels = self._cropped(images, stream)
+        policy = self.policy = self.policy or Policy.of(self.name, pixels.shape[2], pixels.shape[3], device)
+        choice = torch.randint(len(policy.operation), (batch,), generator=stream, device=device)
+        due = torch.rand(batch, 2, generator=stream, device=device) <= policy.probability[choice]
+        negative = policy.signed[choice] & (torch.rand(batch, 2, generator=stream, device=device) < 0.5)
+        magnitude = torch.where(negative, -policy.magnitude[choice], policy.magnitude[choice])
+        for place in range(2):
+            changed = apply(pixels, policy.operation[choice, place], magnitude[:, place])
+            pixels = torch.where(due[:, place, None, None, None], changed, pixels)
+        return (pixels - self.mean) / self.std
+
+    @property
+    def name(self) -> transforms.AutoAugmentPolicy:
+        """Torchvision's name of the policy."""
+        photo = isinstance(self.params, AutoAugmentPhotoParams)
+        return transforms.AutoAugmentPolicy.IMAGENET if photo else transforms.AutoAugmentPolicy.CIFAR10
+
+    def _cropped(self, images: Batch, stream: torch.Generator) -> Tensor:
+        """Random crops and flips [B, 3, H, W], whole numbers 0..255 in float32."""
+        params = self.params
+        if isinstance(params, AutoAugmentPhotoParams):
+            assert isinstance(images, ImageBatch)
+            return random_resized_crop(images, params.smallest, params.flip, stream).permute(0, 3, 1, 2).float()
+        assert isinstance(images, Tensor)
+        shift = torch.randint(-params.pad, params.pad + 1, (2, len(images)), generator=stream, device=images.device)
+        flip = torch.rand(len(images), generator=stream, device=images.device) < (0.5 if params.flip else 0.0)
+        zeros, ones = torch.zeros_like(self.mean[:, 0, 0]), torch.ones_like(self.mean[:, 0, 0])
+        return crop_flip(images, shift[0], shift[1], flip, zeros, ones)
+
+
+def apply(pixels: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
+    """Each image of [B, 3, H, W], whole numbers 0..255 in float32, after the operation [B] with the magnitude [B].
+
+    Every kind of operation is made of all images and kept where it is due, so that no size depends on the data.
+    Results are whole numbers again, rounded as torchvision rounds them.
+    """
+    candidates = (
+        (GEOMETRIC, moved(pixels, operation, magnitude)),
+        (BLENDED, blended(pixels, operation, magnitude)),
+        (("Posterize",), posterised(pixels, magnitude)),
+        (("Solarize",), solarise(pixels, magnitude[:, None, None, None])),
+        (("Invert",), 255 - pixels),
+        (("AutoContrast",), auto_contrasted(pixels)),
+        (("Equalize",), equalised(pixels)),
+    )
+    result = pixels
+    for names, changed in candidates:
+        numbers = torch.tensor([OPERATIONS.index(name) for name in names], device=pixels.device)
+        result = torch.where(torch.isin(operation, numbers)[:, None, None, None], changed, result)
+    return result
+
+
+def moved(pixels: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
+    """Shear about the upper left corner, shift by whole pixels, or turn about the centre (degrees), over black.
+
+    Each pixel is that of the nearest place in the source. Images whose operation is none of these stay in place.
+    """
+    batch, channels, height, width = pixels.shape
+    if not batch:
+        return pixels
+
+    def value(name: str) -> Tensor:
+        return torch.where(operation == OPERATIONS.index(name), magnitude, 0.0)
+
+    angle = value("Rotate").deg2rad()
+    shear_x, shear_y = value("ShearX"), value("ShearY")
+    right = shear_x * height / 2 - value("TranslateX").trunc()
+    down = shear_y * width / 2 - value("TranslateY").trunc()
+    rows = (angle.cos(), shear_x - angle.sin(), right, shear_y + angle.sin(), angle.cos(), down)
+    matrix = torch.stack(rows, dim=1).view(batch, 2, 3)
+    half = torch.tensor([width / 2, height / 2], device=pixels.device)
+    matrix = matrix / half[:, None] * torch.cat([half, half.new_ones(1)])
+    grid = functional.affine_grid(matrix, [batch, channels, height, width], align_corners=False)
+    return functional.grid_sample(pixels, grid, mode="nearest", align_corners=False)
+
+
+def blended(pixels: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
+    """(1 + m) times the image minus m times a poorer one: black, grey, its mean grey, or blurred."""
+    luma = grey(pixels).floor()
+    poorer = torch.zeros_like(pixels)
+    for name, other in (
+        ("Color", luma.expand_as(pixels)),
+        ("Contrast", luma.mean(dim=(1, 2, 3), keepdim=True).expand_as(pixels)),
+        ("Sharpness", blurred(pixels)),
+    ):
+        poorer = torch.where((operation == OPERATIONS.index(name))[:, None, None, None], other, poorer)
+    m = magnitude[:, None, None, None]
+    return ((1 + m) * pixels + (-m) * poorer).clamp(0, 255).floor()
+
+
+def blurred(pixels: Tensor) -> Tensor:
+    """Mean of 3 x 3 pixels in which the middle one counts five times; the border stays."""
+    channels = pixels.shape[1]
+    kernel = torch.ones(channels, 1, 3, 3, device=pixels.device)
+    kernel[:, :, 1, 1] = 5
+    result = pixels.clone()
+    result[:, :, 1:-1, 1:-1] = functional.conv2d(pixels, kernel / 13, groups=channels).round()
+    return result
+
+
+def posterised(pixels: Tensor, bits: Tensor) -> Tensor:
+    """Keep the highest bits [B] of each pixel."""
+    step = 2 ** (8 - bits.clamp(0, 8).trunc())[:, None, None, None]
+    return (pixels / step).floor() * step
+
+
+def auto_contrasted(pixels: Tensor) -> Tensor:
+    """Stretch each channel to 0..255; one that is constant stays."""
+    low, high = pixels.amin(dim=(2, 3), keepdim=True), pixels.amax(dim=(2, 3), keepdim=True)
+    scale = 255 / (high - low)
+    stretched = ((pixels - low) * scale).clamp(0, 255).floor()
+    return torch.where(high == low, pixels, stretched)
+
+
+def equalised(pixels: Tensor) -> Tensor:
+    """Spread the values of each channel evenly, by its cumulative histogram."""
+    batch, channels, height, width = pixels.shape
+    values = pixels.long().reshape(batch * channels, height * width)
+    histogram = torch.zeros(len(values), 256, device=pixels.device, dtype=torch.int64)
+    histogram.scatter_add_(1, values, torch.ones_like(values))
+    last = histogram.gather(1, values.amax(dim=1, keepdim=True))
+    step = (height * width - last) // 255
+    table = (histogram.cumsum(dim=1) + step // 2) // step.clamp_min(1)
+    table = functional.pad(table, (1, 0))[:, :-1].clamp(0, 255)
+    result = torch.where(step == 0, values, table.gather(1, values))
+    return result.view(pixels.shape).to(pixels.dtype)

@@ -1,0 +1,85 @@
+"""Where images of sizes of their own are cut: boxes of random crops, and corners of squares."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from nlkit.data.stored import ImageBatch
+from nlkit.kernels.resized_crop import Box, cut, resized_crop
+from nlkit.params.views import PhotoViewParams
+
+WIDEST = 4 / 3
+"""Largest ratio of the sides of a random crop, either way."""
+
+
+def crop_boxes(heights: Tensor, widths: Tensor, smallest: float, stream: torch.Generator) -> Box:
+    """Boxes of random crops of images of these sizes int64 [B]: area share in smallest..1, aspect ratio in 3/4..4/3.
+
+    As torchvision's RandomResizedCrop: the first of ten draws that fits, else the largest box of such a ratio in
+    the middle, which is the whole image unless that is narrower or wider.
+    """
+    u = torch.rand(4, 10, len(heights), generator=stream, device=heights.device)
+    area = heights * widths * (smallest + u[0] * (1 - smallest))
+    ratio = torch.exp((2 * u[1] - 1) * math.log(WIDEST))
+    wide, high = (area * ratio).sqrt().round().long(), (area / ratio).sqrt().round().long()
+    fits = (wide > 0) & (wide <= widths) & (high > 0) & (high <= heights)
+    first = fits.int().argmax(dim=0, keepdim=True)
+    found = fits.gather(0, first)[0]
+    most_high, most_wide = (_longest_beside(b, a) for a, b in ((heights, widths), (widths, heights)))
+    wide = torch.where(found, wide.gather(0, first)[0], most_wide)
+    high = torch.where(found, high.gather(0, first)[0], most_high)
+    top = (u[2].gather(0, first)[0] * (heights - high + 1)).long()
+    left = (u[3].gather(0, first)[0] * (widths - wide + 1)).long()
+    top, left = torch.where(found, top, (heights - high) // 2), torch.where(found, left, (widths - wide) // 2)
+    return top, left, high, wide
+
+
+def _longest_beside(other: Tensor, own: Tensor) -> Tensor:
+    """The length of the side `own` cut to 4/3 of the side `other`."""
+    return torch.minimum(own, (other.double() * WIDEST).round().long())
+
+
+def longest_side(pixels: int) -> int:
+    """No side of a box that `crop_boxes` makes in images of at most so many pixels is longer."""
+    return math.ceil(math.sqrt(pixels * WIDEST)) + 1
+
+
+def centre_corner(heights: Tensor, widths: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Top and left int64 [B] of the square of this size in the middle, halves rounded to even as torchvision does."""
+    top, left = (((sides - size) / 2).round().long() for sides in (heights, widths))
+    return top, left
+
+
+def random_corner(heights: Tensor, widths: Tensor, size: int, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Top and left int64 [B] of a square of this size, every place as likely as another."""
+    u = torch.rand(2, len(heights), generator=stream, device=heights.device)
+    return (u[0] * (heights - size + 1)).long(), (u[1] * (widths - size + 1)).long()
+
+
+def centre(images: ImageBatch) -> Tensor:
+    """The middle square uint8 [B, side, side, 3] of each image."""
+    corner = centre_corner(images.heights, images.widths, images.side)
+    return cut(images, *corner, images.side, torch.zeros_like(images.offsets, dtype=torch.bool))
+
+
+def random_view(params: PhotoViewParams, images: ImageBatch, stream: torch.Generator) -> Tensor:
+    """The weak view uint8 [B, side, side, 3] of each image: crop or resized crop, and flip."""
+    if params.kind == "resized_crop":
+        return random_resized_crop(images, params.smallest, params.flip, stream)
+    corner = random_corner(images.heights, images.widths, images.side, stream)
+    return cut(images, *corner, images.side, _flips(images, params.flip, stream))
+
+
+def random_resized_crop(images: ImageBatch, smallest: float, flip: bool, stream: torch.Generator) -> Tensor:
+    """A box of at least the share `smallest` of each image, resized to uint8 [B, side, side, 3], mirrored or not."""
+    box = crop_boxes(images.heights, images.widths, smallest, stream)
+    mirrored = _flips(images, flip, stream)
+    return resized_crop(images, box, images.side, mirrored, longest_side(images.largest))
+
+
+def _flips(images: ImageBatch, flip: bool, stream: torch.Generator) -> Tensor:
+    """Which images to mirror, bool [B]: each with probability one half, none without `flip`."""
+    return torch.rand(len(images), generator=stream, device=images.device) < (0.5 if flip else 0.0)

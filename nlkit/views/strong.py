@@ -1,0 +1,157 @@
+"""Strong random views of a batch of images, made on the device, with randomness of its own for each sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nlkit.data.stored import Batch, ImageBatch
+from nlkit.params.views import AffineStrongParams, AutoAugmentParams, AutoAugmentPhotoParams, SimCLRParams, ViewParams
+from nlkit.views.autoaugment import AutoAugment
+from nlkit.views.colours import grey, jitter, solarise
+from nlkit.views.photos import Box, crop_boxes, random_resized_crop
+from nlkit.views.weak import Views
+
+BLUR = 0.1, 2.0
+"""Standard deviations of the blur, in pixels."""
+
+
+class StrongView(Protocol):
+    """Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W]; stored ones into squares."""
+
+    def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
+        """One view of each image."""
+        ...
+
+
+def strong_view(
+    params: AffineStrongParams | SimCLRParams | AutoAugmentParams | AutoAugmentPhotoParams,
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device,
+) -> StrongView:
+    """The strong view that the parameters ask for; mean and std are those of pixels in 0..1."""
+    match params:
+        case AffineStrongParams():
+            return AffineStrong(params, mean, std, device)
+        case SimCLRParams():
+            return SimCLR(params, mean, std, device)
+        case AutoAugmentParams() | AutoAugmentPhotoParams():
+            return AutoAugment(params, mean, std, device)
+
+
+class AffineStrong:
+    """Erase a rectangle, then rotate, zoom and shift by more than the weak view; never a flip."""
+
+    def __init__(
+        self, params: AffineStrongParams, mean: Sequence[float], std: Sequence[float], device: torch.device
+    ) -> None:
+        self.erase = params.erase
+        moves = ViewParams(pad=params.pad, flip=False, rotate=params.rotate, zoom=params.zoom)
+        self.views = Views(moves, mean, std, device)
+
+    def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
+        """One view of each image."""
+        assert isinstance(images, Tensor)
+        return self.views.weak(erase(images, self.erase, stream), stream)
+
+
+class SimCLR:
+    """Random resized crop, flip, colour jitter, grey, solarisation (SimCLR's views as TCL uses them on CIFAR), or blur.
+
+    Pixels are rounded to 8 bits once, before solarisation; libraries that work on images round after each step.
+    """
+
+    def __init__(self, params: SimCLRParams, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+        self.params = params
+        self.mean = 255 * torch.tensor(mean, device=device)[:, None, None]
+        self.std = 255 * torch.tensor(std, device=device)[:, None, None]
+        strengths = (params.brightness, params.contrast, params.saturation, params.hue)
+        self.strengths = torch.tensor(strengths, device=device)
+        self.centres = torch.tensor([1.0, 1.0, 1.0, 0.0], device=device)
+
+    def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
+        """One view of each image."""
+        params = self.params
+
+        def uniform(*shape: int) -> Tensor:
+            return torch.rand(len(images), *shape, generator=stream, device=images.device)
+
+        def chance(p: float) -> Tensor:
+            return (uniform() < p)[:, None, None, None]
+
+        pixels = self._cropped(images, stream)
+        pixels = torch.where(chance(0.5 if params.flip else 0.0), pixels.flip(3), pixels)
+        factors = self.centres + (2 * uniform(4) - 1) * self.strengths
+        order = uniform(4).argsort(dim=1)
+        pixels = torch.where(chance(params.jitter), jitter(pixels, factors, order), pixels)
+        pixels = torch.where(chance(params.grey), grey(pixels), pixels)
+        if params.blur and len(images):
+            sigma = BLUR[0] + uniform() * (BLUR[1] - BLUR[0])
+            pixels = torch.where(chance(params.blur), gaussian_blur(pixels, sigma), pixels)
+        eight_bit = (255 * pixels).round()
+        eight_bit = torch.where(chance(params.solarise), solarise(eight_bit), eight_bit)
+        return (eight_bit - self.mean) / self.std
+
+    def _cropped(self, images: Batch, stream: torch.Generator) -> Tensor:
+        """Random resized crops [B, 3, H, W] in 0..1."""
+        if isinstance(images, ImageBatch):
+            pixels = random_resized_crop(images, self.params.crop, False, stream)
+            return pixels.permute(0, 3, 1, 2).float() / 255
+        batch, height, width, _ = images.shape
+        heights, widths = (torch.full((batch,), side, device=images.device) for side in (height, width))
+        box = crop_boxes(heights, widths, self.params.crop, stream)
+        return resized_crop(images.permute(0, 3, 1, 2).float() / 255, box)
+
+
+def erase(images: Tensor, longest: float, stream: torch.Generator) -> Tensor:
+    """Blacken a rectangle of each image, uint8 [B, H, W, C]; its sides are uniform in 0..round(longest * side)."""
+    batch, *sides, _ = images.shape
+    inside = []
+    for side in sides:
+        u = torch.rand(2, batch, generator=stream, device=images.device)
+        length = (u[0] * (round(longest * side) + 1)).floor()
+        start = (u[1] * (side - length + 1)).floor()
+        index = torch.arange(side, device=images.device)
+        inside.append((index >= start[:, None]) & (index < (start + length)[:, None]))
+    return images.masked_fill((inside[0][:, :, None] & inside[1][:, None, :])[..., None], 0)
+
+
+def gaussian_blur(pixels: Tensor, sigma: Tensor) -> Tensor:
+    """Blur each image of [B, C, H, W] by its own standard deviation [B], in pixels; borders are mirrored.
+
+    The kernel is about a tenth of the width long and odd, 23 pixels at 224 (SimCLR, appendix A).
+    """
+    batch, channels, height, width = pixels.shape
+    radius = width // 20
+    places = torch.arange(-radius, radius + 1, device=pixels.device)
+    kernel = torch.exp(-0.5 * (places / sigma[:, None]).square())
+    kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)[:, None]
+    padded = functional.pad(pixels, (radius,) * 4, mode="reflect").view(1, batch * channels, *(height + 2 * radius, -1))
+    rows = functional.conv2d(padded, kernel[:, :, None], groups=batch * channels)
+    return functional.conv2d(rows, kernel[..., None], groups=batch * channels).view(pixels.shape)
+
+
+def resized_crop(pixels: Tensor, box: Box) -> Tensor:
+    """Cut box = (top, left, height, width), each int64 [B], from [B, C, H, W] and enlarge it to H x W, bilinearly.
+
+    Beyond the border of the box its outermost pixels are repeated, as where a cut-out image is resized.
+    """
+    top, left, high, wide = box
+    height, width = pixels.shape[2:]
+    y, x = _sources(height, top, high), _sources(width, left, wide)
+    grid = torch.stack([x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)], dim=3)
+    return functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
+
+
+def _sources(size: int, start: Tensor, length: Tensor) -> Tensor:
+    """Where [B, size] each output pixel's centre lies in the source, in -1..1 over all its pixels."""
+    centres = torch.arange(size, device=start.device) + 0.5
+    place = start[:, None] + centres * length[:, None] / size - 0.5
+    place = torch.maximum(place, start[:, None].float())
+    place = torch.minimum(place, (start + length - 1)[:, None].float())
+    return (2 * place + 1) / size - 1

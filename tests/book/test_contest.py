@@ -1,0 +1,126 @@
+"""Who takes part in the comparison, what its tables say, and that its figures invent nothing."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from nlbook import contest
+from nlbook import figures as page_figures
+from nlbook.figures.contest import ACCURACY, AUC
+
+from nlkit import figures
+from nlkit.figures.style import LOOKS
+from nlkit.methods import METHODS, cost
+from nlkit.training import records
+from nlkit.training.runs import Run, load_run
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+
+RESULTS = Path(__file__).parents[2] / "results"
+CELLS = ["digits-sym-50", "digits-sym-80", "digits-pmd-35"]
+
+
+def with_names(run: Run, paper: str, cell: str) -> Run:
+    """The same run as if it were of another method and cell."""
+    return replace(run, params=run.params.model_copy(update={"paper": paper, "cell": cell}))
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Run]:
+    folders = [RESULTS / paper / "digits-sym-50" for paper in ("cross_entropy", "dividemix")]
+    return [load_run(record.folder) for folder in folders for record in records.find(folder)]
+
+
+@pytest.mark.parametrize(
+    ("paper", "cell", "expected"),
+    [
+        ("tcl", "digits-sym-80", ("tcl", "digits-sym-80")), ("tcl", "digits-sym-80-ctr-1", None),
+        ("codim", "digits-sym-80", ("codim-self", "digits-sym-80")), ("codim", "digits-sym-80-no-ctr", None),
+        ("codim", "digits-sym-80-sup", ("codim-sup", "digits-sym-80")), ("tcl", "digits-sym-80-sup", None),
+        ("cross_entropy", "digits-sym-50-views", None), ("simclr", "digits", None), ("elr", "cifar10-sym-50", None),
+        ("lra_diffusion", "digits-pmd-35", ("lra_diffusion", "digits-pmd-35")), ("simclr", "digits-sym-50", None),
+        ("dividemix", "cifar10n-worst-laptop", ("dividemix", "cifar10n-worst-laptop")),
+    ],
+)  # fmt: skip
+def test_variations_and_pretraining_do_not_compete(paper: str, cell: str, expected: tuple[str, str] | None) -> None:
+    assert contest.entry(paper, cell) == expected
+
+
+def test_contestants_stand_in_the_order_of_the_book_with_their_seeds(runs: Sequence[Run]) -> None:
+    mixed = [with_names(runs[0], "tcl", "digits-sym-80"), *reversed(runs)]
+    groups = contest.contestants(mixed, CELLS)
+    assert list(groups) == [
+        ("cross_entropy", "digits-sym-50"),
+        ("dividemix", "digits-sym-50"),
+        ("tcl", "digits-sym-80"),
+    ]
+    assert [run.params.seed for run in groups["dividemix", "digits-sym-50"]] == [0, 1, 2, 3, 4]
+    assert contest.contestants(mixed, ["digits-sym-20"]) == {}
+
+
+def test_the_accuracy_table_has_the_mean_of_the_records_and_says_what_was_not_run(runs: Sequence[Run]) -> None:
+    table = contest.accuracy_table(contest.contestants(runs, CELLS), CELLS)
+    values = [run.record["accuracy"]["last"] for run in runs if run.params.paper == "dividemix"]
+    assert table.loc["DivideMix", "digits-sym-50"].startswith(
+        f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} (5"
+    )
+    assert (table["digits-pmd-35"] == "not run here").all() and table.loc["TCL", "digits-sym-50"] == "not run here"
+
+
+def test_the_cost_table_names_the_seconds_of_pretraining_only_where_a_record_has_them(runs: Sequence[Run]) -> None:
+    record = copy.deepcopy(runs[-1].record) | {"encoder": {"seconds": 42.0}}
+    started = replace(with_names(runs[-1], "codim", "digits-sym-50"), record=record)
+    table = contest.cost_table(contest.contestants([*runs, started], CELLS), "digits-sym-50")
+    assert table["seconds of pre-training"].to_dict() == {"Cross-entropy": "–", "DivideMix": "–", "CoDiM-Self": "42"}
+    assert table.loc["Cross-entropy", "passes"] == "3.0" and table.loc["Cross-entropy", "passes of a run"] == "180"
+
+
+def test_a_method_without_a_rule_has_no_passes(runs: Sequence[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(cost.RULES, "dividemix")
+    assert contest.passes_of(runs[-1]) is None and contest.passes_of_all_epochs(runs[-1]) is None
+    table = contest.cost_table(contest.contestants(runs, CELLS), "digits-sym-50")
+    assert table.loc["DivideMix", "passes"] == "–" == table.loc["DivideMix", "passes of a run"]
+
+
+@pytest.mark.parametrize("chosen", [CELLS, CELLS[:1], CELLS[2:]])
+def test_every_figure_is_drawn_with_and_without_records(runs: Sequence[Run], chosen: list[str]) -> None:
+    groups = contest.contestants(runs, chosen)
+    drawn = [
+        page_figures.accuracy_dots(groups, chosen), page_figures.auc_dots(groups, chosen), page_figures.epoch_curves(groups, chosen),
+        page_figures.epoch_curves(groups, chosen, "auc"),
+        page_figures.cost_and_accuracy(groups, chosen, contest.passes_of_all_epochs, "passes"),
+    ]  # fmt: skip
+    for figure in drawn:
+        figure.canvas.draw()
+        plt.close(figure)
+
+
+def test_the_dots_lie_at_the_means_of_the_records(runs: Sequence[Run]) -> None:
+    figure = page_figures.accuracy_dots(contest.contestants(runs, CELLS[:1]), CELLS[:1])
+    drawn = {(line.get_marker(), round(float(line.get_xdata()[0]), 6)) for line in figure.axes[0].lines}
+    for paper in ("cross_entropy", "dividemix"):
+        values = [run.record["accuracy"]["last"] for run in runs if run.params.paper == paper]
+        assert (LOOKS[paper].marker, round(float(np.mean(values)), 6)) in drawn
+    plt.close(figure)
+
+
+def test_every_method_has_a_look_of_its_own() -> None:
+    papers = {key.removesuffix("-self").removesuffix("-sup") for key in LOOKS}
+    assert set(METHODS) - papers <= {"simclr", "tcl_plus"}
+    for part in ("label", "colour", "marker"):
+        assert len({getattr(look, part) for look in LOOKS.values()}) == len(LOOKS)
+
+
+@pytest.mark.parametrize("quantity", [ACCURACY, AUC])
+def test_the_scale_of_what_is_missing_can_be_inverted_and_grows(quantity: figures.contest.Quantity) -> None:
+    values = np.array(quantity.ticks[::-1], dtype=float)
+    places = quantity.place(values)
+    assert (np.diff(places) > 0).all()
+    np.testing.assert_allclose(quantity.value(places), values)

@@ -1,0 +1,138 @@
+"""The table of label-error detection says what the records say, and cleanlab's rows are of the same probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from nlbook import contest, detection
+from nlbook import figures as page_figures
+from nlbook.detection import order_of, run_precision
+from sklearn.metrics import roc_auc_score
+
+import nlkit
+from nlkit.figures.style import LOOKS
+from nlkit.training.runs import Run
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).parents[2]
+CELL = "digits-sym-50"
+SHORT = {"training.epochs": 2, "training.snapshots": [1], "model.width": 4, "data.train_size": 400}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Short runs of confident learning and of cross-entropy on the same labels."""
+    made = {}
+    for paper in ("confident_learning", "cross_entropy"):
+        params = nlkit.load_params(ROOT / f"params/{paper}/{CELL}.yaml", **SHORT)
+        made[paper] = nlkit.run(params, out=tmp_path_factory.mktemp(paper), progress=False)
+    return made
+
+
+@pytest.fixture
+def groups(runs: dict[str, Run]) -> contest.Groups:
+    return contest.contestants(list(runs.values()), [CELL])
+
+
+def test_every_method_has_a_row_and_one_without_a_record_says_so(groups: contest.Groups) -> None:
+    table = detection.detection_table(groups, CELL)
+    assert [name for name in table.index if name in {look.label for look in LOOKS.values()}] == [
+        look.label for look in LOOKS.values()
+    ]
+    assert table.loc["TCL", "AUC"] == "not run here" and table.loc["TCL", "marked"] == "–"
+    assert "not run here" not in table.loc["Cross-entropy"].tolist()
+
+
+def test_the_rows_are_those_of_a_slow_count(groups: contest.Groups, runs: dict[str, Run]) -> None:
+    table = detection.detection_table(groups, CELL)
+    samples = runs["cross_entropy"].samples.astype(float)
+    rows = sorted(samples.itertuples(), key=lambda row: (row.p_clean, -row.loss, row.index))
+    wrong = [row.noisy != row.clean for row in rows]
+    marked = [row.noisy != row.clean for row in rows if row.p_clean <= 0.5]
+    row = table.loc["Cross-entropy"]
+    assert row["precision at E"] == f"{np.mean(wrong[: sum(wrong)]):.3f}"
+    assert row["marked"] == str(len(marked)) and row["precision of the marked"] == f"{np.mean(marked):.3f}"
+    assert row["recall of the marked"] == f"{sum(marked) / sum(wrong):.3f}"
+    assert row["AUC"] == f"{runs['cross_entropy'].record['split']['auc']:.3f}"
+    assert run_precision(runs["cross_entropy"]) == pytest.approx(float(np.mean(wrong[: sum(wrong)])))
+
+
+def test_the_probabilities_of_the_record_give_back_p_clean_and_the_issues(runs: dict[str, Run]) -> None:
+    run = runs["confident_learning"]
+    p = detection.out_of_fold(run)
+    assert p is not None and detection.out_of_fold(runs["cross_entropy"]) is None
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=5e-3)
+    labels = run.samples["noisy"].to_numpy(np.int64)
+    others = np.where(np.arange(10) == labels[:, None], 0, p).max(axis=1)
+    margin = (p[np.arange(len(p)), labels] - others + 1) / 2
+    np.testing.assert_allclose(run.samples["p_clean"].to_numpy(float), margin, atol=2e-3)
+    assert detection.own_judgement(run).marked.sum() == run.epochs["issues"].iloc[-1]  # type: ignore[union-attr]
+
+
+def test_cleanlab_stands_below_confident_learning_and_agrees_with_it(
+    groups: contest.Groups, runs: dict[str, Run]
+) -> None:
+    pytest.importorskip("cleanlab", reason="the package cleanlab is not installed")
+    run, index = runs["confident_learning"], list(detection.detection_table(groups, CELL).index)
+    place = index.index("Confident learning")
+    assert all(name.startswith("cleanlab ") for name in index[place + 2 : place + 4])
+    p, labels = detection.out_of_fold(run), run.samples["noisy"].to_numpy(np.int64)
+    assert p is not None
+    default, proper = detection.cleanlab_judgements(p, labels)
+    wrong = (run.samples["noisy"] != run.samples["clean"]).to_numpy()
+    own = detection.own_judgement(run)
+    assert roc_auc_score(~wrong, proper.quality) == pytest.approx(roc_auc_score(~wrong, own.quality), abs=2e-3)
+    assert (proper.marked == own.marked).mean() > 0.98  # type: ignore[union-attr]
+    auc = detection.detection_table(groups, CELL)["AUC"]
+    assert auc.iloc[place + 1] == auc.iloc[place + 2] == f"{roc_auc_score(~wrong, default.quality):.3f}"
+
+
+def test_without_cleanlab_the_table_says_so(groups: contest.Groups, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detection, "has_cleanlab", lambda: False)
+    table = detection.detection_table(groups, CELL)
+    assert table.loc["cleanlab", "AUC"] == "not installed here"
+    assert not any(name.startswith("cleanlab ") for name in table.index)
+
+
+def test_the_estimated_number_of_errors_stands_beside_the_true_one(
+    groups: contest.Groups, runs: dict[str, Run]
+) -> None:
+    samples = runs["confident_learning"].samples
+    table = detection.errors_table(groups, CELL)
+    assert table.loc[0, "wrong (E)"] == (samples["noisy"] != samples["clean"]).sum() and table.loc[0, "labels"] == 400
+    assert detection.errors_table({}, CELL).loc[0, "estimated"] == "not run here"
+
+
+def test_the_matrices_are_row_stochastic_and_the_joint_needs_the_probabilities(runs: dict[str, Run]) -> None:
+    matrices = detection.joint_matrices(runs["confident_learning"])
+    assert len(matrices) == 2 and len(detection.joint_matrices(runs["cross_entropy"])) == 1
+    for matrix in matrices.values():
+        np.testing.assert_allclose(matrix.sum(axis=1), 1)
+
+
+def test_the_curves_end_at_the_noise_rate_and_at_everything_found(groups: contest.Groups, runs: dict[str, Run]) -> None:
+    figure = page_figures.detection_curves(groups, CELL)
+    figure.canvas.draw()
+    rate = 100 * (runs["cross_entropy"].samples["noisy"] != runs["cross_entropy"].samples["clean"]).mean()
+    curves = [[line for line in ax.lines if line.get_marker() not in ("None", "")] for ax in figure.axes]
+    assert [len(lines) for lines in curves] == [2, 2]
+    assert all(line.get_ydata()[-1] == pytest.approx(rate) for line in curves[0])
+    assert all(line.get_ydata()[-1] == pytest.approx(100) for line in curves[1])
+    plt.close(figure)
+
+
+def test_figures_are_drawn_without_any_record() -> None:
+    for figure in (page_figures.detection_curves({}, CELL), page_figures.detection_dots({}, [CELL])):
+        figure.canvas.draw()
+        plt.close(figure)
+
+
+def test_the_order_of_a_run_has_every_label_once(runs: dict[str, Run]) -> None:
+    run = replace(runs["cross_entropy"])
+    assert sorted(order_of(run).tolist()) == list(range(400))

@@ -1,0 +1,336 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from PIL import Image
+
+import nlkit
+from nlkit import NlkitError
+from nlkit.cleaning.defaults import METHOD_DEFAULTS, Situation, choose, choose_side
+from nlkit.cleaning.images import CleanResult
+from nlkit.cli import main
+from nlkit.methods import METHODS, CrossEntropy
+from nlkit.params import make_params
+from nlkit.training import records
+
+COLUMNS = ["path", "label", "p_clean", "suggested_label", "confidence"]
+FURTHER = ["is_label_issue", "label_quality", "given_label", "predicted_label"]
+QUICK: dict[str, Any] = {"epochs": 2, "size": 8, "settings": {"model.width": 4}}
+
+
+def write_images(folder: Path, classes: int, each: int, flips: float = 0.0, names: str = "{}.png") -> Path:
+    """Images whose brightness pattern tells the class, and labels.csv with the class names `c0, c1, ...`."""
+    rng = np.random.default_rng(5)
+    patterns = rng.integers(0, 200, (classes, 8, 8))
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for i in range(classes * each):
+        truth = i % classes
+        pixels = (patterns[truth] + rng.integers(0, 40, (8, 8))).astype(np.uint8)
+        name = names.format(i)
+        Image.fromarray(pixels).save(folder / "images" / name)
+        label = (truth + rng.integers(1, classes)) % classes if rng.random() < flips else truth
+        rows.append((name, f"c{label}", f"c{truth}"))
+    pd.DataFrame(rows, columns=["path", "label", "truth"]).to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+def clean(folder: Path, **options: Any) -> CleanResult:
+    given: dict[str, Any] = {"labels": folder / "labels.csv", "out": folder / "out" / "scores.csv"}
+    return nlkit.clean(folder / "images", progress=False, **(given | QUICK | options))
+
+
+@pytest.fixture(autouse=True)
+def _few_drawings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take most of the time of a small run; the tests of the report draw them."""
+    if "report" not in request.node.name:
+        monkeypatch.setattr("nlkit.cleaning.report._figures", lambda result: [])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 120 images in 3 classes, a quarter mislabelled, cleaned with a third held out."""
+    folder = write_images(tmp_path_factory.mktemp("finished"), 3, 40, flips=0.25)
+    clean(folder, epochs=12, hold_out=0.33, truth="truth", settings={"model.width": 8})
+    return folder
+
+
+@pytest.fixture
+def done(finished: Path, tmp_path: Path) -> Path:
+    """A copy of the outcome, beside the images themselves."""
+    shutil.copytree(finished / "out", tmp_path / "out")
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """A function that runs `nlkit clean` and returns its one line of refusal."""
+
+    def run(*arguments: str | Path) -> str:
+        capsys.readouterr()
+        code = main(["clean", *(str(argument) for argument in arguments), "--quiet"])
+        output, errors = capsys.readouterr()
+        assert (code, output) == (2, "")
+        assert errors.startswith("nlkit: ") and errors.count("\n") == 1
+        return errors
+
+    return run
+
+
+# What comes out.
+
+
+def test_the_table_has_a_row_an_image_and_the_promised_columns(finished: Path) -> None:
+    table = pd.read_csv(finished / "out/scores.csv")
+    held_out = pd.read_csv(finished / "out/scores/test_scores.csv")
+    given = pd.read_csv(finished / "labels.csv").set_index("path")
+    assert list(table) == COLUMNS + FURTHER
+    assert len(table) + len(held_out) == 120 and len(held_out) == pytest.approx(40, abs=2)
+    assert not set(table["path"]) & set(held_out["path"])
+    assert (table["label"] == given.loc[table["path"], "label"].to_numpy()).all()
+    assert (table["given_label"] == table["label"]).all() and (
+        table["suggested_label"] == table["predicted_label"]
+    ).all()
+    for name in ("p_clean", "confidence", "label_quality"):
+        assert table[name].between(0, 1).all()
+    agrees = table["given_label"] == table["predicted_label"]
+    assert np.allclose(table["label_quality"][agrees], table["confidence"][agrees])
+    assert (table["label_quality"][~agrees] <= table["confidence"][~agrees]).all()
+    assert (table["is_label_issue"] == (~agrees & (table["p_clean"] <= 0.5))).all()
+
+
+def test_the_wrong_labels_are_found(finished: Path) -> None:
+    table, given = pd.read_csv(finished / "out/scores.csv"), pd.read_csv(finished / "labels.csv").set_index("path")
+    truth = given.loc[table["path"], "truth"].to_numpy()
+    record = records.load(finished / "out/scores").info
+    assert record["split"]["auc"] > 0.97 and record["accuracy"]["last"] > 96
+    assert (table["suggested_label"] == truth).mean() > 0.97
+    issues = table["is_label_issue"].to_numpy()
+    assert (issues == (table["label"].to_numpy() != truth)).mean() > 0.95
+
+
+def test_the_folder_holds_record_model_settings_and_report(finished: Path) -> None:
+    folder = finished / "out/scores"
+    names = {"record.json", "epochs.parquet", "samples.parquet", "model.safetensors", "model.md", "params.yaml"}
+    assert names | {"report.html", "dropped.csv", "test_scores.csv"} <= {path.name for path in folder.iterdir()}
+    assert not (folder / "checkpoints").exists()
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_the_model_predicts_from_files_what_the_tables_say(finished: Path) -> None:
+    classifier = nlkit.load_classifier(finished / "out/scores")
+    table = pd.read_csv(finished / "out/scores/test_scores.csv")
+    found = classifier.predict([finished / "images" / name for name in table["path"]])
+    assert (found["predicted_label"] == table["predicted_label"]).all()
+    assert np.allclose(found["confidence"], table["confidence"], atol=1e-6)
+
+
+def test_a_file_that_is_no_image_has_no_prediction(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"x")
+    found = nlkit.load_classifier(finished / "out/scores").predict([tmp_path / "bad.png", finished / "images/0.png"])
+    assert found["predicted_label"].isna().tolist() == [True, False]
+
+
+def test_colour_images_go_to_a_grey_classifier_by_their_luminance(finished: Path, tmp_path: Path) -> None:
+    grey = np.asarray(Image.open(finished / "images/0.png"))
+    Image.fromarray(np.dstack([grey] * 3) ^ np.uint8([0, 0, 1])).save(tmp_path / "colour.png")
+    found = nlkit.load_classifier(finished / "out/scores").predict([tmp_path / "colour.png", finished / "images/0.png"])
+    assert found["predicted_label"].nunique() == 1
+
+
+@pytest.mark.parametrize("kept", [0, 100, -20])
+def test_a_damaged_model_is_refused(done: Path, kept: int) -> None:
+    path = done / "scores/model.safetensors"
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(NlkitError, match=r"model\.safetensors: not a model"):
+        nlkit.load_classifier(done / "scores")
+
+
+def test_the_settings_run_again_to_the_same_record(finished: Path, tmp_path: Path) -> None:
+    command = ["run", str(finished / "out/scores/params.yaml"), "--out", str(tmp_path / "again"), "--quiet"]
+    assert main(command) == 0
+    assert records.differences(records.load(tmp_path / "again"), records.load(finished / "out/scores")) == []
+
+
+def test_the_report_shows_what_was_found_and_loads_nothing(finished: Path) -> None:
+    page = BeautifulSoup((finished / "out/scores/report.html").read_text(encoding="utf-8"), "html.parser")
+    table = pd.read_csv(finished / "out/scores.csv")
+    shown = [one.text for one in page.select(".gallery .small")]
+    assert set(shown) <= set(table["path"][table["is_label_issue"]]) and len(shown) == table["is_label_issue"].sum()
+    assert all(tag["src"].startswith("data:image/") and tag["alt"] for tag in page.find_all("img"))
+    assert not page.find_all(["script", "link", "iframe"])
+
+
+def test_names_from_outside_cannot_write_into_the_report(tmp_path: Path) -> None:
+    folder = write_images(tmp_path, 2, 10, names="<script>x&{}.png")
+    labels = pd.read_csv(folder / "labels.csv")
+    labels["label"] = labels["label"].map({"c0": "<b>$\\frac", "c1": "<img src=x>"})
+    labels.loc[0, "label"] = "<img src=x>"
+    labels.to_csv(folder / "labels.csv", index=False)
+    clean(folder, epochs=6)
+    page = BeautifulSoup((folder / "out/scores/report.html").read_text(encoding="utf-8"), "html.parser")
+    assert not page.find_all(["script", "b"]) and all(tag["src"] != "x" for tag in page.find_all("img"))
+
+
+# Starting again.
+
+
+def test_scores_are_not_replaced_unasked(finished: Path, done: Path, refused: Callable[..., str]) -> None:
+    before = (done / "scores.csv").read_bytes()
+    assert "exists; choose another name" in refused(finished / "images", "--out", done / "scores.csv")
+    (done / "scores.csv").unlink()
+    labels = finished / "labels.csv"
+    assert "other settings, labels or images" in refused(
+        finished / "images", "--labels", labels, "--out", done / "scores.csv"
+    )
+    assert not (done / "scores.csv").exists() and before
+
+
+def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, train = write_images(tmp_path, 2, 10), CrossEntropy.train_epoch
+
+    def interrupted(self: CrossEntropy, epoch: int, tick: Any) -> dict[str, float]:
+        if epoch == 1:
+            raise KeyboardInterrupt
+        return train(self, epoch, tick)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CrossEntropy, "train_epoch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            clean(folder, method="cross_entropy")
+    assert not (folder / "out/scores.csv").exists()
+    resumed = clean(folder, method="cross_entropy")
+    assert resumed.run.origin == "resumed"
+    straight = clean(folder, method="cross_entropy", out=folder / "straight/scores.csv")
+    pd.testing.assert_frame_equal(resumed.scores, straight.scores)
+
+
+def test_a_finished_run_is_not_trained_again_until_images_or_settings_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_images(tmp_path, 2, 10)
+    first = clean(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr("nlkit.training.runs.fit", lambda *_: pytest.fail("trained"))
+        pd.testing.assert_frame_equal(clean(folder, overwrite=True).scores, first.scores)
+    assert clean(folder, overwrite=True, epochs=3).run.origin == "trained"
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "images/0.png")
+    assert clean(folder, overwrite=True, epochs=3).run.origin == "trained"
+    (folder / "out/scores/evidence.safetensors").write_bytes(b"damaged")
+    assert clean(folder, overwrite=True, epochs=3).run.origin == "trained"
+
+
+# Shapes of data.
+
+
+@pytest.mark.parametrize(("classes", "each"), [(100, 5), (2, 5), (2, 33), (300, 2)])
+def test_many_classes_and_few_images_come_through(tmp_path: Path, classes: int, each: int) -> None:
+    result = clean(write_images(tmp_path, classes, each))
+    assert len(result.scores) == classes * each and result.scores["given_label"].nunique() == classes
+    assert result.scores[["p_clean", "confidence"]].notna().all().all()
+    assert result.accuracy is None and result.run.record["accuracy"]["best"] is None
+
+
+def test_a_class_of_one_image_unicode_names_and_corrupt_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_images(tmp_path, 2, 12, names="größe 图 {}, “x”.png")
+    labels = pd.read_csv(folder / "labels.csv")[["path", "label"]]
+    labels.loc[3, "label"] = "только одна"
+    (folder / "images/broken.jpg").write_bytes(b"<html>")
+    labels.loc[len(labels)] = ["broken.jpg", "c0"]
+    labels.to_csv(folder / "labels.csv", index=False)
+    command = ["clean", str(folder / "images"), "--labels", str(folder / "labels.csv"), "--epochs", "2", "--quiet"]
+    assert main([*command, "--out", str(folder / "s.csv"), "--hold-out", "0.2"]) == 0
+    assert "left out 'broken.jpg': not an image of a known kind" in capsys.readouterr().err
+    table = pd.read_csv(folder / "s.csv")
+    assert "только одна" in set(table["label"]) and labels["path"][3] in set(table["path"])
+    assert pd.read_csv(folder / "s/dropped.csv")["path"].tolist() == ["broken.jpg"]
+    assert main([*command, "--out", str(folder / "t.csv"), "--corrupt", "fail"]) == 2
+    assert "broken.jpg" in capsys.readouterr().err and not (folder / "t.csv").exists()
+
+
+def test_a_tree_needs_no_table(tmp_path: Path) -> None:
+    folder = write_images(tmp_path, 2, 10)
+    for _, row in pd.read_csv(folder / "labels.csv").iterrows():
+        (folder / "tree" / row["label"]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / "images" / row["path"], folder / "tree" / row["label"])
+    table = nlkit.clean(folder / "tree", out=folder / "s.csv", progress=False, **QUICK).scores
+    assert (table["path"].str.split("/").str[0] == table["label"]).all() and len(table) == 20
+
+
+@pytest.mark.parametrize("method", METHOD_DEFAULTS)
+def test_every_method_cleans(tmp_path: Path, method: str) -> None:
+    result = clean(write_images(tmp_path, 3, 11), method=method, epochs=3)
+    assert len(result.scores) == 33 and result.scores["p_clean"].between(0, 1).all()
+    classifier = nlkit.load_classifier(tmp_path / "out/scores")
+    found = classifier.predict([tmp_path / "images" / name for name in result.scores["path"]])
+    assert (found["predicted_label"] == result.scores["predicted_label"]).all()
+
+
+# What is refused.
+
+
+def test_bad_options_are_refused_in_one_line(tmp_path: Path, refused: Callable[..., str]) -> None:
+    folder = write_images(tmp_path, 2, 10)
+    images, labels, out = folder / "images", ("--labels", folder / "labels.csv"), ("--out", folder / "s.csv")
+    for options, said in [
+        (("--method", "magic"), "--method magic: expected one of elr"),
+        (("--method", "simclr"), "--method simclr"),
+        (("--hold-out", "1.5"), "hold_out"),
+        (("--size", "3"), "side"),
+        (("--size", "99999"), "side"),
+        (("--epochs", "0"), "epochs"),
+        (("--truth", "nothing"), "expected the columns path,label,nothing"),
+        (("--test", folder / "none.csv"), "none.csv"),
+        (("-s", "optim.rl=1"), "unknown key 'optim.rl'"),
+        (("--corrupt", "ignore"), "--corrupt"),
+    ]:
+        assert said in refused(images, *labels, *out, *options)
+    assert not (folder / "s.csv").exists() and not (folder / "s").exists()
+    assert "expected the name of a table" in refused(images, *labels, "--out", folder / "s.txt")
+    assert "which holds the images" in refused(images, *labels, "--out", folder / "images.csv")
+    assert "no such folder" in refused(folder / "nothing", *labels, *out)
+    assert "cannot write" in refused(images, *labels, "--out", folder / "labels.csv" / "s.csv")
+    assert "no images in sub-folders" in refused(images, *out)
+
+
+def test_a_path_that_leaves_the_folder_ends_the_command(tmp_path: Path, refused: Callable[..., str]) -> None:
+    folder = write_images(tmp_path, 2, 10)
+    with (folder / "labels.csv").open("a") as file:
+        file.write("../labels.csv,c0,c0\n")
+    said = refused(folder / "images", "--labels", folder / "labels.csv", "--out", folder / "s.csv")
+    assert "labels.csv, line 22" in said and "leaves the folder" in said
+
+
+# How it is chosen.
+
+
+def situation(**changes: Any) -> Situation:
+    import torch
+
+    return Situation(**({"images": 1200, "classes": 10, "side": 32, "device": torch.device("cpu")} | changes))
+
+
+def test_defaults_of_every_method_are_valid_parameters_at_every_size() -> None:
+    assert set(METHOD_DEFAULTS) == {name for name in METHODS if name not in ("simclr", "lra_diffusion")}
+    folder = {"name": "folder", "folder": "x", "side": 32}
+    for method in METHOD_DEFAULTS:
+        for images in (10, 33, 500, 4999, 5000, 60_000, 1_000_000):
+            content = choose(situation(images=images, classes=100), 32, method, flip=False).content
+            params = make_params({**content, "cell": "x", "data": folder}, {}, source="test")
+            assert images % params.training.batch_size != 1 or params.training.batch_size == 1
+            assert not params.views.flip
+
+
+def test_images_are_never_enlarged_and_large_sets_get_fewer_pixels() -> None:
+    assert [choose_side(situation(side=side)) for side in (3, 8, 20, 32)] == [8, 8, 16, 24]
+    sides = [choose_side(situation(side=500, images=images)) for images in (100, 1200, 4000)]
+    assert sides == sorted(sides, reverse=True) and sides[0] > sides[-1]

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from sklearn.neighbors import NearestNeighbors
+
+from nlkit import NlkitError, noise
+from nlkit.cleaning import pretrained
+from nlkit.cleaning.features import clean_features, load_neighbours
+from nlkit.cleaning.neighbours import fit_neighbours, unit
+from nlkit.cli import main
+
+
+def write_digits(folder: Path, rate: float = 0.3, count: int = 1797) -> tuple[Path, Path]:
+    """Pixels of the digits as features, and a table of labels of which a share is wrong."""
+    digits = load_digits()
+    clean = digits.target[:count]
+    given = noise.symmetric(clean, rate, 10, seed=7, own_class=False)
+    names = [f"{i}.png" for i in range(count)]
+    np.savez(folder / "features.npz", features=digits.data[:count].astype(np.float32))
+    pd.DataFrame({"path": names, "label": given, "truth": clean}).to_csv(folder / "labels.csv", index=False)
+    return folder / "features.npz", folder / "labels.csv"
+
+
+@pytest.fixture
+def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    def run(*arguments: str | Path) -> str:
+        code = main(["clean", *map(str, arguments), "--out", str(tmp_path / "s.csv")])
+        output, errors = capsys.readouterr()
+        assert (code, output, errors.count("\n")) == (2, "", 1) and not (tmp_path / "s.csv").exists()
+        return errors
+
+    return run
+
+
+def test_digits_are_cleaned_by_their_pixels(tmp_path: Path) -> None:
+    file, labels = write_digits(tmp_path)
+    result = clean_features(file, labels, tmp_path / "s.csv", hold_out=0.33, truth="truth")
+    assert result.auc is not None and result.auc > 0.99
+    assert result.accuracy is not None and result.accuracy > 95
+    table = pd.read_csv(tmp_path / "s.csv")
+    assert list(table)[:5] == ["path", "label", "p_clean", "suggested_label", "confidence"]
+    assert result.test_scores is not None and len(table) + len(result.test_scores) == 1797
+    assert (table["p_clean"] == table["label_quality"]).all()
+
+
+def test_a_vote_is_that_of_a_slow_oracle() -> None:
+    features, labels = torch.randn(40, 5), torch.arange(40) % 3
+    _, found = fit_neighbours(features, labels, 3, k=7, rounds=2)
+    bank = unit(features, features.mean(dim=0)).numpy()
+    distances, index = NearestNeighbors(n_neighbors=8).fit(bank).kneighbors(bank)
+    weights = np.ones(40)
+    for _ in range(2):
+        expected = np.zeros((40, 3))
+        for i in range(40):
+            for distance, j in zip(distances[i, 1:], index[i, 1:], strict=True):
+                expected[i, labels[j]] += weights[j] * np.exp((1 - distance**2 / 2) / 0.1)
+        expected /= expected.sum(axis=1, keepdims=True)
+        weights = np.maximum(expected[np.arange(40), labels], 0.01)
+    assert np.allclose(found.numpy(), expected, atol=1e-5)
+
+
+def test_equal_rows_do_not_vote_for_themselves() -> None:
+    features, labels = torch.ones(12, 4), torch.tensor([0] * 11 + [1])
+    features[:, 0] = torch.arange(12) % 2  # six copies of each of two rows
+    _, found = fit_neighbours(features, labels, 2, k=5, rounds=1)
+    assert found[11, 1] == 0
+
+
+def test_further_images_are_labelled_by_the_saved_bank(tmp_path: Path) -> None:
+    file, labels = write_digits(tmp_path, count=400)
+    result = clean_features(file, labels, tmp_path / "s.csv", hold_out=0.25)
+    bank, names = load_neighbours(result.folder)
+    features = torch.from_numpy(np.load(file)["features"])
+    assert result.test_scores is not None
+    rows = [int(name.removesuffix(".png")) for name in result.test_scores["path"]]
+    predicted = [names[k] for k in bank.posterior(features[rows]).argmax(dim=1).tolist()]
+    assert predicted == result.test_scores["predicted_label"].tolist()
+    (result.folder / "neighbours.safetensors").write_bytes(b"x")
+    with pytest.raises(NlkitError, match="not a bank"):
+        load_neighbours(result.folder)
+
+
+def test_parquet_rows_find_their_labels_by_path(tmp_path: Path) -> None:
+    file, labels = write_digits(tmp_path, count=200)
+    features, table = np.load(file)["features"], pd.read_csv(labels, dtype=str)
+    columns = pd.DataFrame({f"f{j}": features[:, j] for j in range(64)})
+    columns["path"] = table["path"]
+    columns.to_parquet(tmp_path / "plain.parquet")
+    columns.assign(label=table["label"]).to_parquet(tmp_path / "labelled.parquet")
+    shuffled = table.sample(frac=1, random_state=0)
+    shuffled.to_csv(tmp_path / "shuffled.csv", index=False)
+    options = [("plain.parquet", labels), ("plain.parquet", tmp_path / "shuffled.csv"), ("labelled.parquet", None)]
+    found = [clean_features(tmp_path / name, one, tmp_path / "s.csv", overwrite=True).scores for name, one in options]
+    pd.testing.assert_frame_equal(found[0], found[1])
+    pd.testing.assert_frame_equal(found[0], found[2])
+
+
+def test_labels_may_be_numbers_in_the_npz_file(tmp_path: Path) -> None:
+    digits = load_digits()
+    np.savez(tmp_path / "f.npz", features=digits.data[:100], labels=digits.target[:100])
+    table = clean_features(tmp_path / "f.npz", None, tmp_path / "s.csv").scores
+    assert table["label"].tolist() == [str(label) for label in digits.target[:100]]
+
+
+def test_bad_features_are_refused_in_one_line(tmp_path: Path, refused: Callable[..., str]) -> None:
+    file, labels = write_digits(tmp_path, count=100)
+    with (tmp_path / "long.csv").open("w") as stream:
+        stream.write(labels.read_text() + "more.png,1,1\n")
+    np.savez(tmp_path / "nan.npz", features=np.full((100, 3), np.nan))
+    np.savez(tmp_path / "objects.npz", features=np.array([{}], dtype=object))
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
+    pd.DataFrame({"path": ["a", "a"], "f": [1.0, 2.0]}).to_parquet(tmp_path / "twice.parquet")
+    pd.DataFrame({"f": [1.0, 2.0]}).to_parquet(tmp_path / "nameless.parquet")
+    pd.DataFrame({"path": ["x.png"], "f": [1.0]}).to_parquet(tmp_path / "other.parquet")
+    for name, table, said in [
+        ("features.npz", None, "no whole numbers 'labels'"),
+        ("features.npz", "long.csv", "101 rows"),
+        ("nan.npz", "labels.csv", "not finite"),
+        ("objects.npz", "labels.csv", "objects.npz"),
+        ("bad.parquet", "labels.csv", "not a parquet file"),
+        ("twice.parquet", "labels.csv", "two rows"),
+        ("nameless.parquet", "labels.csv", "a column 'path'"),
+        ("other.parquet", "labels.csv", "no row for 1 paths"),
+        ("none.npz", "labels.csv", "no such file"),
+        ("resnet19", "labels.csv", "the ending '' is unknown"),
+    ]:
+        where = tmp_path / name if "." in name else name
+        assert said in refused("--features", where, *(["--labels", tmp_path / table] if table else []))
+    assert "--test" in refused("--features", file, "--labels", labels, "--test", labels)
+    assert "hold-out" in refused("--features", file, "--labels", labels, "--hold-out", "2")
+    assert "name the folder" in refused("--features", "resnet18", "--labels", labels)
+    assert "name the folder" in refused("--labels", labels)
+
+
+def test_a_named_encoder_makes_the_features(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
+) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    for i in range(14):
+        pixels = np.full((9, 9, 3), 250 * (i % 2), np.uint8) ^ rng.integers(0, 4, (9, 9, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
+    (tmp_path / "images/bad.png").write_bytes(b"")
+    rows = [f"{i}.png,{'ab'[i % 2]}" for i in range(14)]
+    (tmp_path / "l.csv").write_text("\n".join(["path,label", *rows, "bad.png,a"]))
+    command = [tmp_path / "images", "--labels", tmp_path / "l.csv", "--features", "resnet18", "--device", "cpu"]
+
+    def offline(*_: Any, **__: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
+    assert "its weights cannot be had (no network)" in refused(*command)
+    network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(12, 5))
+    monkeypatch.setattr(pretrained, "encoder", lambda name: network)
+    assert main(["clean", *map(str, command), "--out", str(tmp_path / "s.csv")]) == 0
+    table = pd.read_csv(tmp_path / "s.csv")
+    assert len(table) == 14 and (table["suggested_label"] == table["label"]).all()

@@ -1,0 +1,152 @@
+"""Stored images come out as they were written, however they are asked for and wherever they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nlkit import NlkitError
+from nlkit.data import stored
+from nlkit.data.store import Store
+from nlkit.data.stored import ImageBatch, StoredImages
+from nlkit.parts.frozen import image_keys
+
+CPU = torch.device("cpu")
+Make = Callable[..., Store]
+Draw = Callable[..., list[np.ndarray]]
+
+
+def pictures(batch: ImageBatch) -> list[np.ndarray]:
+    """The images of a batch, cut out of its bytes."""
+    table = torch.stack([batch.offsets, batch.heights, batch.widths], dim=1).tolist()
+    return [batch.pixels[o : o + 3 * h * w].reshape(h, w, 3).cpu().numpy() for o, h, w in table]
+
+
+def same(found: list[np.ndarray], expected: list[np.ndarray]) -> bool:
+    return len(found) == len(expected) and all(map(np.array_equal, found, expected))
+
+
+@pytest.fixture(params=["read", "kept"])
+def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether pixels are kept on the device, in blocks smaller than an image."""
+    if request.param == "kept":
+        monkeypatch.setattr(stored, "_fits", lambda store, device: True)
+        monkeypatch.setattr(stored, "BLOCK", 1000)
+    return request.param == "kept"
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        torch.tensor([3, 0, 11, 3]),
+        torch.tensor([], dtype=torch.int64),
+        torch.arange(12).flip(0),
+        slice(None),
+        slice(2, 7),
+        slice(9, 40),
+        slice(5, 5),
+        slice(0, 12, 5),
+    ],
+)
+def test_a_batch_holds_the_images_that_were_asked_for(
+    make_store: Make, photographs: Draw, kept: bool, index: Tensor | slice
+) -> None:
+    written = photographs(12)
+    images = StoredImages(make_store(written), 24, CPU)
+    batch = images[index]
+    chosen = torch.arange(12)[index].tolist()
+    assert same(pictures(batch), [written[i] for i in chosen]) and len(batch) == len(chosen)
+    assert batch.keys.tolist() == [1000 + i for i in chosen] == image_keys(batch).tolist()
+    assert (images.staged is not None) == kept and batch.device == CPU
+
+
+def test_one_number_gives_one_whole_image(make_store: Make, photographs: Draw, kept: bool) -> None:
+    written = photographs(5)
+    images = StoredImages(make_store(written), 20, CPU)
+    assert np.array_equal(images[2].numpy(), written[2]) and np.array_equal(images[-1].numpy(), written[4])
+    with pytest.raises(IndexError):
+        images[5]
+
+
+@pytest.mark.parametrize("size", [1, 4, 5, 12, 100])
+def test_parts_are_those_of_a_tensor(make_store: Make, photographs: Draw, kept: bool, size: int) -> None:
+    written = photographs(12)
+    images = StoredImages(make_store(written), 24, CPU)
+    for whole in (images, images[:]):
+        pairs = zip(whole.split(size), torch.arange(12).split(size), strict=True)
+        for part, rows in pairs:
+            assert same(pictures(part), [written[i] for i in rows])
+
+
+def test_no_images_have_one_empty_part_as_a_tensor_has(make_store: Make, photographs: Draw) -> None:
+    none = StoredImages(make_store(photographs(3)), 24, CPU).subset(np.zeros(0, dtype=np.int64))
+    assert [len(part) for part in none.split(7)] == [len(part) for part in torch.zeros(0).split(7)] == [0]
+
+
+def test_a_set_looks_like_a_tensor_of_its_plain_views(make_store: Make, photographs: Draw) -> None:
+    images = StoredImages(make_store(photographs(9)), 16, CPU)
+    assert images.shape == (9, 16, 16, 3) and len(images) == 9 and images.device == CPU
+    assert torch.equal(image_keys(images), 1000 + torch.arange(9))
+
+
+def test_a_subset_of_a_subset_is_in_its_order(make_store: Make, photographs: Draw, kept: bool) -> None:
+    written = photographs(10)
+    part = StoredImages(make_store(written), 24, CPU).subset(np.array([9, 4, 4, 1])).subset(np.array([2, 0, 3]))
+    assert same(pictures(part[:]), [written[i] for i in (4, 9, 1)]) and np.array_equal(part[1].numpy(), written[9])
+    assert part.keys.tolist() == [1004, 1009, 1001] and part.shape[0] == 3
+
+
+def test_a_batch_stays_as_it_is_when_others_are_read(make_store: Make, photographs: Draw) -> None:
+    written = photographs(30)
+    images = StoredImages(make_store(written), 24, CPU)
+    batches = list(images.split(4))
+    assert same([one for batch in batches for one in pictures(batch)], written)
+
+
+def test_the_most_pixels_are_those_of_the_largest_image(make_store: Make) -> None:
+    shapes = [(24, 70), (50, 25), (30, 30)]
+    store = make_store([np.zeros((*shape, 3), np.uint8) for shape in shapes])
+    assert StoredImages(store, 24, CPU)[:1].largest == 24 * 70
+
+
+def test_views_must_not_be_larger_than_the_images(make_store: Make, photographs: Draw) -> None:
+    store = make_store(photographs(6, short=20))
+    StoredImages(store, 20, CPU)
+    with pytest.raises(
+        NlkitError, match=r"^key 'views.size' is 21: larger than data.short, .*pixels.bin has .* 20 pix"
+    ):
+        StoredImages(store, 21, CPU)
+
+
+def test_a_store_that_is_cut_off_or_gone_is_one_clear_line(make_store: Make, photographs: Draw) -> None:
+    store = make_store(photographs(6))
+    images = StoredImages(store, 24, CPU)
+    store.pixels.write_bytes(store.pixels.read_bytes()[:-1])
+    assert len(pictures(images[:5])) == 5
+    with pytest.raises(NlkitError, match=r"pixels.bin: the stored images are cut short"):
+        images[3:]
+    gone = StoredImages(replace(store, pixels=Path("/nowhere/pixels.bin")), 24, CPU)
+    with pytest.raises(NlkitError, match=r"^/nowhere/pixels.bin: cannot read the stored images \(No such file"):
+        gone[:1]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("share", [0.0, 0.6])
+def test_a_gpu_gets_the_same_images(
+    make_store: Make, photographs: Draw, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    monkeypatch.setattr(stored, "SHARE", share)
+    monkeypatch.setattr(stored, "BLOCK", 1000)
+    written = photographs(40)
+    images = StoredImages(make_store(written), 24, torch.device("cuda"))
+    assert (images.staged is not None) == (share > 0)
+    batches = list(images.split(7))
+    assert same([one for batch in batches for one in pictures(batch)], written)
+    index = torch.tensor([5, 1, 30], device="cuda")
+    assert same(pictures(images[index]), [written[i] for i in (5, 1, 30)])

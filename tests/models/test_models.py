@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nlkit.models import build_model
+from nlkit.models.preact_resnet import PreActBlock
+from nlkit.params.training import ModelParams
+
+NAMES = ["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
+
+
+def make(name: str, channels: int = 3, classes: int = 10, width: int = 4, seed: int = 0) -> nn.Module:
+    return build_model(ModelParams(name=name, width=width), channels, classes, seed)  # type: ignore[arg-type]
+
+
+def parameter_count(net: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in net.parameters())
+
+
+def randomised(net: nn.Module) -> nn.Module:
+    """The network in evaluation mode with batch norms that do something."""
+    stream = torch.Generator().manual_seed(1)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for values in (module.weight.data, module.bias.data, module.running_mean, module.running_var):
+                assert values is not None
+                values.copy_(0.5 + torch.rand(values.shape, generator=stream))
+    return net.eval()
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "expected"),
+    [
+        ("preact_resnet18", 10, 11_171_274),
+        ("preact_resnet18", 100, 11_217_444),
+        ("resnet34", 10, 21_282_122),
+        ("resnet50", 10, 23_520_842),
+    ],
+)
+def test_the_networks_of_the_paper_have_as_many_parameters_as_published(name: str, classes: int, expected: int) -> None:
+    assert parameter_count(make(name, classes=classes, width=64)) == expected
+
+
+@pytest.mark.parametrize("size", [8, 9, 28, 32])
+def test_the_small_network_accepts_images_of_any_size_from_8_up(size: int) -> None:
+    assert make("small_cnn", channels=1, classes=5)(torch.randn(2, 1, size, size)).shape == (2, 5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("batch", "channels", "classes"), [(1, 3, 10), (3, 1, 2)])
+def test_logits_have_one_row_an_image_and_one_column_a_class(
+    name: str, batch: int, channels: int, classes: int
+) -> None:
+    assert make(name, channels, classes).eval()(torch.randn(batch, channels, 32, 32)).shape == (batch, classes)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_parameter_receives_a_gradient(name: str) -> None:
+    net = make(name)
+    net(torch.randn(4, 3, 32, 32)).square().sum().backward()
+    missing = [key for key, value in net.named_parameters() if value.grad is None or not bool(value.grad.any())]
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_initial_weights_depend_on_the_seed_only(name: str) -> None:
+    before = torch.get_rng_state()
+    first = make(name, seed=5).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(3)
+    second, other = make(name, seed=5).state_dict(), make(name, seed=6).state_dict()
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
+    assert not torch.equal(first["classifier.weight"], other["classifier.weight"])
+
+
+def block_by_formula(block: PreActBlock, x: Tensor) -> Tensor:
+    """a = relu(bn1(x)); conv2(relu(bn2(conv1(a)))) + shortcut(a), from the tensors of the block."""
+
+    def norm(layer: nn.BatchNorm2d, values: Tensor) -> Tensor:
+        scale = layer.weight / (layer.running_var + 1e-5).sqrt()
+        centred = values - layer.running_mean[:, None, None]
+        return (centred * scale[:, None, None] + layer.bias[:, None, None]).clamp_min(0)
+
+    a, stride = norm(block.bn1, x), block.conv1.stride
+    h = functional.conv2d(a, block.conv1.weight, stride=stride, padding=1)
+    h = functional.conv2d(norm(block.bn2, h), block.conv2.weight, padding=1)
+    if isinstance(block.shortcut, nn.Identity):
+        return h + a
+    return h + functional.conv2d(a, block.shortcut.weight, stride=stride)
+
+
+@pytest.mark.parametrize(("inputs", "outputs", "stride"), [(4, 4, 1), (4, 8, 2), (4, 6, 1)])
+def test_a_block_adds_the_activated_input(inputs: int, outputs: int, stride: int) -> None:
+    block = randomised(PreActBlock(inputs, outputs, stride))
+    assert isinstance(block, PreActBlock)
+    x = torch.randn(2, inputs, 8, 8)
+    torch.testing.assert_close(block(x), block_by_formula(block, x), atol=1e-5, rtol=1e-5)
+
+
+def test_the_preactivation_network_pools_without_a_final_norm() -> None:
+    net = randomised(make("preact_resnet18"))
+    x = torch.randn(2, 3, 32, 32)
+    weight, norm = net.stem[0].weight, net.stem[1]
+    features = functional.relu(norm(functional.conv2d(x, weight, padding=1)))
+    sizes = []
+    for block in net.blocks:
+        features = block_by_formula(block, features)
+        sizes.append(tuple(features.shape[1:]))
+    widths, sides = (4, 8, 16, 32), (32, 16, 8, 4)
+    assert sizes == [(w, s, s) for w, s in zip(widths, sides, strict=True) for _ in range(2)]
+    pooled = functional.avg_pool2d(features, 4).flatten(1)
+    torch.testing.assert_close(net(x), net.classifier(pooled), atol=1e-4, rtol=1e-4)
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in net.modules()) == 1 + 8 * 2
+
+
+@pytest.mark.parametrize("name", ["preact_resnet18", "resnet34"])
+def test_only_the_classifier_has_a_convolutional_or_linear_bias(name: str) -> None:
+    layers = [module for module in make(name).modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    assert [layer.bias is not None for layer in layers] == [False] * (len(layers) - 1) + [True]

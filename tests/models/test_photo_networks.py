@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from torch import nn
+
+from nlkit.errors import NlkitError
+from nlkit.models import build_model
+from nlkit.params.training import PhotoModelParams
+
+RESNETS = ["torchvision_resnet18", "torchvision_resnet34", "torchvision_resnet50"]
+
+
+def make(name: str, classes: int = 50, weights: str | None = None, seed: int = 0) -> nn.Module:
+    return build_model(PhotoModelParams(name=name, weights=weights), 3, classes, seed)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "expected"),
+    [
+        # The official file of DivideMix makes 54,383,314; torchvision's own networks with 1000 classes are documented.
+        ("inception_resnet_v2", 50, 54_383_314),
+        ("torchvision_resnet18", 1000, 11_689_512),
+        ("torchvision_resnet34", 1000, 21_797_672),
+        ("torchvision_resnet50", 1000, 25_557_032),
+    ],
+)
+def test_networks_have_as_many_parameters_as_published(name: str, classes: int, expected: int) -> None:
+    assert sum(weight.numel() for weight in make(name, classes).parameters()) == expected
+
+
+def test_residual_scales_and_batch_norms_are_those_of_the_official_code() -> None:
+    body: Any = make("inception_resnet_v2").body
+    assert [block.scale for block in body.repeat] == [0.17] * 10
+    assert [block.scale for block in body.repeat_1] == [0.10] * 20
+    assert [block.scale for block in body.repeat_2] == [0.20] * 9
+    assert all(block.relu is not None for block in body.repeat_2)
+    assert (body.block8.scale, body.block8.relu) == (1.0, None)
+    norms = [module for module in body.modules() if isinstance(module, nn.BatchNorm2d)]
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(1e-3, 0.1)} and len(norms) == 204
+    last = body.conv2d_7b.conv
+    assert (last.in_channels, last.out_channels) == (2080, 1536)
+    assert not any(isinstance(module, nn.Dropout) and module.p for module in body.modules())
+
+
+@pytest.mark.parametrize(("name", "size"), [("inception_resnet_v2", 96), *((name, 64) for name in RESNETS)])
+def test_logits_have_one_row_an_image_and_one_column_a_class(name: str, size: int) -> None:
+    with torch.no_grad():
+        assert make(name, 7).eval()(torch.randn(2, 3, size, size)).shape == (2, 7)
+
+
+def test_the_last_map_at_the_official_size_is_eight_by_eight() -> None:
+    body: Any = make("inception_resnet_v2").eval().body
+    with torch.no_grad():
+        assert body.forward_features(torch.zeros(1, 3, 299, 299)).shape == (1, 1536, 8, 8)
+
+
+def test_other_seeds_start_otherwise_and_the_global_stream_is_left_alone() -> None:
+    state = torch.random.get_rng_state()
+    first, again, other = (make("torchvision_resnet18", 5, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert not torch.equal(first.body.conv1.weight, other.body.conv1.weight)  # type: ignore[union-attr, arg-type]
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_two_networks_from_a_file_share_the_body_and_differ_in_the_head(tmp_path: Path, suffix: str) -> None:
+    from torchvision.models import resnet18
+
+    path, published = tmp_path / f"resnet18{suffix}", resnet18().state_dict()
+    if suffix == ".pth":
+        torch.save(published, path)
+    else:
+        safetensors.torch.save_file(published, path)
+    first, second = (make("torchvision_resnet18", 5, str(path), seed) for seed in (1, 2))
+    assert torch.equal(first.body.layer4[1].conv2.weight, published["layer4.1.conv2.weight"])  # type: ignore[union-attr, index]
+    bodies = zip(first.body.parameters(), second.body.parameters(), strict=True)  # type: ignore[union-attr]
+    assert all(torch.equal(a, b) for a, b in bodies)
+    assert not torch.equal(first.classifier.weight, second.classifier.weight)  # type: ignore[union-attr, arg-type]
+
+
+def test_unusable_weights_get_one_line_that_names_the_key(tmp_path: Path) -> None:
+    def refused(path: Path, name: str = "torchvision_resnet18") -> str:
+        with pytest.raises(NlkitError, match=r"^key 'model\.weights' is ") as caught:
+            make(name, 5, str(path))
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    assert "cannot read" in refused(tmp_path / "missing.pth")
+    broken = tmp_path / "broken.pth"
+    broken.write_bytes(b"<html>not found</html>")
+    assert "not a file of weights" in refused(broken)
+    wrong = tmp_path / "wrong.pth"
+    torch.save(make("torchvision_resnet34", 5).body.state_dict(), wrong)  # type: ignore[union-attr]
+    assert "not the weights of torchvision_resnet18" in refused(wrong)
+    other = tmp_path / "other.pth"
+    torch.save([1, 2], other)
+    assert "does not hold tensors" in refused(other)
+    assert "torchvision has no weights of inception_resnet_v2" in refused(Path("imagenet"), "inception_resnet_v2")
+
+
+class _Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (Path(self.__dict__["target"]),))
+
+
+def test_a_pickle_among_the_weights_runs_no_code(tmp_path: Path) -> None:
+    evil = _Evil()
+    evil.__dict__["target"] = str(tmp_path / "ran")
+    torch.save({"fc.weight": evil}, tmp_path / "evil.pth")
+    with pytest.raises(NlkitError, match="not a file of weights"):
+        make("torchvision_resnet18", 5, str(tmp_path / "evil.pth"))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_imagenet_weights_that_cannot_be_had_tell_where_to_put_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torchvision.models import WeightsEnum
+
+    def offline(*args: Any, **settings: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", offline)
+    with pytest.raises(NlkitError, match=r"download https://.*resnet18.*\.pth to .*checkpoints.*, or name a file"):
+        make("torchvision_resnet18", 5, "imagenet")
+
+
+def test_photographs_have_three_channels() -> None:
+    with pytest.raises(NlkitError, match="3 channels, not 1"):
+        build_model(PhotoModelParams(name="torchvision_resnet18"), 1, 5, 0)

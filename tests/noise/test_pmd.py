@@ -1,0 +1,262 @@
+"""PMD noise: closed forms of the noise functions, rates, hybrids, the released files, and the kept network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from nlkit import NlkitError, load_params, noise
+from nlkit.data import human, load_dataset, read_label_file
+from nlkit.data.cifar import missing_files
+from nlkit.data.problem import Problem
+from nlkit.noise import pmd
+from nlkit.params import Params
+from nlkit.training import pmd_network
+from nlkit.training.problem import load_problem
+
+ROOT = Path(__file__).parents[2]
+CPU = torch.device("cpu")
+MakeParams = Callable[..., Params]
+
+RELEASED = [
+    ("cifar10", "1-0.35", 0.3503), ("cifar10", "1-0.50", 0.5024), ("cifar10", "1-0.60", 0.5926),
+    ("cifar10", "1-0.70", 0.7046), ("cifar10", "1-0.35_U_0.3", 0.5330), ("cifar10", "1-0.35_U_0.6", 0.7177),
+    ("cifar10", "1-0.35_A_0.3", 0.4124), ("cifar100", "1-0.35", 0.3526), ("cifar100", "1-0.70", 0.6987),
+    ("cifar100", "1-0.35_U_0.3", 0.5474), ("cifar100", "1-0.35_U_0.6", 0.7403), ("cifar100", "1-0.35_A_0.3", 0.5433),
+]  # fmt: skip
+FOLDERS = ("noise-labels/lra", "lra", "noise-labels")
+
+
+@pytest.fixture
+def soft() -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities [20000, 7] of a good but unsure classifier, and clean labels [20000]."""
+    rng = np.random.default_rng(0)
+    clean = rng.integers(0, 7, 20_000)
+    logits = rng.normal(size=(20_000, 7)) + 3 * np.eye(7)[clean]
+    return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), clean
+
+
+def test_margins_are_the_two_largest_probabilities(soft: tuple[np.ndarray, np.ndarray]) -> None:
+    found = pmd.margins(soft[0])
+    for row, u, s, delta in zip(soft[0][:200], found.first, found.second, found.delta, strict=False):
+        largest = sorted(range(7), key=lambda c: -row[c])[:2]
+        assert [u, s] == largest and delta == pytest.approx(row[u] - row[s])
+
+
+@pytest.mark.parametrize(("kind", "half"), [(1, 0.375), (2, 0.875), (3, 1 - 0.875 / 3)])
+def test_the_noise_functions_at_margins_of_nothing_one_half_and_one(kind: int, half: float) -> None:
+    tau = pmd.leave_probability(np.array([0.0, 0.5, 1.0]), kind)
+    np.testing.assert_allclose(tau, [0.5 if kind == 1 else 1.0, half, 0.0])
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3])
+def test_sure_images_are_kept_with_the_inverse_factor_in_the_code_and_always_in_the_paper(kind: int) -> None:
+    sure = np.array([1.0])
+    assert pmd.keep_probability(sure, kind, 1.43, "code")[0] == pytest.approx(1 / 1.43)
+    assert pmd.keep_probability(sure, kind, 1.43, "paper")[0] == 1.0
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3])
+@pytest.mark.parametrize("reading", ["code", "paper"])
+def test_the_chance_to_keep_grows_with_the_margin_and_falls_with_the_factor(kind: int, reading: pmd.Reading) -> None:
+    delta = np.linspace(0, 1, 101)
+    gentle, strong = (pmd.keep_probability(delta, kind, factor, reading) for factor in (0.5, 1.5))
+    assert (np.diff(gentle) >= 0).all() and (strong <= gentle).all() and (strong < gentle).any()
+    assert strong.min() >= 0 and gentle.max() <= 1
+
+
+@pytest.mark.parametrize("kind", [1, 2, 3])
+@pytest.mark.parametrize(("reading", "rate"), [("code", 0.35), ("code", 0.7), ("paper", 0.3)])
+def test_the_solved_factor_gives_the_wanted_rate(
+    soft: tuple[np.ndarray, np.ndarray], kind: int, reading: pmd.Reading, rate: float
+) -> None:
+    probabilities, clean = soft
+    found = pmd.margins(probabilities)
+    factor = pmd.solve_factor(found, clean, kind, rate, reading)
+    keep = pmd.keep_probability(found.delta, kind, factor, reading)
+    assert pmd.expected_rate(found, clean, keep) == pytest.approx(rate, abs=1e-9)
+    labels = pmd.draw(found, keep, np.random.default_rng(1))
+    assert bool(((labels == found.first) | (labels == found.second)).all())
+    assert (labels != clean).mean() == pytest.approx(rate, abs=0.01)
+    for low in (0.1, 0.4, 0.7):
+        part = (found.delta >= low) & (found.delta < low + 0.1)
+        share = (labels == found.first)[part].mean()
+        assert share == pytest.approx(keep[part].mean(), abs=4 * 0.5 / np.sqrt(part.sum()))
+
+
+def test_a_rate_that_cannot_be_had_is_refused_with_the_range(soft: tuple[np.ndarray, np.ndarray]) -> None:
+    probabilities, clean = soft
+    with pytest.raises(NlkitError, match=r"noise\.rate' is 0\.99: .* from 0\.\d+ to 0\.\d+ only"):
+        pmd.solve_factor(pmd.margins(probabilities), clean, 1, 0.99)
+
+
+def test_uniform_noise_on_top_moves_its_share_and_never_to_the_same_label() -> None:
+    labels = np.arange(50_000) % 10
+    noisy = pmd.add_uniform(labels, 0.3, 10, np.random.default_rng(0))
+    moved = noisy != labels
+    assert moved.mean() == pytest.approx(0.3, abs=0.01)
+    steps = np.bincount((noisy - labels)[moved] % 10, minlength=10)
+    assert steps[0] == 0 and steps[1:] == pytest.approx(np.full(9, moved.sum() / 9), rel=0.1)
+
+
+def test_asymmetric_noise_on_top_follows_its_arrows_only() -> None:
+    labels = np.arange(50_000) % 10
+    noisy = pmd.add_asymmetric(labels, 0.3, noise.CIFAR10_FLIPS, 10, np.random.default_rng(0))
+    for label in range(10):
+        share = (noisy != labels)[labels == label].mean()
+        assert set(noisy[labels == label]) == {label, noise.CIFAR10_FLIPS.get(label, label)}
+        assert share == pytest.approx(0.3 if label in noise.CIFAR10_FLIPS else 0, abs=0.03)
+
+
+def test_flips_within_blocks_are_cycles_of_five() -> None:
+    flips = pmd.block_flips(100)
+    assert [flips[c] for c in (0, 1, 4, 5, 98, 99)] == [1, 2, 0, 6, 99, 95]
+    assert sorted(flips.values()) == list(range(100))
+
+
+def clean_labels(dataset: str, root: Path) -> np.ndarray:
+    path = human.find_human_file(f"{dataset}n", root)
+    if path is not None:
+        return human.read_human_file(f"{dataset}n", path, None)["clean"]
+    if missing_files(dataset, root):
+        pytest.skip(f"the labels of {dataset} are not below NLKIT_DATA")
+    return load_dataset(dataset, root).labels  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("dataset", "name", "rate"), RELEASED)
+def test_a_released_file_has_the_rate_that_was_measured(
+    dataset: str, name: str, rate: float, data_folder: Path
+) -> None:
+    places = [data_folder / folder / f"{dataset}-{name}.npy" for folder in FOLDERS]
+    path = next((one for one in places if one.is_file()), None)
+    if path is None:
+        pytest.skip(f"{dataset}-{name}.npy of LRA-diffusion is not below NLKIT_DATA")
+    clean = clean_labels(dataset, data_folder)
+    labels = read_label_file(path, len(clean), {"cifar10": 10, "cifar100": 100}[dataset], part=45_000)
+    assert len(labels) == 45_000
+    assert (labels != clean[:45_000]).mean() == pytest.approx(rate, abs=5e-5)
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of one's own as the current one, so that nothing is kept from other runs; a short training."""
+    monkeypatch.chdir(tmp_path)
+    recipe = pmd_network.Recipe("small_cnn", 8, 1, False, 10.0, 0.1, 2, 0.02, 32, "float64")
+    monkeypatch.setitem(pmd_network.RECIPES, "digits", recipe)
+    return tmp_path
+
+
+def problem_of(make: MakeParams, **overrides: object) -> Problem:
+    wanted = {"noise": {"kind": "pmd", "rate": None, "factor": 1.3}, "data.train_size": 300, **overrides}
+    params = make("cross_entropy", **wanted)
+    return load_problem(params.data, params.noise, Path("unused"), CPU)
+
+
+def test_the_network_is_trained_once_and_made_again_where_its_file_is_damaged(
+    here: Path, tiny_params: MakeParams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = problem_of(tiny_params)
+    (path,) = (here / "runs" / "pmd").glob("digits-*.npz")
+    before = path.read_bytes()
+    path.write_bytes(before[: len(before) // 2])
+    torch.rand(3)
+    assert problem_of(tiny_params).noise.sha256 == first.noise.sha256
+    monkeypatch.setattr(pmd_network, "_train", lambda *_: pytest.fail("trained again"))
+    assert problem_of(tiny_params).noise.sha256 == first.noise.sha256
+    np.testing.assert_array_equal(problem_of(tiny_params).train.labels, first.train.labels)
+
+
+def test_training_the_network_leaves_the_global_random_state_alone(here: Path, tiny_params: MakeParams) -> None:
+    before = torch.get_rng_state()
+    problem_of(tiny_params)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_labels_depend_on_the_seed_of_the_noise_and_on_the_data(here: Path, tiny_params: MakeParams) -> None:
+    kinds = [{}, {"noise.seed": 5}, {"noise.type": 3}, {"noise.reading": "paper"}, {"data.train_size": 200}]
+    assert len({problem_of(tiny_params, **kind).noise.sha256 for kind in kinds}) == len(kinds)
+
+
+def test_probabilities_from_a_file_make_the_labels(here: Path, tiny_params: MakeParams) -> None:
+    clean = load_dataset("digits", here).labels[:300]
+    probabilities = 0.94 * np.eye(10)[clean] + 0.06 * np.eye(10)[(clean + 1) % 10]
+    np.save(here / "eta.npy", probabilities)
+    problem = problem_of(tiny_params, **{"noise.probabilities": "eta.npy"})
+    moved = problem.train.labels.numpy() != clean
+    np.testing.assert_array_equal(problem.train.labels.numpy()[moved], ((clean + 1) % 10)[moved])
+    keep = (0.5 + 0.5 * 0.88**2) / 1.3
+    assert moved.mean() == pytest.approx(1 - keep, abs=0.09)
+
+
+@pytest.mark.parametrize("fault", ["shape", "negative", "sum", "nan", "missing", "bytes"])
+def test_a_file_that_holds_no_probabilities_is_refused_in_one_line(
+    fault: str, here: Path, tiny_params: MakeParams
+) -> None:
+    values = np.full((300, 10), 0.1)
+    if fault == "shape":
+        values = values[:299]
+    elif fault in ("negative", "sum", "nan"):
+        values[7, 3] = {"negative": -0.1, "sum": 0.5, "nan": np.nan}[fault]
+    if fault != "missing":
+        np.save(here / "eta.npy", values)
+    if fault == "bytes":
+        (here / "eta.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(NlkitError, match=r"eta\.npy") as caught:
+        problem_of(tiny_params, **{"noise.probabilities": "eta.npy"})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "asymmetric"])
+def test_a_hybrid_changes_labels_of_the_plain_noise(kind: str, here: Path, tiny_params: MakeParams) -> None:
+    plain = problem_of(tiny_params).train.labels.numpy()
+    mixed = problem_of(tiny_params, **{"noise.extra": {"kind": kind, "rate": 0.3}}).train.labels.numpy()
+    moved = plain != mixed
+    if kind == "asymmetric":
+        assert set(plain[moved]) <= set(noise.DIGITS_FLIPS)
+        np.testing.assert_array_equal(mixed[moved], [noise.DIGITS_FLIPS[c] for c in plain[moved]])
+    assert 0 < moved.mean() < 0.4
+
+
+def test_a_label_file_of_the_first_images_serves_a_run_on_them(here: Path, tiny_params: MakeParams) -> None:
+    labels = np.arange(300) % 10
+    np.save(here / "first.npy", labels)
+    params = tiny_params("cross_entropy", **{"noise": {"kind": "file", "file": "first.npy"}, "data.train_size": 300})
+    problem = load_problem(params.data, params.noise, here, CPU)
+    np.testing.assert_array_equal(problem.train.labels, labels)
+    whole = tiny_params("cross_entropy", **{"noise": {"kind": "file", "file": "first.npy"}})
+    with pytest.raises(NlkitError, match=r"shape \[300\]; expected \[1347\].* data\.train_size to 300"):
+        load_problem(whole.data, whole.noise, here, CPU)
+
+
+@pytest.mark.parametrize(
+    ("noise_keys", "words"),
+    [
+        ({"kind": "pmd"}, "either noise.rate or noise.factor"),
+        ({"kind": "pmd", "rate": 0.3, "factor": 1.2}, "either noise.rate or noise.factor"),
+        ({"kind": "pmd", "rate": 0.3, "type": 4}, "key 'noise.type' is 4"),
+        ({"kind": "pmd", "rate": 1.3}, "key 'noise.rate' is 1.3"),
+        ({"kind": "pmd", "rate": 0.3, "reading": "both"}, "key 'noise.reading' is 'both'"),
+        ({"kind": "pmd", "rate": 0.3, "annotator": "worst"}, "unknown key 'noise.annotator'"),
+        ({"kind": "pmd", "rate": 0.3, "extra": {"kind": "salt", "rate": 0.1}}, "key 'noise.extra.kind' is 'salt'"),
+        ({"kind": "pmd", "rate": 0.3, "extra": {"kind": "uniform"}}, "key 'noise.extra.rate' is missing"),
+        ({"kind": "file", "file": 3}, "key 'noise.file' is 3"),
+        ({"rate": 0.3}, "key 'noise.kind' is missing"),
+    ],
+)  # fmt: skip
+def test_bad_parameters_are_refused_with_their_key(noise_keys: dict[str, object], words: str, tmp_path: Path) -> None:
+    text = (ROOT / "params/cross_entropy/digits-sym-50.yaml").read_text()
+    start, end = text.index("noise:"), text.index("views:")
+    path = tmp_path / "some.yaml"
+    path.write_text(f"{text[:start]}noise: {noise_keys}\n\n{text[end:]}".replace("'", ""))
+    with pytest.raises(NlkitError) as caught:
+        load_params(path)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_parameters_of_other_noise_have_no_new_keys() -> None:
+    dumped = load_params(ROOT / "params/cross_entropy/digits-sym-50.yaml").model_dump(mode="json")["noise"]
+    assert set(dumped) == {"kind", "rate", "seed", "own_class", "annotator", "file"}

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nlkit import NlkitError, load_params
+from nlkit.params import Params, make_params, parse_override
+from nlkit.params.dividemix import DivideMixParams
+
+FOLDER = Path(__file__).parents[2] / "params"
+FILES = sorted(FOLDER.glob("*/*.yaml"))
+GOOD = FOLDER / "dividemix" / "cifar10-sym-50.yaml"
+
+
+def refused(path: Path, **overrides: Any) -> str:
+    """The message of the error, which must be one line that begins with the file."""
+    with pytest.raises(NlkitError) as caught:
+        load_params(path, **overrides)
+    message = str(caught.value)
+    assert message.startswith(str(path)) and "\n" not in message
+    return message
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "some.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_parameter_file_loads_and_is_named_after_its_content(path: Path) -> None:
+    params = load_params(path)
+    assert (params.paper, params.cell) == (path.parent.name, path.stem)
+
+
+# A longer name, such as cifar10n-worst-short, is a variant with settings of its own.
+CIFAR = re.compile(r"cifar(10-(sym|asym)-\d+|100-sym-\d+|10n-[a-z]+\d?|100n)")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [one for one in FILES if one.parent.name == "dividemix" and CIFAR.fullmatch(one.stem)],
+    ids=lambda one: one.stem,
+)
+def test_dividemix_on_cifar_has_the_schedule_of_the_official_code(path: Path) -> None:
+    params = load_params(path)
+    optim, training, method = params.optim, params.training, params.method
+    assert (training.epochs, training.batch_size, optim.lr, optim.drop_epochs) == (301, 64, 0.02, (150,))
+    assert (optim.momentum, optim.weight_decay, optim.drop_factor) == (0.9, 5e-4, 0.1)
+    assert isinstance(method, DivideMixParams)
+    assert method.warm_up == (30 if params.data.name == "cifar100" else 10)
+
+
+@pytest.mark.parametrize(
+    ("cell", "lambda_u", "threshold", "loss_epochs", "penalty"),
+    [
+        ("cifar10-sym-20", 0, 0.5, 1, False),
+        ("cifar10-sym-50", 25, 0.5, 1, False),
+        ("cifar10-sym-80", 25, 0.5, 1, False),
+        ("cifar10-sym-90", 50, 0.6, 5, False),
+        ("cifar10-asym-40", 0, 0.5, 1, True),
+        ("cifar100-sym-20", 25, 0.5, 1, False),
+        ("cifar100-sym-50", 150, 0.5, 1, False),
+        ("cifar100-sym-80", 150, 0.5, 1, False),
+        ("cifar100-sym-90", 150, 0.6, 5, False),
+    ],
+)
+def test_dividemix_has_the_settings_that_the_paper_tabulates(
+    cell: str, lambda_u: float, threshold: float, loss_epochs: int, penalty: bool
+) -> None:
+    method = load_params(FOLDER / "dividemix" / f"{cell}.yaml").method
+    assert isinstance(method, DivideMixParams)
+    found = method.lambda_u, method.threshold, method.loss_epochs, method.penalty
+    assert found == (lambda_u, threshold, loss_epochs, penalty)
+    assert (method.temperature, method.alpha, method.lambda_r, method.ramp_epochs) == (0.5, 4, 1, 16)
+    assert (method.mixture.max_iter, method.mixture.tol, method.mixture.reg_covar) == (10, 1e-2, 5e-4)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("sed", 1), ("noise.colour", "red"), ("method.lambda", 1), ("method.mixture.components", 3),
+        ("seed", -1), ("seed", "one"), ("seed", 1.5), ("seed", True), ("seed", 2**31), ("seed", None),
+        ("noise.rate", 1.2), ("noise.rate", "half"), ("noise.rate", float("nan")), ("noise.kind", "salt"),
+        ("optim.lr", 0), ("optim.lr", float("inf")), ("optim.momentum", 1.0), ("optim.momentum", float("nan")),
+        ("optim.weight_decay", -1e-4), ("optim.drop_epochs", 150), ("views.pad", -1), ("views.zoom", 1.0),
+        ("views.flip", "yes"), ("training.epochs", 0), ("training.batch_size", 64.5), ("training.precision", "fp16"),
+        ("data.name", "svhn"), ("data.train_size", 0), ("model.width", "wide"), ("method.temperature", 0),
+        ("method.alpha", float("nan")), ("method.threshold", 2), ("method.bn", "split"), ("method.warm_up", [10]),
+        ("cell", "../escape"), ("cell", ""), ("training", 3), ("method", "dividemix"), ("method.name", "unknown"),
+    ],
+)  # fmt: skip
+def test_a_bad_value_is_refused_with_file_and_key(key: str, value: Any) -> None:
+    assert key.removesuffix(".name").split(".")[-1] in refused(GOOD, **{key: value})
+
+
+@pytest.mark.parametrize("key", [key for key, _ in leaves(yaml.safe_load(GOOD.read_text())) if key != "seed"])
+def test_a_missing_key_has_a_default_or_is_named(key: str, tmp_path: Path) -> None:
+    tree = yaml.safe_load(GOOD.read_text())
+    *parents, last = key.split(".")
+    branch = tree
+    for parent in parents:
+        branch = branch[parent]
+    del branch[last]
+    path = write(tmp_path, yaml.safe_dump(tree))
+    try:
+        load_params(path)
+    except NlkitError as error:
+        assert str(path) in str(error) and (key in str(error) or "method" in str(error))
+
+
+@pytest.mark.parametrize("key", ["paper", "data.name", "noise.kind", "optim.lr", "training.epochs", "method.warm_up"])
+def test_keys_without_a_sensible_default_are_required(key: str, tmp_path: Path) -> None:
+    name = key.split(".")[-1]
+    lines = [line for line in GOOD.read_text().splitlines() if not line.strip().startswith(f"{name}:")]
+    if key == "data.name":
+        lines = GOOD.read_text().replace("name: cifar10", "train_size: 5").splitlines()
+    assert f"key '{key}' is missing" in refused(write(tmp_path, "\n".join(lines)))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"noise.kind": "human"}, "annotator"),
+        ({"noise.kind": "file"}, "noise.file"),
+        ({"noise.kind": "human", "noise.annotator": "fine"}, "fine"),
+        ({"noise.kind": "human", "noise.annotator": "worst", "data.name": "digits"}, "human"),
+        ({"noise.kind": "asymmetric", "data.name": "cifar100"}, "asymmetric"),
+        ({"paper": "cross_entropy"}, "method.name"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(overrides: dict[str, Any], words: str) -> None:
+    assert words in refused(GOOD, **overrides)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("seed: [1", "YAML"), ("seed: 1\nseed: 2", "'seed' is given twice"), ("", "NoneType"), ("- 1\n- 2", "list"),
+        ("paper", "str"), ("data: {name: digits, name: cifar10}", "'name' is given twice"), ("a: \x00", "YAML"),
+        ("a: !!python/object/apply:os.getcwd []", "YAML"), ("a: &x [*x]", ""), ("2020-01-01: 1", ""),
+        ("cell: 2020-13-45", ""), ("seed: 0b_", ""), ("seed: " + "9" * 5000, ""), ("? [a, b]\n: 1", "YAML"),
+        ("? !!binary aGk=\n: 1", ""), ("{}", "missing"), ("1: 2", "missing"), ("cell: 2020-01-01", ""),
+    ],
+)  # fmt: skip
+def test_a_file_that_is_not_a_tree_of_keys_is_refused(text: str, words: str, tmp_path: Path) -> None:
+    assert words in refused(write(tmp_path, text))
+
+
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    assert "cannot read" in refused(tmp_path / "missing.yaml")
+    assert "cannot read" in refused(tmp_path)
+    path = tmp_path / "binary.yaml"
+    path.write_bytes(b"\xff\xfe\x00seed")
+    assert "YAML" in refused(path)
+
+
+def test_overrides_reach_nested_keys_and_leave_their_neighbours() -> None:
+    plain = load_params(GOOD)
+    changed = load_params(GOOD, seed=3, **{"noise.rate": 0.2, "method.mixture.tol": 0.5, "training": {"epochs": 7}})
+    assert (changed.seed, changed.noise.rate, changed.method.mixture.tol, changed.training.epochs) == (3, 0.2, 0.5, 7)
+    assert changed.training.batch_size == plain.training.batch_size and changed.noise.kind == plain.noise.kind
+
+
+def test_an_override_below_a_plain_value_is_refused() -> None:
+    assert "seed.deep" in refused(GOOD, **{"seed.deep": 1})
+
+
+def test_parameters_cannot_be_changed_once_made() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_params(GOOD).seed = 1  # type: ignore[misc]
+
+
+CHANGES: dict[type, Callable[[Any], Any]] = {
+    bool: lambda value: not value, int: lambda value: value + 1, float: lambda value: value * 0.5 + 0.1,
+    list: lambda value: [*value, 299], type(None): lambda _: 40,
+}  # fmt: skip
+WORDS = {
+    "noise.annotator": "worst", "noise.file": "labels.npy", "cell": "other", "data.name": "digits",
+    "noise.kind": "none", "model.name": "resnet34", "training.precision": "fp32", "method.bn": "fused",
+}  # fmt: skip
+VALUES = dict(leaves(load_params(GOOD).model_dump(mode="json")))
+
+
+@pytest.mark.parametrize("key", sorted(VALUES.keys() - {"paper", "method.name"}))  # these two change together only
+def test_the_digest_changes_with_every_value(key: str) -> None:
+    other = WORDS[key] if key in WORDS else CHANGES[type(VALUES[key])](VALUES[key])
+    assert load_params(GOOD, **{key: other}).digest != load_params(GOOD).digest
+
+
+def test_the_digest_depends_neither_on_key_order_nor_on_what_is_left_to_defaults(tmp_path: Path) -> None:
+    tree = load_params(GOOD).model_dump(mode="json")
+
+    def backwards(branch: Any) -> Any:
+        return {key: backwards(branch[key]) for key in reversed(branch)} if isinstance(branch, dict) else branch
+
+    again = make_params(backwards(tree), {}, "reversed")
+    assert isinstance(again, Params) and again == load_params(GOOD) and again.digest == load_params(GOOD).digest
+
+
+def test_exponents_without_a_point_are_numbers() -> None:
+    assert load_params(GOOD, **dict([parse_override("optim.weight_decay=1e-3")])).optim.weight_decay == 1e-3
+    assert yaml.safe_load("5e-4") == "5e-4"  # the trap that the loader avoids
+
+
+def test_command_line_overrides_are_read_as_yaml() -> None:
+    assert parse_override("optim.drop_epochs=[1, 2]") == ("optim.drop_epochs", [1, 2])
+    assert parse_override("noise.file=a=b") == ("noise.file", "a=b")
+    for text in ("seed", "=1", "seed=[1", "cell=2020-13-45"):
+        with pytest.raises(NlkitError, match="-s "):
+            parse_override(text)

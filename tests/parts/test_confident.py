@@ -1,0 +1,122 @@
+"""Confident learning against slow loops, and against cleanlab, the authors' code, as referee."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nlkit.parts import confident
+
+Sample = tuple[Tensor, Tensor]
+
+
+def draw(seed: int, count: int = 300, classes: int = 5, sharp: float = 2.0) -> Sample:
+    """Random probabilities [N, C] and labels that follow them, of which some were redrawn; the last class is rare."""
+    rng = np.random.default_rng(seed)
+    logits = sharp * rng.normal(size=(count, classes))
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.where(rng.random(count) < 0.3, rng.integers(0, classes - 1, count), p.argmax(axis=1))
+    return torch.from_numpy(p), torch.from_numpy(labels)
+
+
+samples = pytest.mark.parametrize(
+    "sample",
+    [draw(0), draw(1, classes=2), draw(2, classes=17), draw(3, sharp=0.1), draw(4, sharp=20), draw(5, count=7)],
+    ids=["plain", "two classes", "many classes", "flat", "sure", "few"],
+)
+
+
+def loop_class(p: list[float], thresholds: list[float]) -> int:
+    above = [c for c, value in enumerate(p) if value >= thresholds[c] - 1e-6]
+    return -1 if not above else above[0] if len(above) == 1 else p.index(max(p))
+
+
+def loop_joint(p: Tensor, labels: Tensor) -> tuple[list[list[int]], list[int]]:
+    """The counts as a loop over samples makes them, and the class that each sample belongs to."""
+    classes = p.shape[1]
+    own = [[row[y] for row, y in zip(p.tolist(), labels.tolist(), strict=True) if y == c] for c in range(classes)]
+    thresholds = [sum(one) / len(one) if one else 2.0 for one in own]
+    believed = [loop_class(row, thresholds) for row in p.tolist()]
+    counts = [[0] * classes for _ in range(classes)]
+    for y, j in zip(labels.tolist(), believed, strict=True):
+        if j >= 0:
+            counts[y][j] += 1
+    for c in range(classes):
+        counts[c][c] = max(counts[c][c], 1)
+    return counts, believed
+
+
+@samples
+def test_the_joint_is_that_of_a_slow_loop(sample: Sample) -> None:
+    counts, believed = loop_joint(*sample)
+    assert confident.confident_joint(*sample).tolist() == counts
+    assert confident.confident_class(*sample).tolist() == believed
+
+
+@samples
+def test_scores_are_one_half_where_the_label_ties_and_order_as_defined(sample: Sample) -> None:
+    p, labels = sample
+    for i, y in enumerate(labels.tolist()):
+        rest = max(value for c, value in enumerate(p[i].tolist()) if c != y)
+        assert float(confident.self_confidence(p, labels)[i]) == float(p[i, y])
+        assert float(confident.normalised_margin(p, labels)[i]) == pytest.approx((float(p[i, y]) - rest + 1) / 2)
+    tied = torch.tensor([[0.5, 0.5, 0.0]], dtype=torch.float64)
+    assert float(confident.normalised_margin(tied, torch.tensor([1]))) == 0.5
+
+
+@samples
+def test_the_calibrated_joint_has_the_labels_of_each_class_in_its_rows(sample: Sample) -> None:
+    p, labels = sample
+    joint = confident.calibrated(confident.confident_joint(p, labels), labels)
+    counts = torch.bincount(labels, minlength=p.shape[1])
+    torch.testing.assert_close(joint.sum(dim=1), counts.double())
+    assert 0 <= confident.estimated_errors(p, labels) <= len(labels)
+
+
+def test_sure_and_right_probabilities_have_no_errors_and_flipped_labels_are_all_found() -> None:
+    """With p one-hot at the true class, the issues are the flipped labels and their estimated number is exact."""
+    truth = torch.arange(60) % 3
+    p = torch.nn.functional.one_hot(truth, 3).double()
+    assert not confident.issues(p, truth).any() and confident.estimated_errors(p, truth) == 0
+    labels = truth.clone()
+    labels[:9] = (labels[:9] + 1) % 3
+    assert confident.issues(p, labels).tolist() == [True] * 9 + [False] * 51
+    assert confident.estimated_errors(p, labels) == pytest.approx(9)
+
+
+def test_a_label_that_is_the_most_probable_class_is_no_issue() -> None:
+    """Sample 0 is labelled 0 and predicted 0, but only class 1 reaches its threshold."""
+    p = torch.tensor([[0.5, 0.3, 0.2], [0.9, 0.05, 0.05], [0.1, 0.2, 0.7], [0.6, 0.3, 0.1]], dtype=torch.float64)
+    labels = torch.tensor([0, 0, 2, 1])
+    assert confident.confident_class(p, labels)[0] == 1
+    assert not confident.issues(p, labels)[0]
+
+
+@samples
+def test_cleanlab_counts_the_same_joint(sample: Sample) -> None:
+    count = pytest.importorskip("cleanlab.count", reason="the package cleanlab is not installed")
+    p, labels = (part.numpy() for part in sample)
+    plain = count.compute_confident_joint(labels, p, calibrate=False)
+    assert confident.confident_joint(*sample).tolist() == plain.tolist()
+    ours = confident.calibrated(confident.confident_joint(*sample), sample[1]).numpy()
+    theirs = count.compute_confident_joint(labels, p)
+    assert np.abs(ours - theirs).max() < 1 and np.abs((ours - theirs).sum(axis=1)).max() < 1e-6  # theirs are rounded
+
+
+@samples
+def test_cleanlab_finds_the_same_issues(sample: Sample) -> None:
+    cleanlab = pytest.importorskip("cleanlab.filter", reason="the package cleanlab is not installed")
+    p, labels = (part.numpy() for part in sample)
+    theirs = cleanlab.find_label_issues(labels, p, filter_by="confident_learning", n_jobs=1)
+    assert confident.issues(*sample).tolist() == theirs.tolist()
+
+
+@samples
+def test_cleanlab_has_the_same_scores(sample: Sample) -> None:
+    rank = pytest.importorskip("cleanlab.rank", reason="the package cleanlab is not installed")
+    p, labels = (part.numpy() for part in sample)
+    for name, ours in (("self_confidence", "self_confidence"), ("normalized_margin", "normalised_margin")):
+        theirs = rank.get_label_quality_scores(labels, p, method=name)
+        np.testing.assert_allclose(getattr(confident, ours)(*sample).numpy(), theirs, atol=1e-12)

@@ -1,0 +1,156 @@
+"""Diffusion over label vectors: the schedule's values, the forward process, and the sampler as a mode finder."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nlkit.parts.diffusion import (
+    Denoiser,
+    Schedule,
+    add_noise,
+    antithetic_times,
+    closeness,
+    cosine_schedule,
+    posterior_weights,
+    sample_from_mean,
+    sampling_times,
+)
+
+T = 1000
+C = 10
+
+
+@pytest.fixture
+def schedule() -> Schedule:
+    return cosine_schedule(T)
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_the_cosine_schedule_has_the_known_values(schedule: Schedule) -> None:
+    assert float(schedule.betas[0]) == pytest.approx(4.1284e-5, abs=1e-9)
+    assert (schedule.betas == 0.999).nonzero().flatten().tolist() == [T - 1]
+    assert float(schedule.abar[0]) == pytest.approx(0.9999587, abs=1e-7)
+    assert float(schedule.abar[-1]) == pytest.approx(2.4e-9, rel=0.03)
+    assert bool((schedule.abar.diff() < 0).all()) and schedule.abar.dtype == torch.float64
+
+
+def test_the_sampling_times_have_the_known_levels(schedule: Schedule) -> None:
+    times = sampling_times(T, 10)
+    assert times == [1, 101, 201, 301, 401, 501, 601, 701, 801, 901]
+    known = [0.999913, 0.971054, 0.896816, 0.784351, 0.644496, 0.490726, 0.337858, 0.200619, 0.092234, 0.023145]
+    assert schedule.abar[times].tolist() == pytest.approx(known, abs=1e-6)
+    assert sampling_times(40, 20)[-1] == 39
+
+
+@pytest.mark.parametrize("t", [0, 300, 999])
+def test_noisy_labels_have_the_mean_and_variance_of_the_forward_process(schedule: Schedule, t: int) -> None:
+    count = 40_000
+    y = functional.one_hot(torch.tensor(2), C).double().expand(count, -1)
+    mean = torch.linspace(-1, 1, C).double()
+    noise = torch.randn(count, C, generator=stream(), dtype=torch.float64)
+    noisy = add_noise(y, torch.full((count,), t), noise, schedule, mean)
+    abar = float(schedule.abar[t])
+    expected = math.sqrt(abar) * y[0] + (1 - math.sqrt(abar)) * mean
+    torch.testing.assert_close(noisy.mean(dim=0), expected, atol=0.03 * math.sqrt(1 - abar) + 1e-9, rtol=0)
+    torch.testing.assert_close(noisy.var(dim=0), torch.full((C,), 1 - abar).double(), rtol=0.05, atol=0)
+    near, distance = (y, 0.06) if t == 0 else (mean + noise, 1e-3)
+    assert t == 300 or float((noisy - near).abs().max()) < distance
+
+
+def oracle(y: Tensor, schedule: Schedule, mean: Tensor) -> Denoiser:
+    """The noise that leads from the label vectors y to whatever is asked about."""
+
+    def denoise(noisy: Tensor, t: int) -> Tensor:
+        a = schedule.abar[t].sqrt()
+        return (noisy - a * y - (1 - a) * mean) / (1 - schedule.abar[t]).sqrt()
+
+    return denoise
+
+
+@pytest.mark.parametrize(("steps", "error"), [(10, 1.0e-3), (5, 2.0e-3)])
+def test_with_the_true_noise_the_sampler_returns_the_label_up_to_the_known_error(
+    schedule: Schedule, steps: int, error: float
+) -> None:
+    y = torch.eye(C, dtype=torch.float64)
+    for mean in (torch.zeros_like(y), torch.rand(C, C, generator=stream(), dtype=torch.float64)):
+        end = sample_from_mean(oracle(y, schedule, mean), mean, schedule, steps)[-1]
+        start = schedule.abar[sampling_times(T, steps)[-1]]
+        # What is left is the level of the last step: mean and noise that no further step removes.
+        a = schedule.abar[0]
+        share = (1 - a.sqrt()) + ((1 - a) * start / (1 - start)).sqrt()
+        torch.testing.assert_close(y - end, share * (y - mean), atol=1e-12, rtol=1e-9)
+        if not mean.any():
+            assert float((end - y).abs().max()) == pytest.approx(error, rel=0.05)
+
+
+def bayes(prior: Tensor, schedule: Schedule) -> Denoiser:
+    """The best denoiser where the label is one-hot with these probabilities [C]."""
+
+    def denoise(y: Tensor, t: int) -> Tensor:
+        a = schedule.abar[t]
+        squares = (y[:, None, :] - a.sqrt() * torch.eye(len(prior), dtype=y.dtype)).square().sum(dim=2)
+        expected = (prior.log() - squares / (2 * (1 - a))).softmax(dim=1)
+        return (y - a.sqrt() * expected) / (1 - a).sqrt()
+
+    return denoise
+
+
+@pytest.mark.parametrize(
+    ("prior", "end"),
+    [
+        ([0.60, 0.40], [0.993, 0.006]), ([0.51, 0.49], [0.971, 0.028]), ([0.50, 0.50], [0.4995, 0.4995]),
+        ([0.40, 0.35, 0.25], [0.983, 0.011, 0.005]),
+    ],
+)  # fmt: skip
+def test_with_the_bayes_denoiser_the_sampler_finds_the_mode(
+    schedule: Schedule, prior: list[float], end: list[float]
+) -> None:
+    probabilities = torch.tensor(prior, dtype=torch.float64)
+    found = sample_from_mean(bayes(probabilities, schedule), torch.zeros(1, len(prior)).double(), schedule, 10)[-1, 0]
+    assert found.tolist() == pytest.approx(end, abs=2e-3)
+
+
+def test_a_mean_only_shifts_what_is_sampled(schedule: Schedule) -> None:
+    prior = torch.tensor([0.5, 0.3, 0.2], dtype=torch.float64)
+    mean = torch.tensor([[0.3, -0.2, 0.7]], dtype=torch.float64)
+    plain = bayes(prior, schedule)
+    with_mean = sample_from_mean(lambda y, t: plain(y - mean, t), mean, schedule, 10)
+    without = sample_from_mean(plain, torch.zeros_like(mean), schedule, 10)
+    torch.testing.assert_close(with_mean, without + mean)
+
+
+def test_the_posterior_weights_sum_to_one_and_are_those_of_bayes_rule(schedule: Schedule) -> None:
+    gamma0, gamma1, gamma2, variance = posterior_weights(schedule)
+    torch.testing.assert_close(gamma0 + gamma1 + gamma2, torch.ones(T - 1).double(), atol=1e-12, rtol=0)
+    beta, before = schedule.betas[1:], schedule.abar[:-1]
+    precision = (1 - beta) / beta + 1 / (1 - before)  # product of two Gaussians over y_{t-1}, m = 0
+    torch.testing.assert_close(variance, 1 / precision)
+    torch.testing.assert_close(gamma0, before.sqrt() / (1 - before) / precision)
+    torch.testing.assert_close(gamma1, (1 - beta).sqrt() / beta / precision)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 64])
+def test_times_come_in_pairs_that_add_up(batch: int) -> None:
+    times = antithetic_times(batch, T, stream(), torch.device("cpu"))
+    assert len(times) == batch and int(times.min()) >= 0 and int(times.max()) < T
+    half = batch // 2 + 1
+    assert torch.equal(times[half:] + times[: batch - half], torch.full((batch - half,), T - 1))
+
+
+def test_all_times_are_drawn() -> None:
+    times = antithetic_times(4000, 50, stream(), torch.device("cpu"))
+    assert set(times.tolist()) == set(range(50))
+
+
+def test_the_class_is_the_one_nearest_to_one_and_not_the_largest() -> None:
+    y = torch.tensor([[1.3, 0.95, -0.2], [0.2, 0.1, 0.3]])
+    assert closeness(y, 0.1).argmax(dim=1).tolist() == [1, 2]
+    assert closeness(y, 0.1).argmax(dim=1).tolist() != y.argmax(dim=1).tolist()

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nlkit.errors import NlkitError
+from nlkit.training import checkpoints
+
+INFO = {"identity": {"params": "a"}, "rows": [{"epoch": 1, "loss": 0.1, "auc": None}], "events": ["naïve"]}
+
+
+def tensors(value: float = 1.0) -> dict[str, Tensor]:
+    return {"weight": torch.full((3, 5), value), "steps": torch.tensor([7]), "loss": torch.tensor([value]).double()}
+
+
+def write_two(folder: Path) -> tuple[Path, Path]:
+    for epoch in (1, 2):
+        checkpoints.save(folder, epoch, tensors(float(epoch)), {**INFO, "epoch": epoch})
+    older, newer = checkpoints.checkpoints(folder)
+    return older, newer
+
+
+def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
+    found = checkpoints.load_latest(folder)
+    assert found is not None
+    return found
+
+
+def test_tensors_and_info_come_back_as_they_were(tmp_path: Path) -> None:
+    stored = {
+        "odd": torch.randn(7, 3)[:, 1:],
+        "channels_last": torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last),
+        "empty": torch.zeros(2, 0, 5, dtype=torch.float64),
+        "scalar": torch.tensor(3),
+        "mask": torch.tensor([True, False]),
+        "half": torch.randn(3).bfloat16(),
+        "not_finite": torch.tensor([float("inf"), float("-inf"), float("nan")]),
+    }
+    checkpoints.save(tmp_path, 1, stored, INFO)
+    found, info, notes = load(tmp_path)
+    assert info == INFO and notes == []
+    assert found.keys() == stored.keys()
+    for name, value in stored.items():
+        torch.testing.assert_close(found[name], value, rtol=0, atol=0, equal_nan=True)
+        assert found[name].dtype == value.dtype
+
+
+def test_numbers_of_the_info_come_back_bit_for_bit(tmp_path: Path) -> None:
+    numbers = [0.1 + 0.2, 1e-310, float("inf"), 2**60]
+    checkpoints.save(tmp_path, 1, tensors(), {"numbers": numbers})
+    assert load(tmp_path)[1]["numbers"] == numbers
+
+
+def test_the_last_two_are_kept_and_nothing_else(tmp_path: Path) -> None:
+    for epoch in range(1, 12):
+        checkpoints.save(tmp_path, epoch, tensors(), INFO)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-00010.safetensors", "epoch-00011.safetensors"]
+
+
+def test_a_checkpoint_just_written_outlives_those_of_later_epochs(tmp_path: Path) -> None:
+    for epoch in (8, 9, 1):
+        checkpoints.save(tmp_path, epoch, tensors(), {"epoch": epoch})
+    assert "epoch-00001.safetensors" in [path.name for path in checkpoints.checkpoints(tmp_path)]
+
+
+def test_no_folder_and_an_empty_folder_hold_nothing(tmp_path: Path) -> None:
+    assert checkpoints.load_latest(tmp_path / "missing") is None
+    assert checkpoints.load_latest(tmp_path) is None
+
+
+def test_unfinished_and_foreign_files_are_not_checkpoints(tmp_path: Path) -> None:
+    write_two(tmp_path)
+    (tmp_path / ".epoch-00003.safetensors.writing").write_bytes(b"half")
+    (tmp_path / "notes.txt").write_text("mine")
+    _, info, notes = load(tmp_path)
+    assert info["epoch"] == 2 and notes == []
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.99])
+def test_a_truncated_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, share: float) -> None:
+    _, newer = write_two(tmp_path)
+    content = newer.read_bytes()
+    newer.write_bytes(content[: int(share * len(content))])
+    found, info, notes = load(tmp_path)
+    assert info["epoch"] == 1 and found["weight"].unique().tolist() == [1.0]
+    assert len(notes) == 1 and newer.name in notes[0] and "\n" not in notes[0]
+
+
+def test_a_flipped_bit_anywhere_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
+    _, newer = write_two(tmp_path)
+    content, sound = newer.read_bytes(), load(tmp_path)
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << (position % 8)
+        newer.write_bytes(damaged)
+        found, info, notes = load(tmp_path)
+        if not notes:
+            assert info == sound[1], f"byte {position}"
+            assert all(torch.equal(found[name], value) for name, value in sound[0].items()), f"byte {position}"
+        else:
+            assert info["epoch"] == 1 and len(notes) == 1
+
+
+def test_a_flipped_byte_of_a_tensor_is_named_as_a_wrong_checksum(tmp_path: Path) -> None:
+    _, newer = write_two(tmp_path)
+    content = bytearray(newer.read_bytes())
+    content[-3] ^= 0xFF
+    newer.write_bytes(content)
+    _, info, notes = load(tmp_path)
+    assert info["epoch"] == 1
+    assert "checksum" in notes[0]
+
+
+def test_where_all_are_damaged_nothing_comes_back_but_a_line_for_each(tmp_path: Path) -> None:
+    for path in write_two(tmp_path):
+        path.write_bytes(b"\x00" * 40)
+    found, info, notes = load(tmp_path)
+    assert found == {} and info == {}
+    assert sum("is damaged" in note for note in notes) == 2
+
+
+def test_a_pickle_in_the_place_of_a_checkpoint_does_not_run(tmp_path: Path) -> None:
+    marker = tmp_path / "it-ran"
+
+    class Hostile:
+        def __reduce__(self) -> tuple[Any, tuple[str]]:
+            return os.system, (f"touch {marker}",)
+
+    folder = tmp_path / "checkpoints"
+    _, newer = write_two(folder)
+    newer.write_bytes(pickle.dumps(Hostile()))
+    assert load(folder)[1]["epoch"] == 1
+    assert not marker.exists()
+
+
+def test_a_folder_in_the_place_of_a_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    write_two(tmp_path)
+    (tmp_path / "epoch-00003.safetensors").mkdir()
+    assert load(tmp_path)[1]["epoch"] == 2
+
+
+def test_a_failed_rename_leaves_the_earlier_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_two(tmp_path)
+
+    def fail(source: Path, target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(NlkitError, match=r"epoch-00003.*No space left"):
+        checkpoints.save(tmp_path, 3, tensors(), INFO)
+    assert load(tmp_path)[1]["epoch"] == 2
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints").write_text("a file")
+    with pytest.raises(NlkitError, match="cannot write the checkpoint"):
+        checkpoints.save(tmp_path / "checkpoints", 1, tensors(), INFO)

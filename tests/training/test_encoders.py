@@ -1,0 +1,249 @@
+"""Encoders: made once, found again, made anew where damaged, and never mistaken for one another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+import nlkit
+from nlkit import NlkitError
+from nlkit.cli import main
+from nlkit.params import Params
+from nlkit.training import checkpoints, encoders, records
+from nlkit.training import loop as training
+
+CPU = torch.device("cpu")
+Make = Callable[..., Params]
+
+
+@pytest.fixture
+def pretraining(tiny_params: Make) -> Callable[..., Params]:
+    """A function that makes parameters of a tiny pre-training."""
+
+    def make(**own: Any) -> Params:
+        base = {"data.train_size": 64, "training.epochs": 2, "cell": "pre"}
+        return tiny_params("simclr", **{**base, **own})
+
+    return make
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pretraining: Callable[..., Params]) -> Path:
+    """An empty project as the current folder, with one parameter file of pre-training."""
+    for name in ("params", "notebooks"):
+        (tmp_path / name).mkdir()
+    write(tmp_path / "params/pre.yaml", pretraining())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def user(tiny_params: Make) -> Callable[..., Params]:
+    """A function that makes parameters of a tiny run that refers to an encoder."""
+
+    def make(**own: Any) -> Params:
+        base = {"data.train_size": 64, "training.epochs": 2, "method.encoder": "params/pre.yaml"}
+        return tiny_params("codim", **{**base, **own})
+
+    return make
+
+
+def write(path: Path, params: Params) -> None:
+    path.write_text(yaml.safe_dump(params.model_dump(mode="json")))
+
+
+def files(project: Path) -> list[str]:
+    return sorted(path.suffix for path in (project / "runs/encoders").iterdir())
+
+
+def provide(params: Params, project: Path) -> encoders.Encoder:
+    return encoders.provide(params, project, CPU, progress=False)
+
+
+def test_an_encoder_is_trained_once_and_then_read(
+    project: Path, pretraining: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = provide(pretraining(), project)
+    assert files(project) == [".lock", ".safetensors"]
+    monkeypatch.setattr(encoders, "fit", None)
+    second = provide(pretraining(), project)
+    assert first.summary() == second.summary() and first.seconds > 0
+    assert all(torch.equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
+
+
+def test_the_name_and_the_noise_do_not_change_an_encoder_and_everything_else_does(
+    pretraining: Callable[..., Params],
+) -> None:
+    one = encoders.identity(pretraining())
+    same = [{"cell": "other"}, {"noise.rate": 0.8}, {"noise.kind": "none", "noise.rate": 0}, {"noise.seed": 1}]
+    assert {encoders.identity(pretraining(**own)) for own in same} == {one}
+    others = [{"seed": 1}, {"method.temperature": 0.1}, {"model.width": 5}, {"training.epochs": 3}, {"optim.lr": 0.01}]
+    assert len({one, *(encoders.identity(pretraining(**own)) for own in others)}) == 6
+    assert encoders.path_of(pretraining(), "a") != encoders.path_of(pretraining(), "b")
+
+
+def test_another_noise_leaves_the_same_weights(project: Path, pretraining: Callable[..., Params]) -> None:
+    first = provide(pretraining(), project)
+    next((project / "runs/encoders").glob("*.safetensors")).unlink()
+    assert provide(pretraining(**{"noise.rate": 0.8}), project).weights_sha256 == first.weights_sha256
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flip", "other"])
+def test_a_damaged_file_is_made_again(
+    damage: str, project: Path, pretraining: Callable[..., Params], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = provide(pretraining(), project)
+    target = next((project / "runs/encoders").glob("*.safetensors"))
+    blob = target.read_bytes()
+    broken = {"cut": blob[: len(blob) // 2], "empty": b"", "flip": blob[:-1] + bytes([blob[-1] ^ 1])}
+    if damage == "other":
+        checkpoints.write(target, first.tensors, {"identity": "0" * 64, "seconds": 1.0})
+    else:
+        target.write_bytes(broken[damage])
+    again = provide(pretraining(), project)
+    assert again.weights_sha256 == first.weights_sha256 and again.params_sha256 == first.params_sha256
+    assert "it is made again" in capsys.readouterr().out
+    assert encoders._read(target, pretraining(), CPU) is not None
+
+
+def test_an_interrupted_pre_training_goes_on(
+    project: Path, pretraining: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = pretraining(**{"training.epochs": 4})
+    undisturbed = provide(params, project)
+    next((project / "runs/encoders").glob("*.safetensors")).unlink()
+    epochs, original = list[int](), training._epoch
+
+    def stop_at_third(state: Any, problem: Any, given: Params, epoch: int, bar: Any) -> None:
+        if epoch == 2 and epochs.count(2) == 0:
+            epochs.append(epoch)
+            raise KeyboardInterrupt
+        epochs.append(epoch)
+        original(state, problem, given, epoch, bar)
+
+    monkeypatch.setattr(training, "_epoch", stop_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        provide(params, project)
+    assert provide(params, project).weights_sha256 == undisturbed.weights_sha256
+    assert epochs == [0, 1, 2, 2, 3] and files(project) == [".lock", ".safetensors"]
+
+
+def test_a_run_of_pre_training_leaves_the_file_that_others_read(
+    project: Path, user: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = nlkit.run(nlkit.load_params("params/pre.yaml"), progress=False)
+    assert files(project) == [".safetensors"]
+    fit = encoders.fit
+    monkeypatch.setattr(encoders, "fit", None)
+    run = nlkit.run(user(), progress=False)
+    assert run.record["encoder"] == done.record["encoder"]
+    monkeypatch.setattr(encoders, "fit", fit)
+    next((project / "runs/encoders").glob("*.safetensors")).unlink()
+    again = nlkit.run(user(), out="again", progress=False)
+    assert again.record["encoder"]["weights_sha256"] == done.record["encoder"]["weights_sha256"]
+    assert records.differences(records.load(run.folder), records.load(again.folder)) == []
+
+
+def test_the_record_tells_the_encoder_and_its_cost_apart_from_the_run(
+    project: Path, user: Callable[..., Params]
+) -> None:
+    run = nlkit.run(user(), progress=False)
+    known = run.record["encoder"]
+    assert set(known) == {"params_sha256", "weights_sha256", "seconds"} and known["seconds"] > 0
+    assert run.record["seconds"] == pytest.approx(run.epochs["seconds"].sum())
+    path = run.folder / "record.json"
+    changed = run.record | {"encoder": known | {"weights_sha256": "0" * 64}}
+    other = records.write(run.folder, changed, run.epochs, run.samples)
+    assert records.differences(other, records.Record(run.record, run.epochs, run.samples, run.folder)) == ["encoder"]
+    path.write_text(json.dumps(run.record | {"encoder": {"seconds": "long"}}))
+    with pytest.raises(NlkitError, match="encoder"):
+        records.load(run.folder)
+    without = nlkit.run(user(**{"method.encoder": None}), out="without", progress=False)
+    assert "encoder" not in without.record
+
+
+def test_a_record_with_another_encoder_is_never_loaded(
+    project: Path, user: Callable[..., Params], pretraining: Callable[..., Params]
+) -> None:
+    run = nlkit.run(user(), progress=False)
+    assert nlkit.run(user(), progress=False).origin == "loaded"
+    write(project / "params/pre.yaml", pretraining(**{"method.temperature": 0.1}))
+    with pytest.raises(NlkitError, match=r"another encoder .*method\.encoder.*--fresh"):
+        nlkit.run(user(), progress=False)
+    fresh = nlkit.run(user(), fresh=True, progress=False)
+    assert fresh.record["encoder"]["params_sha256"] != run.record["encoder"]["params_sha256"]
+
+
+def test_a_committed_record_with_another_encoder_is_passed_over(
+    project: Path, user: Callable[..., Params], pretraining: Callable[..., Params]
+) -> None:
+    run = nlkit.run(user(), progress=False)
+    records.adopt(run.folder, project / "results")
+    (run.folder / "record.json").unlink()
+    assert nlkit.run(user(), progress=False).folder == project / "results" / "codim/tiny/seed-0"
+    write(project / "params/pre.yaml", pretraining(**{"method.temperature": 0.1}))
+    assert nlkit.run(user(), progress=False).origin == "trained"
+
+
+def test_an_unfinished_run_with_another_encoder_is_not_resumed(
+    project: Path, user: Callable[..., Params], pretraining: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_record = nlkit.training.runs._write_record
+    monkeypatch.setattr(nlkit.training.runs, "_write_record", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        nlkit.run(user(), out="out", progress=False)
+    monkeypatch.setattr(nlkit.training.runs, "_write_record", write_record)
+    write(project / "params/pre.yaml", pretraining(**{"method.temperature": 0.1}))
+    with pytest.raises(NlkitError, match="other encoder"):
+        nlkit.run(user(), out="out", progress=False)
+    write(project / "params/pre.yaml", pretraining())
+    assert nlkit.run(user(), out="out", progress=False).origin == "resumed"
+
+
+WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    ({"method.encoder": "params/none.yaml"}, {}, "cannot read the parameter file"),
+    ({"data.train_size": 60}, {}, "data.train_size is 64 there and 60 here"),
+    ({"data.name": "cifar10", "method.strong": {"kind": "autoaugment"}}, {}, "data.name is digits there and cifar10"),
+    ({"model.width": 5}, {}, "model.width is 4 there and 5 here"),
+    ({"method.dim": 9}, {}, "method.dim is 8 there and 9 here"),
+    ({}, {"method": {"name": "simclr", "dim": "x"}}, "dim"),
+    ({}, {"paper": "cross_entropy", "method": {"name": "cross_entropy"}}, "holds parameters of paper 'cross_entropy'"),
+    ({}, {"colour": 1}, "unknown key 'colour'"),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "message"), WRONG)
+def test_a_reference_that_cannot_be_followed_is_one_clear_line(
+    ours: dict[str, Any],
+    theirs: dict[str, Any],
+    message: str,
+    project: Path,
+    user: Callable[..., Params],
+    pretraining: Callable[..., Params],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    content = pretraining().model_dump(mode="json") | theirs
+    (project / "params/pre.yaml").write_text(yaml.safe_dump(content))
+    write(project / "params/run.yaml", user(**ours))
+    assert main(["run", "params/run.yaml", "--quiet"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and "key 'method.encoder' is" in lines[0] and message in lines[0]
+
+
+def test_a_fresh_projector_may_have_another_size(project: Path, user: Callable[..., Params]) -> None:
+    assert nlkit.run(user(**{"method.dim": 9, "method.projector": "fresh"}), progress=False).origin == "trained"
+
+
+def test_a_reference_is_found_from_a_folder_below_the_project(
+    project: Path, user: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project / "notebooks")
+    found = encoders.referred(user())
+    assert found is not None and found.cell == "pre"
+    assert encoders.path_of(found, "a").parent == project / "runs/encoders"

@@ -1,0 +1,111 @@
+"""Every row on photographs: its real parameters with smaller sizes, two epochs on a small official-looking tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from torch import Tensor, nn
+from trees import clothing1m_tree, food101n_tree, webvision_tree
+
+import nlkit
+from nlkit.models import clip, weights
+
+ROOT = Path(__file__).parents[2]
+TREES: dict[str, Callable[[Path], Any]] = {
+    "webvision": webvision_tree, "clothing1m": clothing1m_tree, "food101n": food101n_tree,
+}  # fmt: skip
+SMALL = {"data.short": 40, "views.size": 32, "training.batch_size": 16, "training.eval_batch_size": 64}
+INCEPTION = {"data.short": 120, "views.size": 108, "training.batch_size": 12, "training.eval_batch_size": 50}
+"""From 107 pixels on the last map is larger than one pixel, which batch norm needs for a batch of one."""
+ROWS: dict[str, dict[str, Any]] = {
+    "dividemix/webvision": INCEPTION,
+    "dividemix/webvision-resnet18": SMALL,
+    "dividemix/clothing1m": SMALL | {"method.balanced": 70},
+    "codim/webvision-self": INCEPTION,
+    "codim/webvision-sup": INCEPTION,
+    "tcl/webvision": SMALL,
+    "tcl/clothing1m": SMALL | {"method.balanced": 70},
+    "lra_diffusion/webvision-clip": SMALL | {"method.balanced": 100},
+    "lra_diffusion/food101n-clip": SMALL,
+    "lra_diffusion/clothing1m": SMALL | {"method.balanced": 70},
+}
+TESTS = {"webvision": {"test", "imagenet"}, "clothing1m": {"test", "val"}, "food101n": {"test"}}
+
+
+class StandIn(nn.Module):
+    """In place of CLIP's image tower: average colours of a grid of 4 x 4 cells."""
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        return nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
+
+
+def random_weights(name: str, here: str) -> dict[str, Tensor]:
+    import torchvision
+
+    return torchvision.models.get_model(name.removeprefix("torchvision_")).state_dict()
+
+
+@pytest.fixture(scope="module")
+def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with a small tree in each layout, and files of features beside that of Clothing1M."""
+    root = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    for name, make in TREES.items():
+        expected = make(root)
+        if name == "clothing1m":
+            sound = len(expected.train) - len(expected.flaws)
+            counts = {"train": sound, **{part: len(labels) for part, labels in expected.tests.items()}}
+            for part, count in counts.items():
+                np.save(root / name / f"cc-{part}.npy", rng.standard_normal((count, 12)).astype(np.float32))
+    few = root / "few"
+    webvision_tree(few, each=2)
+    return root
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project folder with the pre-training that CoDiM starts from, of one epoch on smaller images."""
+    (tmp_path / "notebooks").mkdir()
+    folder = tmp_path / "params" / "simclr"
+    folder.mkdir(parents=True)
+    content = yaml.safe_load((ROOT / "params/simclr/webvision.yaml").read_text())
+    content["data"]["short"], content["views"]["size"] = INCEPTION["data.short"], INCEPTION["views.size"]
+    content["training"] |= {"epochs": 1, "batch_size": 40, "eval_batch_size": 50, "snapshots": [1]}
+    (folder / "webvision.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(clip, "_model", lambda file: StandIn())
+    monkeypatch.setattr(weights, "_imagenet", random_weights)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)  # these networks are large
+    yield tmp_path
+    torch.set_num_threads(before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("row", ROWS)
+def test_two_epochs_of_each_row_end_in_a_record_with_its_real_test_sets(row: str, trees: Path, project: Path) -> None:
+    sizes = {"training.epochs": 2, "training.snapshots": [1, 2], **ROWS[row]}
+    params = nlkit.load_params(ROOT / "params" / f"{row}.yaml", **sizes)
+    torch.manual_seed(0)
+    large = params.model.name == "inception_resnet_v2"
+    root = trees / "few" if large else trees
+    run = nlkit.run(params, out=project / "out", data=root, device="cpu", progress=False)
+    name = params.data.name
+    assert set(run.record["data"]["test"]) == TESTS[name]
+    assert len(run.epochs) == 2
+    for test in TESTS[name]:
+        column = "accuracy" if test == "test" else f"accuracy_{test}"
+        assert run.epochs[column].between(0, 100).all()
+        if name in ("webvision", "food101n"):
+            top5 = run.epochs["top5" if test == "test" else f"top5_{test}"]
+            assert (top5 >= run.epochs[column]).all() and top5.between(0, 100).all()
+    assert ("selected" in run.record["accuracy"]) == (name == "clothing1m")
+    assert len(run.samples) == run.record["data"]["train"]
+    assert np.isfinite(run.samples["loss"]).mean() > 0.3
+    assert any("left out" in warning for warning in run.record["data"]["warnings"])

@@ -1,0 +1,103 @@
+"""Colour changes of a batch against torchvision's of one image."""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import functional as reference
+
+from nlkit.views.colours import (
+    ADJUSTMENTS,
+    adjust_brightness,
+    adjust_contrast,
+    adjust_hue,
+    adjust_saturation,
+    grey,
+    jitter,
+    solarise,
+)
+
+PAIRS = [
+    (adjust_brightness, reference.adjust_brightness, (0.6, 1.4)),
+    (adjust_contrast, reference.adjust_contrast, (0.6, 1.4)),
+    (adjust_saturation, reference.adjust_saturation, (0.6, 1.4)),
+    (adjust_hue, reference.adjust_hue, (-0.5, 0.5)),
+]
+SINGLE = [adjust for _, adjust, _ in PAIRS]
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images(count: int = 24) -> Tensor:
+    """8-bit values in 0..1, some of them grey, black or white."""
+    pixels = torch.randint(0, 256, (count, 3, 9, 7), generator=stream()).float() / 255
+    pixels[0, :, 0] = 0.25
+    pixels[0, :, 1], pixels[0, :, 2] = 0.0, 1.0
+    return pixels
+
+
+def factors(low: float, high: float, count: int = 24) -> Tensor:
+    return low + (high - low) * torch.rand(count, generator=stream(1))
+
+
+@pytest.mark.parametrize(("ours", "theirs", "bounds"), PAIRS)
+def test_each_adjustment_is_that_of_torchvision(ours, theirs, bounds) -> None:  # type: ignore[no-untyped-def]
+    pixels, factor = images(), factors(*bounds)
+    expected = torch.stack([theirs(one, float(f)) for one, f in zip(pixels, factor, strict=True)])
+    torch.testing.assert_close(ours(pixels, factor), expected, atol=2e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("ours", "neutral"), list(zip(ADJUSTMENTS, (1.0, 1.0, 1.0, 0.0), strict=True)))
+def test_a_neutral_factor_changes_nothing(ours, neutral) -> None:  # type: ignore[no-untyped-def]
+    torch.testing.assert_close(ours(images(), torch.full((24,), neutral)), images(), atol=1e-6, rtol=0)
+
+
+def test_grey_is_torchvisions() -> None:
+    torch.testing.assert_close(grey(images()), reference.rgb_to_grayscale(images()), atol=1e-6, rtol=0)
+
+
+def orders() -> Tensor:
+    return torch.tensor(list(permutations(range(4))))
+
+
+def strengths() -> Tensor:
+    return torch.stack([factors(0.6, 1.4), factors(0.6, 1.4).flip(0), factors(0.6, 1.4).roll(5), factors(-0.1, 0.1)], 1)
+
+
+def test_each_image_is_changed_in_the_order_of_its_own() -> None:
+    pixels, factor = images(), strengths()
+    expected = []
+    for one, f, order in zip(pixels, factor, orders(), strict=True):
+        for number in order.tolist():
+            one = SINGLE[number](one, float(f[number]))
+        expected.append(one)
+    torch.testing.assert_close(jitter(pixels, factor, orders()), torch.stack(expected), atol=1e-4, rtol=0)
+
+
+def test_images_that_are_rounded_after_each_step_differ_by_a_few_levels() -> None:
+    """Pillow rounds to 8 bits after each of the four adjustments, and its hue has 256 steps."""
+    pixels, factor = images(), strengths()
+    ours = 255 * jitter(pixels, factor, orders())
+    differences = []
+    for k, order in enumerate(orders()):
+        image = Image.fromarray((255 * pixels[k]).round().byte().permute(1, 2, 0).numpy())
+        for number in order.tolist():
+            image = SINGLE[number](image, float(factor[k, number]))
+        differences.append((torch.from_numpy(np.array(image)).permute(2, 0, 1) - ours[k]).abs())
+    assert float(torch.stack(differences).mean()) < 2.5
+    assert float(torch.stack(differences).max()) < 16
+
+
+def test_solarisation_inverts_what_is_at_least_the_threshold() -> None:
+    levels = torch.arange(256)
+    found = solarise(levels.float())
+    assert found.tolist() == [255 - level if level >= 128 else level for level in range(256)]
+    image = levels.byte().view(1, 16, 16)
+    assert torch.equal(found.byte(), reference.solarize(image, 128).flatten())
