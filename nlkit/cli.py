@@ -219,12 +219,12 @@ def _data_verify(options: argparse.Namespace) -> int:
 
 def _verify_photos(options: argparse.Namespace, root: Path) -> int:
     from nlkit import data
-    from nlkit.files import check_place, replace_text
+    from nlkit.files import check_place, write_atomically
 
     if options.list is not None:
         check_place(options.list)
     report = data.verify_photos(options.name, root, not options.quiet)
     print(report.text)
     if options.list is not None:
-        replace_text(options.list, report.table)
+        write_atomically(options.list, report.table)
     return 1 if report.flaws else 0

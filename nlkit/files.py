@@ -1,13 +1,13 @@
-"""Where the project stands on this machine."""
+"""Files and folders of the project: where they are, who writes them, and how they are replaced at once or not at all."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
 from nlkit.errors import NlkitError
@@ -28,27 +28,67 @@ def locate(name: str, root: Path) -> Path:
 
 
 @contextmanager
-def alone(target: Path) -> Iterator[None]:
+def replaced_file(path: Path) -> Iterator[Path]:
+    """A temporary file beside `path` to be filled inside; afterwards it is synced to the disk and takes its place.
+
+    Where the body fails nothing is left and `path` is as it was. Errors of the file system are raised as OSError.
+    """
+    temporary = path.with_name(f".{path.name}.writing")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a whole file at once or not at all; raises NlkitError where that cannot be done."""
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        with replaced_file(path) as temporary:
+            temporary.write_bytes(data)
+    except (OSError, ValueError) as error:
+        raise NlkitError(f"{str(path)[:200]}: cannot write there ({error})") from None
+
+
+def check_writable(folder: Path, name: str) -> None:
+    """Make a folder and prove that files can be written in it, before any long work.
+
+    `name` begins the message of the NlkitError that is raised where they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except (OSError, ValueError) as error:
+        raise NlkitError(f"{name}: cannot write there ({error})") from None
+
+
+@contextmanager
+def file_lock(target: Path) -> Iterator[None]:
     """Inside, no other process works on `target`; a line tells of waiting, and the lock ends with its process.
 
     Raises NlkitError where `<target>.lock` cannot be written.
     """
-    lock = target.with_suffix(".lock")
+    path = target.with_suffix(".lock")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
-    except OSError as error:
-        raise NlkitError(f"{lock}: cannot write there ({error.strerror})") from None
-    with file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            lock.acquire(timeout=0)
+        except Timeout:
             tqdm.write(f"nlkit: another process is making {target}; waiting for it")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            fcntl.flock(file, fcntl.LOCK_UN)  # closing is not enough where a forked process has the file too
+            lock.acquire()
+    except OSError as error:
+        raise NlkitError(f"{path}: cannot write there ({error.strerror})") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def output_paths(path: Path, images: Path | None, overwrite: bool) -> tuple[Path, Path]:
@@ -67,29 +107,12 @@ def output_paths(path: Path, images: Path | None, overwrite: bool) -> tuple[Path
 
 
 def check_place(path: Path) -> None:
-    """Raise NlkitError where `replace_text` could not write, before the work that fills the file has begun."""
+    """Raise NlkitError where `write_atomically` could not write, before the work that fills the file has begun."""
     try:
         if path.is_dir():
             raise NlkitError(f"{path}: is a folder; expected the name of a file")
-        temporary = _temporary(path)
+        temporary = path.with_name(f".{path.name}.writing")
         temporary.touch()
         temporary.unlink()
     except (OSError, ValueError) as error:
         raise NlkitError(f"{str(path)[:200]}: cannot write there ({error})") from None
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file by atomic rename; raises NlkitError where that cannot be done."""
-    try:
-        temporary = _temporary(path)
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except (OSError, ValueError) as error:
-        raise NlkitError(f"{path}: cannot write there ({error})") from None
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.writing")

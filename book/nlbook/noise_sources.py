@@ -23,7 +23,7 @@ from nlkit import data, noise
 from nlkit.data import cifar, human
 from nlkit.data.files import is_file
 from nlkit.errors import NlkitError
-from nlkit.files import project_root, replace_text
+from nlkit.files import project_root, write_atomically
 from nlkit.params.noise import ExtraNoiseParams, PMDNoiseParams
 from nlkit.training import records
 from nlkit.training.problem import pmd_labels
@@ -175,7 +175,7 @@ def keep(root: Path) -> None:
         raise NlkitError(f"{root}: lacks labels of {', '.join(lacking)}; nothing was written")
     path = project_root() / KEPT
     path.parent.mkdir(parents=True, exist_ok=True)
-    replace_text(path, json.dumps(models.summary().model_dump(mode="json"), indent=1) + "\n")
+    write_atomically(path, json.dumps(models.summary().model_dump(mode="json"), indent=1) + "\n")
 
 
 if __name__ == "__main__":

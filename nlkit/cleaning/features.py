@@ -19,7 +19,7 @@ from nlkit.cleaning.neighbours import Neighbours, fit_neighbours
 from nlkit.data.feature_table import FeatureRows, read_feature_rows
 from nlkit.data.folder import class_names, held_out
 from nlkit.errors import NlkitError
-from nlkit.files import output_paths, replace_text
+from nlkit.files import output_paths, write_atomically
 from nlkit.training import checkpoints
 from nlkit.training.runs import prepare_folder
 
@@ -113,10 +113,10 @@ def _write(result: FeatureResult, bank: Neighbours, names: Sequence[str], second
     except (OSError, SafetensorError) as error:
         raise NlkitError(f"{result.folder}: cannot write there ({error})") from None
     summary = {**info, "rows": len(result.scores), "accuracy": result.accuracy, "auc": result.auc, "seconds": seconds}
-    replace_text(result.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    write_atomically(result.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     if result.test_scores is not None:
-        replace_text(result.folder / "test_scores.csv", result.test_scores.to_csv(index=False))
-    replace_text(result.path, result.scores.to_csv(index=False))
+        write_atomically(result.folder / "test_scores.csv", result.test_scores.to_csv(index=False))
+    write_atomically(result.path, result.scores.to_csv(index=False))
 
 
 def load_neighbours(folder: str | Path) -> tuple[Neighbours, tuple[str, ...]]:

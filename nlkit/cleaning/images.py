@@ -23,7 +23,7 @@ from nlkit.data.folder import load_folder
 from nlkit.data.listing import read_listing
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.files import output_paths, replace_text
+from nlkit.files import output_paths, write_atomically
 from nlkit.params import Params, load_params, make_params
 from nlkit.params.data import FolderDataParams
 from nlkit.training import runs
@@ -202,19 +202,19 @@ def _digest(file: Path) -> str | None:
 
 def _write_params(file: Path, params: Params) -> None:
     head = "# The settings of this cleaning run; `nlkit run` takes this file.\n"
-    replace_text(file, head + yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
+    write_atomically(file, head + yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
 def _write(result: CleanResult) -> None:
     """Everything beside the record; the table of scores last, since it marks the whole as finished."""
-    replace_text(result.folder / "model.md", MODEL.format(folder=result.folder))
-    replace_text(result.folder / "dropped.csv", result.dropped.to_csv(index=False))
+    write_atomically(result.folder / "model.md", MODEL.format(folder=result.folder))
+    write_atomically(result.folder / "dropped.csv", result.dropped.to_csv(index=False))
     if result.test_scores is not None:
-        replace_text(result.folder / "test_scores.csv", result.test_scores.to_csv(index=False))
+        write_atomically(result.folder / "test_scores.csv", result.test_scores.to_csv(index=False))
     from nlkit.cleaning.report import report
 
-    replace_text(result.folder / "report.html", report(result))
-    replace_text(result.path, result.scores.to_csv(index=False))
+    write_atomically(result.folder / "report.html", report(result))
+    write_atomically(result.path, result.scores.to_csv(index=False))
     shutil.rmtree(result.folder / "checkpoints", ignore_errors=True)
 
 

@@ -24,7 +24,7 @@ from nlkit.data.store import Store, image_digest
 from nlkit.data.store_files import keep, open_store, request_name
 from nlkit.data.threads import in_order
 from nlkit.errors import NlkitError
-from nlkit.files import alone
+from nlkit.files import file_lock
 
 CHUNK = 512
 GROUP = 4
@@ -50,7 +50,7 @@ def build(
     request = request_name(photos, short, folder)
     store = _found(folder, request, tell=False)
     if store is None:
-        with alone(folder / request):
+        with file_lock(folder / request):
             store = _found(folder, request, tell=True) or _make(photos, short, folder, request, progress)
     if store.faults and corrupt == "fail":
         raise NlkitError(_about_faults(photos, store.faults))

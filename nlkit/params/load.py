@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from nlkit.errors import NlkitError
@@ -19,6 +17,7 @@ from nlkit.params.baselines import ConfidentLearningParams, CrossEntropyParams, 
 from nlkit.params.codim import CoDiMParams
 from nlkit.params.data import AnyDataParams
 from nlkit.params.dividemix import DivideMixParams
+from nlkit.params.files import read_tree
 from nlkit.params.lra import LRADiffusionParams
 from nlkit.params.noise import AnyNoiseParams
 from nlkit.params.pretrain import PretrainParams
@@ -78,16 +77,7 @@ def load_params(path: str | Path, **overrides: Any) -> Params:
 
     Raises NlkitError for a missing or unreadable file, an unknown key, a wrong type or an impossible value.
     """
-    path = Path(path)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader)
-    except OSError as error:
-        raise NlkitError(f"{path}: cannot read the parameter file ({error.strerror})") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise NlkitError(f"{path}: not valid YAML ({error})") from None
-    if not isinstance(content, dict):
-        raise NlkitError(f"{path}: a parameter file holds keys and values at the top, not {type(content).__name__}")
-    return make_params(content, overrides, source=str(path))
+    return make_params(read_tree(Path(path)), overrides, source=str(path))
 
 
 def make_params(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Params:
@@ -104,32 +94,6 @@ def make_params(content: Mapping[str, Any], overrides: Mapping[str, Any], source
         raise NlkitError(f"{source}: {_first_problem(error)}") from None
     except ValueError as error:
         raise NlkitError(f"{source}: {error}") from None
-
-
-def parse_override(text: str) -> tuple[str, Any]:
-    """Split `dotted.key=value` of the command line; the value is read as YAML."""
-    key, sign, value = text.partition("=")
-    if not sign or not key:
-        raise NlkitError(f"-s {text}: expected dotted.key=value, for example -s seed=1")
-    try:
-        return key.strip(), yaml.load(value, Loader=_YamlLoader)
-    except (yaml.YAMLError, ValueError):
-        raise NlkitError(f"-s {text}: the value is not valid YAML") from None
-
-
-class _YamlLoader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice and reads 5e-4 as a number."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = next((key for key in keys if keys.count(key) > 1), None)
-        if twice is not None:
-            raise yaml.YAMLError(f"key '{twice}' is given twice")
-        return super().construct_mapping(node, deep)
-
-
-_YamlLoader.add_implicit_resolver("!exponent", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
-_YamlLoader.add_constructor("!exponent", lambda loader, node: float(node.value))
 
 
 def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from nlkit.data import read_feature_file
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.files import alone, locate, project_root
+from nlkit.files import file_lock, locate, project_root
 from nlkit.methods import SimCLR
 from nlkit.params import Params, load_params, view_side
 from nlkit.params.codim import CoDiMParams
@@ -157,7 +157,7 @@ def provide(params: Params, root: Path, device: torch.device, progress: bool = T
     """
     problem = load_problem(params.data, params.noise, root, device, view_side(params), progress)
     target = path_of(params, problem.sha256)
-    with alone(target):
+    with file_lock(target):
         found = _read(target, params, device)
         if found is not None:
             return found
