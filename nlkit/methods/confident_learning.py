@@ -15,7 +15,8 @@ from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
 from nlkit.params import Params
 from nlkit.params.baselines import ConfidentLearningParams
 from nlkit.parts import confident
-from nlkit.parts.learner import Learner, shuffled_batches
+from nlkit.parts.batches import shuffled_batches
+from nlkit.parts.learner import Learner
 from nlkit.seeding import numpy_stream, torch_stream
 
 KEPT = 400_000

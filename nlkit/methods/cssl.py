@@ -9,14 +9,13 @@ from torch.nn import functional
 from nlkit.data.problem import TrainingSet
 from nlkit.data.stored import Images
 from nlkit.methods.base import Mean, Tick
-from nlkit.methods.mixmatch import Views2, mixmatch
 from nlkit.params import Params
 from nlkit.params.codim import CoDiMParams
 from nlkit.parts import semi
-from nlkit.parts.contrast import supcon
+from nlkit.parts.batches import endless_batches
+from nlkit.parts.contrast import contrast_classes, contrast_confidence, same_image_or_class, supcon
 from nlkit.parts.heads import ContrastiveLearner
-from nlkit.parts.learner import endless_batches
-from nlkit.parts.positives import contrast_classes, contrast_confidence, same_image_or_class
+from nlkit.parts.semi import Views2, mixmatch
 from nlkit.seeding import numpy_stream, torch_stream
 from nlkit.views.strong import StrongView, strong_view
 

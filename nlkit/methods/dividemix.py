@@ -11,13 +11,13 @@ from torch.nn import functional
 from nlkit.data.problem import TrainingSet
 from nlkit.data.stored import Images
 from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
-from nlkit.methods.mixmatch import Views2, mixmatch
 from nlkit.params import Params
 from nlkit.params.dividemix import DivisionParams
 from nlkit.parts import semi
-from nlkit.parts.balance import epoch_subset
-from nlkit.parts.learner import Learner, endless_batches, shuffled_batches
+from nlkit.parts.batches import endless_batches, epoch_subset, shuffled_batches
+from nlkit.parts.learner import Learner
 from nlkit.parts.mixture import fit_mixture, normalise
+from nlkit.parts.semi import Views2, mixmatch
 from nlkit.seeding import numpy_stream, torch_stream
 
 

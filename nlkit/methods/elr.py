@@ -12,7 +12,8 @@ from nlkit.methods.base import Mean, Split, Tick
 from nlkit.methods.loss_split import split_by_loss
 from nlkit.params import Params
 from nlkit.params.baselines import ELRParams
-from nlkit.parts.learner import Learner, shuffled_batches
+from nlkit.parts.batches import shuffled_batches
+from nlkit.parts.learner import Learner
 from nlkit.parts.schedules import cosine_restarts
 from nlkit.seeding import torch_stream
 

@@ -14,13 +14,12 @@ from nlkit.errors import NlkitError
 from nlkit.methods.base import Mean, Split, Tick
 from nlkit.params import Params
 from nlkit.params.lra import LRADiffusionParams
-from nlkit.parts.balance import epoch_subset
+from nlkit.parts.batches import epoch_subset, full_batches
 from nlkit.parts.diffusion import add_noise, antithetic_times, closeness
 from nlkit.parts.diffusion_learner import DiffusionLearner
 from nlkit.parts.frozen import FrozenEncoder, frozen_encoder
-from nlkit.parts.learner import shuffled_batches
 from nlkit.parts.mixture import Mixture, fit_mixture, normalise
-from nlkit.parts.retrieval import count_votes, draw_labels, nearest, retrieve, vote_logits, vote_weights, without_own
+from nlkit.parts.retrieval import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
 from nlkit.parts.schedules import warm_cosine
 from nlkit.seeding import torch_stream
 
@@ -79,8 +78,7 @@ class LRADiffusion:
     def _batches(self, stream: torch.Generator) -> list[Tensor]:
         """Random batches of equal size; what is left over is dropped, since batch norm needs more than one image."""
         chosen = epoch_subset(self.data.labels, self.method.balanced, self.data.classes, stream)
-        batches = list(shuffled_batches(chosen, self.params.training.batch_size, stream))
-        return batches if len(batches) == 1 or len(batches[-1]) == len(batches[0]) else batches[:-1]
+        return full_batches(chosen, self.params.training.batch_size, stream)
 
     def _rate(self, time: float) -> float:
         """The learning rate at a time in epochs: linear warm-up, then a cosine that reaches 0 at the horizon."""
@@ -135,8 +133,7 @@ class LRADiffusion:
         vectors = [self.learner.sample(net, self.data.images, self.plain) for net in self.learner.nets()]
         logits = [closeness(y, TEMPERATURE) for y in vectors]
         other = float((logits[0].argmax(dim=1) != vectors[0].argmax(dim=1)).double().mean())
-        _, index = nearest(self._metric(self.plain), self._metric(self.bank), self.k + 1)
-        index = without_own(index, self.everything)
+        _, index = nearest_others(self._metric(self.plain), self._metric(self.bank), self.everything, self.k)
         counts = count_votes(self.data.labels, index, self.data.classes)
         logits.append(vote_logits(counts))
         losses = torch.stack([functional.cross_entropy(one, self.data.labels, reduction="none") for one in logits])

@@ -13,7 +13,8 @@ from nlkit.methods.loss_split import split_by_loss
 from nlkit.params import Params
 from nlkit.params.baselines import MixupParams
 from nlkit.parts import semi
-from nlkit.parts.learner import Learner, shuffled_batches
+from nlkit.parts.batches import shuffled_batches
+from nlkit.parts.learner import Learner
 from nlkit.seeding import numpy_stream, torch_stream
 
 

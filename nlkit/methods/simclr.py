@@ -11,10 +11,10 @@ from nlkit.data.stored import Images
 from nlkit.methods.base import Mean, Split, Tick
 from nlkit.params import Params
 from nlkit.params.pretrain import PretrainParams
+from nlkit.parts.batches import full_batches
 from nlkit.parts.contrast import nt_xent
 from nlkit.parts.geometry import places
 from nlkit.parts.heads import ContrastiveLearner
-from nlkit.parts.learner import shuffled_batches
 from nlkit.parts.retrieval import count_votes, nearest
 from nlkit.parts.schedules import joined_cosine
 from nlkit.seeding import torch_stream
@@ -61,8 +61,7 @@ class SimCLR:
     def _batches(self, stream: torch.Generator) -> list[Tensor]:
         """Random batches of equal size; what is left over is dropped, so that every anchor meets as many others."""
         everything = torch.arange(len(self.data), device=self.device)
-        batches = list(shuffled_batches(everything, self.params.training.batch_size, stream))
-        return batches if len(batches) == 1 or len(batches[-1]) == len(batches[0]) else batches[:-1]
+        return full_batches(everything, self.params.training.batch_size, stream)
 
     def _rate(self, time: float) -> float:
         """The learning rate at a time in epochs."""

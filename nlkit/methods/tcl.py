@@ -14,17 +14,14 @@ from nlkit.methods.base import Mean, Split, Tick
 from nlkit.params import Params
 from nlkit.params.tcl import TCLParams
 from nlkit.parts import semi
-from nlkit.parts.balance import epoch_subset
+from nlkit.parts.batches import epoch_subset, full_batches
 from nlkit.parts.contrast import nt_xent
-from nlkit.parts.diagnosis import Diagnosis, diagnose, places, similarities
+from nlkit.parts.diagnosis import Diagnosis, diagnose, similarities
+from nlkit.parts.geometry import around_prototypes, columns
 from nlkit.parts.heads import TwinLearner
-from nlkit.parts.learner import shuffled_batches
 from nlkit.parts.schedules import warm_cosine
 from nlkit.seeding import global_stream, numpy_stream, torch_stream
 from nlkit.views.strong import strong_view
-
-MAP_POINTS, MAP_AXES = 2000, 8
-"""Samples whose place is recorded for the figure, and by how many coordinates."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +84,7 @@ class TCL:
     def full_batches(self, stream: torch.Generator) -> list[Tensor]:
         """Random batches of equal size; what is left over is dropped, as in the official code."""
         chosen = epoch_subset(self.data.labels, self.method.balanced, self.data.classes, stream)
-        batches = list(shuffled_batches(chosen, self.params.training.batch_size, stream))
-        return batches if len(batches) == 1 or len(batches[-1]) == len(batches[0]) else batches[:-1]
+        return full_batches(chosen, self.params.training.batch_size, stream)
 
     def _rate(self, time: float) -> float:
         """The learning rate at a time in epochs."""
@@ -196,17 +192,15 @@ def _for_figures(
     diagnosis: Diagnosis, v: Tensor, labels: Tensor
 ) -> tuple[dict[str, Tensor], dict[str, list[float] | None]]:
     """Scores, similarities and places by sample; the mixture and the places of the prototypes for the epoch."""
-    points, centres = places(v, diagnosis.prototypes, MAP_AXES)
-    points[MAP_POINTS:] = torch.nan
+    points, centres = around_prototypes(v, diagnosis.prototypes)
     own, other = similarities(v, labels, diagnosis.prototypes)
     unknown = torch.full_like(diagnosis.w, torch.nan)
     score = unknown if diagnosis.score is None else diagnosis.score.float()
-    samples = {"score": score, "own": own.contiguous(), "other": other}
+    samples = {"score": score, "own": own.contiguous(), "other": other, **columns(points)}
     mixture = diagnosis.mixture
-    row: dict[str, list[float] | None] = {}
-    for axis in range(points.shape[1]):
-        samples[f"map_{axis + 1}"] = points[:, axis].contiguous()
-        row[f"prototypes_{axis + 1}"] = centres[:, axis].tolist()
+    row: dict[str, list[float] | None] = {
+        f"prototypes_{axis + 1}": centre.tolist() for axis, centre in enumerate(centres.T)
+    }
     for name in ("weights", "means", "variances"):
         row[f"score_{name}"] = None if mixture is None else getattr(mixture, name).tolist()
     return samples, row

@@ -6,8 +6,12 @@ that was not trained on that sample, and the observed labels int64 [N].
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+from nlkit.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 NEVER = 2.0
 """The threshold of a class that no label names: no probability reaches it."""

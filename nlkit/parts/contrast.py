@@ -1,91 +1,87 @@
-"""Contrastive losses whose memory grows with the number of anchors, not with its square."""
+"""Contrastive losses, and which rows of a batch are positives of which."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
-from torch.autograd.function import once_differentiable
+from nlkit.lazy import torch
 
-Positives = Callable[[Tensor], Tensor]
-"""Maps indices [r] of anchors to their positives among all n rows: a bool mask, or float weights, [r, n]."""
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NO_CLASS = -1
+"""The class of a row that takes part without one."""
+
+Variant = Literal["self", "sup", "sup_pseudo"]
 
 
-def supcon(z: Tensor, positives: Positives, temperature: float, chunk: int = 512) -> Tensor:
-    """Contrastive loss of rows z [n, D] with any set of positives P_i for each anchor i; a scalar.
+def supcon(z: Tensor, positives: Tensor, temperature: float) -> Tensor:
+    """Contrastive loss of rows z [n, D] with any set of positives P_i for each anchor i; a scalar in float32 at least.
 
     Mean over anchors of -1/|P_i| sum_{p in P_i} log( exp(z_i.z_p / T) / sum_{a != i} exp(z_i.z_a / T) )
-    (Khosla et al., NeurIPS 2020, "L_out"). An anchor is never its own positive; anchors without positives are
-    left out, and the loss is 0 where no anchor has any. Weights in place of a mask make it a weighted mean over
-    positives, with |P_i| the sum of the weights; they get no gradient. Similarities are made in float32 for `chunk`
-    anchors at a time, and made again in the backward pass; `nlkit.kernels.contrastive` is the same in one piece.
+    (Khosla et al., NeurIPS 2020, "L_out"). positives: bool [n, n], row i marks P_i, its diagonal is ignored; or float
+    weights [n, n], which make the sum over P_i a weighted one and |P_i| the sum of the weights; they get no gradient.
+    Anchors without positives are left out, and the loss is 0 where no anchor has any.
     """
-    return _Contrast.apply(z, positives, temperature, chunk)  # type: ignore[no-untyped-call]
+    z = z.to(torch.promote_types(z.dtype, torch.float32))
+    with torch.autocast(z.device.type, enabled=False):
+        products = z @ z.T
+    with torch.no_grad():
+        itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+        chosen = positives.masked_fill(itself, 0).to(z.dtype)
+        similar = (products / temperature).masked_fill(itself, -torch.inf)
+        log_sums, counts = similar.logsumexp(dim=1, keepdim=True), chosen.sum(dim=1, keepdim=True)
+        none = counts == 0
+        shares = torch.where(none, 0.0, 1 / counts)
+        pulled = (similar.masked_fill(chosen == 0, 0.0) * chosen).sum(dim=1, keepdim=True) * shares
+        anchors = (~none).sum().clamp_min(1)
+        loss = (log_sums - pulled).masked_fill(none, 0.0).sum() / anchors
+        slopes = ((similar - log_sums).exp() - chosen * shares).masked_fill(none, 0.0)
+    # The gradient by its closed form, d loss / d s_ia = (softmax_ia - [a in P_i] / |P_i|) / anchors: records were made
+    # with it, and what autograd makes of the loss differs in the last bits. This sum has that gradient and a value of
+    # its own, which is taken off again.
+    pull = (products * slopes).sum() / (anchors * temperature)
+    return pull - pull.detach() + loss
 
 
-def nt_xent(first: Tensor, second: Tensor, temperature: float, chunk: int = 512) -> Tensor:
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     """NT-Xent of two views [B, D] of the same images, both directions, mean over the 2B anchors; a scalar.
 
     The denominator holds the positive and the 2B - 2 other rows (SimCLR, equation 1; TCL, L_ctr). Rows are
     used as they are: normalise them first.
     """
-    rows = 2 * len(first)
-    columns = torch.arange(rows, device=first.device)
-
-    def other_view(index: Tensor) -> Tensor:
-        return columns == ((index + len(first)) % rows)[:, None]
-
-    return supcon(torch.cat([first, second]), other_view, temperature, chunk)
+    views = torch.cat([first, second])
+    source = torch.arange(len(first), device=first.device).repeat(2)
+    return supcon(views, source[:, None] == source, temperature)
 
 
-class _Contrast(torch.autograd.Function):
-    """Keeps two numbers an anchor: the logarithm of its denominator and 1/|P_i|."""
+def same_image_or_class(source: Tensor, classes: Tensor, confidence: Tensor | None = None) -> Tensor:
+    """Positives [n, n]: rows i and j that are views of one image, or of one class; rows without a class have none.
 
-    @staticmethod
-    def forward(ctx: Any, z: Tensor, positives: Positives, temperature: float, chunk: int) -> Tensor:
-        """The loss; see `supcon`."""
-        wide = z.to(torch.promote_types(z.dtype, torch.float32))
-        total = wide.new_zeros(())
-        log_sums, shares = wide.new_zeros(len(z)), wide.new_zeros(len(z))
-        for rows, similar, chosen in _chunks(wide, positives, temperature, chunk):
-            count = chosen.sum(dim=1)
-            log_sums[rows] = similar.logsumexp(dim=1)
-            shares[rows] = torch.where(count > 0, 1 / count, 0.0)
-            similar = similar.masked_fill(chosen == 0, 0.0)
-            pulled = (similar if chosen.dtype == torch.bool else similar * chosen).sum(dim=1) * shares[rows]
-            total += (log_sums[rows] - pulled).masked_fill(count == 0, 0.0).sum()
-        anchors = (shares > 0).sum().clamp_min(1)
-        ctx.save_for_backward(z, log_sums, shares, anchors)
-        ctx.settings = positives, temperature, chunk
-        return total / anchors
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None, None]:
-        """d loss / d s_ia = (softmax_ia - [a in P_i] / |P_i|) / anchors, and s is symmetric in its two rows."""
-        z, log_sums, shares, anchors = ctx.saved_tensors
-        positives, temperature, chunk = ctx.settings
-        wide = z.to(log_sums.dtype)
-        scale = upstream / (anchors * temperature)
-        gradient = torch.zeros_like(wide)
-        for rows, similar, chosen in _chunks(wide, positives, temperature, chunk):
-            share = shares[rows, None]
-            pull = (similar - log_sums[rows, None]).exp() - chosen * share
-            pull = pull.masked_fill(share == 0, 0.0) * scale
-            with torch.autocast(z.device.type, enabled=False):
-                gradient[rows] += pull @ wide
-                gradient += pull.T @ wide[rows]
-        return gradient.to(z.dtype), None, None, None
+    source, classes: int64 [n], the number of the image and of its class (NO_CLASS for none). A bool mask; with
+    confidence [n] weights, where a pair of one class and two images weighs the product of both confidences, and views
+    of one image weigh one.
+    """
+    image = source[:, None] == source
+    chosen = image | ((classes[:, None] == classes) & (classes != NO_CLASS))
+    if confidence is None:
+        return chosen
+    weights = torch.where(image, 1.0, confidence[:, None] * confidence)
+    return weights.masked_fill(~chosen, 0.0)
 
 
-def _chunks(z: Tensor, positives: Positives, temperature: float, chunk: int) -> Iterator[tuple[slice, Tensor, Tensor]]:
-    """For each group of anchors: its rows, similarities [r, n] (-inf with itself) and positives [r, n]."""
-    index = torch.arange(len(z), device=z.device)
-    for start in range(0, len(z), chunk):
-        rows = slice(start, min(start + chunk, len(z)))
-        itself = index[rows, None] == index
-        with torch.autocast(z.device.type, enabled=False):
-            similar = (z[rows] @ z.T / temperature).masked_fill(itself, -torch.inf)
-        yield rows, similar, positives(index[rows]).masked_fill(itself, 0)
+def contrast_classes(variant: Variant, refined: Tensor, guess: Tensor, tau_p: float) -> Tensor:
+    """The class int64 [B_x + B_u] of each image in the contrastive loss, from targets [B_x, C] and [B_u, C].
+
+    self: none has a class. sup: a labelled image has the class of its refined target. sup_pseudo: an unlabelled one
+    too has that of its guessed target, where that is at least tau_p sure.
+    """
+    confidence, guessed = guess.max(dim=1)
+    unlabelled = torch.where((confidence >= tau_p) & (variant == "sup_pseudo"), guessed, NO_CLASS)
+    labelled = refined.argmax(dim=1)
+    return torch.cat([torch.full_like(labelled, NO_CLASS) if variant == "self" else labelled, unlabelled])
+
+
+def contrast_confidence(refined: Tensor, guess: Tensor) -> Tensor:
+    """Confidence [B_x + B_u] of the class of each image: one for a labelled image, the largest guess for the others."""
+    return torch.cat([torch.ones_like(refined[:, 0]), guess.amax(dim=1)])

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from nlkit.lazy import functional, torch
+from nlkit.parts.mixture import Mixture, fit_mixture, normalise, p_clean_per_class
 
-from nlkit.params.tcl import TCLParams
-from nlkit.parts.class_mixtures import p_clean_per_class
-from nlkit.parts.mixture import Mixture, fit_mixture, normalise
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlkit.params.sections import MixtureParams
 
 BLOCK = 8192
+
+
+class DiagnosisSettings(Protocol):
+    """The parameters of a method that its diagnosis follows; with `sigma_mode` tau the temperature is every sigma_k."""
+
+    temperature: float
+    sigma_mode: Literal["tau", "per_class"]
+    mixture_per: Literal["set", "class"]
+    mixture: MixtureParams
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,7 @@ class Diagnosis:
     mixture: Mixture | None = None
 
 
-def diagnose(v: Tensor, p: Tensor, labels: Tensor, method: TCLParams) -> Diagnosis:
+def diagnose(v: Tensor, p: Tensor, labels: Tensor, method: DiagnosisSettings) -> Diagnosis:
     """Judge the observed labels [N] from unit representations v [N, D] and predictions p [N, C].
 
     M-step with p as responsibilities, posterior of the given label, and two Gaussians over its negative (label
@@ -77,18 +87,6 @@ def posterior_of(v: Tensor, labels: Tensor, mu: Tensor, sigma: Tensor) -> Tensor
     """gamma_{i, y_i} [N], block by block, so that gamma [N, C] never exists as a whole."""
     blocks = zip(v.split(BLOCK), labels.split(BLOCK), strict=True)
     return torch.cat([posterior(part, mu, sigma).gather(1, y[:, None])[:, 0] for part, y in blocks])
-
-
-def places(v: Tensor, mu: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """Coordinates [N, d] of v [N, D] and [C, d] of mu in the principal axes of the prototypes; for figures.
-
-    d = min(most, C - 1, D), at least 1: what C prototypes span. An axis points to where its largest entry is positive.
-    """
-    centre = mu.double().mean(dim=0)
-    axes = torch.linalg.svd(mu.double() - centre, full_matrices=False).Vh[: max(1, min(most, len(mu) - 1, mu.shape[1]))]
-    largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
-    axes = axes * largest.sign()
-    return ((v.double() - centre) @ axes.T).float(), ((mu.double() - centre) @ axes.T).float()
 
 
 def similarities(v: Tensor, labels: Tensor, mu: Tensor) -> tuple[Tensor, Tensor]:

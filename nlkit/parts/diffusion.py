@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-from torch import Tensor
+from nlkit.lazy import torch
 
-Denoiser = Callable[[Tensor, int], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Denoiser: TypeAlias = "Callable[[Tensor, int], Tensor]"
 """Predicts the noise [B, C] in label vectors y [B, C] at the time t."""
 
 MAX_BETA = 0.999
@@ -69,19 +72,6 @@ def sample_from_mean(denoise: Denoiser, mean: Tensor, schedule: Schedule, steps:
         clean = (path[-1] - (1 - a**0.5) * mean - (1 - a) ** 0.5 * noise) / a**0.5
         path.append(b**0.5 * clean + (1 - b**0.5) * mean + (1 - b) ** 0.5 * noise)
     return torch.stack(path)
-
-
-def posterior_weights(schedule: Schedule) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """gamma_0, gamma_1, gamma_2 and the variance of q(y_{t-1} | y_t, y_0, m), float64 [T - 1], for t = 1 .. T-1.
-
-    Its mean is gamma_0 y_0 + gamma_1 y_t + gamma_2 m. The methods sample without it; it is the exact reverse
-    step against which the forward process is tested.
-    """
-    beta, abar, before = schedule.betas[1:], schedule.abar[1:], schedule.abar[:-1]
-    gamma0 = beta * before.sqrt() / (1 - abar)
-    gamma1 = (1 - before) * (1 - beta).sqrt() / (1 - abar)
-    gamma2 = 1 + (abar.sqrt() - 1) * ((1 - beta).sqrt() + before.sqrt()) / (1 - abar)
-    return gamma0, gamma1, gamma2, beta * (1 - before) / (1 - abar)
 
 
 def closeness(y: Tensor, temperature: float) -> Tensor:

@@ -140,15 +140,3 @@ def _batch_norm_in_parts(net: nn.Module, sizes: list[int]) -> Iterator[None]:
 
 def _each_part(forward: Callable[[Tensor], Tensor], sizes: list[int], x: Tensor) -> Tensor:
     return torch.cat([forward(part) for part in x.split(sizes)])
-
-
-def shuffled_batches(items: Tensor, size: int, stream: torch.Generator) -> Iterator[Tensor]:
-    """Batches of a random permutation of `items` [n]; the last one may be short."""
-    order = torch.randperm(len(items), generator=stream, device=items.device)
-    yield from items[order].split(size)
-
-
-def endless_batches(items: Tensor, size: int, stream: torch.Generator) -> Iterator[Tensor]:
-    """Batches of `items` [n] for ever: each pass is shuffled anew; empty batches where there are no items."""
-    while True:
-        yield from shuffled_batches(items, size, stream) if len(items) else [items]

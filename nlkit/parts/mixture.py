@@ -1,17 +1,20 @@
-"""Two-component Gaussian mixtures over per-sample losses, on the device that trains."""
+"""Two-component Gaussian mixtures over per-sample losses: one over all, or one for each class, all classes at once."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from nlkit.lazy import torch
 from nlkit.params.sections import MixtureParams
 
-EPS = 10 * torch.finfo(torch.float64).eps
+if TYPE_CHECKING:
+    from torch import Tensor
+
+EPS = float(10 * np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,7 @@ class Mixture:
 
     def log_joint(self, z: Tensor) -> Tensor:
         """log(pi_k N(z_i; mu_k, sigma_k^2)) for values [N]; shape [N, 2]."""
-        squares = (z[:, None] - self.means) ** 2 / self.variances
-        return self.weights.log() - 0.5 * (squares + self.variances.log() + math.log(2 * math.pi))
+        return _log_joint(z, _Components(self.weights, self.means, self.variances))
 
     def p_clean(self, z: Tensor) -> Tensor:
         """Posterior [N] of the component with the smaller mean."""
@@ -49,12 +51,7 @@ def two_means(z: Tensor) -> Tensor:
     The best clustering is a cut of the sorted values; the cut with the largest between-cluster sum of
     squares is the one with the smallest within-cluster sum. At least two distinct values are needed.
     """
-    ordered = z.double().sort().values
-    n = torch.arange(1, len(z), device=z.device, dtype=torch.float64)
-    left = ordered.cumsum(0)
-    gain = left[:-1] ** 2 / n + (left[-1] - left[:-1]) ** 2 / (len(z) - n)
-    gain = gain.masked_fill(ordered[1:] == ordered[:-1], -math.inf)
-    return z.double() > ordered[gain.argmax()]
+    return _two_means(z.double()[None], torch.ones_like(z, dtype=torch.bool)[None])[0][0]
 
 
 def fit_mixture(z: Tensor, params: MixtureParams, start: Tensor | None = None) -> Mixture:
@@ -63,26 +60,25 @@ def fit_mixture(z: Tensor, params: MixtureParams, start: Tensor | None = None) -
     The steps, the regularisation and the stopping rule are those of scikit-learn's GaussianMixture:
     stop when the mean log-likelihood changes by less than `tol`, or after `max_iter` iterations.
     """
-    z = z.double()
     high = two_means(z) if start is None else start
-    mixture = _m_step(z, torch.stack([~high, high], dim=1).double(), params.reg_covar)
-    bound, converged, iterations = -math.inf, False, 0
-    while not converged and iterations < params.max_iter:
-        iterations += 1
-        joint = mixture.log_joint(z)
-        total = joint.logsumexp(dim=1)
-        mixture = _m_step(z, (joint - total[:, None]).exp(), params.reg_covar)
-        previous, bound = bound, float(total.mean())
-        converged = abs(bound - previous) < params.tol
-    order = mixture.means.argsort(stable=True)
-    return Mixture(mixture.weights[order], mixture.means[order], mixture.variances[order], iterations, converged)
+    found, iterations, running = _em(z.double()[None], torch.ones_like(high)[None], high[None], params)
+    return Mixture(found.weights[0], found.means[0], found.variances[0], int(iterations), not bool(running))
 
 
-def _m_step(z: Tensor, responsibilities: Tensor, reg_covar: float) -> Mixture:
-    count = responsibilities.sum(dim=0) + EPS
-    means = (responsibilities * z[:, None]).sum(dim=0) / count
-    variances = (responsibilities * (z[:, None] - means) ** 2).sum(dim=0) / count + reg_covar
-    return Mixture(count / count.sum(), means, variances, 0, False)
+def p_clean_per_class(z: Tensor, labels: Tensor, classes: int, params: MixtureParams) -> Tensor:
+    """P(clean) [N]: the posterior of the smaller mean in a mixture over the values z [N] of each observed class.
+
+    The same as `fit_mixture` on one class after the other. A class with fewer than two distinct values, which no
+    mixture can separate, gives 0.5.
+    """
+    order, inside = _rows_of_classes(labels, classes)
+    values = z.double()[order] * inside
+    high, fits = _two_means(values, inside)
+    found = _em(values, inside, high, params)[0]
+    posterior = torch.where(fits[:, None], _log_joint(values, found).softmax(dim=2)[..., 0], 0.5)
+    result = torch.zeros_like(labels, dtype=torch.float64)
+    result[order[inside]] = posterior[inside]
+    return result
 
 
 def fit_two_components(losses: Tensor | np.ndarray, params: MixtureParams | None = None) -> Tensor | np.ndarray:
@@ -98,3 +94,74 @@ def fit_two_components(losses: Tensor | np.ndarray, params: MixtureParams | None
     else:
         result = fit_mixture(z, params or MixtureParams()).p_clean(z)
     return result.numpy() if isinstance(losses, np.ndarray) else result
+
+
+class _Components(NamedTuple):
+    """Weights, means and variances, each [..., 2]: of one mixture or of several in rows."""
+
+    weights: Tensor
+    means: Tensor
+    variances: Tensor
+
+
+def _rows_of_classes(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Indices [classes, n] of the samples of each class, and where they are real: classes differ in size."""
+    counts = torch.bincount(labels, minlength=classes)
+    inside = torch.arange(max(int(counts.max()), 1), device=labels.device) < counts[:, None]
+    order = torch.zeros(inside.shape, dtype=torch.int64, device=labels.device)
+    order[inside] = labels.argsort(stable=True)
+    return order, inside
+
+
+def _two_means(values: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+    """Exact 2-means of each row [K, n]: True [K, n] above the best cut, and the rows [K] that have a cut."""
+    ordered = values.masked_fill(~inside, math.inf).sort(dim=1).values
+    left = torch.where(ordered.isfinite(), ordered, 0.0).cumsum(dim=1)
+    total, count = left[:, -1:], inside.sum(dim=1, keepdim=True)
+    n = torch.arange(1, values.shape[1], device=values.device, dtype=torch.float64)
+    gain = left[:, :-1] ** 2 / n + (total - left[:, :-1]) ** 2 / (count - n).clamp_min(1)
+    gain = gain.masked_fill((n >= count) | (ordered[:, 1:] == ordered[:, :-1]), -math.inf)
+    if gain.shape[1] == 0:
+        return torch.zeros_like(inside), torch.zeros_like(inside[:, 0])
+    best, cut = gain.max(dim=1)
+    return values > ordered.gather(1, cut[:, None]), best > -math.inf
+
+
+def _em(values: Tensor, inside: Tensor, high: Tensor, params: MixtureParams) -> tuple[_Components, Tensor, Tensor]:
+    """EM for each row of values [K, n], of which those `inside` [K, n] are real, from the assignment `high` [K, n].
+
+    Returns the components with the smaller mean first, the iterations int64 [K] that each row took, and the rows
+    bool [K] that had not converged by then; each row stops by itself.
+    """
+    count = inside.sum(dim=1).clamp_min(1)
+    found = _m_step(values, torch.stack([~high & inside, high & inside], dim=2).double(), params.reg_covar)
+    bound = torch.full_like(found.means[:, 0], -math.inf)
+    running, iterations = torch.ones_like(bound, dtype=torch.bool), torch.zeros_like(count)
+    for _ in range(params.max_iter):
+        joint = _log_joint(values, found)
+        total = joint.logsumexp(dim=2)
+        shares = (joint - total[..., None]).exp() * inside[..., None]
+        better = _m_step(values, shares, params.reg_covar)
+        found = _Components(*(torch.where(running[:, None], *pair) for pair in zip(better, found, strict=True)))
+        iterations += running
+        mean = (total * inside).sum(dim=1) / count
+        running, bound = running & ~((mean - bound).abs() < params.tol), torch.where(running, mean, bound)
+        if not bool(running.any()):
+            break
+    order = found.means.argsort(dim=1, stable=True)
+    return _Components(*(part.gather(1, order) for part in found)), iterations, running
+
+
+def _log_joint(values: Tensor, parts: _Components) -> Tensor:
+    """log(pi_k N(z_i; mu_k, sigma_k^2)) [..., n, 2] of values [..., n]."""
+    weights, means, variances = (part.unsqueeze(-2) for part in parts)
+    squares = (values[..., None] - means) ** 2 / variances
+    return weights.log() - 0.5 * (squares + variances.log() + math.log(2 * math.pi))
+
+
+def _m_step(values: Tensor, shares: Tensor, reg_covar: float) -> _Components:
+    """The components of each row, from responsibilities [K, n, 2]."""
+    count = shares.sum(dim=1) + EPS
+    means = (shares * values[..., None]).sum(dim=1) / count
+    variances = (shares * (values[..., None] - means[:, None]) ** 2).sum(dim=1) / count + reg_covar
+    return _Components(count / count.sum(dim=1, keepdim=True), means, variances)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+from nlkit.lazy import no_grad, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
-@torch.no_grad()
+@no_grad
 def nearest(queries: Tensor, bank: Tensor, k: int, rows: int = 1024, columns: int = 65536) -> tuple[Tensor, Tensor]:
     """Euclidean distances and indices [M, k] of the k rows of bank [N, d] nearest to each query [M, d], in order.
 
@@ -39,19 +43,15 @@ def _nearest_of_block(queries: Tensor, bank: Tensor, k: int, columns: int) -> tu
     return best.sqrt(), index
 
 
-def count_votes(labels: Tensor, index: Tensor, classes: int) -> Tensor:
-    """How often [M, C] each class stands among the labels [N] of the neighbours `index` [M, k]."""
-    votes = torch.zeros(len(index), classes, dtype=torch.int64, device=labels.device)
-    return votes.scatter_add_(1, labels[index], torch.ones_like(index))
+def nearest_others(queries: Tensor, bank: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """As `nearest`, without the rows `own` [M] of the bank, each of which is that of the query itself.
 
-
-def without_own(index: Tensor, own: Tensor) -> Tensor:
-    """Neighbours [M, k - 1] of `index` [M, k] without the row `own` [M], or without the last where it is not there."""
-    mine = index == own[:, None]
-    last = torch.zeros_like(mine)
-    last[:, -1] = True
-    drop = torch.where(mine.any(dim=1, keepdim=True), mine, last)
-    return index[~drop].view(len(index), -1)
+    Raises ValueError for k >= N.
+    """
+    distances, index = nearest(queries, bank, k + 1)
+    others = index != own[:, None]
+    others[:, -1] &= ~others.all(dim=1)  # a row with k equal ones may be missing from its own list
+    return distances[others].view(len(index), k), index[others].view(len(index), k)
 
 
 def retrieve(bank: Tensor, queries: Tensor, own: Tensor, k: int, mode: str, exclude_self: bool) -> Tensor:
@@ -62,10 +62,14 @@ def retrieve(bank: Tensor, queries: Tensor, own: Tensor, k: int, mode: str, excl
     `exclude_self` the own row is no neighbour. Raises ValueError where the bank has too few rows.
     """
     wanted = k if mode == "online" else k + 1
-    _, index = nearest(queries, bank, wanted + exclude_self)
-    if exclude_self:
-        index = without_own(index, own)
+    index = (nearest_others(queries, bank, own, wanted) if exclude_self else nearest(queries, bank, wanted))[1]
     return torch.cat([index, own[:, None]], dim=1) if mode == "online" else index
+
+
+def count_votes(labels: Tensor, index: Tensor, classes: int) -> Tensor:
+    """How often [M, C] each class stands among the labels [N] of the neighbours `index` [M, k]."""
+    votes = torch.zeros(len(index), classes, dtype=torch.int64, device=labels.device)
+    return votes.scatter_add_(1, labels[index], torch.ones_like(index))
 
 
 def draw_labels(counts: Tensor, draws: int, stream: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
+from nlkit.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def mean_probability(logits: Sequence[Tensor]) -> Tensor:
@@ -52,9 +56,8 @@ def consistency(logits: Tensor, targets: Tensor) -> Tensor:
 
 def prior_penalty(logits: Tensor) -> Tensor:
     """L_reg: KL(uniform || mean prediction over rows), 0 exactly where that mean is uniform; scalar."""
-    mean = logits.float().softmax(dim=1).mean(dim=0).clamp_min(1e-8)
-    classes = logits.shape[1]
-    return -(mean.log().mean() + torch.log(torch.tensor(float(classes), device=logits.device)))
+    classes = torch.tensor(float(logits.shape[1]), device=logits.device)
+    return -(_mean_prediction(logits).log().mean() + torch.log(classes))
 
 
 def negative_entropy(logits: Tensor) -> Tensor:
@@ -65,10 +68,51 @@ def negative_entropy(logits: Tensor) -> Tensor:
 
 def negative_marginal_entropy(logits: Tensor) -> Tensor:
     """Sum_c m_c log m_c of the mean prediction m over rows, -log C where that mean is uniform; scalar."""
-    mean = logits.float().softmax(dim=1).mean(dim=0).clamp_min(1e-8)
+    mean = _mean_prediction(logits)
     return (mean * mean.log()).sum()
+
+
+def _mean_prediction(logits: Tensor) -> Tensor:
+    """The mean softmax [C] over rows of logits [B, C], kept from 0 so that its logarithm is finite."""
+    return logits.float().softmax(dim=1).mean(dim=0).clamp_min(1e-8)
 
 
 def ramp(time: float, start: float, length: float) -> float:
     """Linear ramp-up clip((time - start) / length, 0, 1) in fractional epochs."""
     return min(max((time - start) / length, 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class Views2:
+    """Two weak views [B, channels, H, W] of each image of a batch (M = 2)."""
+
+    first: Tensor
+    second: Tensor
+
+
+def mixmatch(
+    net: Callable[[Tensor], Tensor],
+    x: Views2,
+    u: Views2,
+    refined: Tensor,
+    guess: Tensor,
+    share: float,
+    stream: torch.Generator,
+    rows_seen: Literal["all", "labelled"] = "all",
+) -> dict[str, Tensor]:
+    """L_x, L_u and L_reg of labelled views x and unlabelled views u, mixed with each other, and their targets.
+
+    `net` makes logits of views. With `rows_seen` labelled it sees the mixed rows of x only, and u enters as their
+    partners.
+    """
+    inputs = torch.cat([x.first, x.second, u.first, u.second])
+    targets = torch.cat([refined, refined, guess, guess])
+    order = torch.randperm(len(inputs), generator=stream, device=inputs.device)
+    rows = 2 * len(refined)
+    mixed, mixed_targets = mixup(inputs, targets, share, order[:rows] if rows_seen == "labelled" else order)
+    logits = net(mixed)
+    return {
+        "loss_x": soft_cross_entropy(logits[:rows], mixed_targets[:rows]),
+        "loss_u": consistency(logits[rows:], mixed_targets[rows:]),
+        "loss_reg": prior_penalty(logits),
+    }

@@ -16,7 +16,7 @@ from nlkit.figures.losses import snapshots, threshold
 from nlkit.figures.style import CLEAN, NEUTRAL, NOISY
 from nlkit.params.codim import CoDiMParams
 from nlkit.parts import semi
-from nlkit.parts.positives import Variant, contrast_classes, same_image_or_class
+from nlkit.parts.contrast import Variant, contrast_classes, same_image_or_class
 from nlkit.training.runs import Run
 
 SIDE = 24
@@ -43,7 +43,7 @@ def positive_pairs(run: Run, epoch: int | None = None) -> Figure:
     figure, axes = plt.subplots(1, len(VARIANTS), figsize=(10.2, 3.9))
     for ax, (variant, title) in zip(axes, VARIANTS, strict=True):
         classes = contrast_classes(variant, refined, guess, method.tau_p).repeat_interleave(2)
-        pairs = same_image_or_class(source, classes)(torch.arange(len(source))).numpy()
+        pairs = same_image_or_class(source, classes).numpy()
         _panel(ax, pairs, source.numpy(), truth, 2 * size)
         ax.set_title(f"{title}: {pairs.sum(axis=1).mean() - 1:.1f} positives a row" if variant != "self" else title)
     _legend(figure, truth is not None)
