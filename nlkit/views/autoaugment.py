@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -10,17 +9,17 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision import transforms
 
-from nlkit.data.stored import Batch, ImageBatch
+from nlkit.data.stored import Batch
 from nlkit.kernels.crop_flip import crop_flip
 from nlkit.params.views import AutoAugmentParams, AutoAugmentPhotoParams
 from nlkit.views.colours import grey, solarise
 from nlkit.views.photos import random_resized_crop
+from nlkit.views.weak import View, shifts
 
 BINS = 10
 GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
 BLENDED = ("Brightness", "Color", "Contrast", "Sharpness")
-OTHERS = ("Posterize", "Solarize", "Invert", "AutoContrast", "Equalize")
-OPERATIONS = (*GEOMETRIC, *BLENDED, *OTHERS)
+OPERATIONS = (*GEOMETRIC, *BLENDED, "Posterize", "Solarize", "Invert", "AutoContrast", "Equalize")
 
 
 @dataclass(frozen=True)
@@ -37,39 +36,23 @@ class Policy:
         """The tables of one of torchvision's policies for images of this size."""
         source = transforms.AutoAugment(name)
         space = source._augmentation_space(BINS, (height, width))
-
-        def table(values: list[list[float]], dtype: torch.dtype) -> Tensor:
-            return torch.tensor(values, dtype=dtype, device=device)
-
-        def magnitude(name: str, level: int | None) -> float:
-            return 0.0 if level is None else float(space[name][0][level])
-
-        pairs = source.policies
-        return cls(
-            table([[OPERATIONS.index(name) for name, _, _ in pair] for pair in pairs], torch.int64),
-            table([[p for _, p, _ in pair] for pair in pairs], torch.float32),
-            table([[magnitude(name, level) for name, _, level in pair] for pair in pairs], torch.float32),
-            table([[space[name][1] for name, _, _ in pair] for pair in pairs], torch.bool),
-        )
+        rows = [
+            (OPERATIONS.index(name), p, 0.0 if level is None else float(space[name][0][level]), space[name][1])
+            for pair in source.policies
+            for name, p, level in pair
+        ]
+        dtypes = torch.int64, torch.float32, torch.float32, torch.bool
+        columns = zip(zip(*rows, strict=True), dtypes, strict=True)
+        return cls(*(torch.tensor(column, dtype=dtype, device=device).view(-1, 2) for column, dtype in columns))
 
 
-class AutoAugment:
+class AutoAugment(View[AutoAugmentParams | AutoAugmentPhotoParams]):
     """Crop of the zero-padded image, flip, then one of the policy's sub-policies for each image.
 
     With AutoAugmentPhotoParams images come from a store, the crop is a resized one and the policy that of ImageNet.
     """
 
-    def __init__(
-        self,
-        params: AutoAugmentParams | AutoAugmentPhotoParams,
-        mean: Sequence[float],
-        std: Sequence[float],
-        device: torch.device,
-    ) -> None:
-        self.params = params
-        self.mean = 255 * torch.tensor(mean, device=device)[:, None, None]
-        self.std = 255 * torch.tensor(std, device=device)[:, None, None]
-        self.policy: Policy | None = None
+    policy: Policy | None = None
 
     def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
         """One normalised view float32 [B, 3, H, W] of each image."""
@@ -83,7 +66,7 @@ class AutoAugment:
         for place in range(2):
             changed = apply(pixels, policy.operation[choice, place], magnitude[:, place])
             pixels = torch.where(due[:, place, None, None, None], changed, pixels)
-        return (pixels - self.mean) / self.std
+        return self.normalised(pixels)
 
     @property
     def name(self) -> transforms.AutoAugmentPolicy:
@@ -95,13 +78,11 @@ class AutoAugment:
         """Random crops and flips [B, 3, H, W], whole numbers 0..255 in float32."""
         params = self.params
         if isinstance(params, AutoAugmentPhotoParams):
-            assert isinstance(images, ImageBatch)
+            assert not isinstance(images, Tensor)
             return random_resized_crop(images, params.smallest, params.flip, stream).permute(0, 3, 1, 2).float()
         assert isinstance(images, Tensor)
-        shift = torch.randint(-params.pad, params.pad + 1, (2, len(images)), generator=stream, device=images.device)
-        flip = torch.rand(len(images), generator=stream, device=images.device) < (0.5 if params.flip else 0.0)
-        zeros, ones = torch.zeros_like(self.mean[:, 0, 0]), torch.ones_like(self.mean[:, 0, 0])
-        return crop_flip(images, shift[0], shift[1], flip, zeros, ones)
+        zeros, ones = torch.zeros_like(self.mean), torch.ones_like(self.mean)
+        return crop_flip(images, *shifts(images, params.pad, params.flip, stream), zeros, ones)
 
 
 def apply(pixels: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:

@@ -5,10 +5,12 @@ The formulas are those of torchvision's functional transforms on floating-point 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from nlkit.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def grey(pixels: Tensor) -> Tensor:
@@ -48,12 +50,7 @@ def adjust_hue(pixels: Tensor, turn: Tensor) -> Tensor:
     return torch.stack(channels, dim=1)
 
 
-ADJUSTMENTS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
-    adjust_brightness,
-    adjust_contrast,
-    adjust_saturation,
-    adjust_hue,
-)
+ADJUSTMENTS = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
 
 
 def jitter(pixels: Tensor, factors: Tensor, order: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from nlkit.data.stored import ImageBatch
 from nlkit.kernels.resized_crop import Box, cut, resized_crop
 from nlkit.params.views import PhotoViewParams
+from nlkit.views.weak import flips
 
 WIDEST = 4 / 3
 """Largest ratio of the sides of a random crop, either way."""
@@ -70,16 +71,11 @@ def random_view(params: PhotoViewParams, images: ImageBatch, stream: torch.Gener
     if params.kind == "resized_crop":
         return random_resized_crop(images, params.smallest, params.flip, stream)
     corner = random_corner(images.heights, images.widths, images.side, stream)
-    return cut(images, *corner, images.side, _flips(images, params.flip, stream))
+    return cut(images, *corner, images.side, flips(images, params.flip, stream))
 
 
 def random_resized_crop(images: ImageBatch, smallest: float, flip: bool, stream: torch.Generator) -> Tensor:
     """A box of at least the share `smallest` of each image, resized to uint8 [B, side, side, 3], mirrored or not."""
     box = crop_boxes(images.heights, images.widths, smallest, stream)
-    mirrored = _flips(images, flip, stream)
+    mirrored = flips(images, flip, stream)
     return resized_crop(images, box, images.side, mirrored, longest_side(images.largest))
-
-
-def _flips(images: ImageBatch, flip: bool, stream: torch.Generator) -> Tensor:
-    """Which images to mirror, bool [B]: each with probability one half, none without `flip`."""
-    return torch.rand(len(images), generator=stream, device=images.device) < (0.5 if flip else 0.0)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
-from nlkit.data.stored import Batch, ImageBatch
+from nlkit.lazy import functional, torch
 from nlkit.params.views import AffineStrongParams, AutoAugmentParams, AutoAugmentPhotoParams, SimCLRParams, ViewParams
-from nlkit.views.autoaugment import AutoAugment
 from nlkit.views.colours import grey, jitter, solarise
-from nlkit.views.photos import Box, crop_boxes, random_resized_crop
-from nlkit.views.weak import Views
+from nlkit.views.weak import View, Views, flips
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlkit.data.stored import Batch
+    from nlkit.kernels.resized_crop import Box
 
 BLUR = 0.1, 2.0
 """Standard deviations of the blur, in pixels."""
@@ -39,8 +39,10 @@ def strong_view(
         case AffineStrongParams():
             return AffineStrong(params, mean, std, device)
         case SimCLRParams():
-            return SimCLR(params, mean, std, device)
+            return SimCLRView(params, mean, std, device)
         case AutoAugmentParams() | AutoAugmentPhotoParams():
+            from nlkit.views.autoaugment import AutoAugment
+
             return AutoAugment(params, mean, std, device)
 
 
@@ -56,23 +58,20 @@ class AffineStrong:
 
     def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
         """One view of each image."""
-        assert isinstance(images, Tensor)
+        assert isinstance(images, torch.Tensor)
         return self.views.weak(erase(images, self.erase, stream), stream)
 
 
-class SimCLR:
+class SimCLRView(View[SimCLRParams]):
     """Random resized crop, flip, colour jitter, grey, solarisation (SimCLR's views as TCL uses them on CIFAR), or blur.
 
     Pixels are rounded to 8 bits once, before solarisation; libraries that work on images round after each step.
     """
 
     def __init__(self, params: SimCLRParams, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
-        self.params = params
-        self.mean = 255 * torch.tensor(mean, device=device)[:, None, None]
-        self.std = 255 * torch.tensor(std, device=device)[:, None, None]
+        super().__init__(params, mean, std, device)
         strengths = (params.brightness, params.contrast, params.saturation, params.hue)
-        self.strengths = torch.tensor(strengths, device=device)
-        self.centres = torch.tensor([1.0, 1.0, 1.0, 0.0], device=device)
+        self.neutral, self.strengths = (torch.tensor(row, device=device) for row in ((1.0, 1.0, 1.0, 0.0), strengths))
 
     def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
         """One view of each image."""
@@ -85,27 +84,28 @@ class SimCLR:
             return (uniform() < p)[:, None, None, None]
 
         pixels = self._cropped(images, stream)
-        pixels = torch.where(chance(0.5 if params.flip else 0.0), pixels.flip(3), pixels)
-        factors = self.centres + (2 * uniform(4) - 1) * self.strengths
+        pixels = torch.where(flips(images, params.flip, stream)[:, None, None, None], pixels.flip(3), pixels)
+        factors = self.neutral + (2 * uniform(4) - 1) * self.strengths
         order = uniform(4).argsort(dim=1)
         pixels = torch.where(chance(params.jitter), jitter(pixels, factors, order), pixels)
         pixels = torch.where(chance(params.grey), grey(pixels), pixels)
         if params.blur and len(images):
             sigma = BLUR[0] + uniform() * (BLUR[1] - BLUR[0])
             pixels = torch.where(chance(params.blur), gaussian_blur(pixels, sigma), pixels)
-        eight_bit = (255 * pixels).round()
-        eight_bit = torch.where(chance(params.solarise), solarise(eight_bit), eight_bit)
-        return (eight_bit - self.mean) / self.std
+        levels = (255 * pixels).round()
+        return self.normalised(torch.where(chance(params.solarise), solarise(levels), levels))
 
     def _cropped(self, images: Batch, stream: torch.Generator) -> Tensor:
         """Random resized crops [B, 3, H, W] in 0..1."""
-        if isinstance(images, ImageBatch):
-            pixels = random_resized_crop(images, self.params.crop, False, stream)
+        from nlkit.views import photos
+
+        if not isinstance(images, torch.Tensor):
+            pixels = photos.random_resized_crop(images, self.params.crop, False, stream)
             return pixels.permute(0, 3, 1, 2).float() / 255
         batch, height, width, _ = images.shape
         heights, widths = (torch.full((batch,), side, device=images.device) for side in (height, width))
-        box = crop_boxes(heights, widths, self.params.crop, stream)
-        return resized_crop(images.permute(0, 3, 1, 2).float() / 255, box)
+        box = photos.crop_boxes(heights, widths, self.params.crop, stream)
+        return enlarged(images.permute(0, 3, 1, 2).float() / 255, box)
 
 
 def erase(images: Tensor, longest: float, stream: torch.Generator) -> Tensor:
@@ -136,7 +136,7 @@ def gaussian_blur(pixels: Tensor, sigma: Tensor) -> Tensor:
     return functional.conv2d(rows, kernel[..., None], groups=batch * channels).view(pixels.shape)
 
 
-def resized_crop(pixels: Tensor, box: Box) -> Tensor:
+def enlarged(pixels: Tensor, box: Box) -> Tensor:
     """Cut box = (top, left, height, width), each int64 [B], from [B, C, H, W] and enlarge it to H x W, bilinearly.
 
     Beyond the border of the box its outermost pixels are repeated, as where a cut-out image is resized.

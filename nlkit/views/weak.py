@@ -4,37 +4,45 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
-from nlkit.data.stored import Batch, ImageBatch
 from nlkit.kernels.crop_flip import crop_flip
+from nlkit.lazy import functional, torch
 from nlkit.params.views import PhotoViewParams, ViewParams
-from nlkit.views.photos import centre, random_view
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlkit.data.stored import Batch
+
+Own = TypeVar("Own")
 
 
-class Views:
+class View(Generic[Own]):
+    """What all views share: parameters of their own, and the mean and spread of 8-bit levels."""
+
+    def __init__(self, params: Own, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+        self.params = params
+        self.mean, self.std = (255 * torch.tensor(values, device=device) for values in (mean, std))
+
+    def normalised(self, levels: Tensor) -> Tensor:
+        """Network inputs [B, C, H, W] of levels 0..255."""
+        return (levels - self.mean[:, None, None]) / self.std[:, None, None]
+
+
+class Views(View[ViewParams | PhotoViewParams]):
     """Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W].
 
     Images of a store become squares [B, 3, side, side]; they need PhotoViewParams, tensors need ViewParams.
     """
 
-    def __init__(
-        self,
-        params: ViewParams | PhotoViewParams,
-        mean: Sequence[float],
-        std: Sequence[float],
-        device: torch.device,
-    ) -> None:
-        self.params = params
-        self.mean = 255 * torch.tensor(mean, device=device)
-        self.std = 255 * torch.tensor(std, device=device)
-
     def plain(self, images: Batch) -> Tensor:
         """Normalise only, of the middle square where sizes vary: the view for evaluation."""
-        return self._normalised(centre(images) if isinstance(images, ImageBatch) else images)
+        if not isinstance(images, torch.Tensor):
+            from nlkit.views.photos import centre
+
+            images = centre(images)
+        return self.normalised(images.permute(0, 3, 1, 2))
 
     def weak(self, images: Batch, stream: torch.Generator) -> Tensor:
         """Shift by up to `pad` pixels over zeros and flip; rotate and zoom where the parameters ask for it.
@@ -42,20 +50,15 @@ class Views:
         Where sizes vary: a random crop or resized crop, and flip.
         """
         params = self.params
-        if isinstance(images, ImageBatch):
+        if not isinstance(images, torch.Tensor):
+            from nlkit.views.photos import random_view
+
             assert isinstance(params, PhotoViewParams)
-            return self._normalised(random_view(params, images, stream))
+            return self.normalised(random_view(params, images, stream).permute(0, 3, 1, 2))
         assert isinstance(params, ViewParams)
         if (params.rotate or params.zoom) and len(images):
             return self._affine(params, images, stream)
-        batch, pad = len(images), params.pad
-        shift = torch.randint(-pad, pad + 1, (2, batch), generator=stream, device=images.device)
-        flip = torch.rand(batch, generator=stream, device=images.device) < (0.5 if params.flip else 0.0)
-        return crop_flip(images, shift[0], shift[1], flip, self.mean, self.std)
-
-    def _normalised(self, pixels: Tensor) -> Tensor:
-        """Network inputs [B, C, H, W] of pixels uint8 [B, H, W, C]."""
-        return ((pixels - self.mean) / self.std).permute(0, 3, 1, 2)
+        return crop_flip(images, *shifts(images, params.pad, params.flip, stream), self.mean, self.std)
 
     def _affine(self, params: ViewParams, images: Tensor, stream: torch.Generator) -> Tensor:
         """Bilinear rotation, zoom and shift in one resampling, over zeros."""
@@ -67,9 +70,17 @@ class Views:
         shift = 2 * params.pad * uniform[2:] / torch.tensor([[width], [height]], device=images.device)
         matrix = torch.stack([cos, -sin, shift[0], sin, cos, shift[1]], dim=1).view(batch, 2, 3)
         if params.flip:
-            mirror = torch.rand(batch, generator=stream, device=images.device) < 0.5
-            matrix[mirror, :, 0] *= -1
+            matrix[flips(images, True, stream), :, 0] *= -1
         grid = functional.affine_grid(matrix, [batch, 1, height, width], align_corners=False)
-        pixels = images.permute(0, 3, 1, 2).float()
-        moved = functional.grid_sample(pixels, grid, align_corners=False)
-        return (moved - self.mean[:, None, None]) / self.std[:, None, None]
+        return self.normalised(functional.grid_sample(images.permute(0, 3, 1, 2).float(), grid, align_corners=False))
+
+
+def shifts(images: Tensor, pad: int, flip: bool, stream: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows and columns int64 [B] by which to shift images, each in -pad..pad, and which to mirror, bool [B]."""
+    dy, dx = torch.randint(-pad, pad + 1, (2, len(images)), generator=stream, device=images.device)
+    return dy, dx, flips(images, flip, stream)
+
+
+def flips(images: Batch, flip: bool, stream: torch.Generator) -> Tensor:
+    """Which images to mirror, bool [B]: each with probability one half, none without `flip`."""
+    return torch.rand(len(images), generator=stream, device=images.device) < (0.5 if flip else 0.0)

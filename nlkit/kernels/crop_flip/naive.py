@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
+
+from nlkit.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def crop_flip(images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, mean: Tensor, std: Tensor) -> Tensor:
