@@ -5,13 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from nlkit.models.contrastive import ContrastiveNet
+from nlkit.models.heads import ContrastiveNet, TwinNet
 from nlkit.models.label_denoiser import LabelDenoiser, LabelDiffusionNet
+from nlkit.models.networks import PreActResNet18, ResNet34, ResNet50, SmallCNN
 from nlkit.models.photo import photo_network
-from nlkit.models.preact_resnet import PreActResNet18
-from nlkit.models.resnet import ResNet34, ResNet50
-from nlkit.models.small_cnn import SmallCNN
-from nlkit.models.twin import TwinNet
 from nlkit.params import Params
 from nlkit.params.codim import CoDiMParams
 from nlkit.params.lra import LRADiffusionParams

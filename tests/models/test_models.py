@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nlkit.models import build_model
-from nlkit.models.preact_resnet import PreActBlock
+from nlkit.models.networks import PreActBlock
 from nlkit.params.training import ModelParams
 
 NAMES = ["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
