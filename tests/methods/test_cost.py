@@ -13,7 +13,8 @@ from nlkit.data.problem import Problem
 from nlkit.methods import build_method
 from nlkit.methods.cost import GRADIENT, RULES, drawn_unlabelled, forward_equivalents
 from nlkit.params import Params
-from nlkit.parts.learner import Learner, endless_batches
+from nlkit.parts.batches import endless_batches
+from nlkit.parts.learner import Learner
 
 EPOCHS = 3  # one less than the tiny run has: after its last epoch CoDiM looks at all images for its figures
 NO_LOOK = ("cross_entropy", "mixup", "elr", "confident_learning", "lra_diffusion", "simclr")

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from nlkit.errors import NlkitError
 from nlkit.methods import DivideMix
-from nlkit.methods.mixmatch import Views2, mixmatch
 from nlkit.params import Params
 from nlkit.parts import semi
+from nlkit.parts.semi import Views2, mixmatch
 
 Make = Callable[..., DivideMix]
 HALF = {"method.mixed": "labelled", "method.lambda_u": 0}

@@ -1,4 +1,4 @@
-"""Contrastive losses: closed forms, and the chunked form against the dense one, values and gradients."""
+"""Contrastive losses against the textbook's matrix and closed forms, and who is whose positive."""
 
 from __future__ import annotations
 
@@ -10,10 +10,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.kernels.contrastive import contrastive
-from nlkit.parts.contrast import nt_xent, supcon
+from nlkit.parts.contrast import (
+    NO_CLASS,
+    Variant,
+    contrast_classes,
+    contrast_confidence,
+    nt_xent,
+    same_image_or_class,
+    supcon,
+)
 
 TAU = 0.25
+VARIANTS: list[Variant] = ["self", "sup", "sup_pseudo"]
+X, U, CLASSES = 7, 9, 3
+
+
+def contrastive(z: Tensor, positives: Tensor, temperature: float) -> Tensor:
+    """The loss of `supcon` as textbooks write it, with whatever gradient autograd makes of it."""
+    itself = torch.eye(len(z), dtype=torch.bool)
+    chosen = positives.masked_fill(itself, 0).to(z.dtype)
+    similar = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
+    log_share = similar - similar.logsumexp(dim=1, keepdim=True)
+    anchors = (chosen > 0).any(dim=1)
+    sums = (log_share.masked_fill(itself, 0.0) * chosen).sum(dim=1)[anchors]
+    return -(sums / chosen.sum(dim=1)[anchors]).sum() / anchors.sum().clamp_min(1)
 
 
 def unit(rows: int, dim: int = 16, seed: int = 0) -> Tensor:
@@ -39,10 +59,15 @@ def same_label(rows: int) -> Tensor:
     return labels[:, None] == labels
 
 
-MASKS: list[Callable[[int], Tensor]] = [random_mask, same_label, lambda rows: torch.zeros(rows, rows, dtype=torch.bool)]
+def nobody(rows: int) -> Tensor:
+    return torch.zeros(rows, rows, dtype=torch.bool)
 
 
-def with_gradient(loss: Callable[[Tensor], Tensor], z: Tensor, upstream: float) -> tuple[Tensor, Tensor]:
+def weighted(mask: Tensor) -> Tensor:
+    return mask * torch.rand(mask.shape, generator=torch.Generator().manual_seed(4))
+
+
+def with_gradient(loss: Callable[[Tensor], Tensor], z: Tensor, upstream: float = 1.0) -> tuple[Tensor, Tensor]:
     z = z.clone().requires_grad_()
     value = loss(z)
     (value * upstream).backward()
@@ -50,30 +75,30 @@ def with_gradient(loss: Callable[[Tensor], Tensor], z: Tensor, upstream: float) 
     return value.detach(), z.grad
 
 
+def assert_same(ours: Callable[[Tensor], Tensor], theirs: Callable[[Tensor], Tensor], z: Tensor, up: float) -> None:
+    (value, gradient), expected = with_gradient(ours, z, up), with_gradient(theirs, z, up)
+    torch.testing.assert_close(value, expected[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(gradient, expected[1], atol=1e-4, rtol=0)
+
+
 @pytest.mark.parametrize("rows", [1, 2, 63, 257])
-@pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize("chunk", [1, 64, 1000])
-def test_the_chunked_loss_and_its_gradient_are_those_of_the_dense_one(
-    rows: int, mask: Callable[[int], Tensor], chunk: int
+@pytest.mark.parametrize("mask", [random_mask, same_label, nobody])
+@pytest.mark.parametrize("weigh", [lambda mask: mask, weighted], ids=["mask", "weights"])
+def test_loss_and_gradient_are_the_textbooks(
+    rows: int, mask: Callable[[int], Tensor], weigh: Callable[[Tensor], Tensor]
 ) -> None:
-    if chunk == 1 and rows == 257:
-        pytest.skip("as 63")
-    positives, z = mask(rows), unit(rows)
-    dense = with_gradient(lambda x: contrastive(x, positives, TAU), z, 3.7)
-    ours = with_gradient(lambda x: supcon(x, lambda index: positives[index], TAU, chunk), z, 3.7)
-    torch.testing.assert_close(ours[0], dense[0], atol=1e-5, rtol=0)
-    torch.testing.assert_close(ours[1], dense[1], atol=1e-4, rtol=0)
+    positives = weigh(mask(rows))
+    assert_same(lambda x: supcon(x, positives, TAU), lambda x: contrastive(x, positives, TAU), 1.3 * unit(rows), 3.7)
 
 
-@pytest.mark.parametrize("rows", [2, 63, 257])
-@pytest.mark.parametrize("mask", MASKS)
-def test_a_weighted_loss_and_its_gradient_are_those_of_the_dense_one(rows: int, mask: Callable[[int], Tensor]) -> None:
-    z = 1.3 * unit(rows)
-    weights = mask(rows) * torch.rand(rows, rows, generator=torch.Generator().manual_seed(4))
-    dense = with_gradient(lambda x: contrastive(x, weights, TAU), z, -2.3)
-    ours = with_gradient(lambda x: supcon(x, lambda index: weights[index], TAU, 64), z, -2.3)
-    torch.testing.assert_close(ours[0], dense[0], atol=1e-5, rtol=0)
-    torch.testing.assert_close(ours[1], dense[1], atol=1e-4, rtol=0)
+@pytest.mark.parametrize("batch", [1, 31, 129])
+def test_nt_xent_is_the_contrast_of_pairs_and_treats_both_views_alike(batch: int) -> None:
+    def ours(z: Tensor) -> Tensor:
+        return nt_xent(z[:batch], z[batch:], TAU)
+
+    z = 1.5 * unit(2 * batch)
+    assert_same(ours, lambda x: contrastive(x, pairs(2 * batch), TAU), z, -0.3)
+    torch.testing.assert_close(ours(z.roll(batch, 0)), ours(z), atol=1e-6, rtol=0)
 
 
 def test_a_weighted_loss_is_the_mean_of_the_pulls_by_weight() -> None:
@@ -85,82 +110,115 @@ def test_a_weighted_loss_is_the_mean_of_the_pulls_by_weight() -> None:
         total = math.log(sum(math.exp(float(z[i] @ z[j]) / TAU) for j in others))
         pulls = [float(weights[i, j]) * (total - float(z[i] @ z[j]) / TAU) for j in others]
         expected += sum(pulls) / sum(float(weights[i, j]) for j in others) / 8
-    assert float(supcon(z, lambda index: weights[index], TAU, 3)) == pytest.approx(expected, abs=1e-12)
-    ones = supcon(z, lambda index: torch.ones(len(index), 8), TAU)
-    assert float(ones) == float(supcon(z, lambda index: torch.ones(len(index), 8, dtype=torch.bool), TAU))
-
-
-@pytest.mark.parametrize("batch", [1, 31, 129])
-def test_nt_xent_is_the_contrast_of_pairs(batch: int) -> None:
-    z = 1.5 * unit(2 * batch)
-    dense = with_gradient(lambda x: contrastive(x, pairs(2 * batch), TAU), z, -0.3)
-    ours = with_gradient(lambda x: nt_xent(x[:batch], x[batch:], TAU, chunk=50), z, -0.3)
-    torch.testing.assert_close(ours[0], dense[0], atol=1e-5, rtol=0)
-    torch.testing.assert_close(ours[1], dense[1], atol=1e-4, rtol=0)
+    assert float(supcon(z, weights, TAU)) == pytest.approx(expected, abs=1e-12)
+    assert float(supcon(z, torch.ones(8, 8), TAU)) == float(supcon(z, torch.ones(8, 8, dtype=torch.bool), TAU))
 
 
 def test_the_gradient_agrees_with_finite_differences_in_double_precision() -> None:
-    positives = random_mask(9)
     z = unit(9, 5).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda x: supcon(x, lambda index: positives[index], TAU, 4), (z,))
+    for positives in (random_mask(9), weighted(random_mask(9))):
+        assert torch.autograd.gradcheck(lambda x, positives=positives: supcon(x, positives, TAU), (z,))
 
 
-def test_four_orthonormal_pairs_give_the_closed_form() -> None:
-    views = torch.eye(4, 8)
-    assert float(nt_xent(views, views, TAU)) == pytest.approx(math.log(math.exp(4) + 6) - 4, abs=1e-5)
-    assert float(nt_xent(views, views, TAU)) == pytest.approx(0.10426, abs=5e-6)
-
-
-def test_collapsed_rows_give_the_logarithm_of_the_number_of_others() -> None:
-    views = torch.ones(4, 8) / math.sqrt(8)
-    assert float(nt_xent(views, views, TAU)) == pytest.approx(math.log(7), abs=1e-5)
-
-
-def test_the_two_views_are_treated_alike() -> None:
-    a, b = unit(21, seed=1), unit(21, seed=2)
-    torch.testing.assert_close(nt_xent(a, b, TAU), nt_xent(b, a, TAU), atol=1e-6, rtol=0)
+@pytest.mark.parametrize(
+    ("views", "tau", "loss"),
+    [
+        (torch.eye(4, 8), TAU, 0.10426),  # log(e^4 + 6) - 4
+        (torch.ones(4, 8) / math.sqrt(8), TAU, math.log(7)),  # collapsed: the number of others
+        (torch.eye(2), 1.0, 0.55144),  # log(e + 2) - 1
+    ],
+)
+def test_known_views_give_the_closed_forms(views: Tensor, tau: float, loss: float) -> None:
+    assert float(nt_xent(views, views, tau)) == pytest.approx(loss, abs=2e-5)
 
 
 def test_anchors_without_positives_do_not_count() -> None:
-    z, positives = unit(12), torch.zeros(12, 12, dtype=torch.bool)
+    z, positives = unit(12), nobody(12)
     positives[0, 5] = True
     similar = z[0] @ z.T / TAU
-    others = torch.cat([similar[1:]]).logsumexp(dim=0)
-    torch.testing.assert_close(supcon(z, lambda index: positives[index], TAU), others - similar[5])
-
-
-def test_without_any_positive_loss_and_gradient_are_zero() -> None:
-    value, gradient = with_gradient(
-        lambda x: supcon(x, lambda i: torch.zeros(len(i), 6, dtype=torch.bool), TAU), unit(6), 1
-    )
+    torch.testing.assert_close(supcon(z, positives, TAU), similar[1:].logsumexp(dim=0) - similar[5])
+    value, gradient = with_gradient(lambda x: supcon(x, nobody(12), TAU), z)
     assert float(value) == 0 and not bool(gradient.any())
 
 
-def test_large_similarities_do_not_overflow() -> None:
-    value, gradient = with_gradient(lambda x: nt_xent(x[:8], x[8:], 1e-3), 10 * unit(16), 1.0)
+def test_large_similarities_do_not_overflow_and_half_precision_is_compared_in_single() -> None:
+    value, gradient = with_gradient(lambda x: nt_xent(x[:8], x[8:], 1e-3), 10 * unit(16))
     assert bool(torch.isfinite(value)) and bool(torch.isfinite(gradient).all())
-
-
-def test_half_precision_rows_are_compared_in_single_precision() -> None:
     z = unit(40).bfloat16()
-    value, gradient = with_gradient(lambda x: nt_xent(x[:20], x[20:], TAU), z, 1.0)
+    value, gradient = with_gradient(lambda x: nt_xent(x[:20], x[20:], TAU), z)
     assert value.dtype == torch.float32 and gradient.dtype == torch.bfloat16
     torch.testing.assert_close(value, contrastive(z.float(), pairs(40), TAU), atol=1e-5, rtol=0)
 
 
-def test_what_is_kept_and_what_is_made_at_once_grows_linearly() -> None:
-    rows, dim, chunk, asked, kept = 300, 8, 32, [], []
+def targets() -> tuple[Tensor, Tensor]:
+    stream = torch.Generator().manual_seed(2)
+    refined = torch.rand(X, CLASSES, generator=stream)
+    guess = (6 * torch.rand(U, CLASSES, generator=stream)).softmax(dim=1)
+    guess[0] = torch.tensor([0.9, 0.06, 0.04])  # exactly the threshold
+    return refined / refined.sum(dim=1, keepdim=True), guess
 
-    def positives(index: Tensor) -> Tensor:
-        asked.append(len(index))
-        return pairs(rows)[index]
 
-    def keep(tensor: Tensor) -> Tensor:
-        kept.append(tensor.numel())
-        return tensor
+def mask(variant: Variant, tau_p: float = 0.9, confident: bool = False) -> Tensor:
+    """The positives [n, n] of two views of each image."""
+    refined, guess = targets()
+    classes = contrast_classes(variant, refined, guess, tau_p).repeat(2)
+    confidence = contrast_confidence(refined, guess).repeat(2) if confident else None
+    return same_image_or_class(torch.arange(X + U).repeat(2), classes, confidence)
 
-    z = unit(rows, dim).requires_grad_()
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = supcon(z, positives, TAU, chunk)
-    loss.backward()
-    assert max(asked) == chunk and sum(kept) <= rows * (dim + 2) + 1
+
+def oracle(variant: Variant, tau_p: float) -> Tensor:
+    """The same by a double loop over pairs."""
+    refined, guess = targets()
+
+    def label(i: int) -> int | None:
+        if i < X:
+            return None if variant == "self" else int(refined[i].argmax())
+        sure = variant == "sup_pseudo" and float(guess[i - X].max()) >= tau_p
+        return int(guess[i - X].argmax()) if sure else None
+
+    rows = [*range(X + U)] * 2
+    return torch.tensor([[a == b or (label(a) is not None and label(a) == label(b)) for b in rows] for a in rows])
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("tau_p", [0.0, 0.9, 1.0])
+def test_the_positives_are_those_of_a_double_loop(variant: Variant, tau_p: float) -> None:
+    found = mask(variant, tau_p)
+    assert torch.equal(found, oracle(variant, tau_p))
+    assert torch.equal(found, found.T) and bool((found | ~mask("self")).all())
+    assert float(supcon(torch.eye(len(found)), found, 0.3)) == pytest.approx(math.log(len(found) - 1), abs=1e-5)
+
+
+def test_a_row_without_a_class_has_its_other_view_only() -> None:
+    unsure = torch.cat([torch.zeros(X, dtype=torch.bool), targets()[1].amax(dim=1) < 0.9]).repeat(2)
+    assert 0 < int(unsure.sum()) < 2 * U
+    unlabelled = (torch.arange(X + U) >= X).repeat(2)
+    for variant, rows in (("self", slice(None)), ("sup", unlabelled), ("sup_pseudo", unsure)):
+        assert mask(variant)[rows].sum(dim=1).eq(2).all()  # type: ignore[arg-type]
+
+
+def loss(classes: Tensor, confidence: Tensor | None = None) -> Tensor:
+    """Of two views of six images with these classes [6]."""
+    positives = same_image_or_class(torch.arange(6).repeat(2), classes.repeat(2), confidence)
+    return supcon(unit(12, 5).double(), positives, TAU)
+
+
+def test_classes_of_one_image_each_are_no_classes_and_one_class_makes_all_rows_positives() -> None:
+    assert torch.equal(loss(torch.arange(6)), loss(torch.full((6,), NO_CLASS)))
+    assert same_image_or_class(torch.arange(6).repeat(2), torch.zeros(12, dtype=torch.int64)).all()
+
+
+def test_sure_pairs_weigh_as_much_as_without_weights_and_views_of_one_image_always_do() -> None:
+    classes = torch.tensor([0, 0, 1, 1, NO_CLASS, 0])
+    torch.testing.assert_close(loss(classes, torch.ones(12)), loss(classes), rtol=0, atol=1e-12)
+    assert not torch.allclose(loss(classes, torch.full((12,), 0.3)), loss(classes))
+    alone = torch.full((6,), NO_CLASS)
+    torch.testing.assert_close(loss(alone, torch.full((12,), 0.3)), loss(alone), rtol=0, atol=1e-12)
+
+
+def test_the_weight_of_a_pair_is_the_product_of_both_confidences() -> None:
+    guess, weights = targets()[1], mask("sup_pseudo", tau_p=0.0, confident=True)
+    assert torch.equal(weights > 0, mask("sup_pseudo", tau_p=0.0)) and float(weights[:X, :X].max()) == 1
+    products = guess.amax(dim=1)[:, None] * guess.amax(dim=1)
+    among = weights[X : X + U, X : X + U]
+    torch.testing.assert_close(among, torch.where(among > 0, products.fill_diagonal_(1.0), 0.0))

@@ -1,3 +1,5 @@
+"""Mixtures of two components against scikit-learn's, and one for each class against one after the other."""
+
 from __future__ import annotations
 
 import itertools
@@ -9,9 +11,17 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from nlkit.params.sections import MixtureParams
-from nlkit.parts.mixture import Mixture, fit_mixture, fit_two_components, normalise, two_means
+from nlkit.parts.mixture import (
+    Mixture,
+    fit_mixture,
+    fit_two_components,
+    normalise,
+    p_clean_per_class,
+    two_means,
+)
 
 PARAMS = MixtureParams()
+LONG = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
 
 
 def draw(rng: np.random.Generator, separated: bool) -> Tensor:
@@ -25,41 +35,32 @@ def draw(rng: np.random.Generator, separated: bool) -> Tensor:
     return z
 
 
-def sklearn_fit(z: Tensor, high: Tensor, params: MixtureParams) -> tuple[GaussianMixture, np.ndarray]:
-    """scikit-learn's mixture from the M-step of a hard assignment, and its posterior of the smaller mean."""
+def assert_like_scikit_learn(z: Tensor, params: MixtureParams) -> None:
+    """P(clean) and the stopping rule are scikit-learn's from the M-step of the same hard assignment."""
+    high = two_means(z)
     parts = [z[~high].numpy(), z[high].numpy()]
     variances = np.array([part.var() + params.reg_covar for part in parts])
-    mixture = GaussianMixture(
+    theirs = GaussianMixture(
         n_components=2, max_iter=params.max_iter, tol=params.tol, reg_covar=params.reg_covar,
         weights_init=np.array([len(part) / len(z) for part in parts]),
         means_init=np.array([[part.mean()] for part in parts]),
         precisions_init=(1 / variances).reshape(2, 1, 1),
-    )  # fmt: skip
-    mixture.fit(z.numpy()[:, None])
-    return mixture, mixture.predict_proba(z.numpy()[:, None])[:, mixture.means_.argmin()]
+    ).fit(z.numpy()[:, None])  # fmt: skip
+    expected = theirs.predict_proba(z.numpy()[:, None])[:, theirs.means_.argmin()]
+    ours = fit_mixture(z, params)
+    np.testing.assert_allclose(ours.p_clean(z), expected, atol=1e-6, err_msg=f"{len(z)} values")
+    assert (ours.iterations, ours.converged) == (theirs.n_iter_, theirs.converged_)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.parametrize("separated", [False, True])
 def test_p_clean_equals_scikit_learn_from_the_same_start(separated: bool) -> None:
     rng = np.random.default_rng(11)
-    for number in range(100):
-        z = draw(rng, separated)
-        reference, expected = sklearn_fit(z, two_means(z), PARAMS)
-        mixture = fit_mixture(z, PARAMS)
-        np.testing.assert_allclose(mixture.p_clean(z), expected, atol=1e-6, err_msg=f"draw {number}, {len(z)} values")
-        assert (mixture.iterations, mixture.converged) == (reference.n_iter_, reference.converged_)
-
-
-@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-@pytest.mark.parametrize(("max_iter", "tol"), [(1, 1e-2), (3, 0.0), (200, 1e-9)])
-def test_the_stopping_rule_is_that_of_scikit_learn(max_iter: int, tol: float) -> None:
-    z = draw(np.random.default_rng(5), separated=False)
-    params = MixtureParams(max_iter=max_iter, tol=tol, reg_covar=1e-3)
-    reference, expected = sklearn_fit(z, two_means(z), params)
-    mixture = fit_mixture(z, params)
-    np.testing.assert_allclose(mixture.p_clean(z), expected, atol=1e-6)
-    assert (mixture.iterations, mixture.converged) == (reference.n_iter_, reference.converged_)
+    for _ in range(100):
+        assert_like_scikit_learn(draw(rng, separated), PARAMS)
+    for max_iter, tol in ((1, 1e-2), (3, 0.0), (200, 1e-9)):
+        params = MixtureParams(max_iter=max_iter, tol=tol, reg_covar=1e-3)
+        assert_like_scikit_learn(draw(np.random.default_rng(5), separated), params)
 
 
 def test_the_split_of_separated_losses_equals_that_of_scikit_learn_with_its_own_start() -> None:
@@ -75,6 +76,7 @@ def within_squares(z: np.ndarray, high: np.ndarray) -> float:
 
 @pytest.mark.parametrize("count", [2, 3, 7, 11])
 def test_two_means_is_the_best_of_all_bipartitions(count: int) -> None:
+    """With few digits some values are equal; they stay together."""
     rng = np.random.default_rng(count)
     for digits in (1, 2, 12):
         z = np.round(rng.random(count), digits)
@@ -86,57 +88,35 @@ def test_two_means_is_the_best_of_all_bipartitions(count: int) -> None:
         assert z[found].min() > z[~found].max()
 
 
-def test_two_means_keeps_equal_values_together() -> None:
-    z = torch.tensor([0.0, 0.0, 0.0, 1.0, 1.0])
-    assert two_means(z).tolist() == [False, False, False, True, True]
-
-
 @pytest.mark.parametrize("seed", range(3))
-def test_p_clean_is_permutation_equivariant(seed: int) -> None:
-    z = draw(np.random.default_rng(seed), separated=False)
-    order = torch.randperm(len(z), generator=torch.Generator().manual_seed(seed))
-    torch.testing.assert_close(fit_two_components(z[order]), fit_two_components(z)[order], rtol=0, atol=1e-9)
+def test_p_clean_follows_the_order_of_losses_and_not_their_unit(seed: int) -> None:
+    losses = draw(np.random.default_rng(seed), separated=False)
+    order, expected = torch.randperm(len(losses)), fit_two_components(losses)
+    torch.testing.assert_close(fit_two_components(losses[order]), expected[order], rtol=0, atol=1e-9)
+    torch.testing.assert_close(fit_two_components(5 + 3 * losses), expected, rtol=0, atol=1e-9)
 
 
 def test_normalised_losses_span_zero_to_one_and_keep_their_order() -> None:
-    losses = torch.tensor([3.0, -1.0, 0.5, 7.0])
-    z = normalise(losses)
-    assert z is not None and z.dtype == torch.float64
-    assert (float(z.min()), float(z.max())) == (0.0, 1.0)
+    z = normalise(torch.tensor([3.0, -1.0, 0.5, 7.0]))
+    assert z is not None
     torch.testing.assert_close(z, torch.tensor([0.5, 0.0, 0.1875, 1.0], dtype=torch.float64))
-
-
-def test_p_clean_does_not_depend_on_the_scale_or_offset_of_losses() -> None:
-    losses = draw(np.random.default_rng(8), separated=False)
-    torch.testing.assert_close(fit_two_components(5 + 3 * losses), fit_two_components(losses), rtol=0, atol=1e-9)
 
 
 def test_the_first_component_has_the_smaller_mean_whatever_the_start() -> None:
     z = draw(np.random.default_rng(2), separated=True)
     high = two_means(z)
     usual, swapped = fit_mixture(z, PARAMS, high), fit_mixture(z, PARAMS, ~high)
-    for mixture in (usual, swapped):
-        assert mixture.means[0] < mixture.means[1]
+    assert usual.means[0] < usual.means[1] and swapped.means[0] < swapped.means[1]
     torch.testing.assert_close(usual.p_clean(z), swapped.p_clean(z), rtol=0, atol=1e-12)
 
 
-def test_posteriors_are_probabilities_that_sum_to_one() -> None:
-    z = draw(np.random.default_rng(4), separated=False)
-    mixture = fit_mixture(z, PARAMS)
-    posterior = mixture.log_joint(z).softmax(dim=1)
-    torch.testing.assert_close(posterior.sum(dim=1), torch.ones(len(z), dtype=torch.float64))
-    torch.testing.assert_close(mixture.p_clean(z), posterior[:, 0])
-    assert bool(((posterior >= 0) & (posterior <= 1)).all())
-    assert float(mixture.weights.sum()) == pytest.approx(1)
-
-
-def test_log_joint_is_the_weighted_normal_density() -> None:
-    parts = (torch.tensor(pair, dtype=torch.float64) for pair in ([0.3, 0.7], [0.1, 0.8], [0.04, 0.09]))
+def test_the_posterior_is_that_of_weighted_normal_densities() -> None:
+    parts = [torch.tensor(pair, dtype=torch.float64) for pair in ([0.3, 0.7], [0.1, 0.8], [0.04, 0.09])]
     mixture = Mixture(*parts, iterations=1, converged=True)
-    z = torch.tensor([0.2, 0.9], dtype=torch.float64)
-    for k in (0, 1):
-        density = torch.distributions.Normal(mixture.means[k], mixture.variances[k].sqrt()).log_prob(z)
-        torch.testing.assert_close(mixture.log_joint(z)[:, k], density + mixture.weights[k].log())
+    z = torch.tensor([0.2, 0.9, -3.0], dtype=torch.float64)
+    densities = torch.distributions.Normal(parts[1], parts[2].sqrt()).log_prob(z[:, None]).exp() * parts[0]
+    torch.testing.assert_close(mixture.log_joint(z).exp(), densities)
+    torch.testing.assert_close(mixture.p_clean(z), densities[:, 0] / densities.sum(dim=1))
 
 
 @pytest.mark.parametrize(
@@ -147,6 +127,7 @@ def test_constant_and_non_finite_losses_give_one_half(losses: list[float]) -> No
     values = torch.tensor(losses, dtype=torch.float64)
     assert normalise(values) is None
     assert fit_two_components(values).tolist() == [0.5] * len(losses)
+    assert isinstance(fit_two_components(values.numpy()), np.ndarray)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -157,16 +138,52 @@ def test_numpy_in_gives_numpy_out_and_tensor_in_gives_tensor_out(dtype: type) ->
     assert isinstance(from_numpy, np.ndarray) and isinstance(from_tensor, Tensor)
     np.testing.assert_array_equal(from_numpy, from_tensor.numpy())
     np.testing.assert_array_equal(losses, kept)
-    assert isinstance(fit_two_components(np.ones(3)), np.ndarray)
-
-
-def test_a_reversed_numpy_view_is_accepted() -> None:
-    losses = np.random.default_rng(0).gamma(2.0, size=400)
-    np.testing.assert_allclose(fit_two_components(losses[::-1]), fit_two_components(losses)[::-1], atol=1e-9)
+    np.testing.assert_allclose(fit_two_components(losses[::-1]), from_numpy[::-1], atol=1e-9)
 
 
 def test_two_clear_groups_are_told_apart_even_when_very_unequal() -> None:
     rng = np.random.default_rng(0)
-    losses = np.concatenate([rng.normal(0.1, 0.02, 4950), rng.normal(3.0, 0.1, 50)])
-    p_clean = fit_two_components(losses)
+    p_clean = fit_two_components(np.concatenate([rng.normal(0.1, 0.02, 4950), rng.normal(3.0, 0.1, 50)]))
     assert p_clean[:4950].min() > 0.99 and p_clean[4950:].max() < 0.01
+
+
+def draw_classes(counts: list[int], seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Values in 0..1 of two humps that lie elsewhere in each class, in random order."""
+    rng = np.random.default_rng(seed)
+    values, labels = [], []
+    for number, count in enumerate(counts):
+        low = int(count * rng.uniform(0.3, 0.7))
+        gap = rng.uniform(0.1, 0.6)
+        values += [*rng.normal(0.1, 0.04, low), *rng.normal(0.1 + gap, 0.08, count - low)]
+        labels += [number] * count
+    order = torch.from_numpy(rng.permutation(len(values)))
+    return torch.tensor(values).clamp(0, 1)[order], torch.tensor(labels)[order]
+
+
+HUNDRED = [int(count) for count in np.random.default_rng(1).integers(380, 620, 100)]
+
+
+@pytest.mark.parametrize("params", [LONG, PARAMS, MixtureParams(max_iter=1), MixtureParams(tol=0)])
+@pytest.mark.parametrize("counts", [[200, 37, 500, 64], [300], [3, 2, 100, 5], HUNDRED], ids=len)
+def test_all_classes_at_once_are_as_one_after_the_other(counts: list[int], params: MixtureParams) -> None:
+    z, labels = draw_classes(counts)
+    found = p_clean_per_class(z, labels, len(counts), params)
+    for number in range(len(counts)):
+        mine = z[labels == number]
+        expected = fit_mixture(mine, params).p_clean(mine)
+        torch.testing.assert_close(found[labels == number], expected, atol=1e-9, rtol=0)
+
+
+def test_classes_that_cannot_be_separated_give_one_half() -> None:
+    z = torch.tensor([0.1, 0.9, 0.4, 0.4, 0.4, 0.7])
+    labels = torch.tensor([0, 0, 1, 1, 1, 3])  # class 2 has no sample, class 3 one, class 1 equal ones
+    ours = p_clean_per_class(z, labels, 4, LONG)
+    assert ours[2:].tolist() == [0.5] * 4
+    assert float(ours[0]) > 0.99 and float(ours[1]) < 0.01
+    assert p_clean_per_class(torch.tensor([0.3]), torch.tensor([1]), 2, LONG).tolist() == [0.5]
+
+
+def test_other_names_of_the_classes_change_nothing() -> None:
+    z, labels = draw_classes([100, 150, 60])
+    ours = p_clean_per_class(z, labels, 3, LONG)
+    torch.testing.assert_close(p_clean_per_class(z, 2 - labels, 3, LONG), ours, atol=1e-12, rtol=0)
