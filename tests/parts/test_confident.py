@@ -1,4 +1,4 @@
-"""Confident learning against slow loops, and against cleanlab, the authors' code, as referee."""
+"""Confident learning against a slow loop, and against cleanlab, the authors' code, as referee."""
 
 from __future__ import annotations
 
@@ -49,10 +49,13 @@ def loop_joint(p: Tensor, labels: Tensor) -> tuple[list[list[int]], list[int]]:
 
 
 @samples
-def test_the_joint_is_that_of_a_slow_loop(sample: Sample) -> None:
+def test_the_joint_is_that_of_a_slow_loop_and_keeps_the_number_of_each_label(sample: Sample) -> None:
     counts, believed = loop_joint(*sample)
-    assert confident.confident_joint(*sample).tolist() == counts
-    assert confident.confident_class(*sample).tolist() == believed
+    joint = confident.confident_joint(*sample)
+    assert joint.tolist() == counts and confident.confident_class(*sample).tolist() == believed
+    sums = confident.calibrated(joint, sample[1]).sum(dim=1)
+    torch.testing.assert_close(sums, torch.bincount(sample[1], minlength=len(joint)).double())
+    assert 0 <= confident.estimated_errors(*sample) <= len(sample[1])
 
 
 @samples
@@ -64,15 +67,6 @@ def test_scores_are_one_half_where_the_label_ties_and_order_as_defined(sample: S
         assert float(confident.normalised_margin(p, labels)[i]) == pytest.approx((float(p[i, y]) - rest + 1) / 2)
     tied = torch.tensor([[0.5, 0.5, 0.0]], dtype=torch.float64)
     assert float(confident.normalised_margin(tied, torch.tensor([1]))) == 0.5
-
-
-@samples
-def test_the_calibrated_joint_has_the_labels_of_each_class_in_its_rows(sample: Sample) -> None:
-    p, labels = sample
-    joint = confident.calibrated(confident.confident_joint(p, labels), labels)
-    counts = torch.bincount(labels, minlength=p.shape[1])
-    torch.testing.assert_close(joint.sum(dim=1), counts.double())
-    assert 0 <= confident.estimated_errors(p, labels) <= len(labels)
 
 
 def test_sure_and_right_probabilities_have_no_errors_and_flipped_labels_are_all_found() -> None:
@@ -95,28 +89,21 @@ def test_a_label_that_is_the_most_probable_class_is_no_issue() -> None:
 
 
 @samples
-def test_cleanlab_counts_the_same_joint(sample: Sample) -> None:
-    count = pytest.importorskip("cleanlab.count", reason="the package cleanlab is not installed")
+def test_cleanlab_has_the_same_joint_issues_and_scores(sample: Sample) -> None:
+    pytest.importorskip("cleanlab", reason="the package cleanlab is not installed")
+    from cleanlab import count, filter, rank
+
     p, labels = (part.numpy() for part in sample)
-    plain = count.compute_confident_joint(labels, p, calibrate=False)
-    assert confident.confident_joint(*sample).tolist() == plain.tolist()
-    ours = confident.calibrated(confident.confident_joint(*sample), sample[1]).numpy()
-    theirs = count.compute_confident_joint(labels, p)
-    assert np.abs(ours - theirs).max() < 1 and np.abs((ours - theirs).sum(axis=1)).max() < 1e-6  # theirs are rounded
-
-
-@samples
-def test_cleanlab_finds_the_same_issues(sample: Sample) -> None:
-    cleanlab = pytest.importorskip("cleanlab.filter", reason="the package cleanlab is not installed")
-    p, labels = (part.numpy() for part in sample)
-    theirs = cleanlab.find_label_issues(labels, p, filter_by="confident_learning", n_jobs=1)
-    assert confident.issues(*sample).tolist() == theirs.tolist()
-
-
-@samples
-def test_cleanlab_has_the_same_scores(sample: Sample) -> None:
-    rank = pytest.importorskip("cleanlab.rank", reason="the package cleanlab is not installed")
-    p, labels = (part.numpy() for part in sample)
-    for name, ours in (("self_confidence", "self_confidence"), ("normalized_margin", "normalised_margin")):
+    joint = confident.confident_joint(*sample)
+    assert joint.tolist() == count.compute_confident_joint(labels, p, calibrate=False).tolist()
+    theirs = count.compute_confident_joint(labels, p)  # rounded
+    ours = confident.calibrated(joint, sample[1]).numpy()
+    assert np.abs(ours - theirs).max() < 1 and np.abs((ours - theirs).sum(axis=1)).max() < 1e-6
+    issues = filter.find_label_issues(labels, p, filter_by="confident_learning", n_jobs=1)
+    assert confident.issues(*sample).tolist() == issues.tolist()
+    for name, score in (
+        ("self_confidence", confident.self_confidence),
+        ("normalized_margin", confident.normalised_margin),
+    ):
         theirs = rank.get_label_quality_scores(labels, p, method=name)
-        np.testing.assert_allclose(getattr(confident, ours)(*sample).numpy(), theirs, atol=1e-12)
+        np.testing.assert_allclose(score(*sample).numpy(), theirs, atol=1e-12)

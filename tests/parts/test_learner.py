@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 
 import pytest
 import torch
@@ -10,7 +9,7 @@ from torch.nn import functional
 
 from nlkit.data.problem import Problem
 from nlkit.params import Params
-from nlkit.parts.learner import Learner, choose_precision, endless_batches, shuffled_batches
+from nlkit.parts.learner import Learner, choose_precision
 
 CPU = torch.device("cpu")
 
@@ -144,27 +143,6 @@ def test_tensors_hold_weights_statistics_and_momenta(learner: Learner, problem: 
     names = set(learner.tensors())
     assert {f"net.{name}" for name in learner.net.state_dict()} < names
     assert len([name for name in names if name.startswith("momentum.")]) == len(list(learner.net.parameters()))
-
-
-@pytest.mark.parametrize(("count", "size"), [(10, 3), (9, 3), (2, 5), (1, 1)])
-def test_shuffled_batches_visit_every_item_once(count: int, size: int) -> None:
-    items = torch.arange(count) * 10
-    batches = list(shuffled_batches(items, size, stream()))
-    assert [len(batch) for batch in batches] == [size] * (count // size) + [count % size] * (count % size > 0)
-    assert torch.equal(torch.cat(batches).sort().values, items)
-
-
-def test_endless_batches_start_again_with_a_fresh_order() -> None:
-    batches = list(islice(endless_batches(torch.arange(20), 8, stream()), 9))
-    assert [len(batch) for batch in batches] == [8, 8, 4] * 3
-    passes = [torch.cat(batches[start : start + 3]) for start in (0, 3, 6)]
-    assert all(torch.equal(one.sort().values, torch.arange(20)) for one in passes)
-    assert not torch.equal(passes[0], passes[1]) and not torch.equal(passes[1], passes[2])
-
-
-def test_endless_batches_of_nothing_are_empty() -> None:
-    batches = list(islice(endless_batches(torch.arange(0), 8, stream()), 3))
-    assert [len(batch) for batch in batches] == [0, 0, 0]
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])

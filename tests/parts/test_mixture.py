@@ -58,8 +58,8 @@ def test_p_clean_equals_scikit_learn_from_the_same_start(separated: bool) -> Non
     rng = np.random.default_rng(11)
     for _ in range(100):
         assert_like_scikit_learn(draw(rng, separated), PARAMS)
-    for max_iter, tol in ((1, 1e-2), (3, 0.0), (200, 1e-9)):
-        params = MixtureParams(max_iter=max_iter, tol=tol, reg_covar=1e-3)
+    others = [MixtureParams(max_iter=n, tol=tol, reg_covar=1e-3) for n, tol in ((1, 1e-2), (3, 0.0), (200, 1e-9))]
+    for params in (LONG, *others):
         assert_like_scikit_learn(draw(np.random.default_rng(5), separated), params)
 
 

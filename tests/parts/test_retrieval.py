@@ -1,11 +1,21 @@
-"""Nearest neighbours in blocks are those of the full matrix of distances."""
+"""Nearest neighbours in blocks are those of the full matrix of distances, and their labels vote."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from nlkit.parts.retrieval import count_votes, draw_labels, nearest, retrieve, vote_logits, vote_weights, without_own
+from nlkit.parts.retrieval import (
+    count_votes,
+    draw_labels,
+    nearest,
+    nearest_others,
+    retrieve,
+    vote_logits,
+    vote_weights,
+)
+
+N = 40
 
 
 @pytest.mark.parametrize(("queries", "bank", "d"), [(63, 257, 5), (257, 63, 1), (1, 7, 33), (1025, 40, 3)])
@@ -21,18 +31,11 @@ def test_blocks_agree_with_the_full_matrix(queries: int, bank: int, d: int, k: i
     assert (distances.diff(dim=1) >= 0).all()
 
 
-def test_a_query_of_the_bank_finds_itself() -> None:
-    bank = torch.nn.functional.normalize(torch.randn(257, 16), dim=1)
-    _, index = nearest(bank, bank, 3, rows=50, columns=60)
-    assert torch.equal(index[:, 0], torch.arange(257))
-
-
 def test_half_precision_features_are_compared_in_single_precision() -> None:
     bank = torch.randn(40, 8).bfloat16()
     distances, index = nearest(bank[:5], bank, 4)
     assert distances.dtype == torch.float32
-    expected = torch.cdist(bank[:5].float(), bank.float()).topk(4, largest=False)
-    assert torch.equal(index, expected.indices)
+    assert torch.equal(index, torch.cdist(bank[:5].float(), bank.float()).topk(4, largest=False).indices)
 
 
 def test_no_queries_and_too_many_neighbours() -> None:
@@ -41,15 +44,6 @@ def test_no_queries_and_too_many_neighbours() -> None:
     for k in (0, 6):
         with pytest.raises(ValueError, match="the bank has 5 rows"):
             nearest(torch.zeros(1, 3), torch.zeros(5, 3), k)
-
-
-def test_votes_are_counts_of_the_neighbours_labels() -> None:
-    labels = torch.tensor([2, 0, 2, 1])
-    index = torch.tensor([[0, 2, 1], [3, 3, 0]])
-    assert count_votes(labels, index, 4).tolist() == [[1, 0, 2, 0], [0, 2, 1, 0]]
-
-
-N = 40
 
 
 @pytest.fixture
@@ -61,6 +55,23 @@ def candidates(bank: torch.Tensor, k: int, mode: str, exclude_self: bool) -> tor
     return retrieve(bank, bank, torch.arange(len(bank)), k, mode, exclude_self)
 
 
+@pytest.mark.parametrize("k", [0, 1, 7, N - 1])
+def test_the_nearest_others_are_those_of_the_matrix_without_its_diagonal(bank: torch.Tensor, k: int) -> None:
+    distances, index = nearest_others(bank, bank, torch.arange(N), k)
+    expected = torch.cdist(bank, bank).fill_diagonal_(torch.inf).topk(k, largest=False)
+    torch.testing.assert_close(distances, expected.values, atol=1e-5, rtol=0)
+    assert torch.equal(index, expected.indices)
+
+
+def test_among_equal_rows_a_row_may_miss_itself_and_has_as_many_others() -> None:
+    """All five rows are equal, so each list is any three; the own row is never among the two that are left."""
+    distances, index = nearest_others(torch.zeros(5, 2), torch.zeros(5, 2), torch.arange(5), 2)
+    assert index.shape == (5, 2) and not distances.any()
+    assert all(number not in row and len(set(row)) == 2 for number, row in enumerate(index.tolist()))
+    far = torch.tensor([[0.0], [1.0], [2.0], [9.0]])  # the own row, the last, is not among the nearest
+    assert nearest_others(far[:1], far, torch.tensor([3]), 2)[1].tolist() == [[0, 1]]
+
+
 @pytest.mark.parametrize(
     ("mode", "exclude_self", "own"), [("online", False, 2), ("online", True, 1), ("precomputed", False, 1),
                                       ("precomputed", True, 0)],
@@ -68,37 +79,26 @@ def candidates(bank: torch.Tensor, k: int, mode: str, exclude_self: bool) -> tor
 def test_the_own_row_is_a_candidate_as_often_as_the_mode_says(
     bank: torch.Tensor, mode: str, exclude_self: bool, own: int
 ) -> None:
-    k = 7
-    index = candidates(bank, k, mode, exclude_self)
-    assert index.shape == (N, k + 1)
+    index = candidates(bank, 7, mode, exclude_self)
+    assert index.shape == (N, 8)
     assert ((index == torch.arange(N)[:, None]).sum(dim=1) == own).all()
-    others = k + 1 - own
-    nearest_others = torch.cdist(bank, bank).fill_diagonal_(torch.inf).topk(others, largest=False).indices
+    others = nearest_others(bank, bank, torch.arange(N), 8 - own)[1]
     for row in range(N):
-        assert set(index[row].tolist()) - {row} == set(nearest_others[row].tolist())
+        assert set(index[row].tolist()) - {row} == set(others[row].tolist())
 
 
-def test_a_row_that_is_not_its_own_neighbour_loses_the_farthest_one() -> None:
-    index = torch.tensor([[0, 1, 2], [5, 6, 7]])
-    assert without_own(index, torch.tensor([1, 1])).tolist() == [[0, 2], [5, 6]]
+def test_votes_are_counts_of_the_neighbours_labels() -> None:
+    index = torch.tensor([[0, 2, 1], [3, 3, 0]])
+    assert count_votes(torch.tensor([2, 0, 2, 1]), index, 4).tolist() == [[1, 0, 2, 0], [0, 2, 1, 0]]
 
 
 def test_counts_of_candidates_sum_to_k_plus_one_and_labels_are_drawn_by_them(bank: torch.Tensor) -> None:
-    labels = torch.arange(N) % 3
-    counts = count_votes(labels, candidates(bank, 10, "online", False), 3)
+    counts = count_votes(torch.arange(N) % 3, candidates(bank, 10, "online", False), 3)
     assert (counts.sum(dim=1) == 11).all()
     drawn, votes = draw_labels(counts, 20_000, torch.Generator().manual_seed(0))
     assert torch.equal(votes, counts.gather(1, drawn)) and (votes > 0).all()
     frequencies = torch.nn.functional.one_hot(drawn, 3).double().mean(dim=1)
     torch.testing.assert_close(frequencies, counts / 11.0, atol=0.02, rtol=0, check_dtype=False)
-
-
-def test_weights_sum_to_one_and_do_not_depend_on_the_unit_of_the_counts() -> None:
-    votes = torch.tensor([[3, 1], [7, 11]])
-    w = vote_weights(votes)
-    assert float(w.sum()) == pytest.approx(1) and (w >= 0).all()
-    assert w.flatten().tolist() == pytest.approx([3 / 22, 1 / 22, 7 / 22, 1 / 2])
-    torch.testing.assert_close(vote_weights(5 * votes), w)
 
 
 def test_where_all_neighbours_agree_the_label_is_theirs_and_all_weigh_the_same(bank: torch.Tensor) -> None:
@@ -107,9 +107,12 @@ def test_where_all_neighbours_agree_the_label_is_theirs_and_all_weigh_the_same(b
     assert (drawn == 2).all() and torch.equal(vote_weights(votes), torch.full((N, 1), 1 / N))
 
 
+def test_weights_sum_to_one_and_do_not_depend_on_the_unit_of_the_counts() -> None:
+    votes = torch.tensor([[3, 1], [7, 11]])
+    assert vote_weights(votes).flatten().tolist() == pytest.approx([3 / 22, 1 / 22, 7 / 22, 1 / 2])
+    torch.testing.assert_close(vote_weights(5 * votes), vote_weights(votes))
+
+
 def test_the_vote_is_a_distribution_whose_mode_is_the_majority() -> None:
-    counts = torch.tensor([[5, 1, 0], [0, 2, 4]])
-    share = vote_logits(counts).exp()
-    torch.testing.assert_close(share.sum(dim=1), torch.ones(2))
-    assert share[0].tolist() == pytest.approx([6 / 9, 2 / 9, 1 / 9])
-    assert share.argmax(dim=1).tolist() == [0, 2]
+    share = vote_logits(torch.tensor([[5, 1, 0], [0, 2, 4]])).exp()
+    assert share.flatten().tolist() == pytest.approx([6 / 9, 2 / 9, 1 / 9, 1 / 9, 3 / 9, 5 / 9])
