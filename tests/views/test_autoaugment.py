@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +20,8 @@ from nlkit.views.autoaugment import OPERATIONS, AutoAugment, Policy, apply
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 CPU = torch.device("cpu")
+POLICIES = [transforms.AutoAugmentPolicy.CIFAR10, transforms.AutoAugmentPolicy.IMAGENET]
+TABLES = ("offsets", "heights", "widths", "keys")
 
 
 def images(count: int = 12, size: int = 32) -> Tensor:
@@ -66,7 +70,7 @@ def test_every_image_gets_its_own_operation_and_magnitude() -> None:
         torch.testing.assert_close(together[i : i + 1], alone, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", [transforms.AutoAugmentPolicy.CIFAR10, transforms.AutoAugmentPolicy.IMAGENET])
+@pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("size", [32, 299])
 def test_the_policy_is_the_table_of_torchvision(name: transforms.AutoAugmentPolicy, size: int) -> None:
     policy = Policy.of(name, size, size, CPU)
@@ -80,59 +84,34 @@ def test_the_policy_is_the_table_of_torchvision(name: transforms.AutoAugmentPoli
                 assert float(policy.magnitude[row, place]) == pytest.approx(magnitudes(operation, size)[level])
 
 
-def view(**own: object) -> AutoAugment:
-    return AutoAugment(AutoAugmentParams(kind="autoaugment", **own), MEAN, STD, CPU)  # type: ignore[arg-type]
+@pytest.mark.parametrize("photo", [False, True], ids=["dense", "stored"])
+def test_on_average_a_view_is_as_torchvisions(photo: bool, batch_of: Callable[..., ImageBatch]) -> None:
+    """Mean, spread and share of black pixels of 2,000 views of one image agree but for chance.
 
-
-def test_a_view_is_normalised_repeats_with_its_stream_and_differs_between_images() -> None:
-    same = images(3)[2:].expand(200, -1, -1, -1)
-    first, again = (view()(same, torch.Generator().manual_seed(1)) for _ in range(2))
-    assert first.shape == (200, 3, 32, 32) and first.dtype == torch.float32 and torch.equal(first, again)
-    assert len(torch.unique(first.flatten(1), dim=0)) > 190
-    raw = first * torch.tensor(STD)[:, None, None] * 255 + torch.tensor(MEAN)[:, None, None] * 255
-    torch.testing.assert_close(raw, raw.round(), rtol=0, atol=1e-3)
-
-
-def test_on_average_a_view_is_as_torchvisions() -> None:
-    """Mean, spread and share of black pixels of 2,000 views of one image, without crop and flip."""
-    image = images(3)[2]
-    raw = view(pad=0, flip=False)(image.expand(2000, -1, -1, -1), torch.Generator().manual_seed(0))
-    ours = raw * torch.tensor(STD)[:, None, None] * 255 + torch.tensor(MEAN)[:, None, None] * 255
-    make = transforms.AutoAugment(transforms.AutoAugmentPolicy.CIFAR10)
-    theirs = torch.stack([make(image.permute(2, 0, 1)) for _ in range(2000)]).float()
-    assert alike(ours, theirs)
-
-
-def alike(ours: Tensor, theirs: Tensor) -> bool:
-    """Whether means, spreads and shares of black pixels of many views agree but for chance."""
-    for measure in (
-        lambda v: v.mean(dim=(1, 2, 3)),
-        lambda v: v.std(dim=(1, 2, 3)),
-        lambda v: (v < 1).double().mean((1, 2, 3)),
-    ):
-        a, b = measure(ours.round()), measure(theirs)
-        error = math.sqrt(float(a.var() / len(a) + b.var() / len(b)))
-        if abs(float(a.mean() - b.mean())) >= 4.5 * error:
-            return False
-    return True
-
-
-def test_views_of_photographs_are_on_average_those_of_torchvision() -> None:
-    """Random resized crop, flip and the policy of ImageNet, of one image of 40 x 61 pixels."""
-    image = np.random.default_rng(1).integers(0, 90, (40, 61, 3)) + np.linspace(0, 160, 61)[:, None]
-    pixels = torch.from_numpy(image.astype(np.uint8))
-    zero, size = torch.zeros(2000, dtype=torch.int64), torch.full((2000,), 1)
-    batch = ImageBatch(pixels.flatten(), zero, 40 * size, 61 * size, zero, 32, 40 * 61)
-    params = AutoAugmentPhotoParams(kind="autoaugment_imagenet")
-    raw = AutoAugment(params, MEAN, STD, CPU)(batch, torch.Generator().manual_seed(0))
+    Dense: without crop and flip. Stored: random resized crop and flip of an image of 40 x 61 pixels.
+    """
+    noise = np.random.default_rng(1).integers(0, 90, (40, 61, 3)) + np.linspace(0, 160, 61)[:, None]
+    image = torch.from_numpy(noise.astype(np.uint8)) if photo else images(3)[2]
+    theirs = [transforms.AutoAugment(POLICIES[photo])]
+    if photo:
+        batch = batch_of([image.numpy()], 32)
+        same = replace(batch, **{name: getattr(batch, name).expand(2000) for name in TABLES})
+        view = AutoAugment(AutoAugmentPhotoParams(kind="autoaugment_imagenet"), MEAN, STD, CPU)
+        theirs = [transforms.RandomResizedCrop(32, antialias=True), transforms.RandomHorizontalFlip(), *theirs]
+        raw = view(same, torch.Generator().manual_seed(0))
+    else:
+        still = AutoAugmentParams(kind="autoaugment", pad=0, flip=False)
+        raw = AutoAugment(still, MEAN, STD, CPU)(image.expand(2000, -1, -1, -1), torch.Generator().manual_seed(0))
     assert raw.shape == (2000, 3, 32, 32)
-    ours = raw * torch.tensor(STD)[:, None, None] * 255 + torch.tensor(MEAN)[:, None, None] * 255
-    make = transforms.Compose(
-        [
-            transforms.RandomResizedCrop(32, antialias=True),
-            transforms.RandomHorizontalFlip(),
-            transforms.AutoAugment(transforms.AutoAugmentPolicy.IMAGENET),
-        ]
-    )
-    theirs = torch.stack([make(pixels.permute(2, 0, 1)) for _ in range(2000)]).float()
-    assert alike(ours, theirs)
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    ours, make = (255 * (raw * std + mean)).round(), transforms.Compose(theirs)
+    expected = torch.stack([make(image.permute(2, 0, 1)) for _ in range(2000)]).float()
+    for measure in (Tensor.mean, Tensor.std, black):
+        one, other = (measure(views, dim=(1, 2, 3)) for views in (ours, expected))
+        error = math.sqrt(float(one.var() + other.var()) / 2000)
+        assert abs(float(one.mean() - other.mean())) < 4.5 * error
+
+
+def black(views: Tensor, dim: tuple[int, ...]) -> Tensor:
+    """The share of black pixels of each view."""
+    return (views < 1).double().mean(dim=dim)

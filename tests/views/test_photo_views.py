@@ -1,8 +1,10 @@
-"""Views of images of varying sizes: those of torchvision's pipelines on Pillow images, normalised."""
+"""Views of images of varying sizes: where they are cut, and torchvision's pipelines on Pillow images."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,17 +13,16 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from nlkit.data import stored
-from nlkit.data.store import Store
-from nlkit.data.stored import ImageBatch, StoredImages
-from nlkit.params.views import AutoAugmentPhotoParams, PhotoViewParams, SimCLRParams, ViewParams
-from nlkit.views.strong import SimCLR, StrongView, strong_view
+from nlkit.data.stored import ImageBatch
+from nlkit.params.views import PhotoViewParams, SimCLRParams, ViewParams
+from nlkit.views.photos import Box, centre_corner, crop_boxes, longest_side, random_corner
+from nlkit.views.strong import strong_view
 from nlkit.views.weak import Views
 
-CPU = torch.device("cpu")
+SIZES = [(64, 64), (48, 160), (160, 48), (63, 257), (20, 27), (27, 20)]
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
-STILL = {"flip": False, "jitter": 0.0, "grey": 0.0, "solarise": 0.0}
-Make = Callable[..., Store]
+GIVEN = MEAN, STD, torch.device("cpu")
+Make = Callable[..., ImageBatch]
 Draw = Callable[..., list[np.ndarray]]
 
 
@@ -29,9 +30,107 @@ def stream(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
+def sides(count: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+    return torch.full((count,), height), torch.full((count,), width)
+
+
+def as_recorded(batch: int, height: int, width: int, smallest: float, generator: torch.Generator) -> Box:
+    """The boxes of images of one size, as they were drawn when the committed records were made."""
+    u = torch.rand(4, 10, batch, generator=generator)
+    area = height * width * (smallest + u[0] * (1 - smallest))
+    ratio = torch.exp((2 * u[1] - 1) * math.log(4 / 3))
+    wide, high = (area * ratio).sqrt().round().long(), (area / ratio).sqrt().round().long()
+    fits = (wide > 0) & (wide <= width) & (high > 0) & (high <= height)
+    first = fits.int().argmax(dim=0, keepdim=True)
+    found = fits.gather(0, first)[0]
+    wide = torch.where(found, wide.gather(0, first)[0], width)
+    high = torch.where(found, high.gather(0, first)[0], height)
+    top = (u[2].gather(0, first)[0] * (height - high + 1)).long()
+    left = (u[3].gather(0, first)[0] * (width - wide + 1)).long()
+    return top, left, high, wide
+
+
+@pytest.mark.parametrize(("side", "smallest"), [(32, 0.2), (8, 1.0), (224, 0.08)])
+def test_squares_of_one_size_get_the_boxes_that_records_were_made_with(side: int, smallest: float) -> None:
+    ours = crop_boxes(*sides(4000, side, side), smallest, stream(5))
+    assert all(map(torch.equal, ours, as_recorded(4000, side, side, smallest, stream(5))))
+
+
+def theirs(height: int, width: int, smallest: float, count: int) -> Tensor:
+    image = torch.empty(3, height, width)
+    make = transforms.RandomResizedCrop.get_params
+    return torch.tensor([make(image, [smallest, 1.0], [3 / 4, 4 / 3]) for _ in range(count)]).double()
+
+
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_boxes_have_the_mean_and_spread_of_torchvisions(height: int, width: int) -> None:
+    expected = theirs(height, width, 0.08, 3000)
+    ours = torch.stack(crop_boxes(*sides(20_000, height, width), 0.08, stream()), dim=1).double()
+    error = expected.std(dim=0) / math.sqrt(len(expected))
+    assert bool(((ours.mean(dim=0) - expected.mean(dim=0)).abs() < 4.5 * error).all())
+    assert bool(((ours.std(dim=0) / expected.std(dim=0) - 1).abs() < 0.08).all())
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 100), (100, 8), (10, 17), (17, 10), (9, 31), (33, 10)])
+def test_where_nothing_fits_the_box_is_the_middle_one_of_torchvision(height: int, width: int) -> None:
+    ours = torch.stack(crop_boxes(*sides(50, height, width), 1.0, stream()), dim=1).double()
+    assert torch.equal(ours, theirs(height, width, 1.0, 1).expand(50, 4))
+
+
+def test_area_and_ratio_follow_the_law_of_draws_that_fit() -> None:
+    """Area share a and log ratio l are uniform where |l| <= -log a, up to whole pixels: a square of 2000 pixels."""
+    smallest, edge = 0.25, math.log(4 / 3)
+    _, _, high, wide = crop_boxes(*sides(40_000, 2000, 2000), smallest, stream())
+
+    def below(a: float) -> float:
+        """Measure of the pairs with an area share up to a."""
+        flat, bent = min(a, 3 / 4) - smallest, max(a, 3 / 4)
+        return 2 * edge * flat + 2 * (bent - bent * math.log(bent) - 3 / 4 + 3 / 4 * math.log(3 / 4))
+
+    def has_share(found: Tensor, share: float, more: float = 0.0) -> bool:
+        return abs(float(found.double().mean()) - share) < 4 * math.sqrt(share * (1 - share) / 4e4) + more
+
+    for a in (0.3, 0.5, 0.7, 0.8, 0.9):
+        assert has_share(high * wide <= a * 2000**2, below(a) / below(1.0))
+    for line in (0.05, 0.1, 0.2):
+        share = 2 * (1 - math.exp(-line) - smallest * line) / below(1.0)
+        assert has_share((wide / high).log().abs() <= line, share, 1e-3)
+
+
+def test_every_image_has_a_box_of_its_own_size_inside_it() -> None:
+    rng = stream(2)
+    heights, widths = torch.randint(8, 400, (2, 5000), generator=rng)
+    top, left, high, wide = crop_boxes(heights, widths, 0.08, rng)
+    assert int(top.min()) >= 0 and int(left.min()) >= 0 and int(high.min()) > 0 and int(wide.min()) > 0
+    assert bool((top + high <= heights).all()) and bool((left + wide <= widths).all())
+    longest = torch.tensor([longest_side(int(pixels)) for pixels in heights * widths])
+    assert bool((torch.maximum(high, wide) <= longest).all())
+
+
+def test_the_place_of_a_box_is_uniform_and_that_of_a_square_too() -> None:
+    top, left, high, wide = crop_boxes(*sides(30_000, 60, 90), 0.08, stream())
+    for start, room in ((top, 60 - high), (left, 90 - wide)):
+        free = room > 10
+        place = (start + 0.5)[free] / (room + 1)[free]
+        counts = torch.histc(place.float(), 10, 0, 1)
+        assert bool(((counts / free.sum() - 0.1).abs() < 0.02).all())
+    top, left = random_corner(*sides(12_000, 10, 11), 8, stream())
+    counts = torch.bincount(4 * top + left, minlength=12).double()
+    assert len(counts) == 12 and float((counts - 1000).square().sum() / 1000) < 37  # chi-squared, 11 degrees, p = 1e-4
+
+
+@pytest.mark.parametrize("size", [8, 9])
+def test_the_middle_square_is_that_of_torchvision(size: int) -> None:
+    heights, widths = torch.arange(size, size + 12), torch.arange(size + 11, size - 1, -1)
+    top, left = centre_corner(heights, widths, size)
+    for k in range(12):
+        numbers = torch.arange(int(heights[k] * widths[k])).view(1, int(heights[k]), -1)
+        first = int(transforms.CenterCrop(size)(numbers)[0, 0, 0])
+        assert (int(top[k]), int(left[k])) == divmod(first, int(widths[k]))
+
+
 def views(kind: str = "crop", size: int = 16, **params: object) -> Views:
-    own = PhotoViewParams(kind=kind, size=size, **params)  # type: ignore[arg-type]
-    return Views(own, MEAN, STD, CPU)
+    return Views(PhotoViewParams(kind=kind, size=size, **params), *GIVEN)  # type: ignore[arg-type]
 
 
 def levels(view: Tensor) -> Tensor:
@@ -40,98 +139,60 @@ def levels(view: Tensor) -> Tensor:
     return (255 * (view * std + mean)).permute(0, 2, 3, 1)
 
 
-def whole(found: Tensor) -> bool:
-    """Whether levels are whole numbers in 0..255."""
-    return (
-        bool(((found - found.round()).abs() < 1e-3).all())
-        and float(found.min()) > -1e-3
-        and float(found.max()) < 255.001
-    )
+def rows(batch: ImageBatch, index: Tensor) -> ImageBatch:
+    return replace(batch, **{name: getattr(batch, name)[index] for name in ("offsets", "heights", "widths", "keys")})
 
 
 @pytest.mark.parametrize("size", [15, 16, 24])
-def test_the_plain_view_is_the_centre_crop_of_torchvision(make_store: Make, photographs: Draw, size: int) -> None:
+def test_the_plain_view_is_the_centre_crop_of_torchvision(batch_of: Make, photographs: Draw, size: int) -> None:
     written = photographs(12)
-    plain = views(size=size).plain(StoredImages(make_store(written), size, CPU)[:])
     finish = transforms.Compose([transforms.CenterCrop(size), transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
     expected = torch.stack([finish(Image.fromarray(image)) for image in written])
-    torch.testing.assert_close(plain, expected, atol=1e-4, rtol=0)
+    torch.testing.assert_close(views(size=size).plain(batch_of(written, size)), expected, atol=1e-4, rtol=0)
 
 
-def test_squares_as_large_as_their_views_are_seen_as_a_tensor_is(make_store: Make) -> None:
-    rng = np.random.default_rng(0)
-    dense = torch.from_numpy(rng.integers(0, 256, (9, 16, 16, 3), dtype=np.uint8))
-    images = StoredImages(make_store(list(dense.numpy())), 16, CPU)
-    still, small = views(flip=False), Views(ViewParams(pad=0, flip=False), MEAN, STD, CPU)
+def test_squares_as_large_as_their_views_are_seen_as_a_tensor_is(batch_of: Make) -> None:
+    dense = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8))
+    still, small = views(flip=False), Views(ViewParams(pad=0, flip=False), *GIVEN)
     index = torch.tensor([4, 4, 0, 8])
-    assert torch.equal(still.plain(images[index]), small.plain(dense[index]))
-    assert torch.equal(still.weak(images[index], stream()), small.plain(dense[index]))
-    for part, expected in zip(images.split(4), dense.split(4), strict=True):
-        assert torch.equal(still.plain(part), small.plain(expected))
+    images = rows(batch_of(list(dense.numpy()), 16), index)
+    assert torch.equal(still.plain(images), small.plain(dense[index]))
+    assert torch.equal(still.weak(images, stream()), small.plain(dense[index]))
 
 
-def test_a_weak_crop_is_a_square_of_the_image_and_every_square_comes(make_store: Make) -> None:
+def test_a_view_is_the_same_wherever_the_bytes_of_an_image_lie(batch_of: Make, photographs: Draw) -> None:
+    written, index = photographs(9), torch.tensor([7, 2, 2, 5])
+    among, packed = rows(batch_of(written, 16), index), batch_of([written[i] for i in index], 16)
+    packed = replace(packed, largest=among.largest)
+    for kind in ("crop", "resized_crop"):
+        assert torch.equal(views(kind).weak(among, stream()), views(kind).weak(packed, stream()))
+
+
+def test_a_weak_crop_is_a_square_of_the_image_and_every_square_comes(batch_of: Make) -> None:
     image = np.random.default_rng(0).integers(0, 256, (18, 19, 3), dtype=np.uint8)
-    images = StoredImages(make_store([image]), 16, CPU)
-    same = images[torch.zeros(2000, dtype=torch.int64)]
-    found = levels(views().weak(same, stream())).round().byte().numpy()
+    same = rows(batch_of([image], 16), torch.zeros(2000, dtype=torch.int64))
+    found = [one.tobytes() for one in levels(views().weak(same, stream())).round().byte().numpy()]
     squares = [image[top : top + 16, left : left + 16] for top in range(3) for left in range(4)]
-    expected = {square.tobytes() for square in squares} | {square[:, ::-1].tobytes() for square in squares}
-    assert {one.tobytes() for one in found} == expected
-    plain = {square.tobytes() for square in squares}
-    assert np.mean([one.tobytes() in plain for one in found]) == pytest.approx(0.5, abs=0.05)
+    plain, mirrored = ({one[:, ::step].tobytes() for one in squares} for step in (1, -1))
+    assert set(found) == plain | mirrored
+    assert np.mean([one in plain for one in found]) == pytest.approx(0.5, abs=0.05)
 
 
-def test_a_weak_resized_crop_is_on_average_torchvisions(make_store: Make, photographs: Draw) -> None:
+def test_a_weak_resized_crop_is_on_average_torchvisions(batch_of: Make, photographs: Draw) -> None:
     image = photographs(1, short=40)[0]
-    images = StoredImages(make_store([image]), 16, CPU)
-    same = images[torch.zeros(3000, dtype=torch.int64)]
+    same = rows(batch_of([image], 16), torch.zeros(3000, dtype=torch.int64))
     ours = levels(views("resized_crop", smallest=0.1).weak(same, stream()))
-    assert whole(ours)
     make = transforms.Compose([transforms.RandomResizedCrop(16, scale=(0.1, 1.0)), transforms.RandomHorizontalFlip()])
-    theirs = np.stack([np.asarray(make(Image.fromarray(image))) for _ in range(3000)]).astype(float)
-    expected, spread = theirs.mean(axis=0), theirs.std(axis=0)
+    found = np.stack([np.asarray(make(Image.fromarray(image))) for _ in range(3000)]).astype(float)
+    expected, spread = found.mean(axis=0), found.std(axis=0)
     error = np.sqrt(2) * spread / np.sqrt(3000)
     assert bool((np.abs(ours.mean(dim=0).numpy() - expected) < 5 * error + 0.05).all())
     assert np.abs(ours.std(dim=0).numpy() / spread - 1).mean() < 0.05
 
 
-def all_views(size: int) -> list[Callable[[ImageBatch, torch.Generator], Tensor]]:
-    """Every random view of photographs."""
-    strong: list[StrongView] = [
-        strong_view(SimCLRParams(kind="simclr", blur=0.5), MEAN, STD, CPU),
-        strong_view(AutoAugmentPhotoParams(kind="autoaugment_imagenet"), MEAN, STD, CPU),
-    ]
-    return [views("crop", size).weak, views("resized_crop", size).weak, *strong]
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_a_view_is_8_bit_of_its_size_and_depends_on_its_stream_only(
-    make_store: Make, photographs: Draw, monkeypatch: pytest.MonkeyPatch, number: int
-) -> None:
-    store, view = make_store(photographs(20)), all_views(20)[number]
-    first = view(StoredImages(store, 20, CPU)[:], stream(3))
-    assert first.shape == (20, 3, 20, 20) and first.dtype == torch.float32 and whole(levels(first))
-    monkeypatch.setattr(stored, "_fits", lambda store, device: True)
-    images = StoredImages(store, 20, CPU)
-    assert images.staged is not None and torch.equal(view(images[:], stream(3)), first)
-    assert not torch.equal(view(images[:], stream(4)), first)
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_each_image_has_randomness_of_its_own_and_none_has_no_view(
-    make_store: Make, photographs: Draw, number: int
-) -> None:
-    images, view = StoredImages(make_store(photographs(1, short=40)), 20, CPU), all_views(20)[number]
-    same = view(images[torch.zeros(30, dtype=torch.int64)], stream())
-    assert len({one.contiguous().numpy().tobytes() for one in same}) > 20
-    assert view(images[:0], stream()).shape == (0, 3, 20, 20)
-    assert view(images[:1], stream()).shape == (1, 3, 20, 20)
-
-
-def test_simclr_views_cut_each_image_by_its_own_size(make_store: Make, photographs: Draw) -> None:
+def test_simclr_views_cut_each_image_by_its_own_size(batch_of: Make, photographs: Draw) -> None:
     """Without other changes they are the resized crop that the same stream draws."""
-    images = StoredImages(make_store(photographs(15)), 20, CPU)
-    strong = SimCLR(SimCLRParams(kind="simclr", crop=0.3, **STILL), MEAN, STD, CPU)  # type: ignore[arg-type]
+    images, still = batch_of(photographs(15), 20), SimCLRParams(kind="simclr", crop=0.3, flip=False, jitter=0.0)
+    strong = strong_view(still.model_copy(update={"grey": 0.0, "solarise": 0.0}), *GIVEN)
     weak = views("resized_crop", 20, smallest=0.3, flip=False)
-    torch.testing.assert_close(strong(images[:], stream(2)), weak.weak(images[:], stream(2)), atol=1e-4, rtol=0)
+    torch.testing.assert_close(strong(images, stream(2)), weak.weak(images, stream(2)), atol=1e-4, rtol=0)

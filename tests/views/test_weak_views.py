@@ -1,3 +1,5 @@
+"""Weak views of images of one size: shifts, mirrors, rotation and zoom."""
+
 from __future__ import annotations
 
 import pytest
@@ -28,20 +30,11 @@ def normalised(pixels: Tensor) -> Tensor:
     return torch.stack(channels, dim=1)
 
 
-def outcomes(view: Tensor) -> set[bytes]:
-    return {one.contiguous().numpy().tobytes() for one in view}
-
-
-def test_the_plain_view_only_normalises() -> None:
-    images = images_of(4)
-    torch.testing.assert_close(make_views().plain(images), normalised(images))
-
-
 @pytest.mark.parametrize("affine", [{}, {"rotate": 1e-9}, {"zoom": 1e-9}])
-def test_a_weak_view_without_movement_is_the_plain_view(affine: dict[str, float]) -> None:
-    views = make_views(pad=0, flip=False, **affine)
-    images = images_of(5)
-    torch.testing.assert_close(views.weak(images, stream()), views.plain(images), atol=1e-4, rtol=0)
+def test_the_plain_view_and_a_weak_one_without_movement_only_normalise(affine: dict[str, float]) -> None:
+    views, images = make_views(pad=0, flip=False, **affine), images_of(5)
+    torch.testing.assert_close(views.plain(images), normalised(images))
+    torch.testing.assert_close(views.weak(images, stream()), normalised(images), atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("affine", [{}, {"rotate": 1e-9}])
@@ -55,11 +48,11 @@ def test_without_shift_a_flip_mirrors_about_half_of_the_images(affine: dict[str,
     assert 150 < int(mirrored.sum()) < 250
 
 
-@pytest.mark.parametrize(("pad", "flip"), [(0, True), (1, False), (1, True), (2, True)])
+@pytest.mark.parametrize(("pad", "flip"), [(0, True), (1, False), (1, True), (2, True), (4, True)])
 def test_the_number_of_outcomes_is_that_of_shifts_times_mirrors(pad: int, flip: bool) -> None:
-    same = images_of(1, channels=1).expand(3000, 8, 8, 1)
-    found = outcomes(make_views(1, pad=pad, flip=flip).weak(same, stream()))
-    assert len(found) == (2 * pad + 1) ** 2 * (2 if flip else 1)
+    same = images_of(1, channels=1).expand(4000, 8, 8, 1)
+    view = make_views(1, pad=pad, flip=flip).weak(same, stream())
+    assert len(torch.unique(view.flatten(1), dim=0)) == (2 * pad + 1) ** 2 * (2 if flip else 1)
 
 
 def test_shifts_are_uniform_over_the_window() -> None:
@@ -71,27 +64,6 @@ def test_shifts_are_uniform_over_the_window() -> None:
     assert set(rows.tolist()) == set(columns.tolist()) == {2, 3, 4, 5, 6}
     counts = torch.bincount(5 * (rows - 2) + columns - 2, minlength=25)
     assert float((counts - 400).square().sum() / 400) < 59  # chi-squared, 24 degrees of freedom, p = 1e-4
-
-
-@pytest.mark.parametrize("affine", [{}, {"rotate": 15.0, "zoom": 0.2}])
-def test_each_image_has_randomness_of_its_own_and_each_call_draws_anew(affine: dict[str, float]) -> None:
-    views, source = make_views(pad=4, **affine), stream()
-    same = images_of(1, size=32).expand(16, 32, 32, 3)
-    first, second = views.weak(same, source), views.weak(same, source)
-    assert len(outcomes(first)) > 10
-    assert not torch.equal(first, second)
-
-
-@pytest.mark.parametrize("affine", [{}, {"rotate": 15.0, "zoom": 0.2}])
-def test_the_view_depends_on_its_stream_only(affine: dict[str, float]) -> None:
-    views, images = make_views(pad=2, **affine), images_of(6)
-    before = torch.get_rng_state()
-    first = views.weak(images, stream(3))
-    torch.rand(5)
-    assert torch.equal(first, views.weak(images, stream(3)))
-    torch.set_rng_state(before)
-    views.weak(images, stream(4))
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.parametrize("affine", [{}, {"rotate": 30.0}])
@@ -121,8 +93,3 @@ def test_zoom_stays_within_its_range() -> None:
     sides = bright[:, 0, 16].sum(dim=1)
     assert 16 / 1.25 - 0.5 < float(sides.min()) < 13.5
     assert 20.5 < float(sides.max()) < 16 / 0.75 + 0.5
-
-
-@pytest.mark.parametrize("affine", [{}, {"rotate": 15.0}])
-def test_an_empty_batch_has_an_empty_view(affine: dict[str, float]) -> None:
-    assert make_views(**affine).weak(images_of(0), stream()).shape == (0, 3, 8, 8)

@@ -1,0 +1,94 @@
+"""What holds for every random view: its shape, its stream, and that each image has randomness of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nlkit.data.stored import Batch, ImageBatch
+from nlkit.params.views import (
+    AffineStrongParams,
+    AutoAugmentParams,
+    AutoAugmentPhotoParams,
+    PhotoViewParams,
+    SimCLRParams,
+    ViewParams,
+)
+from nlkit.views.strong import StrongView, strong_view
+from nlkit.views.weak import Views
+
+MEAN, STD, SIDE = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 20
+GIVEN = MEAN, STD, torch.device("cpu")
+SMALL: dict[str, Any] = {
+    "shift and flip": Views(ViewParams(pad=4), *GIVEN).weak,
+    "rotate and zoom": Views(ViewParams(pad=2, rotate=15.0, zoom=0.2), *GIVEN).weak,
+    "affine": strong_view(AffineStrongParams(kind="affine"), *GIVEN),
+    "simclr": strong_view(SimCLRParams(kind="simclr", blur=0.5), *GIVEN),
+    "autoaugment": strong_view(AutoAugmentParams(kind="autoaugment"), *GIVEN),
+}
+STORED: dict[str, Any] = {
+    "crop": Views(PhotoViewParams(kind="crop", size=SIDE), *GIVEN).weak,
+    "resized crop": Views(PhotoViewParams(kind="resized_crop", size=SIDE), *GIVEN).weak,
+    "stored simclr": SMALL["simclr"],
+    "stored autoaugment": strong_view(AutoAugmentPhotoParams(kind="autoaugment_imagenet"), *GIVEN),
+}
+VIEWS = SMALL | STORED
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(params=VIEWS)
+def view(request: pytest.FixtureRequest) -> tuple[StrongView, str]:
+    return VIEWS[request.param], request.param
+
+
+@pytest.fixture
+def images(view: tuple[StrongView, str], batch_of: Callable[..., ImageBatch], photographs: Callable[..., Any]) -> Batch:
+    """Twelve images of a kind that the view takes."""
+    found = photographs(12, short=40)
+    if view[1] in STORED:
+        return batch_of(found, SIDE)
+    return torch.from_numpy(np.stack([one[:SIDE, :SIDE] for one in found]))
+
+
+def chosen(images: Batch, index: Tensor) -> Batch:
+    if isinstance(images, Tensor):
+        return images[index]
+    rows = {name: getattr(images, name)[index] for name in ("offsets", "heights", "widths", "keys")}
+    return replace(images, **rows)
+
+
+@pytest.mark.parametrize("count", [0, 1, 12])
+def test_a_view_of_any_number_of_images_has_its_shape_and_8_bit_levels(
+    view: tuple[StrongView, str], images: Batch, count: int
+) -> None:
+    found = view[0](chosen(images, torch.arange(count)), stream())
+    assert found.shape == (count, 3, SIDE, SIDE) and found.dtype == torch.float32
+    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
+    levels = 255 * (found * std + mean)
+    assert bool(((levels > -1e-3) & (levels < 255.001)).all())
+    if view[1] not in ("rotate and zoom", "affine"):  # these are resampled at the very end
+        torch.testing.assert_close(levels, levels.round(), atol=1e-3, rtol=0)
+
+
+def test_a_view_depends_on_its_stream_only_and_each_call_draws_anew(
+    view: tuple[StrongView, str], images: Batch
+) -> None:
+    make, before, source = view[0], torch.get_rng_state(), stream(3)
+    first = make(images, source)
+    assert not torch.equal(first, make(images, source)) and torch.equal(torch.get_rng_state(), before)
+    torch.rand(5)
+    assert torch.equal(first, make(images, stream(3))) and not torch.equal(first, make(images, stream(4)))
+
+
+def test_each_image_has_randomness_of_its_own(view: tuple[StrongView, str], images: Batch) -> None:
+    same = view[0](chosen(images, torch.zeros(60, dtype=torch.int64)), stream())
+    assert len({one.contiguous().numpy().tobytes() for one in same}) > 40
