@@ -1,3 +1,5 @@
+"""Networks for small images: sizes, gradients, first weights, and the pre-activation block by its formula."""
+
 from __future__ import annotations
 
 import pytest
@@ -50,17 +52,12 @@ def test_the_small_network_accepts_images_of_any_size_from_8_up(size: int) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("batch", "channels", "classes"), [(1, 3, 10), (3, 1, 2)])
-def test_logits_have_one_row_an_image_and_one_column_a_class(
-    name: str, batch: int, channels: int, classes: int
-) -> None:
-    assert make(name, channels, classes).eval()(torch.randn(batch, channels, 32, 32)).shape == (batch, classes)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_parameter_receives_a_gradient(name: str) -> None:
-    net = make(name)
-    net(torch.randn(4, 3, 32, 32)).square().sum().backward()
+def test_logits_have_a_row_an_image_and_every_parameter_a_gradient(name: str) -> None:
+    for batch, channels, classes in ((1, 3, 10), (3, 1, 2)):
+        net = make(name, channels, classes).eval()
+        logits = net(torch.randn(batch, channels, 32, 32))
+        assert logits.shape == (batch, classes)
+    net.train()(torch.randn(4, 1, 32, 32)).square().sum().backward()
     missing = [key for key, value in net.named_parameters() if value.grad is None or not bool(value.grad.any())]
     assert missing == []
 
@@ -103,14 +100,11 @@ def test_a_block_adds_the_activated_input(inputs: int, outputs: int, stride: int
 def test_the_preactivation_network_pools_without_a_final_norm() -> None:
     net = randomised(make("preact_resnet18"))
     x = torch.randn(2, 3, 32, 32)
-    weight, norm = net.stem[0].weight, net.stem[1]
-    features = functional.relu(norm(functional.conv2d(x, weight, padding=1)))
-    sizes = []
+    features, sizes = net.stem(x), []
     for block in net.blocks:
         features = block_by_formula(block, features)
         sizes.append(tuple(features.shape[1:]))
-    widths, sides = (4, 8, 16, 32), (32, 16, 8, 4)
-    assert sizes == [(w, s, s) for w, s in zip(widths, sides, strict=True) for _ in range(2)]
+    assert sizes == [(w, s, s) for w, s in ((4, 32), (8, 16), (16, 8), (32, 4)) for _ in range(2)]
     pooled = functional.avg_pool2d(features, 4).flatten(1)
     torch.testing.assert_close(net(x), net.classifier(pooled), atol=1e-4, rtol=1e-4)
     assert sum(isinstance(module, nn.BatchNorm2d) for module in net.modules()) == 1 + 8 * 2
