@@ -15,7 +15,9 @@ from nlkit.params.sections import Section
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch import Tensor
 
+    from nlkit.data.problem import Problem
     from nlkit.params.load import Params
 
 PACKAGE = "nlkit.methods"
@@ -30,6 +32,9 @@ class MethodParams(Section):
     own_schedule: ClassVar[bool] = False
     """Whether the learning rate is a curve of the method's own, so that `optim.drop_epochs` has no meaning."""
 
+    pretrains: ClassVar[bool] = False
+    """Whether what is trained is an encoder for other runs, which the method's `shared_weights()` returns."""
+
     @property
     def pretraining(self) -> tuple[str, str] | None:
         """The dotted key that names a parameter file of pre-training, and that file; None where none is needed."""
@@ -38,6 +43,13 @@ class MethodParams(Section):
     def shared_with_pretraining(self) -> tuple[str, ...]:
         """Dotted keys in which a run and the pre-training that it refers to must agree, beside the data."""
         return ()
+
+    def given_tensors(self, problem: Problem, root: Path, cut: bool) -> dict[str, Tensor] | None:
+        """Tensors for `TrainingSet.encoder` from files that the parameters name, None where they name none.
+
+        root: of the data; cut: whether only the first images of the data set are used.
+        """
+        return None
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.params.tcl import TCLParams
+from nlkit.params.sections import MixtureParams
 from nlkit.parts.class_mixtures import p_clean_per_class
 from nlkit.parts.mixture import Mixture, fit_mixture, normalise
 
 BLOCK = 8192
+
+
+class DiagnosisSettings(Protocol):
+    """What a method's section says of the diagnosis: tau, how spreads and mixtures are made."""
+
+    @property
+    def temperature(self) -> float:
+        """tau."""
+
+    @property
+    def sigma_mode(self) -> str:
+        """`tau` for one spread, `per_class` for those of equation 4."""
+
+    @property
+    def mixture_per(self) -> str:
+        """`set` for one mixture over all scores, `class` for one for each observed class."""
+
+    @property
+    def mixture(self) -> MixtureParams:
+        """How a mixture is fitted."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +51,7 @@ class Diagnosis:
     mixture: Mixture | None = None
 
 
-def diagnose(v: Tensor, p: Tensor, labels: Tensor, method: TCLParams) -> Diagnosis:
+def diagnose(v: Tensor, p: Tensor, labels: Tensor, method: DiagnosisSettings) -> Diagnosis:
     """Judge the observed labels [N] from unit representations v [N, D] and predictions p [N, C].
 
     M-step with p as responsibilities, posterior of the given label, and two Gaussians over its negative (label
