@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from nlkit.errors import NlkitError
 from nlkit.lazy import functional, torch
-from nlkit.methods.base import GRADIENT, Mean, Split, Tick, in_full_batches
+from nlkit.methods.base import GRADIENT, Mean, Split, Tick, in_full_batches, split_by_loss
 from nlkit.params import Params
 from nlkit.params.data import GREY
-from nlkit.params.registry import Look, MethodParams, register
+from nlkit.params.registry import Look, register
 from nlkit.params.sections import MixtureParams, NonNegative, Positive, PositiveFloat, added
 from nlkit.parts.balance import epoch_subset
 from nlkit.parts.diffusion import add_noise, antithetic_times, closeness
-from nlkit.parts.diffusion_learner import DiffusionLearner
+from nlkit.parts.diffusion_learner import DiffusionLearner, DiffusionParams
 from nlkit.parts.frozen import FrozenEncoder, FrozenParams, frozen_encoder, read_feature_table
 from nlkit.parts.learner import shuffled_batches
-from nlkit.parts.mixture import Mixture, fit_mixture, normalise
 from nlkit.parts.retrieval import count_votes, draw_labels, nearest, retrieve, vote_logits, vote_weights, without_own
 from nlkit.parts.schedules import warm_cosine
 from nlkit.seeding import torch_stream
@@ -40,15 +39,14 @@ NEIGHBOURS = 6
 """Neighbours of each of these that are recorded."""
 
 
-class LRADiffusionParams(MethodParams):
+class LRADiffusionParams(DiffusionParams):
     """LRA-diffusion (Chen et al., NeurIPS 2023), in the paper's symbols where it has them.
 
     encoder: the frozen f_p; query: whether f_p sees the current view of an image or its row of the bank is taken;
     bank: whether f_p saw one random view of each image or the image as it is; retrieval, k, exclude_self,
-    weighted: see `nlkit.parts.retrieval`; draws: label vectors for each image and step; width: h; timesteps: T;
-    sampling_steps: S; lr_warm_up and horizon: of the learning rate, in epochs, horizon = the run's epochs where it
-    is left out; clip_norm: of the gradients of e and of the noise predictor, each; evaluate: which weights the
-    result is of; balanced: size of the class-balanced random subset of an epoch, all images where it is left out.
+    weighted: see `nlkit.parts.retrieval`; draws: label vectors for each image and step; lr_warm_up and horizon: of the
+    learning rate, in epochs, horizon = the run's epochs where it is left out; balanced: size of the class-balanced
+    random subset of an epoch, all images where it is left out.
     `optim.lr` is the peak of the learning rate, `optim.momentum` Adam's beta_1.
     """
 
@@ -64,15 +62,8 @@ class LRADiffusionParams(MethodParams):
     exclude_self: bool = False
     weighted: bool = True
     draws: Positive = 1
-    train_encoder: bool = True
-    width: Annotated[int, Field(ge=2)] = 512
-    timesteps: Annotated[int, Field(ge=2)] = 1000
-    sampling_steps: Positive = 10
     lr_warm_up: NonNegative = 5.0
     horizon: PositiveFloat | None = None
-    clip_norm: PositiveFloat = 1.0
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
-    evaluate: Literal["ema", "raw"] = "ema"
     balanced: Positive | None = added(None)
     mixture: MixtureParams = MixtureParams()
 
@@ -236,19 +227,15 @@ class LRADiffusion:
         index = without_own(index, self.everything)
         counts = count_votes(self.data.labels, index, self.data.classes)
         logits.append(vote_logits(counts))
-        losses = torch.stack([functional.cross_entropy(one, self.data.labels, reduction="none") for one in logits])
-        mixtures = tuple(self._mixture(row) for row in losses)
-        p_clean = [torch.full_like(row, 0.5) for row in losses]
-        for k, (mixture, row) in enumerate(zip(mixtures, losses, strict=True)):
-            if mixture is not None:
-                p_clean[k] = mixture.p_clean(normalise(row)).float()  # type: ignore[arg-type]
-        share = counts.gather(1, self.data.labels[:, None])[:, 0] / self.k
-        row = {"argmax_differs": other} | self._shown(index, counts)
-        return Split(losses, torch.stack(p_clean), mixtures, samples={"vote": share}, epoch=row)
-
-    def _mixture(self, losses: Tensor) -> Mixture | None:
-        z = normalise(losses)
-        return None if z is None else fit_mixture(z, self.method.mixture)
+        losses = [functional.cross_entropy(one, self.data.labels, reduction="none") for one in logits]
+        splits = [split_by_loss(one, self.method.mixture) for one in losses]
+        return Split(
+            torch.stack(losses),
+            torch.cat([one.p_clean for one in splits]),
+            tuple(one.mixtures[0] for one in splits),
+            samples={"vote": counts.gather(1, self.data.labels[:, None])[:, 0] / self.k},
+            epoch={"argmax_differs": other} | self._shown(index, counts),
+        )
 
     def _shown(self, index: Tensor, counts: Tensor) -> dict[str, Any]:
         """For the first few images, at the recorded epochs: neighbours, votes, and label vectors [S + 1, ., C]."""

@@ -10,13 +10,13 @@ from pydantic import Field
 from nlkit.lazy import functional, no_grad, torch
 from nlkit.methods.base import GRADIENT, Mean, SingleNetwork, Split, Tick, in_full_batches
 from nlkit.params import Params
-from nlkit.params.registry import Look, MethodParams, OwnImages, register
-from nlkit.params.sections import Fraction, MixtureParams, NonNegative, Positive, PositiveFloat, added
+from nlkit.params.registry import Look, OwnImages, register
+from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat, added
 from nlkit.params.views import AffineStrongParams, SimCLRParams
 from nlkit.parts import semi
 from nlkit.parts.balance import epoch_subset
 from nlkit.parts.contrast import nt_xent
-from nlkit.parts.diagnosis import Diagnosis, diagnose, places, similarities
+from nlkit.parts.diagnosis import Diagnosis, DiagnosisParams, diagnose, places, similarities
 from nlkit.parts.heads import TwinLearner
 from nlkit.parts.learner import shuffled_batches
 from nlkit.parts.schedules import warm_cosine
@@ -33,10 +33,10 @@ MAP_POINTS, MAP_AXES = 2000, 8
 """Samples whose place is recorded for the figure, and by how many coordinates."""
 
 
-class TCLParams(MethodParams):
+class TCLParams(DiagnosisParams):
     """Twin Contrastive Learning (Huang et al., CVPR 2023), in the paper's symbols.
 
-    `temperature` is tau; `scale1` and `scale2` are s1 and s2, and mean the estimated share of clean labels
+    `scale1` and `scale2` are s1 and s2, and mean the estimated share of clean labels
     where they are left out. `balanced` is the size of the class-balanced random subset that an epoch passes over, all
     images where it is left out; the diagnosis is always of all. `optim.lr` is the peak of the learning rate.
     """
@@ -47,12 +47,9 @@ class TCLParams(MethodParams):
     warm_up: Annotated[int, Field(ge=0)]
     lr_warm_up: PositiveFloat = 20.0
     lr_floor: Fraction = 0.01
-    temperature: PositiveFloat = 0.25
     alpha: PositiveFloat = 1.0
     ctr_weight: NonNegative = 0.25
     marginal_weight: NonNegative = 1.0
-    sigma_mode: Literal["tau", "per_class"] = "tau"
-    mixture_per: Literal["set", "class"] = "set"
     scale1: Fraction | None = None
     scale2: Fraction | None = None
     dim: Positive = 256
@@ -60,7 +57,6 @@ class TCLParams(MethodParams):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
     strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(kind="simclr")
     balanced: Positive | None = added(None)
-    mixture: MixtureParams = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
 
 from nlkit.lazy import no_grad, torch
 from nlkit.params import Params
+from nlkit.params.registry import MethodParams
+from nlkit.params.sections import Positive, PositiveFloat
 from nlkit.parts.diffusion import Schedule, cosine_schedule, sample_from_mean
 from nlkit.parts.learner import choose_precision
 from nlkit.seeding import derive
@@ -22,45 +26,29 @@ if TYPE_CHECKING:
 BETA_2 = 0.999
 
 
-class DiffusionSettings(Protocol):
-    """What a method's section says of its networks and of their training."""
+class DiffusionParams(MethodParams):
+    """The networks of label diffusion and their training, in the paper's symbols.
 
-    @property
-    def width(self) -> int:
-        """h, of the embedding and of the gated layers."""
+    width: h; timesteps: T; sampling_steps: S; train_encoder: whether e is trained; clip_norm: of the gradients of e and
+    of the noise predictor, each; evaluate: which weights the result is of.
+    """
 
-    @property
-    def timesteps(self) -> int:
-        """T."""
-
-    @property
-    def sampling_steps(self) -> int:
-        """S."""
-
-    @property
-    def train_encoder(self) -> bool:
-        """Whether e is trained."""
-
-    @property
-    def clip_norm(self) -> float:
-        """Largest norm of the gradients of e, and of those of eps."""
-
-    @property
-    def ema_decay(self) -> float:
-        """Of the averaged weights."""
-
-    @property
-    def evaluate(self) -> str:
-        """`ema` or `raw`: the weights that the result is of."""
+    train_encoder: bool = True
+    width: Annotated[int, Field(ge=2)] = 512
+    timesteps: Annotated[int, Field(ge=2)] = 1000
+    sampling_steps: Positive = 10
+    clip_norm: PositiveFloat = 1.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
+    evaluate: Literal["ema", "raw"] = "ema"
 
 
 class DiffusionLearner:
     """The networks e and eps, Adam over the trained ones, and their average; `features` is the width of f_p."""
 
-    def __init__(self, data: TrainingSet, params: Params[Any], features: int) -> None:
+    def __init__(self, data: TrainingSet, params: Params[DiffusionParams], features: int) -> None:
         from nlkit.models.label_denoiser import build_diffusion
 
-        self.method: DiffusionSettings = params.method
+        self.method = params.method
         self.device, self.classes = data.images.device, data.classes
         seed, channels = derive(params.seed, "net1", "init"), data.images.shape[3]
         net = build_diffusion(
