@@ -48,7 +48,7 @@ def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Batch:
-    """A step: indices x [B] of labelled and u [B'] of unlabelled images, P(clean) w [B] of x, lambda, time in epochs."""
+    """A step: indices x [B] of X and u [B'] of U, P(clean) w [B] of x, mixup's share, and the time in epochs."""
 
     x: Tensor
     u: Tensor

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
     from nlkit.data.problem import TrainingSet
 
+TINY = {"warm_up": 1, "lr_warm_up": 1, "dim": 8, "hidden": 16, "strong": {"kind": "affine", "pad": 1}}
+"""Settings of a run of a second."""
 MAP_POINTS, MAP_AXES = 2000, 8
 """Samples whose place is recorded for the figure, and by how many coordinates."""
 
@@ -102,7 +104,7 @@ def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
     shown=("warm_up", "lr_warm_up", "mixture_per", "scale1", "scale2", "ctr_weight", "dim", "hidden"),
     passes=passes,
     own_images=OwnImages(for_own_images),
-    tiny={"warm_up": 1, "lr_warm_up": 1, "dim": 8, "hidden": 16, "strong": {"kind": "affine", "pad": 1}},
+    tiny=TINY,
 )
 class TCL(SingleNetwork[TCLParams]):
     """One network with two heads; labels are diagnosed before each epoch and corrected in each step."""

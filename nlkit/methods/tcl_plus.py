@@ -10,7 +10,7 @@ from pydantic import Field
 from nlkit.lazy import functional, no_grad, torch
 from nlkit.methods import tcl
 from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
-from nlkit.methods.tcl import TCL, TCLParams
+from nlkit.methods.tcl import TCL, TINY, TCLParams
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams, OwnImages, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
@@ -63,13 +63,11 @@ def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
     check=check,
     own_images=OwnImages(for_own_images),
     tiny={
-        "first": {
-            "name": "tcl", "warm_up": 1, "lr_warm_up": 1, "dim": 8, "hidden": 16, "strong": {"kind": "affine", "pad": 1},
-        },
+        "first": {"name": "tcl", **TINY},
         "first_epochs": 2,
         "label_epochs": 1,
     },
-)  # fmt: skip
+)
 class TCLPlus:
     """The first `first_epochs` epochs are TCL's; the others train encoder and classifier on corrected labels.
 

@@ -20,7 +20,7 @@ from nlkit.params.sections import Name, Section
 from nlkit.params.training import AnyModelParams, OptimParams, TrainingParams
 from nlkit.params.views import AnyViewParams, ViewParams, check_views
 
-M = TypeVar("M", bound=registry.MethodParams)
+M = TypeVar("M", bound=registry.MethodParams, covariant=True)
 """The section of a method; `Params[DivideMixParams]` are the parameters of a run of DivideMix."""
 
 

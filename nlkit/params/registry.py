@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from nlkit.errors import NlkitError
 from nlkit.params.sections import Section
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
     from torch import Tensor
 
@@ -54,7 +55,7 @@ class MethodParams(Section):
 
 @dataclass(frozen=True)
 class Look:
-    """How a method appears in every figure and table: its name, colour, and marker, which tells it apart without colour."""
+    """How a method appears in figures and tables: name, colour, and a marker that tells it apart without colour."""
 
     label: str
     colour: str
@@ -155,8 +156,3 @@ def everything() -> list[Entry]:
 def contestants() -> dict[str, Look]:
     """The looks of all that compete, by paper and ending of the cell's name (`codim-sup`), in the order of the book."""
     return {f"{one.paper}{ending}": look for one in everything() for ending, look in one.looks.items()}
-
-
-def code_of(paper: str, package: Path) -> list[Path]:
-    """The files in `nlkit/methods/` that decide a paper's runs: its own, and those that they import."""
-    raise NotImplementedError
