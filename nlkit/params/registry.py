@@ -91,13 +91,13 @@ class Entry:
     paper: str
     params: type[MethodParams]
     build: Callable[..., Any]
-    looks: Mapping[str, Look]
-    shown: tuple[str, ...]
-    chapter: str
-    place: int
-    check: Callable[[Params[Any]], None] | None
-    passes: Callable[[Params[Any], int, pd.DataFrame], float] | None
-    own_images: OwnImages | None
+    looks: Mapping[str, Look] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
+    chapter: str = ""
+    place: int = LAST
+    check: Callable[[Params[Any]], None] | None = None
+    passes: Callable[[Params[Any], int, pd.DataFrame], float] | None = None
+    own_images: OwnImages | None = None
     tiny: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -105,27 +105,17 @@ _ENTRIES: dict[str, Entry] = {}
 Built = TypeVar("Built")
 
 
-def register(
-    params: type[MethodParams],
-    *,
-    paper: str | None = None,
-    looks: Mapping[str, Look] | None = None,
-    shown: tuple[str, ...] = (),
-    chapter: str | None = None,
-    place: int = LAST,
-    check: Callable[[Any], None] | None = None,
-    passes: Callable[[Any, int, pd.DataFrame], float] | None = None,
-    own_images: OwnImages | None = None,
-    tiny: Mapping[str, Any] | None = None,
-) -> Callable[[Built], Built]:
-    """Decorator of a method's class: makes it known under the name in its parameters' section; see `Entry`."""
+def register(params: type[MethodParams], **facts: Any) -> Callable[[Built], Built]:
+    """Decorator of a method's class: makes it known under the name in the section `params`.
+
+    `facts` are fields of `Entry`; paper and chapter are the name where they are left out.
+    """
     (name,) = get_args(params.model_fields["name"].annotation)
+    paper = facts.pop("paper", name)
+    facts = {"chapter": paper, **facts, "tiny": {"name": name, **facts.get("tiny", {})}}
 
     def keep(build: Built) -> Built:
-        _ENTRIES[name] = Entry(
-            name, paper or name, params, build, looks or {}, shown, chapter or paper or name, place,  # type: ignore[arg-type]
-            check, passes, own_images, {"name": name, **(tiny or {})},
-        )  # fmt: skip
+        _ENTRIES[name] = Entry(name, paper, params, build, **facts)  # type: ignore[arg-type]
         return build
 
     return keep
