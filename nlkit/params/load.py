@@ -17,7 +17,7 @@ from nlkit.params.baselines import ConfidentLearningParams, CrossEntropyParams, 
 from nlkit.params.codim import CoDiMParams
 from nlkit.params.data import AnyDataParams
 from nlkit.params.dividemix import DivideMixParams
-from nlkit.params.files import read_tree
+from nlkit.params.files import read_tree, resolve_base
 from nlkit.params.lra import LRADiffusionParams
 from nlkit.params.noise import AnyNoiseParams
 from nlkit.params.pretrain import PretrainParams
@@ -83,7 +83,7 @@ def load_params(path: str | Path, **overrides: Any) -> Params:
 def make_params(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Params:
     """Resolve nested keys and dotted overrides to Params; `source` names the origin in an error message."""
     try:
-        merged: dict[str, Any] = json.loads(json.dumps(content, default=str))
+        merged: dict[str, Any] = json.loads(json.dumps(resolve_base(content, source), default=str))
     except (TypeError, ValueError, RecursionError) as error:
         raise NlkitError(f"{source}: not a tree of keys and plain values ({error})") from None
     for key, value in overrides.items():
