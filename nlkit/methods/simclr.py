@@ -2,48 +2,96 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Images
-from nlkit.methods.base import Mean, Split, Tick
+from pydantic import Field
+
+from nlkit.lazy import functional, torch
+from nlkit.methods.base import GRADIENT, Mean, SingleNetwork, Split, Tick, in_full_batches
 from nlkit.params import Params
-from nlkit.params.pretrain import PretrainParams
+from nlkit.params.registry import MethodParams, register
+from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
+from nlkit.params.views import AffineStrongParams, SimCLRParams
 from nlkit.parts.batches import full_batches
 from nlkit.parts.contrast import nt_xent
 from nlkit.parts.geometry import places
 from nlkit.parts.heads import ContrastiveLearner
-from nlkit.parts.retrieval import count_votes, nearest
+from nlkit.parts.retrieval import count_votes, nearest, nearest_others, vote_logits
 from nlkit.parts.schedules import joined_cosine
 from nlkit.seeding import torch_stream
 from nlkit.views.strong import strong_view
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from nlkit.data.problem import TrainingSet
+    from nlkit.data.stored import Images
 
 QUERIES, SHOWN = 8, 6
 """So many training images have so many of their neighbours recorded for the figure."""
 
 
-class SimCLR:
+class PretrainParams(MethodParams):
+    """Self-supervised pre-training of an encoder (SimCLR; Chen et al., ICML 2020).
+
+    `temperature` is tau_c. `hidden` is the width of the projector, that of the features where it is left out;
+    `dim` is the length of an embedding. The learning rate is a line from `lr_start` over `lr_warm_up` epochs, then a
+    cosine from the peak `optim.lr` to `lr_floor * optim.lr`. `neighbours` is the k of the monitor's vote.
+    """
+
+    own_schedule: ClassVar[bool] = True
+    pretrains: ClassVar[bool] = True
+
+    name: Literal["simclr"]
+    temperature: PositiveFloat = 0.5
+    lr_start: NonNegative = 0.01
+    lr_warm_up: PositiveFloat = 10.0
+    lr_floor: Fraction = 0.001
+    dim: Positive = 128
+    hidden: Positive | None = None
+    neighbours: Positive = 200
+    strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(
+        kind="simclr", solarise=0.0
+    )
+
+
+def passes(params: Params[PretrainParams], count: int, epochs: pd.DataFrame) -> float:
+    """One network, two strong views of each image of a full batch with gradient."""
+    return float(2 * GRADIENT * in_full_batches(params, count) * len(epochs))
+
+
+@register(
+    PretrainParams,
+    chapter="pretraining",
+    place=70,
+    shown=("temperature", "lr_warm_up", "dim", "hidden", "neighbours"),
+    passes=passes,
+    tiny={"lr_warm_up": 1, "dim": 8, "hidden": 16, "neighbours": 7, "strong": {"kind": "affine", "pad": 1}},
+)
+class SimCLR(SingleNetwork[PretrainParams]):
     """One network, trained with the contrastive loss on two strong views of each image; no label is read.
 
     What the runner asks of a classifier is answered by a vote: the k training images with the nearest features.
     """
 
-    def __init__(self, data: TrainingSet, params: Params) -> None:
-        assert isinstance(params.method, PretrainParams)
-        self.data, self.params, self.method = data, params, params.method
-        self.device = data.images.device
-        self.learner = ContrastiveLearner(data, params, "net1")
-        self.strong = strong_view(params.method.strong, data.mean, data.std, self.device)
+    learner: ContrastiveLearner
+
+    def __init__(self, data: TrainingSet, params: Params[PretrainParams]) -> None:
+        super().__init__(data, params)
+        self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
+        self.everything = torch.arange(len(data), device=self.device)
         self.bank: Tensor | None = None
         self.epochs = 0
-        self.events: list[str] = []
+
+    def build_learner(self) -> ContrastiveLearner:
+        """The network with its projector, before its first step."""
+        return ContrastiveLearner(self.data, self.params, "net1")
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all images in full batches; both views of a batch go through the network together."""
         stream = torch_stream(self.device, self.params.seed, "simclr", epoch)
-        batches = self._batches(stream)
+        batches = full_batches(self.everything, self.params.training.batch_size, stream)
         self.learner.net.train()
         self.bank, self.epochs = None, epoch + 1
         mean = Mean()
@@ -58,11 +106,6 @@ class SimCLR:
             tick(1 / len(batches))
         return mean.result()
 
-    def _batches(self, stream: torch.Generator) -> list[Tensor]:
-        """Random batches of equal size; what is left over is dropped, so that every anchor meets as many others."""
-        everything = torch.arange(len(self.data), device=self.device)
-        return full_batches(everything, self.params.training.batch_size, stream)
-
     def _rate(self, time: float) -> float:
         """The learning rate at a time in epochs."""
         method, epochs = self.method, self.params.training.epochs
@@ -75,9 +118,9 @@ class SimCLR:
         the label under the vote with one count added to each class. Nothing is trained with either.
         """
         bank = self._features()
-        index = neighbours_of_each(bank, self.method.neighbours)
+        index = nearest_others(bank, bank, self.everything, min(self.method.neighbours, len(bank) - 1))[1]
         votes = count_votes(self.data.labels, index, self.data.classes)
-        losses = functional.cross_entropy(log_shares(votes), self.data.labels, reduction="none")
+        losses = functional.cross_entropy(vote_logits(votes), self.data.labels, reduction="none")
         agreeing = votes.gather(1, self.data.labels[:, None])[:, 0] / index.shape[1]
         training = self.params.training
         recorded = self.epochs in {*training.snapshots, training.epochs}
@@ -90,7 +133,7 @@ class SimCLR:
         bank = self._features()
         k = min(self.method.neighbours, len(bank))
         index = nearest(self.learner.features(images), bank, k)[1]
-        logits = log_shares(count_votes(self.data.labels, index, self.data.classes))
+        logits = vote_logits(count_votes(self.data.labels, index, self.data.classes))
         return logits, logits[None]
 
     def _features(self) -> Tensor:
@@ -99,31 +142,12 @@ class SimCLR:
             self.bank = self.learner.features(self.data.images)
         return self.bank
 
-    def weights(self) -> dict[str, Tensor]:
+    def shared_weights(self) -> dict[str, Tensor]:
         """What pre-training is for: the tensors of the encoder and the projector."""
         state = self.learner.net.state_dict()
         return {name: value for name, value in state.items() if name.startswith(("encoder.", "projector."))}
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Weights and momenta."""
-        return self.learner.tensors()
-
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take back what `state_dict` returned."""
-        self.learner.load_tensors(state)
+        super().load_state_dict(state)
         self.bank = None
-
-
-def neighbours_of_each(bank: Tensor, k: int) -> Tensor:
-    """Indices [N, min(k, N - 1)] of the rows of bank [N, D] nearest to each row, itself left out."""
-    k = min(k, len(bank) - 1)
-    index = nearest(bank, bank, k + 1)[1]
-    others = index != torch.arange(len(bank), device=bank.device)[:, None]
-    others[:, -1] &= ~others.all(dim=1)  # a row with k equal ones may be missing from its own list
-    return index[others].view(len(bank), k)
-
-
-def log_shares(votes: Tensor) -> Tensor:
-    """Logarithms [N, C] of the shares of votes [N, C], with one more vote for each class."""
-    counts = votes.float() + 1
-    return (counts / counts.sum(dim=1, keepdim=True)).log()

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from nlkit.lazy import functional, torch
+from nlkit.params.registry import MethodParams
+from nlkit.params.sections import MixtureParams, PositiveFloat
 from nlkit.parts.mixture import Mixture, fit_mixture, normalise, p_clean_per_class
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nlkit.params.sections import MixtureParams
-
 BLOCK = 8192
 
 
-class DiagnosisSettings(Protocol):
-    """The parameters of a method that its diagnosis follows; with `sigma_mode` tau the temperature is every sigma_k."""
+class DiagnosisParams(MethodParams):
+    """How labels are diagnosed: `temperature` is tau, `sigma_mode` takes it for every spread or those of equation 4."""
 
-    temperature: float
-    sigma_mode: Literal["tau", "per_class"]
-    mixture_per: Literal["set", "class"]
-    mixture: MixtureParams
+    temperature: PositiveFloat = 0.25
+    sigma_mode: Literal["tau", "per_class"] = "tau"
+    mixture_per: Literal["set", "class"] = "set"
+    mixture: MixtureParams = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Diagnosis:
     mixture: Mixture | None = None
 
 
-def diagnose(v: Tensor, p: Tensor, labels: Tensor, method: DiagnosisSettings) -> Diagnosis:
+def diagnose(v: Tensor, p: Tensor, labels: Tensor, method: DiagnosisParams) -> Diagnosis:
     """Judge the observed labels [N] from unit representations v [N, D] and predictions p [N, C].
 
     M-step with p as responsibilities, posterior of the given label, and two Gaussians over its negative (label

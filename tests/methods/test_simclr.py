@@ -13,9 +13,9 @@ from torch import Tensor
 
 from nlkit.data.problem import Problem
 from nlkit.methods import SimCLR
-from nlkit.methods.simclr import log_shares, neighbours_of_each
 from nlkit.params import Params
 from nlkit.parts import contrast
+from nlkit.parts.retrieval import nearest_others
 from nlkit.parts.schedules import joined_cosine
 
 Make = Callable[..., SimCLR]
@@ -97,7 +97,8 @@ def test_features_of_pre_training_tell_classes_apart_without_labels(
 
 
 def neighbours_agree(method: SimCLR, clean: Tensor) -> float:
-    index = neighbours_of_each(method.learner.features(method.data.images), 7)
+    features = method.learner.features(method.data.images)
+    index = nearest_others(features, features, torch.arange(len(features)), 7)[1]
     return float((clean[index] == clean[:, None]).double().mean())
 
 
@@ -108,25 +109,6 @@ def test_an_image_does_not_vote_for_its_own_label(simclr: Make) -> None:
     assert float(split.p_clean[0, 3]) == 0 and float(split.losses[0, 3]) == pytest.approx(-torch.tensor(0.1).log())
     shares = split.p_clean[0, torch.arange(70) != 3] * 7
     torch.testing.assert_close(shares, shares.round())
-
-
-@pytest.mark.parametrize("k", [1, 4, 50])
-def test_neighbours_are_the_nearest_others(k: int) -> None:
-    bank = torch.randn(20, 5)
-    distances = torch.cdist(bank, bank).fill_diagonal_(torch.inf)
-    expected = distances.argsort(dim=1)[:, : min(k, 19)]
-    assert torch.equal(neighbours_of_each(bank, k), expected)
-
-
-def test_equal_images_have_neighbours_too() -> None:
-    index = neighbours_of_each(torch.ones(9, 3), 4)
-    assert index.shape == (9, 4) and bool((index != torch.arange(9)[:, None]).all())
-    assert all(len(set(row)) == 4 for row in index.tolist())
-
-
-def test_logits_are_logarithms_of_smoothed_shares() -> None:
-    votes = torch.tensor([[5, 0, 2], [0, 7, 0]])
-    torch.testing.assert_close(log_shares(votes).exp(), torch.tensor([[0.6, 0.1, 0.3], [0.1, 0.8, 0.1]]))
 
 
 def test_recorded_epochs_have_places_and_neighbours(simclr: Make) -> None:

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.params.sections import MixtureParams
 from nlkit.parts import diagnosis
-from nlkit.parts.diagnosis import diagnose, posterior, posterior_of, prototypes, similarities, spreads
+from nlkit.parts.diagnosis import DiagnosisParams, diagnose, posterior, posterior_of, prototypes, similarities, spreads
 from nlkit.parts.mixture import fit_mixture, normalise
 
 N, C, D, TAU = 500, 5, 12, 0.25
-OFFICIAL = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
 
 
-@dataclass
-class Settings:
-    """Those of the official code."""
-
-    temperature: float = TAU
-    sigma_mode: Literal["tau", "per_class"] = "tau"
-    mixture_per: Literal["set", "class"] = "set"
-    mixture: MixtureParams = OFFICIAL
+def settings(**own: Any) -> DiagnosisParams:
+    return DiagnosisParams(name="any", **own)
 
 
 def stream(seed: int = 0) -> torch.Generator:
@@ -92,7 +83,7 @@ def test_the_posterior_of_the_label_in_blocks_is_that_of_the_whole(monkeypatch: 
 @pytest.mark.parametrize("own", [{}, {"mixture_per": "class"}, {"sigma_mode": "per_class"}])
 def test_wrong_labels_are_found(own: dict[str, Any]) -> None:
     v, p, labels, right = clusters()
-    found = diagnose(v, p, labels, Settings(**own))
+    found = diagnose(v, p, labels, settings(**own))
     assert bool(((found.w >= 0) & (found.w <= 1)).all()) and found.w.dtype == torch.float32
     assert ((found.w > 0.5) == right).float().mean() > 0.97
     assert float(found.w[right].mean()) > 0.95 and float(found.w[~right].mean()) < 0.05
@@ -101,13 +92,13 @@ def test_wrong_labels_are_found(own: dict[str, Any]) -> None:
 
 def test_the_clean_component_is_the_one_of_the_larger_posterior() -> None:
     v, p, labels, _ = clusters(noise=0.3)
-    found = diagnose(v, p, labels, Settings())
+    found = diagnose(v, p, labels, settings())
     mu = prototypes(v, p)
     gamma = posterior_of(v, labels, mu, equal(mu))
     assert found.score is not None and found.mixture is not None
     stretched = (gamma.max() - gamma) / (gamma.max() - gamma.min())
     torch.testing.assert_close(found.score, stretched.double(), atol=1e-6, rtol=0)
-    assert torch.equal(found.w, fit_mixture(found.score, Settings().mixture).p_clean(found.score).float())
+    assert torch.equal(found.w, fit_mixture(found.score, settings().mixture).p_clean(found.score).float())
     assert float(gamma[found.w > 0.5].mean()) > float(gamma[found.w < 0.5].mean())
 
 
@@ -117,7 +108,7 @@ def test_scores_are_stretched_over_the_whole_set_before_classes_are_taken_apart(
     v, p, labels, _ = clusters(noise=0.3)
     seen: list[Tensor] = []
     monkeypatch.setattr(diagnosis, "p_clean_per_class", lambda z, *_: seen.append(z) or torch.zeros_like(z))
-    diagnose(v, p, labels, Settings(mixture_per="class"))
+    diagnose(v, p, labels, settings(mixture_per="class"))
     assert float(seen[0].min()) == 0 and float(seen[0].max()) == 1
     assert any(float(seen[0][labels == k].max()) < 1 for k in range(C))
 
@@ -126,7 +117,7 @@ def test_scores_are_stretched_over_the_whole_set_before_classes_are_taken_apart(
 @pytest.mark.parametrize("count", [1, 6])
 def test_scores_that_are_all_equal_give_one_half(count: int, own: dict[str, Any]) -> None:
     v, p = torch.eye(1, D).expand(count, D), torch.full((count, C), 1 / C)
-    found = diagnose(v, p, torch.zeros(count, dtype=torch.int64), Settings(**own))
+    found = diagnose(v, p, torch.zeros(count, dtype=torch.int64), settings(**own))
     assert found.w.tolist() == [0.5] * count and found.score is None
 
 
@@ -135,7 +126,7 @@ def test_a_larger_posterior_never_means_less_trust_where_both_components_are_equ
     hump = 0.07 * torch.cat([hump, -hump])
     score = normalise(torch.cat([0.3 + hump, 0.7 + hump]))
     assert score is not None
-    mixture = fit_mixture(score, Settings().mixture)
+    mixture = fit_mixture(score, settings().mixture)
     assert float(mixture.variances[0]) == pytest.approx(float(mixture.variances[1]), rel=1e-3)
     w = mixture.p_clean(score.sort().values)
     assert bool((w.diff() <= 1e-9).all()) and float(w[0]) > 0.99 and float(w[-1]) < 0.01
