@@ -13,10 +13,10 @@ from PIL import Image
 
 import nlkit
 from nlkit import NlkitError
-from nlkit.cleaning.defaults import METHOD_DEFAULTS, Situation, choose, choose_side
-from nlkit.cleaning.images import CleanResult
+from nlkit.cleaning.defaults import Situation, choose, choose_side, offered
+from nlkit.cleaning.results import CleanResult
 from nlkit.cli import main
-from nlkit.methods import METHODS, CrossEntropy
+from nlkit.methods.cross_entropy import CrossEntropy
 from nlkit.params import make_params
 from nlkit.training import records
 
@@ -266,7 +266,7 @@ def test_a_tree_needs_no_table(tmp_path: Path) -> None:
     assert (table["path"].str.split("/").str[0] == table["label"]).all() and len(table) == 20
 
 
-@pytest.mark.parametrize("method", METHOD_DEFAULTS)
+@pytest.mark.parametrize("method", offered())
 def test_every_method_cleans(tmp_path: Path, method: str) -> None:
     result = clean(write_images(tmp_path, 3, 11), method=method, epochs=3)
     assert len(result.scores) == 33 and result.scores["p_clean"].between(0, 1).all()
@@ -314,20 +314,18 @@ def test_a_path_that_leaves_the_folder_ends_the_command(tmp_path: Path, refused:
 
 
 def situation(**changes: Any) -> Situation:
-    import torch
-
-    return Situation(**({"images": 1200, "classes": 10, "side": 32, "device": torch.device("cpu")} | changes))
+    return Situation(**({"images": 1200, "classes": 10, "side": 32, "gpu": False} | changes))
 
 
-def test_defaults_of_every_method_are_valid_parameters_at_every_size() -> None:
-    assert set(METHOD_DEFAULTS) == {name for name in METHODS if name not in ("simclr", "lra_diffusion")}
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("method", offered())
+def test_defaults_are_valid_parameters_at_every_size(method: str, gpu: bool) -> None:
     folder = {"name": "folder", "folder": "x", "side": 32}
-    for method in METHOD_DEFAULTS:
-        for images in (10, 33, 500, 4999, 5000, 60_000, 1_000_000):
-            content = choose(situation(images=images, classes=100), 32, method, flip=False).content
-            params = make_params({**content, "cell": "x", "data": folder}, {}, source="test")
-            assert images % params.training.batch_size != 1 or params.training.batch_size == 1
-            assert not params.views.flip
+    for images in (10, 33, 500, 4999, 5000, 60_000, 1_000_000):
+        content, why = choose(situation(images=images, classes=100, gpu=gpu), 32, method, flip=False)
+        params = make_params({**content, "cell": "x", "data": folder}, {}, source="test")
+        assert images % params.training.batch_size != 1 or params.training.batch_size == 1
+        assert not params.views.flip and list(why) == ["what", "value", "why"]
 
 
 def test_images_are_never_enlarged_and_large_sets_get_fewer_pixels() -> None:
