@@ -18,7 +18,7 @@ import yaml
 from nlkit import load_params
 from nlkit.cli import main
 from nlkit.data import cifar
-from nlkit.methods import CrossEntropy
+from nlkit.methods.cross_entropy import CrossEntropy
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,6 +76,21 @@ def write_cifar(root: Path, first: bytes) -> Path:
         (folder / name).write_bytes(b"")
     (folder / layout.train_files[0]).write_bytes(first)
     return root
+
+
+MODULES = (
+    "import sys, nlkit, nlkit.cli\ntry: nlkit.cli.main(sys.argv[1:])\nfinally: print(*sys.modules, file=sys.stderr)"
+)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["run", "--help"], ["clean", "--help"], ["data"], ["run", "-x", "y"]]
+)
+def test_help_and_refusals_of_the_command_line_import_nothing_heavy(arguments: list[str]) -> None:
+    ended = subprocess.run([sys.executable, "-c", MODULES, *arguments], cwd=ROOT, capture_output=True, text=True)
+    modules = set(ended.stderr.split())
+    assert "nlkit.cli" in modules and ("usage: " in ended.stdout or "nlkit: " in ended.stderr)
+    assert not modules & {"torch", "pandas", "numpy", "matplotlib", "sklearn", "pydantic", "yaml"}
 
 
 OVERRIDES = [

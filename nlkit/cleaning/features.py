@@ -19,7 +19,7 @@ from nlkit.data.feature_table import FeatureRows, read_feature_rows
 from nlkit.data.folder import class_names, held_out
 from nlkit.data.listing import read_listing
 from nlkit.errors import NlkitError
-from nlkit.files import check_writable, write_atomically
+from nlkit.files import check_place, check_writable, write_atomically
 from nlkit.parts.retrieval import nearest
 from nlkit.training.runs import choose_device
 
@@ -75,6 +75,7 @@ def clean_features(
     summary = {"classes": names, "k": min(k, len(table) - 1), "temperature": TEMPERATURE, "rows": len(table)}
     summary |= {"accuracy": accuracy, "auc": auc, "seconds": time.perf_counter() - begin}
     check_writable(target, f"--out {target}")
+    check_place(path)
     write_atomically(target / "summary.json", json.dumps(summary, indent=1) + "\n")
     result = FeatureResult(scores=table, test_scores=test, accuracy=accuracy, auc=auc, path=path, folder=target)
     write_tables(result)

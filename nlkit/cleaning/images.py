@@ -24,7 +24,7 @@ from nlkit.data.folder import FolderData, load_folder
 from nlkit.data.listing import read_listing
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.files import check_writable, write_atomically
+from nlkit.files import check_place, check_writable, write_atomically
 from nlkit.params import Params, load_params, make_params
 from nlkit.params.data import FolderDataParams
 from nlkit.training import runs
@@ -73,6 +73,7 @@ def clean(
     sources = {"folder": folder, "labels": labels, "test": asked.test}
     params, _ = _params(situation, asked, side, sources, None)  # refuses bad options before anything is written
     check_writable(target, f"--out {target}")
+    check_place(path)
     data = _decoded(params, target, progress)
     situation = replace(situation, images=len(data.train.labels), classes=len(data.class_names))
     params, choices = _params(situation, asked, side, sources, data.sha256)

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from nlkit.data import data_root
+from nlkit.data import data_root, load_dataset
+from nlkit.data.folder import load_folder
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import project_root
@@ -22,7 +23,7 @@ from nlkit.methods import LRADiffusion, Method
 from nlkit.models import build_network
 from nlkit.models.weights import weights_sha256
 from nlkit.params import Params, make_params, view_side
-from nlkit.params.data import FolderDataParams
+from nlkit.params.data import FolderDataParams, PhotoDataParams
 from nlkit.params.noise import NoiseParams
 from nlkit.params.pretrain import PretrainParams
 from nlkit.params.training import PhotoModelParams
@@ -51,6 +52,17 @@ class Run:
         )
         labels = torch.from_numpy(self.samples["noisy"].to_numpy(np.int64))
         return replace(whole, train=replace(whole.train, labels=labels))
+
+    def images(self, data: str | Path | None = None) -> Any:
+        """The training images of the run, one by one: item i is uint8 [H, W, C]; needed for galleries only.
+
+        Nothing but these is loaded. Raises NlkitError where they are not on this machine.
+        """
+        if isinstance(self.params.data, FolderDataParams):
+            return load_folder(self.params.data).train.images
+        if isinstance(self.params.data, PhotoDataParams):
+            return self.problem(data).train.images
+        return load_dataset(self.params.data.name, data_root(data)).images[: self.params.data.train_size]
 
 
 def run(
