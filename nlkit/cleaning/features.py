@@ -197,4 +197,4 @@ def encode(network: nn.Module, images: Tensor, batch: int = 32) -> Tensor:
     for part in images.split(batch):
         pixels = part.to(device).expand(*part.shape[:3], 3) / 255
         rows.append(network(((pixels - mean) / std).permute(0, 3, 1, 2)).float().cpu())
-    return torch.cat(rows) if rows else torch.zeros(0, 0)
+    return torch.cat(rows)

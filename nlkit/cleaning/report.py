@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import warnings
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ def report(result: CleanResult) -> str:
     """The whole page as text; every name that comes from outside is escaped."""
     sections = [
         ("", _summary(result)),
-        ("Surest label errors", gallery(result)),
+        ("Surest label errors", _gallery(result)),
         ("Classes", _classes(result)),
         *_figures(result),
         ("What was chosen", _table(result.choices)),
@@ -79,26 +79,24 @@ def _against(result: CleanResult) -> str:
     return "the column of correct labels" if known else "the given labels, which may be wrong too"
 
 
-def gallery(result: CleanResult, count: int = GALLERY) -> str:
+def _gallery(result: CleanResult) -> str:
     """The images whose given label is most surely wrong, as small pictures with their labels."""
     issues = result.scores[result.scores["is_label_issue"]]
-    issues = issues.sort_values(["label_quality", "p_clean", "confidence"], ascending=[True, True, False]).head(count)
+    issues = issues.sort_values(["label_quality", "p_clean", "confidence"], ascending=[True, True, False]).head(GALLERY)
     if issues.empty:
         return "<p>No label was found to be wrong.</p>"
-    figures = [
-        _thumbnail(result.images[i], row) for i, row in zip(issues.index, issues.to_dict("records"), strict=True)
-    ]
-    return f'<div class="gallery">{"".join(figures)}</div>'
+    figures = "".join(map(_thumbnail, result.images[issues.index.to_numpy()], issues.itertuples()))
+    return f'<div class="gallery">{figures}</div>'
 
 
-def _thumbnail(pixels: np.ndarray, row: Mapping[Hashable, Any]) -> str:
+def _thumbnail(pixels: np.ndarray, row: Any) -> str:
     stream = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG")
-    given, suggested, path = (html.escape(str(row[name])) for name in ("given_label", "suggested_label", "path"))
+    given, suggested, path = (html.escape(str(text)) for text in (row.given_label, row.suggested_label, row.path))
     return (
         f'<figure><img src="{_address("png", stream.getvalue())}" alt="{path}">'
         f'<figcaption><span class="given">given {given}</span><br><span class="suggested">suggested {suggested}</span>'
-        f'<br>P(clean) {row["p_clean"]:.2f}<br><span class="small">{path}</span></figcaption></figure>'
+        f'<br>P(clean) {row.p_clean:.2f}<br><span class="small">{path}</span></figcaption></figure>'
     )
 
 
@@ -141,7 +139,8 @@ def _figures(result: CleanResult) -> list[tuple[str, str]]:
     except ImportError:
         return [("", "<p>Figures need matplotlib: <code>pip install matplotlib</code>.</p>")]
     run = result.run
-    names = [_short(name).replace("$", r"\$") for name in result.problem.class_names]  # a dollar sign begins a formula
+    names = [name if len(name) <= 14 else name[:13] + "…" for name in result.problem.class_names]
+    names = [name.replace("$", r"\$") for name in names]  # a dollar sign begins a formula
     drawings: list[tuple[str, str, Callable[[], Any]]] = [
         ("Loss of the images under their given labels", LOSSES, lambda: figures.loss_histograms(run)),
         ("P(clean)", P_CLEAN, lambda: figures.p_clean_histograms(run)),
@@ -161,10 +160,6 @@ def _figures(result: CleanResult) -> list[tuple[str, str]]:
     finally:
         plt.switch_backend(backend)
     return sections
-
-
-def _short(name: str, most: int = 14) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
 
 
 def _address(kind: str, data: bytes) -> str:

@@ -144,10 +144,15 @@ def print_settings(data: FolderData, choices: pd.DataFrame) -> None:
 def print_findings(result: Result) -> None:
     """What was found and where the results are, and on stderr what was left out."""
     if isinstance(result, CleanResult):
-        _print_left_out(result)
-    table = result.scores
-    issues = int(table["is_label_issue"].sum())
-    print(f"label issues: {issues} of {len(table)} ({100 * issues / len(table):.1f} %)")
+        for note in result.notes:
+            print(f"nlkit: note: {note}", file=sys.stderr)
+        for _, row in result.dropped.head(LISTED).iterrows():
+            print(f"nlkit: left out {row['path']!r}: {row['reason']}", file=sys.stderr)
+        if len(result.dropped) > LISTED:
+            more = f"left out {len(result.dropped)} images in all: {result.folder / 'dropped.csv'}"
+            print(f"nlkit: {more}", file=sys.stderr)
+    issues = int(result.scores["is_label_issue"].sum())
+    print(f"label issues: {issues} of {len(result.scores)} ({100 * issues / len(result.scores):.1f} %)")
     if result.accuracy is not None:
         print(f"accuracy on the held-out images: {result.accuracy:.2f} %")
     if result.auc is not None:
@@ -156,12 +161,3 @@ def print_findings(result: Result) -> None:
     if isinstance(result, CleanResult):
         print(f"report: {result.folder / 'report.html'}")
         print(f"model:  {result.folder / 'model.safetensors'} (how to load it: model.md)")
-
-
-def _print_left_out(result: CleanResult) -> None:
-    for note in result.notes:
-        print(f"nlkit: note: {note}", file=sys.stderr)
-    for _, row in result.dropped.head(LISTED).iterrows():
-        print(f"nlkit: left out {row['path']!r}: {row['reason']}", file=sys.stderr)
-    if len(result.dropped) > LISTED:
-        print(f"nlkit: left out {len(result.dropped)} images in all: {result.folder / 'dropped.csv'}", file=sys.stderr)

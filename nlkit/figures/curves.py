@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nlkit.figures.reading import loss_counts, loss_edges, warm_up
@@ -50,17 +48,14 @@ def memorisation(run: Run) -> Figure:
         axes[0].plot(run.epochs["epoch"], histogram_medians(counts), color=colour, label=label)
     axes[0].set(xlabel="epoch", ylabel="median loss", yscale="log", title="Loss of training samples")
     axes[0].legend()
-    axes[1].plot(run.epochs["epoch"], run.epochs["accuracy"], color="black")
-    _mark_peak(axes[1], run.epochs)
+    epochs, accuracy = run.epochs["epoch"], run.epochs["accuracy"]
+    axes[1].plot(epochs, accuracy, color="black")
+    best = int(accuracy.to_numpy().argmax())
+    for place, marker, colour, label in ((best, "o", NEUTRAL, "best epoch"), (-1, "s", NOISY, "last epoch")):
+        axes[1].plot(epochs.iloc[place], accuracy.iloc[place], marker, color=colour, label=label)
     axes[1].set(xlabel="epoch", ylabel="accuracy in %", title="Test accuracy")
+    axes[1].legend()
     return figure
-
-
-def _mark_peak(ax: Axes, epochs: pd.DataFrame) -> None:
-    best = int(epochs["accuracy"].to_numpy().argmax())
-    ax.plot(epochs["epoch"].iloc[best], epochs["accuracy"].iloc[best], "o", color=NEUTRAL, label="best epoch")
-    ax.plot(epochs["epoch"].iloc[-1], epochs["accuracy"].iloc[-1], "s", color=NOISY, label="last epoch")
-    ax.legend()
 
 
 def histogram_medians(histograms: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""An example of images of one's own: handwritten digits as files, of which a known share is labelled wrongly."""
+"""Images of a reader's own, or, as an example, handwritten digits as files, some of them labelled wrongly."""
 
 from __future__ import annotations
 
