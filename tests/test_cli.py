@@ -150,33 +150,25 @@ def test_missing_data_are_refused(refused: Callable[..., str], tmp_path: Path) -
     assert "'svhn' is unknown" in refused("data", "verify", "svhn", "--data", tmp_path / "empty")
 
 
-@pytest.mark.parametrize("kept", [0, 1, 20, 200])
-def test_a_truncated_batch_is_refused(refused: Callable[..., str], tmp_path: Path, kept: int) -> None:
-    root = write_cifar(tmp_path / "data", pickle.dumps({"labels": [1] * 100, "data": b"x" * 1000})[:kept])
-    params = write_params(tmp_path / "p.yaml", **{"data.name": "cifar10"})
-    assert "data_batch_1" in refused("run", params, "--data", root, "--out", tmp_path / "out")
-
-
 class Hostile:
-    """Pickles as a call that leaves a marker."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
+    """Pickles as a call that leaves a marker in the current folder."""
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
-        return os.system, (f"touch {self.marker}",)
+        return os.system, ("touch it-ran",)
 
 
-def test_a_pickle_that_tries_to_run_code_is_refused_and_does_not_run(tmp_path: Path) -> None:
-    marker = tmp_path / "it-ran"
-    root = write_cifar(tmp_path / "data", pickle.dumps({"data": Hostile(marker), "labels": []}))
+BATCH = pickle.dumps({"labels": [1] * 100, "data": b"x" * 1000})
+HOSTILE = pickle.dumps({"labels": [], "data": Hostile()})
+
+
+@pytest.mark.parametrize("batch", [BATCH[:0], BATCH[:1], BATCH[:20], BATCH[:200], HOSTILE])
+def test_a_batch_that_is_cut_short_or_tries_to_run_code_is_refused(
+    refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = write_cifar(tmp_path / "data", batch)
     params = write_params(tmp_path / "p.yaml", **{"data.name": "cifar10"})
-    before = listing(tmp_path)
-    command = [sys.executable, "-m", "nlkit", "run", params, "--data", str(root), "--out", str(tmp_path / "out")]
-    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert (ended.returncode, ended.stdout, ended.stderr.count("\n")) == (2, "", 1)
-    assert ended.stderr.startswith("nlkit: ") and "data_batch_1" in ended.stderr
-    assert listing(tmp_path) == before and not marker.exists()
+    assert "data_batch_1" in refused("run", params, "--data", root, "--out", tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["file/out", "x" * 300, "\x00"])

@@ -69,21 +69,6 @@ def done(finished: Path, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """A function that runs `nlkit clean` and returns its one line of refusal."""
-
-    def run(*arguments: str | Path) -> str:
-        capsys.readouterr()
-        code = main(["clean", *(str(argument) for argument in arguments), "--quiet"])
-        output, errors = capsys.readouterr()
-        assert (code, output) == (2, "")
-        assert errors.startswith("nlkit: ") and errors.count("\n") == 1
-        return errors
-
-    return run
-
-
 # What comes out.
 
 
@@ -179,10 +164,10 @@ def test_names_from_outside_cannot_write_into_the_report(tmp_path: Path) -> None
 
 
 def test_scores_are_not_replaced_unasked(finished: Path, done: Path, refused: Callable[..., str]) -> None:
-    command = [finished / "images", "--labels", finished / "labels.csv", "--out", done / "scores.csv"]
-    assert "exists; choose another name" in refused(*command)
-    (done / "scores.csv").unlink()
-    assert "other settings, labels or images" in refused(*command) and not (done / "scores.csv").exists()
+    command, out = [finished / "images", "--labels", finished / "labels.csv"], done / "scores.csv"
+    assert "exists; choose another name" in refused(*command, out=out)
+    out.unlink()
+    assert "other settings, labels or images" in refused(*command, out=out)
 
 
 def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -272,7 +257,7 @@ def test_every_method_cleans(tmp_path: Path, method: str) -> None:
 
 def test_bad_options_are_refused_in_one_line(tmp_path: Path, refused: Callable[..., str]) -> None:
     folder = write_images(tmp_path, 2, 10)
-    images, labels, out = folder / "images", ("--labels", folder / "labels.csv"), ("--out", folder / "s.csv")
+    images, labels, out = folder / "images", ("--labels", folder / "labels.csv"), folder / "s.csv"
     for options, said in [
         (("--method", "magic"), "--method magic: expected one of elr"),
         (("--method", "simclr"), "--method simclr"),
@@ -285,23 +270,22 @@ def test_bad_options_are_refused_in_one_line(tmp_path: Path, refused: Callable[.
         (("-s", "optim.rl=1"), "unknown key 'optim.rl'"),
         (("--corrupt", "ignore"), "--corrupt"),
     ]:
-        assert said in refused(images, *labels, *out, *options)
-    assert not (folder / "s.csv").exists() and not (folder / "s").exists()
-    assert "expected the name of a table" in refused(images, *labels, "--out", folder / "s.txt")
-    assert "which holds the images" in refused(images, *labels, "--out", folder / "images.csv")
-    assert "no such folder" in refused(folder / "nothing", *labels, *out)
-    assert "cannot write" in refused(images, *labels, "--out", folder / "labels.csv" / "s.csv")
-    assert "no images in sub-folders" in refused(images, *out)
+        assert said in refused(images, *labels, *options, out=out)
+    assert not (folder / "s").exists()
+    for name, said in [
+        ("s.txt", "expected the name of a table"),
+        ("images.csv", "which holds the images"),
+        ("labels.csv/s.csv", "cannot write"),
+    ]:
+        assert said in refused(images, *labels, out=folder / name)
+    assert "no such folder" in refused(folder / "nothing", *labels, out=out)
+    assert "no images in sub-folders" in refused(images, out=out)
     with (folder / "labels.csv").open("a") as file:
         file.write("../labels.csv,c0,c0\n")
-    assert "labels.csv, line 22: the path '../labels.csv' leaves the folder" in refused(images, *labels, *out)
+    assert "labels.csv, line 22: the path '../labels.csv' leaves the folder" in refused(images, *labels, out=out)
 
 
 # How it is chosen.
-
-
-def situation(**changes: Any) -> Situation:
-    return Situation(**({"images": 1200, "classes": 10, "side": 32, "gpu": False} | changes))
 
 
 @pytest.mark.parametrize("gpu", [False, True])
@@ -309,13 +293,13 @@ def situation(**changes: Any) -> Situation:
 def test_defaults_are_valid_parameters_at_every_size(method: str, gpu: bool) -> None:
     folder = {"name": "folder", "folder": "x", "side": 32}
     for images in (10, 33, 500, 4999, 5000, 60_000, 1_000_000):
-        content, why = choose(situation(images=images, classes=100, gpu=gpu), 32, method, flip=False)
+        content, why = choose(Situation(images, 100, 32, gpu), 32, method, flip=False)
         params = make_params({**content, "cell": "x", "data": folder}, {}, source="test")
         assert images % params.training.batch_size != 1 or params.training.batch_size == 1
         assert not params.views.flip and list(why) == ["what", "value", "why"]
 
 
 def test_images_are_never_enlarged_and_large_sets_get_fewer_pixels() -> None:
-    assert [choose_side(situation(side=side)) for side in (3, 8, 20, 32)] == [8, 8, 16, 24]
-    sides = [choose_side(situation(side=500, images=images)) for images in (100, 1200, 4000)]
+    assert [choose_side(Situation(1200, 10, side, False)) for side in (3, 8, 20, 32)] == [8, 8, 16, 24]
+    sides = [choose_side(Situation(images, 10, 500, False)) for images in (100, 1200, 4000)]
     assert sides == sorted(sides, reverse=True) and sides[0] > sides[-1]

@@ -28,17 +28,6 @@ def write_digits(folder: Path, rate: float = 0.3, count: int = 1797) -> tuple[Pa
     return folder / "features.npz", folder / "labels.csv"
 
 
-@pytest.fixture
-def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def run(*arguments: str | Path) -> str:
-        code = main(["clean", *map(str, arguments), "--out", str(tmp_path / "s.csv")])
-        output, errors = capsys.readouterr()
-        assert (code, output, errors.count("\n")) == (2, "", 1) and not (tmp_path / "s.csv").exists()
-        return errors
-
-    return run
-
-
 def test_digits_are_cleaned_by_their_pixels(tmp_path: Path) -> None:
     file, labels = write_digits(tmp_path)
     result = clean_features(file, labels, tmp_path / "s.csv", hold_out=0.33, truth="truth")
@@ -123,12 +112,15 @@ def test_bad_features_are_refused_in_one_line(tmp_path: Path, refused: Callable[
         ("none.npz", "labels.csv", "no such file"),
         ("resnet19", "labels.csv", "the ending '' is unknown"),
     ]:
-        where = tmp_path / name if "." in name else name
-        assert said in refused("--features", where, *(["--labels", tmp_path / table] if table else []))
-    assert "--test" in refused("--features", file, "--labels", labels, "--test", labels)
-    assert "hold-out" in refused("--features", file, "--labels", labels, "--hold-out", "2")
-    assert "name the folder" in refused("--features", "resnet18", "--labels", labels)
-    assert "name the folder" in refused("--labels", labels)
+        options = ["--features", tmp_path / name if "." in name else name]
+        assert said in refused(*options, *(["--labels", tmp_path / table] if table else []), out=tmp_path / "s.csv")
+    for options, said in [
+        (["--features", file, "--test", labels], "--test"),
+        (["--features", file, "--hold-out", "2"], "hold-out"),
+        (["--features", "resnet18"], "name the folder"),
+        ([], "name the folder"),
+    ]:
+        assert said in refused(*options, "--labels", labels, out=tmp_path / "s.csv")
 
 
 def test_a_named_encoder_makes_the_features(
@@ -148,7 +140,7 @@ def test_a_named_encoder_makes_the_features(
         raise OSError("no network")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    assert "its weights cannot be had (no network)" in refused(*command)
+    assert "its weights cannot be had (no network)" in refused(*command, out=tmp_path / "s.csv")
     network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(12, 5))
     monkeypatch.setattr("nlkit.cleaning.features.encoder", lambda name: network)
     assert main(["clean", *map(str, command), "--out", str(tmp_path / "s.csv")]) == 0
