@@ -176,7 +176,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_training(
     refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    monkeypatch.setattr("nlkit.training.runs.fit", lambda *_: pytest.fail("trained"))
+    monkeypatch.setattr("nlkit.training.loop.fit", lambda *_: pytest.fail("trained"))
     for options in ([], ["--fresh"]):
         assert "cannot write" in refused("run", write_params(tmp_path / "p.yaml"), "--out", tmp_path / name, *options)
 
@@ -185,7 +185,7 @@ def test_a_file_in_the_place_of_the_checkpoints_is_refused(refused: Callable[...
     (tmp_path / "out").mkdir()
     (tmp_path / "out/checkpoints").write_text("in the way")
     said = refused("run", write_params(tmp_path / "p.yaml"), "--out", tmp_path / "out", "--quiet")
-    assert "cannot write the checkpoint" in said
+    assert "checkpoints/epoch-00001.safetensors: cannot write there" in said
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

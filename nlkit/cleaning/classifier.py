@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from nlkit.cleaning.results import Evidence, judged
 from nlkit.data.decode import decode_all
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.errors import NlkitError
-from nlkit.methods import Method, build_method
+from nlkit.methods import build_method
+from nlkit.methods.base import Method
 from nlkit.params import Params, make_params
 from nlkit.training import checkpoints
 from nlkit.training.loop import Fit
@@ -63,7 +63,7 @@ def to_channels(images: np.ndarray, channels: int) -> np.ndarray:
     return np.rint(luma).astype(np.uint8)
 
 
-def save_classifier(folder: Path, method: Method, problem: Problem, params: Params) -> None:
+def save_classifier(folder: Path, method: Method, problem: Problem, params: Params[Any]) -> None:
     """Write `model.safetensors`: all that prediction needs, without the optimiser's momenta."""
     train = problem.train
     state = {name: value for name, value in method.state_dict().items() if "momentum" not in name.split(".")}
@@ -75,7 +75,7 @@ def save_classifier(folder: Path, method: Method, problem: Problem, params: Para
         "std": list(train.std),
     }
     tensors = {f"method.{name}": value for name, value in state.items()}
-    _write(folder / MODEL, tensors | {"labels": train.labels}, info)
+    checkpoints.write(folder / MODEL, tensors | {"labels": train.labels}, info)
 
 
 def load_classifier(folder: str | Path) -> Classifier:
@@ -105,7 +105,7 @@ def save_evidence(folder: Path, state: Fit, problem: Problem) -> None:
     tensors = {"train.p_clean": state.split.p_clean.double().mean(dim=0)}
     for part, (images, labels) in {"train": (problem.train.images, problem.train.labels), **problem.tests}.items():
         tensors |= judged(part, state.method.logits(images)[0].double().softmax(dim=1), labels)
-    _write(folder / EVIDENCE, tensors, {"data": problem.sha256, "threshold": state.split.threshold})
+    checkpoints.write(folder / EVIDENCE, tensors, {"data": problem.sha256, "threshold": state.split.threshold})
 
 
 def load_evidence(folder: Path, sha256: str) -> Evidence | None:
@@ -117,10 +117,3 @@ def load_evidence(folder: Path, sha256: str) -> Evidence | None:
     if info.get("data") != sha256:
         return None
     return {name: value.numpy() for name, value in tensors.items()} | {"threshold": np.array(info["threshold"])}
-
-
-def _write(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-    try:
-        checkpoints.write(path, tensors, info)
-    except (OSError, SafetensorError) as error:
-        raise NlkitError(f"{path}: cannot write there ({error})") from None

@@ -123,7 +123,7 @@ def _situation(folder: Path, labels: str | Path | None, asked: Options, gpu: boo
 
 def _params(
     situation: Situation, asked: Options, side: int, sources: Mapping[str, str | Path | None], sha256: str | None
-) -> tuple[Params, pd.DataFrame]:
+) -> tuple[Params[Any], pd.DataFrame]:
     """The parameters of the run, and a table of what was chosen and why."""
     chosen, why = choose(situation, side, asked.method, asked.flip, asked.epochs)
     data = {
@@ -140,7 +140,7 @@ def _params(
     return make_params(content, asked.settings, source="nlkit clean"), why
 
 
-def _decoded(params: Params, target: Path, progress: bool) -> FolderData:
+def _decoded(params: Params[Any], target: Path, progress: bool) -> FolderData:
     assert isinstance(params.data, FolderDataParams)
     try:
         return load_folder(params.data, target, progress)
@@ -150,7 +150,9 @@ def _decoded(params: Params, target: Path, progress: bool) -> FolderData:
         raise
 
 
-def _train(params: Params, problem: Problem, target: Path, overwrite: bool, progress: bool) -> tuple[Run, Evidence]:
+def _train(
+    params: Params[Any], problem: Problem, target: Path, overwrite: bool, progress: bool
+) -> tuple[Run, Evidence]:
     """The run of these parameters: finished before, resumed, or trained; with the evidence behind its scores."""
     file = target / "params.yaml"
     ours = _digest(file) == params.digest

@@ -25,7 +25,7 @@ SHELL = ("In", "Out")
 """Plain data that IPython itself keeps in a notebook's namespace."""
 
 
-def parameters(namespace: dict[str, Any]) -> Params:
+def parameters(namespace: dict[str, Any]) -> Params[Any]:
     """The parameters that the cells above assign; call it in the first cell after them as `parameters(globals())`.
 
     Every name that holds plain data is one. `params` names a file below `params/`, without its suffix; all others are

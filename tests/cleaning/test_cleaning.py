@@ -195,7 +195,7 @@ def test_a_finished_run_is_not_trained_again_until_images_or_settings_change(
     folder = write_images(tmp_path, 2, 10)
     first = clean(folder)
     with monkeypatch.context() as patch:
-        patch.setattr("nlkit.training.runs.fit", lambda *_: pytest.fail("trained"))
+        patch.setattr("nlkit.training.loop.fit", lambda *_: pytest.fail("trained"))
         pd.testing.assert_frame_equal(clean(folder, overwrite=True).scores, first.scores)
     assert clean(folder, overwrite=True, epochs=3).run.origin == "trained"
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "images/0.png")
