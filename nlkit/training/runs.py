@@ -50,17 +50,10 @@ class Run:
         return replace(whole, train=replace(whole.train, labels=labels))
 
     def images(self, data: str | Path | None = None) -> Any:
-        """The training images of the run, one by one: item i is uint8 [H, W, C]; needed for galleries only.
-
-        Nothing but these is loaded. Raises NlkitError where they are not on this machine.
-        """
+        """The training images alone, for galleries: item i is uint8 [H, W, C]; NlkitError where they are not here."""
         own = self.params.data
-        if isinstance(own, PhotoDataParams):
+        if isinstance(own, FolderDataParams | PhotoDataParams):
             return self.problem(data).train.images
-        if isinstance(own, FolderDataParams):
-            from nlkit.data.folder import load_folder
-
-            return load_folder(own).train.images
         return load_dataset(own.name, data_root(data)).images[: own.train_size]
 
 
