@@ -20,7 +20,7 @@ from nlkit.data.folder import class_names, held_out
 from nlkit.data.listing import read_listing
 from nlkit.errors import NlkitError
 from nlkit.files import check_place, check_writable, write_atomically
-from nlkit.parts.retrieval import nearest
+from nlkit.parts.retrieval import nearest, nearest_others
 from nlkit.training.runs import choose_device
 
 LEAST_ROWS = 10
@@ -113,7 +113,7 @@ def neighbour_posteriors(
     centre = features.mean(dim=0)
     bank = unit(features, centre)
     k = min(k, len(bank) - 1)
-    distances, index = _others(bank, k)
+    distances, index = nearest_others(bank, bank, torch.arange(len(bank)), k)
     weights = torch.ones(len(bank), dtype=bank.dtype)
     for _ in range(rounds):
         probability = votes(distances, labels[index], weights[index], classes)
@@ -133,14 +133,6 @@ def votes(distances: Tensor, labels: Tensor, weights: Tensor, classes: int) -> T
     say = torch.exp((cosine - cosine.amax(dim=1, keepdim=True)) / TEMPERATURE) * weights
     total = say.new_zeros(len(say), classes).scatter_add_(1, labels, say)
     return total / total.sum(dim=1, keepdim=True)
-
-
-def _others(bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Distances and indices [N, k] of the nearest rows other than the row itself, which need not come first."""
-    distances, index = nearest(bank, bank, k + 1)
-    own = index == torch.arange(len(bank))[:, None]
-    order = distances.masked_fill(own, torch.inf).argsort(dim=1, stable=True)[:, :k]
-    return distances.gather(1, order), index.gather(1, order)
 
 
 def encode_images(
