@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,11 @@ from nlkit.data.store import Store
 from nlkit.params import Params, make_params
 
 torch.set_num_threads(1)
+os.environ["MPLBACKEND"] = "agg"
+for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # set where a hook of git started the tests
+    os.environ.pop(name, None)
+DATA = data_root(None).absolute()
+os.environ["NLKIT_DATA"] = str(DATA)
 
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     "cross_entropy": {"name": "cross_entropy"},
@@ -68,6 +74,15 @@ METHOD_SETTINGS["tcl_plus"] = {
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _far_from_the_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The current folder is an empty one, so that what a run leaves beside its record is left there."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    yield
+    os.chdir(before)
+
+
 @pytest.fixture(autouse=True)
 def _same_global_stream() -> None:
     """Tests may draw from the global generator; each sees the same numbers whatever ran before."""
@@ -77,7 +92,7 @@ def _same_global_stream() -> None:
 @pytest.fixture
 def data_folder() -> Path:
     """The root of the public data sets, which may or may not be there."""
-    return data_root(None)
+    return DATA
 
 
 @pytest.fixture
@@ -88,7 +103,7 @@ def empty_is_nan() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_params() -> Callable[..., Params]:
     """A function that makes parameters of a tiny run of a method; overrides are dotted keys."""
 
