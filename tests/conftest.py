@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from nlkit.data import data_root
 from nlkit.data.photo_catalog import SOURCES
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.data.store import Store
+from nlkit.methods import METHODS
 from nlkit.params import Params, make_params
 
 torch.set_num_threads(1)
@@ -153,6 +155,27 @@ def tiny_problem() -> Callable[..., Problem]:
         )
 
     return make
+
+
+@pytest.fixture
+def interrupt() -> Callable[[str, int], AbstractContextManager[None]]:
+    """A function whose context stops the training of a method by Ctrl-C in the middle of an epoch, which must come."""
+
+    @contextmanager
+    def stopped(name: str, epoch: int) -> Iterator[None]:
+        train_epoch = METHODS[name].train_epoch
+
+        def tick_out(share: float) -> None:
+            raise KeyboardInterrupt
+
+        def stop(self: Any, now: int, tick: Callable[[float], None]) -> dict[str, float]:
+            return train_epoch(self, now, tick_out if now == epoch else tick)
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(METHODS[name], "train_epoch", stop)
+            yield
+
+    return stopped
 
 
 @pytest.fixture
