@@ -19,7 +19,7 @@ from benchmarks.rows import RESULTS, Row, append, make_row
 from nlkit import NlkitError
 from nlkit.data import data_root, load_dataset
 from nlkit.data.problem import TrainingSet
-from nlkit.methods import DivideMix
+from nlkit.methods.dividemix import DivideMix
 from nlkit.params import Params, load_params
 from nlkit.parts.learner import choose_precision
 from nlkit.training.runs import choose_device

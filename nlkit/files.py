@@ -1,4 +1,4 @@
-"""Files and folders of the project: where they are, who writes them, and how they are replaced at once or not at all."""
+"""Where the project's files are, who writes them, and how they are replaced at once or not at all."""
 
 from __future__ import annotations
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-import torch
+
+from nlkit.lazy import torch
 
 
 def derive(*names: object) -> int:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from nlbook import tables
 from nlkit.figures.style import LOOKS
-from nlkit.methods.cost import forward_equivalents
+from nlkit.params.registry import find
 from nlkit.training.runs import Run
 
 Groups = Mapping[tuple[str, str], Sequence[Run]]
@@ -89,7 +89,8 @@ def _cost(runs: Sequence[Run]) -> dict[str, str]:
 
 def passes_of(run: Run) -> float | None:
     """Forward-equivalents per training image and epoch of a run, None where no rule counts them."""
-    return forward_equivalents(run.params, run.record["data"]["train"], run.epochs)
+    rule, count = find(run.params.method.name).passes, run.record["data"]["train"]
+    return None if rule is None else rule(run.params, count, run.epochs) / (count * len(run.epochs))
 
 
 def passes_of_all_epochs(run: Run) -> float | None:

@@ -17,7 +17,6 @@ from nlbook import contest, tables, votes
 from nlkit import figures
 from nlkit.figures.style import LOOKS
 from nlkit.params import Params, load_params
-from nlkit.params.codim import CoDiMParams
 from nlkit.params.data import PhotoDataParams
 from nlkit.params.training import PhotoModelParams
 from nlkit.params.views import PhotoViewParams
@@ -59,7 +58,7 @@ def _recorded(params: Params, rows: pd.DataFrame) -> str:
 
 def _start(params: Params, model: PhotoModelParams) -> str:
     """What the weights are before the first step."""
-    if isinstance(params.method, CoDiMParams) and params.method.encoder is not None:
+    if params.method.pretraining is not None:
         return "pre-trained without labels"
     return "random start" if model.weights is None else f"weights {model.weights}"
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from nlkit.data.decode import decode_all
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.errors import NlkitError
-from nlkit.methods import Method, build_method
+from nlkit.methods import build_method
+from nlkit.methods.base import Method
 from nlkit.params import Params, make_params
 from nlkit.training import checkpoints
 

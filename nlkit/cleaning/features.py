@@ -19,9 +19,8 @@ from nlkit.cleaning.neighbours import Neighbours, fit_neighbours
 from nlkit.data.feature_table import FeatureRows, read_feature_rows
 from nlkit.data.folder import class_names, held_out
 from nlkit.errors import NlkitError
-from nlkit.files import output_paths, write_atomically
+from nlkit.files import check_writable, output_paths, write_atomically
 from nlkit.training import checkpoints
-from nlkit.training.runs import prepare_folder
 
 LEAST_ROWS = 10
 THRESHOLD = 0.5
@@ -105,7 +104,7 @@ def _pick(names: Sequence[str], mask: np.ndarray) -> list[str]:
 
 
 def _write(result: FeatureResult, bank: Neighbours, names: Sequence[str], seconds: float) -> None:
-    prepare_folder(result.folder)
+    check_writable(result.folder, f"--out {result.folder}")
     tensors = {"bank": bank.bank, "centre": bank.centre, "labels": bank.labels, "weights": bank.weights}
     info = {"classes": list(names), "k": bank.k, "temperature": bank.temperature}
     try:

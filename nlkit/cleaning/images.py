@@ -23,7 +23,7 @@ from nlkit.data.folder import load_folder
 from nlkit.data.listing import read_listing
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.files import output_paths, write_atomically
+from nlkit.files import check_writable, output_paths, write_atomically
 from nlkit.params import Params, load_params, make_params
 from nlkit.params.data import FolderDataParams
 from nlkit.training import runs
@@ -110,7 +110,7 @@ def clean(
     side = choose_side(situation) if asked.size is None else asked.size
     choice = choose(situation, side, asked.method, asked.flip, asked.epochs)
     params = _params(choice, asked, Path(folder), labels, side)
-    runs.prepare_folder(target)
+    check_writable(target, f"--out {target}")
     assert isinstance(params.data, FolderDataParams)
     try:
         data = load_folder(params.data, target, progress)

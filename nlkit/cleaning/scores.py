@@ -13,7 +13,7 @@ from torch import Tensor
 from nlkit.data.problem import Problem
 from nlkit.data.stored import Images
 from nlkit.errors import NlkitError
-from nlkit.methods import Method
+from nlkit.methods.base import Method
 from nlkit.training import checkpoints
 from nlkit.training.loop import Fit
 

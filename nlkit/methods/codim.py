@@ -3,62 +3,148 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
-
-from nlkit.data.problem import TrainingSet
-from nlkit.methods.base import Split
-from nlkit.methods.cssl import ContrastiveStep, pretrained_learner
-from nlkit.methods.dividemix import DivideMix
+from nlkit.lazy import torch
+from nlkit.methods import dividemix
+from nlkit.methods.base import GRADIENT, Split
+from nlkit.methods.dividemix import Batch, DivideMix
 from nlkit.params import Params
-from nlkit.params.codim import CoDiMParams
+from nlkit.params.registry import Look, OwnImages, register
+from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
+from nlkit.params.views import AutoAugmentParams, Strong
+from nlkit.parts.contrast import supcon
+from nlkit.parts.division import DivisionParams, divided
 from nlkit.parts.geometry import places
 from nlkit.parts.heads import ContrastiveLearner
 from nlkit.parts.learner import Learner
+from nlkit.parts.mixmatch import Views2, mixmatch
+from nlkit.parts.positives import contrast_classes, contrast_confidence, same_image_or_class
+from nlkit.views.strong import StrongView, strong_view
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from nlkit.data.problem import TrainingSet
 
 
+class CoDiMParams(DivisionParams):
+    """Contrastive DivideMix (Zhang et al., 2021): the parameters of DivideMix, and those of pre-training and contrast.
+
+    `encoder` is the path of a parameter file of pre-training, or null for a random start; `clip` the largest norm of
+    the gradient in the warm-up. `variant` says which rows are positives, `tau_c` and `lambda_c` are temperature and
+    weight of the contrastive loss, `cl_subset` the images that take part in it; `contrast_strong` are its views, those
+    of MixMatch's strong views where it is left out. `tau_p` is the confidence from which an unlabelled row has a class
+    in `sup_pseudo`, and `weighted` weighs a pair of one class by both confidences. `dim` and `hidden` are the
+    projector's, as in pre-training.
+    """
+
+    name: Literal["codim"]
+    encoder: str | None = None
+    clip: PositiveFloat | None = 1.0
+    variant: Literal["self", "sup", "sup_pseudo"] = "self"
+    tau_c: PositiveFloat = 0.5
+    lambda_c: NonNegative = 0.25
+    cl_subset: Literal["all", "unlabelled"] = "all"
+    tau_p: Fraction = 0.9
+    weighted: bool = False
+    ssl_views: Literal["strong", "weak"] = "strong"
+    projector: Literal["kept", "fresh"] = "kept"
+    dim: Positive = 128
+    hidden: Positive | None = None
+    strong: Strong = AutoAugmentParams(kind="autoaugment")
+    contrast_strong: Strong | None = None
+
+    @property
+    def pretraining(self) -> tuple[str, str] | None:
+        """The key that names the pre-training, and its file."""
+        return None if self.encoder is None else ("method.encoder", self.encoder)
+
+    def shared_with_pretraining(self) -> tuple[str, ...]:
+        """The network, and the projector where it is kept."""
+        return ("model.name", "model.width", *(("method.dim", "method.hidden") if self.projector == "kept" else ()))
+
+
+def check(params: Params[CoDiMParams]) -> None:
+    """Raise ValueError for a contrastive loss that would have no class to go by."""
+    if params.method.cl_subset == "unlabelled" and params.method.variant != "self":
+        raise ValueError("method.cl_subset 'unlabelled' leaves out every label; it needs method.variant 'self'")
+
+
+def passes(params: Params[CoDiMParams], count: int, epochs: pd.DataFrame) -> float:
+    """DivideMix, and in each step two more views with gradient of the images that are contrasted."""
+    rows = [(0 if params.method.cl_subset == "unlabelled" else x) + u for x, u in divided(params, epochs)]
+    contrast = GRADIENT * 2 * sum(rows) if params.method.lambda_c else 0
+    return dividemix.passes(params, count, epochs) + contrast
+
+
+def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
+    """DivideMix's settings, a narrow projector, and strong views without flips."""
+    strong = {"kind": "affine", "pad": max(1, side // 8), "rotate": 15.0, "zoom": 0.2, "erase": 0.5}
+    return {**dividemix.for_own_images(epochs, side, classes), "dim": 64, "hidden": 128, "strong": strong}
+
+
+@register(
+    CoDiMParams,
+    looks={"": Look("CoDiM-Self", "#CC79A7", "D"), "-sup": Look("CoDiM-Sup", "#882255", "s")},
+    place=80,
+    shown=(
+        "variant", "warm_up", "penalty", "lambda_u", "threshold", "loss_epochs", "tau_c", "lambda_c", "ssl_views",
+    ),
+    check=check,
+    passes=passes,
+    own_images=OwnImages(for_own_images),
+    tiny={"warm_up": 1, "ramp_epochs": 2, "dim": 8, "hidden": 16, "strong": {"kind": "affine", "pad": 1}},
+)  # fmt: skip
 class CoDiM(DivideMix):
-    """Warm-up, division, guesses and MixMatch are DivideMix's; start, views and the contrastive loss are CSSL's."""
+    """Warm-up, division, guesses and MixMatch are DivideMix's; start, strong views and the contrast are its own."""
 
     method: CoDiMParams
+    nets: tuple[ContrastiveLearner, ContrastiveLearner]
 
-    def __init__(self, data: TrainingSet, params: Params) -> None:
-        assert isinstance(params.method, CoDiMParams)
+    def __init__(self, data: TrainingSet, params: Params[Any]) -> None:
         super().__init__(data, params)
-        self.clip = params.method.clip
-        self.step = ContrastiveStep(data, params.method)
-        self.start = places(self._features(), "start")
+        self.clip = self.method.clip
+        self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
+        contrast = self.method.contrast_strong or self.method.strong
+        self.contrast_strong = strong_view(contrast, data.mean, data.std, self.device)
+        self.start = places(self.nets[0].features(data.images), "start")
 
-    def learner(self, name: str) -> ContrastiveLearner:
-        """A network with the pre-trained encoder, and a classifier of its own."""
-        return pretrained_learner(self.data, self.params, name)
+    def build_learner(self, name: str) -> ContrastiveLearner:
+        """A network with the pre-trained encoder, and the projector if it is kept; its classifier is its own."""
+        learner = ContrastiveLearner(self.data, self.params, name)
+        if self.data.encoder is not None:
+            kept = ("encoder", "projector") if self.method.projector == "kept" else ("encoder",)
+            learner.load_parts(self.data.encoder, *kept)
+        return learner
 
-    def _features(self) -> Tensor:
-        """Unit features [N, D] of the training images in the first network."""
-        first = self.nets[0]
-        assert isinstance(first, ContrastiveLearner)
-        return first.features(self.data.images)
+    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor | float]:
+        """L_x, L_u, L_reg, L_c and the weight of L_u: weak views make the targets, strong ones the gradient.
 
-    def losses(
-        self,
-        net: Learner,
-        peer: Learner,
-        x: Tensor,
-        u: Tensor,
-        w: Tensor,
-        share: float,
-        now: float,
-        stream: torch.Generator,
-    ) -> dict[str, Tensor | float]:
-        """L_x, L_u, L_reg, L_c and the weight of L_u: weak views make the targets, strong ones the gradient."""
+        Batch norm sees the mixed rows, then the contrasted ones. Without L_c, and with `ssl_views` weak, this is the
+        step of DivideMix.
+        """
         assert isinstance(net, ContrastiveLearner)
-        weak = self.two_views(net, x, stream), self.two_views(net, u, stream)
-        guess, refined = self.targets(net, peer, *weak, self.data.labels[x], w)
-        losses = self.step.losses(net, (x, u), weak, (refined, guess), share, stream)
-        return losses | {"lambda_u": self.lambda_u(now)}
+        method = self.method
+        views = weak = self.two_views(net, batch.x, stream), self.two_views(net, batch.u, stream)
+        guess, refined = self.targets(net, peer, *weak, self.data.labels[batch.x], batch.w)
+        if method.ssl_views == "strong":
+            views = self._two_each(self.strong, batch, stream)
+        losses = mixmatch(net, *views, refined, guess, batch.share, stream, method.mixed)
+        if method.lambda_c:
+            if method.ssl_views == "weak" or method.contrast_strong is not None:
+                views = self._two_each(self.contrast_strong, batch, stream)
+            x, u = views
+            first, second = torch.cat([x.first, u.first]), torch.cat([x.second, u.second])
+            losses["loss_c"] = contrastive_loss(net, first, second, refined, guess, method)
+        return losses | {"lambda_u": self.lambda_u(batch.time)}
 
-    def total(self, losses: dict[str, Tensor | float]) -> Tensor:
+    def _two_each(self, view: StrongView, batch: Batch, stream: torch.Generator) -> tuple[Views2, Views2]:
+        x, u = self.data.images[batch.x], self.data.images[batch.u]
+        return Views2(view(x, stream), view(x, stream)), Views2(view(u, stream), view(u, stream))
+
+    def total(self, losses: dict[str, Any]) -> Tensor:
         """L = L_x + lambda_u(t) L_u + lambda_r L_reg + lambda_c L_c."""
         total = super().total(losses)
         return total + self.method.lambda_c * losses["loss_c"] if self.method.lambda_c else total
@@ -69,5 +155,24 @@ class CoDiM(DivideMix):
         if self.epoch not in {*training.snapshots, training.epochs}:
             return split
         sure, guess = self.logits(self.data.images)[0].softmax(dim=1).max(dim=1)
-        samples = {"guess": guess.float(), "sure": sure, **places(self._features())}
+        samples = {"guess": guess.float(), "sure": sure, **places(self.nets[0].features(self.data.images))}
         return replace(split, samples=samples | (self.start if self.epoch == training.epochs else {}))
+
+
+def contrastive_loss(
+    net: ContrastiveLearner, first: Tensor, second: Tensor, refined: Tensor, guess: Tensor, method: CoDiMParams
+) -> Tensor:
+    """L_c of two views of the same images, labelled ones before unlabelled ones, in one pass of the network; a scalar.
+
+    first, second: [B_x + B_u, channels, H, W]; refined, guess: targets [B_x, C] and [B_u, C], which name the classes
+    of the supervised variants. With `cl_subset` unlabelled the B_x labelled images are left out.
+    """
+    if method.cl_subset == "unlabelled":
+        first, second, refined = first[len(refined) :], second[len(refined) :], refined[:0]
+    if not len(first):
+        return first.new_zeros(())
+    z = net.embed(torch.cat([first, second]))
+    source = torch.arange(len(first), device=z.device).repeat(2)
+    classes = contrast_classes(method.variant, refined, guess, method.tau_p).repeat(2)
+    confidence = contrast_confidence(refined, guess).repeat(2) if method.weighted else None
+    return supcon(z, same_image_or_class(source, classes, confidence), method.tau_c)

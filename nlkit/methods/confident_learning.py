@@ -3,35 +3,63 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
+from pydantic import Field
 
-from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Images
-from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
+from nlkit.lazy import functional, torch
+from nlkit.methods.base import Mean, SeveralNetworks, Split, Tick, one_pass
 from nlkit.params import Params
-from nlkit.params.baselines import ConfidentLearningParams
+from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.parts import confident
 from nlkit.parts.learner import Learner, shuffled_batches
 from nlkit.seeding import numpy_stream, torch_stream
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from nlkit.data.problem import TrainingSet
+    from nlkit.data.stored import Images
 
 KEPT = 400_000
 """Out-of-fold probabilities are recorded where there are at most so many, so that a record stays small."""
 
 
-class ConfidentLearning:
+class ConfidentLearningParams(MethodParams):
+    """Confident learning (Northcutt et al., JAIR 2021) from as many networks as there are folds.
+
+    `score` is what P(clean) is: the probability of the observed label, or its margin over the best other class.
+    """
+
+    name: Literal["confident_learning"]
+    folds: Annotated[int, Field(ge=2, le=20)] = 3
+    score: Literal["self_confidence", "normalised_margin"] = "normalised_margin"
+
+
+def passes(params: Params[ConfidentLearningParams], count: int, epochs: pd.DataFrame) -> float:
+    """Each image once, with gradient, by every network but the one that judges it."""
+    return (params.method.folds - 1) * one_pass(params, count, epochs)
+
+
+@register(
+    ConfidentLearningParams,
+    looks={"": Look("Confident learning", "#000000", "p")},
+    place=40,
+    shown=("folds", "score"),
+    passes=passes,
+    own_images=OwnImages(lambda epochs, side, classes: {}, shorter=4),  # networks that judge labels must not memorise
+    tiny={"folds": 3},
+)
+class ConfidentLearning(SeveralNetworks[ConfidentLearningParams]):
     """K networks; network k is trained by cross-entropy on all folds but the k-th, and judges the k-th."""
 
-    def __init__(self, data: TrainingSet, params: Params) -> None:
-        assert isinstance(params.method, ConfidentLearningParams)
-        self.data, self.params, self.method = data, params, params.method
+    def __init__(self, data: TrainingSet, params: Params[ConfidentLearningParams]) -> None:
+        super().__init__(data, params)
         self.fold = stratified_folds(data.labels, self.method.folds, numpy_stream(params.seed, "folds"))
         self.nets = [Learner(data, params, f"net{k + 1}") for k in range(self.method.folds)]
         self.epoch = -1
-        self.events: list[str] = []
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass of each network over the folds that it sees."""
@@ -89,20 +117,8 @@ class ConfidentLearning:
 
     def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Logits [N, C] and [K, N, C]: the ensemble is the logarithm of the mean probability."""
-        singles = torch.stack([learner.predict(images) for learner in self.nets])
+        _, singles = super().logits(images)
         return singles.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(singles)), singles
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Weights and momenta of all networks; the folds follow from the seed."""
-        state: dict[str, Tensor] = {}
-        for k, learner in enumerate(self.nets):
-            state |= with_prefix(f"net{k + 1}", learner.tensors())
-        return state
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` returned."""
-        for k, learner in enumerate(self.nets):
-            learner.load_tensors(without_prefix(f"net{k + 1}", state))
 
 
 def stratified_folds(labels: Tensor, count: int, rng: np.random.Generator) -> Tensor:

@@ -3,40 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
-from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Images
-from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
-from nlkit.methods.mixmatch import Views2, mixmatch
+from nlkit.lazy import functional, no_grad, torch
+from nlkit.methods.base import GRADIENT, Mean, SeveralNetworks, Split, Tick
 from nlkit.params import Params
-from nlkit.params.dividemix import DivisionParams
+from nlkit.params.registry import Look, OwnImages, register
 from nlkit.parts import semi
 from nlkit.parts.balance import epoch_subset
+from nlkit.parts.division import DivisionParams, divided
 from nlkit.parts.learner import Learner, endless_batches, shuffled_batches
+from nlkit.parts.mixmatch import Views2, mixmatch
 from nlkit.parts.mixture import fit_mixture, normalise
 from nlkit.seeding import numpy_stream, torch_stream
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
 
-class DivideMix:
+    from nlkit.data.problem import TrainingSet
+
+
+class DivideMixParams(DivisionParams):
+    """DivideMix (Li et al., ICLR 2020)."""
+
+    name: Literal["dividemix"]
+
+
+def passes(params: Params[Any], count: int, epochs: pd.DataFrame) -> float:
+    """Two networks. Warm-up: each image once, with gradient. Then for each step of b images of X and u of U:
+
+    own guesses 2u + 2b, the peer's 2u, the mixed batch 2b + 2u with gradient. After each epoch both look at all.
+    """
+    warm_up = float(2 * GRADIENT * count * (epochs["epoch"] <= params.method.warm_up).sum())
+    steps = sum(2 * x + 4 * u + GRADIENT * 2 * (x + u) for x, u in divided(params, epochs))
+    return 2.0 * count * len(epochs) + warm_up + steps
+
+
+def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
+    """A short warm-up, and no loss of the unlabelled part, as DivideMix is set for little noise."""
+    return {"warm_up": max(1, epochs // 6), "lambda_u": 0.0}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A step: indices x [B] of X and u [B'] of U, P(clean) w [B] of x, mixup's share, and the time in epochs."""
+
+    x: Tensor
+    u: Tensor
+    w: Tensor
+    share: float
+    time: float
+
+
+@register(
+    DivideMixParams,
+    looks={"": Look("DivideMix", "#0072B2", "o")},
+    place=50,
+    shown=("warm_up", "penalty", "lambda_u", "threshold", "loss_epochs", "alpha", "temperature", "ramp_epochs"),
+    passes=passes,
+    own_images=OwnImages(for_own_images),
+    tiny={"warm_up": 1, "penalty": True, "ramp_epochs": 2},
+)
+class DivideMix(SeveralNetworks[DivisionParams]):
     """Algorithm 1 of the paper, in the order and with the batch-norm modes of the official CIFAR code."""
 
-    def __init__(self, data: TrainingSet, params: Params) -> None:
-        assert isinstance(params.method, DivisionParams)
-        self.data, self.params, self.method = data, params, params.method
-        self.clip: float | None = None
-        self.nets = (self.learner("net1"), self.learner("net2"))
-        self.device = data.images.device
+    clip: float | None = None
+    """Largest norm of the gradient in the warm-up."""
+
+    def __init__(self, data: TrainingSet, params: Params[Any]) -> None:
+        super().__init__(data, params)
+        self.nets = (self.build_learner("net1"), self.build_learner("net2"))
         self.p_clean = torch.full((2, len(data)), 0.5, device=self.device)
         self.epoch = 0
         looked_at = len(self._subset("subset", 0))
         self.history = torch.zeros(2, 0, looked_at, dtype=torch.float64, device=self.device)
-        self.events: list[str] = []
 
-    def learner(self, name: str) -> Learner:
+    def build_learner(self, name: str) -> Learner:
         """One of the two networks, before its first step."""
         return Learner(self.data, self.params, name)
 
@@ -98,47 +142,36 @@ class DivideMix:
         for step, x in enumerate(shuffled_batches(labelled, size, stream)):
             u = next(unlabelled_batches)
             share = beta.beta(self.method.alpha, self.method.alpha)
-            now = epoch + step / official_steps
-            losses = self.losses(net, peer, x, u, w[x], max(share, 1 - share), now, stream)
+            batch = Batch(x, u, w[x], max(share, 1 - share), epoch + step / official_steps)
+            losses = self.losses(net, peer, batch, stream)
             net.step(self.total(losses))
             mean.add(**losses)
             tick(len(x) / (2 * len(labelled)))
         sizes = {"labelled": float(len(labelled)), "unlabelled": float(len(unlabelled))}
         return mean.result() | sizes
 
-    def losses(
-        self,
-        net: Learner,
-        peer: Learner,
-        x: Tensor,
-        u: Tensor,
-        w: Tensor,
-        share: float,
-        now: float,
-        stream: torch.Generator,
-    ) -> dict[str, Tensor | float]:
-        """L_x, L_u, L_reg and the weight of L_u for labelled indices x, unlabelled u and P(clean) w of x."""
-        x_views, u_views = self.two_views(net, x, stream), self.two_views(net, u, stream)
-        guess, refined = self.targets(net, peer, x_views, u_views, self.data.labels[x], w)
-        losses = mixmatch(net, x_views, u_views, refined, guess, share, stream, self.method.mixed)
-        return losses | {"lambda_u": self.lambda_u(now)}
+    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor | float]:
+        """L_x, L_u, L_reg and the weight of L_u."""
+        x_views, u_views = self.two_views(net, batch.x, stream), self.two_views(net, batch.u, stream)
+        guess, refined = self.targets(net, peer, x_views, u_views, self.data.labels[batch.x], batch.w)
+        losses = mixmatch(net, x_views, u_views, refined, guess, batch.share, stream, self.method.mixed)
+        return losses | {"lambda_u": self.lambda_u(batch.time)}
 
-    def lambda_u(self, now: float) -> float:
+    def lambda_u(self, time: float) -> float:
         """The weight of L_u at a time in epochs, with fractions."""
-        return self.method.lambda_u * semi.ramp(now, self.method.warm_up, self.method.ramp_epochs)
+        return self.method.lambda_u * semi.ramp(time, self.method.warm_up, self.method.ramp_epochs)
 
-    def total(self, losses: dict[str, Tensor | float]) -> Tensor:
+    def total(self, losses: dict[str, Any]) -> Tensor:
         """L = L_x + lambda_u(t) L_u + lambda_r L_reg."""
-        total = losses["loss_x"] + losses["lambda_u"] * losses["loss_u"] + self.method.lambda_r * losses["loss_reg"]
-        assert isinstance(total, Tensor)
-        return total
+        total: Tensor = losses["loss_x"] + losses["lambda_u"] * losses["loss_u"]
+        return total + self.method.lambda_r * losses["loss_reg"]
 
     def two_views(self, net: Learner, index: Tensor, stream: torch.Generator) -> Views2:
         """Two weak views of the images with these indices."""
         images = self.data.images[index]
         return Views2(net.views.weak(images, stream), net.views.weak(images, stream))
 
-    @torch.no_grad()
+    @no_grad
     def targets(
         self, net: Learner, peer: Learner, x: Views2, u: Views2, labels: Tensor, w: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -173,7 +206,9 @@ class DivideMix:
         if int(clean.sum()) < least or int((~clean).sum()) < least:
             order = w.argsort(descending=True, stable=True)
             count = min(max(int(clean.sum()), least), len(w) - least)
-            self._note(epoch, f"network {k + 1} got {int(clean.sum())} labelled of {len(w)}; {count} taken instead")
+            self.events.append(
+                f"epoch {epoch + 1}: network {k + 1} got {int(clean.sum())} labelled of {len(w)}; {count} taken instead"
+            )
             clean = torch.zeros_like(clean)
             clean[order[:count]] = True
         return known[clean], known[~clean]
@@ -190,7 +225,7 @@ class DivideMix:
         losses = self._spread(found, chosen)
         scaled = [normalise(one) for one in found]
         if any(one is None for one in scaled):
-            self._note(None, "losses cannot be separated; the previous division stays")
+            self.events.append("losses cannot be separated; the previous division stays")
             return Split(losses, self.p_clean.clone(), (None, None), self.method.threshold)
         newest = torch.stack([one for one in scaled if one is not None])[:, None]
         self.history = torch.cat([self.history, newest], dim=1)[:, -self.method.loss_epochs :]
@@ -206,24 +241,12 @@ class DivideMix:
             row[index] = value
         return spread
 
-    def _note(self, epoch: int | None, text: str) -> None:
-        self.events.append(text if epoch is None else f"epoch {epoch + 1}: {text}")
-
-    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
-        """Summed logits [N, C], and those [2, N, C] of each network."""
-        logits = torch.stack([net.predict(images) for net in self.nets])
-        return logits.sum(dim=0), logits
-
     def state_dict(self) -> dict[str, Tensor]:
         """Both networks, P(clean) [2, N] and the history of normalised losses [2, <= loss_epochs, N]."""
-        state = {"p_clean": self.p_clean, "history": self.history}
-        for k, net in enumerate(self.nets):
-            state |= with_prefix(f"net{k + 1}", net.tensors())
-        return state
+        return {"p_clean": self.p_clean, "history": self.history} | super().state_dict()
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take back what `state_dict` returned."""
+        super().load_state_dict(state)
         self.p_clean = state["p_clean"].clone()
         self.history = state["history"].clone()
-        for k, net in enumerate(self.nets):
-            net.load_tensors(without_prefix(f"net{k + 1}", state))

@@ -2,37 +2,75 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Images
-from nlkit.methods.base import Mean, Split, Tick
-from nlkit.methods.loss_split import split_by_loss
+from pydantic import Field
+
+from nlkit.lazy import functional, torch
+from nlkit.methods.base import Mean, SingleNetwork, Tick, one_pass
 from nlkit.params import Params
-from nlkit.params.baselines import ELRParams
-from nlkit.parts.learner import Learner, shuffled_batches
+from nlkit.params.registry import Look, MethodParams, OwnImages, register
+from nlkit.params.sections import MixtureParams, NonNegative, Positive, PositiveFloat
+from nlkit.parts.learner import shuffled_batches
 from nlkit.parts.schedules import cosine_restarts
 from nlkit.seeding import torch_stream
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-class ELR:
+    from nlkit.data.problem import TrainingSet
+
+
+class ELRParams(MethodParams):
+    """Early-learning regularisation (Liu et al., NeurIPS 2020); the mixture is fitted for the figures only.
+
+    `weight` is lambda, `beta` the momentum of the targets, `clamp` the least probability in them. With `cosine_epochs`
+    the learning rate falls along a cosine from `optim.lr` to `lr_floor` and starts anew after so many epochs.
+    """
+
+    name: Literal["elr"]
+    weight: NonNegative
+    beta: Annotated[float, Field(ge=0, lt=1)]
+    clamp: Annotated[float, Field(gt=0, lt=0.5)] = 1e-4
+    cosine_epochs: Positive | None = None
+    lr_floor: PositiveFloat = 0.001
+    mixture: MixtureParams = MixtureParams()
+
+
+def check(params: Params[ELRParams]) -> None:
+    """Raise ValueError for two schedules of the learning rate at once."""
+    if params.method.cosine_epochs and params.optim.drop_epochs:
+        raise ValueError("optim.drop_epochs has no meaning beside method.cosine_epochs")
+
+
+def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
+    """lambda and beta of the authors' CIFAR-10 settings; from 50 classes on those of CIFAR-100."""
+    return {"weight": 7.0, "beta": 0.9} if classes >= 50 else {"weight": 3.0, "beta": 0.7}
+
+
+@register(
+    ELRParams,
+    looks={"": Look("ELR", "#56B4E9", "v")},
+    place=30,
+    shown=("weight", "beta", "cosine_epochs"),
+    check=check,
+    passes=one_pass,
+    own_images=OwnImages(for_own_images, why="one network, fast, and the best split of those tried on small data"),
+    tiny={"weight": 3, "beta": 0.7},
+)
+class ELR(SingleNetwork[ELRParams]):
     """One network, and for each sample a target: the running mean of what was predicted for it."""
 
-    def __init__(self, data: TrainingSet, params: Params) -> None:
-        assert isinstance(params.method, ELRParams)
-        self.data, self.params, self.method = data, params, params.method
-        self.learner = Learner(data, params, "net1")
-        self.targets = torch.zeros(len(data), data.classes, device=data.images.device)
-        self.events: list[str] = []
+    def __init__(self, data: TrainingSet, params: Params[ELRParams]) -> None:
+        super().__init__(data, params)
+        self.targets = torch.zeros(len(data), data.classes, device=self.device)
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all samples in random order: cross-entropy plus lambda times the penalty."""
         self._set_rate(epoch)
         self.learner.net.train()
-        stream = torch_stream(self.learner.device, self.params.seed, "elr", epoch)
-        everything = torch.arange(len(self.data), device=self.learner.device)
+        stream = torch_stream(self.device, self.params.seed, "elr", epoch)
+        everything = torch.arange(len(self.data), device=self.device)
         mean = Mean()
         for batch in shuffled_batches(everything, self.params.training.batch_size, stream):
             logits = self.learner(self.learner.views.weak(self.data.images[batch], stream))
@@ -53,22 +91,13 @@ class ELR:
         else:
             self.learner.set_rate(cosine_restarts(epoch, optim.lr, self.method.lr_floor, period))
 
-    def split(self) -> Split:
-        """Losses [1, N] and what a two-component mixture makes of them; recorded, and used for nothing."""
-        return split_by_loss(self.learner.losses(self.data), self.method.mixture)
-
-    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
-        """Logits [N, C] and [1, N, C]: the ensemble is the one network."""
-        logits = self.learner.predict(images)
-        return logits, logits[None]
-
     def state_dict(self) -> dict[str, Tensor]:
         """Weights, momenta and the targets [N, C]."""
-        return self.learner.tensors() | {"targets": self.targets}
+        return super().state_dict() | {"targets": self.targets}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take back what `state_dict` returned."""
-        self.learner.load_tensors(state)
+        super().load_state_dict(state)
         self.targets = state["targets"].clone()
 
 

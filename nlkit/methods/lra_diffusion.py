@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from pydantic import model_validator
 
-from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Images
 from nlkit.errors import NlkitError
-from nlkit.methods.base import Mean, Split, Tick
+from nlkit.lazy import functional, torch
+from nlkit.methods.base import GRADIENT, Mean, Split, Tick, in_full_batches, split_by_loss
 from nlkit.params import Params
-from nlkit.params.lra import LRADiffusionParams
+from nlkit.params.data import GREY
+from nlkit.params.registry import Look, register
+from nlkit.params.sections import MixtureParams, NonNegative, Positive, PositiveFloat, added
 from nlkit.parts.balance import epoch_subset
 from nlkit.parts.diffusion import add_noise, antithetic_times, closeness
-from nlkit.parts.diffusion_learner import DiffusionLearner
-from nlkit.parts.frozen import FrozenEncoder, frozen_encoder
+from nlkit.parts.diffusion_learner import DiffusionLearner, DiffusionParams
+from nlkit.parts.frozen import FrozenEncoder, FrozenParams, frozen_encoder, read_feature_table
 from nlkit.parts.learner import shuffled_batches
-from nlkit.parts.mixture import Mixture, fit_mixture, normalise
 from nlkit.parts.retrieval import count_votes, draw_labels, nearest, retrieve, vote_logits, vote_weights, without_own
 from nlkit.parts.schedules import warm_cosine
 from nlkit.seeding import torch_stream
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from nlkit.data.problem import Problem, TrainingSet
+    from nlkit.data.stored import Images
 
 TEMPERATURE = 0.1
 """Of the softmax that turns a label vector into a distribution; ours. The official code has 1, under which a one-hot
@@ -33,6 +39,89 @@ NEIGHBOURS = 6
 """Neighbours of each of these that are recorded."""
 
 
+class LRADiffusionParams(DiffusionParams):
+    """LRA-diffusion (Chen et al., NeurIPS 2023), in the paper's symbols where it has them.
+
+    encoder: the frozen f_p; query: whether f_p sees the current view of an image or its row of the bank is taken;
+    bank: whether f_p saw one random view of each image or the image as it is; retrieval, k, exclude_self,
+    weighted: see `nlkit.parts.retrieval`; draws: label vectors for each image and step; lr_warm_up and horizon: of the
+    learning rate, in epochs, horizon = the run's epochs where it is left out; balanced: size of the class-balanced
+    random subset of an epoch, all images where it is left out.
+    `optim.lr` is the peak of the learning rate, `optim.momentum` Adam's beta_1.
+    """
+
+    own_schedule: ClassVar[bool] = True
+
+    name: Literal["lra_diffusion"]
+    encoder: FrozenParams
+    query: Literal["view", "cached"] = "view"
+    bank: Literal["view", "plain"] = "view"
+    distance: Literal["euclidean", "cosine"] = "euclidean"
+    retrieval: Literal["online", "precomputed"] = "online"
+    k: Positive = 10
+    exclude_self: bool = False
+    weighted: bool = True
+    draws: Positive = 1
+    lr_warm_up: NonNegative = 5.0
+    horizon: PositiveFloat | None = None
+    balanced: Positive | None = added(None)
+    mixture: MixtureParams = MixtureParams()
+
+    @model_validator(mode="after")
+    def _possible(self) -> LRADiffusionParams:
+        if 2 * self.sampling_steps > self.timesteps:
+            raise ValueError("method.sampling_steps is more than half of method.timesteps; they would not be distinct")
+        if self.retrieval == "precomputed" and self.query == "view":
+            raise ValueError("method.retrieval 'precomputed' needs method.query 'cached'")
+        if self.encoder.kind == "file" and (self.query, self.bank) != ("cached", "plain"):
+            raise ValueError("method.encoder.kind 'file' needs method.query 'cached' and method.bank 'plain'")
+        return self
+
+    @property
+    def pretraining(self) -> tuple[str, str] | None:
+        """The key that names the pre-training, and its file; its frozen encoder may be another network."""
+        return ("method.encoder.params", self.encoder.params) if self.encoder.kind == "simclr" else None
+
+    def given_tensors(self, problem: Problem, root: Path, cut: bool) -> dict[str, Tensor] | None:
+        """The features of all images, where a file holds them."""
+        return read_feature_table(self.encoder, problem, root, cut) if self.encoder.kind == "file" else None
+
+
+def check(params: Params[LRADiffusionParams]) -> None:
+    """Raise ValueError for a schedule, a batch or an encoder that cannot be."""
+    horizon = params.training.epochs if params.method.horizon is None else params.method.horizon
+    if horizon < params.training.epochs:
+        raise ValueError(f"method.horizon is {horizon}; the learning rate must reach at least to training.epochs")
+    if params.training.batch_size < 2:
+        raise ValueError("training.batch_size is 1; batch norm needs at least two images")
+    if params.method.encoder.kind == "clip" and params.data.name in GREY:
+        raise ValueError(f"method.encoder.kind 'clip' needs photographs in colour, not {params.data.name}")
+
+
+def passes(params: Params[LRADiffusionParams], count: int, epochs: pd.DataFrame) -> float:
+    """The image encoder once for each image of a full batch, with gradient where it is trained.
+
+    A frozen network sees each image once for the bank, and its view in each epoch where the query is of the view. The
+    noise predictor is small beside them and not counted.
+    """
+    used = in_full_batches(params, count)
+    total = (GRADIENT if params.method.train_encoder else 1) * used * len(epochs)
+    if params.method.encoder.kind in ("simclr", "clip"):
+        total += count + (used * len(epochs) if params.method.query == "view" else 0)
+    return float(total)
+
+
+@register(
+    LRADiffusionParams,
+    looks={"": Look("LRA-diffusion", "#D55E00", "*")},
+    place=90,
+    shown=("encoder", "query", "bank", "k", "weighted", "draws", "train_encoder", "width", "evaluate"),
+    check=check,
+    passes=passes,
+    tiny={
+        "encoder": {"kind": "identity"}, "k": 5, "width": 16, "timesteps": 40, "sampling_steps": 4, "lr_warm_up": 1,
+    },
+)  # fmt: skip
 class LRADiffusion:
     """A frozen encoder f_p retrieves labels, an encoder e and a noise predictor learn their distribution.
 
@@ -40,14 +129,13 @@ class LRADiffusion:
     the majority vote of the k nearest neighbours, which needs no training.
     """
 
-    def __init__(self, data: TrainingSet, params: Params) -> None:
-        assert isinstance(params.method, LRADiffusionParams)
+    def __init__(self, data: TrainingSet, params: Params[LRADiffusionParams]) -> None:
         self.data, self.params, self.method = data, params, params.method
         self.device = data.images.device
         if len(data) < 3:
             raise NlkitError(f"the training set has {len(data)} images; lra_diffusion needs three, to have neighbours")
         self.k = min(self.method.k, len(data) - 2)
-        self.frozen: FrozenEncoder = frozen_encoder(data, params)
+        self.frozen: FrozenEncoder = frozen_encoder(self.method.encoder, data, params)
         self.learner = DiffusionLearner(data, params, self.frozen.features)
         self.everything = torch.arange(len(data), device=self.device)
         self.bank = self._bank()
@@ -139,19 +227,15 @@ class LRADiffusion:
         index = without_own(index, self.everything)
         counts = count_votes(self.data.labels, index, self.data.classes)
         logits.append(vote_logits(counts))
-        losses = torch.stack([functional.cross_entropy(one, self.data.labels, reduction="none") for one in logits])
-        mixtures = tuple(self._mixture(row) for row in losses)
-        p_clean = [torch.full_like(row, 0.5) for row in losses]
-        for k, (mixture, row) in enumerate(zip(mixtures, losses, strict=True)):
-            if mixture is not None:
-                p_clean[k] = mixture.p_clean(normalise(row)).float()  # type: ignore[arg-type]
-        share = counts.gather(1, self.data.labels[:, None])[:, 0] / self.k
-        row = {"argmax_differs": other} | self._shown(index, counts)
-        return Split(losses, torch.stack(p_clean), mixtures, samples={"vote": share}, epoch=row)
-
-    def _mixture(self, losses: Tensor) -> Mixture | None:
-        z = normalise(losses)
-        return None if z is None else fit_mixture(z, self.method.mixture)
+        losses = [functional.cross_entropy(one, self.data.labels, reduction="none") for one in logits]
+        splits = [split_by_loss(one, self.method.mixture) for one in losses]
+        return Split(
+            torch.stack(losses),
+            torch.cat([one.p_clean for one in splits]),
+            tuple(one.mixtures[0] for one in splits),
+            samples={"vote": counts.gather(1, self.data.labels[:, None])[:, 0] / self.k},
+            epoch={"argmax_differs": other} | self._shown(index, counts),
+        )
 
     def _shown(self, index: Tensor, counts: Tensor) -> dict[str, Any]:
         """For the first few images, at the recorded epochs: neighbours, votes, and label vectors [S + 1, ., C]."""
@@ -173,6 +257,10 @@ class LRADiffusion:
         _, index = nearest(self._metric(z), self._metric(self.bank), self.k)
         vote = vote_logits(count_votes(self.data.labels, index, self.data.classes))
         return chosen, torch.stack([chosen, other, vote])
+
+    def parameters(self) -> int:
+        """How many parameters e and eps have."""
+        return self.learner.parameters()
 
     def state_dict(self) -> dict[str, Tensor]:
         """Weights, their average, and Adam's moments; f_p and its bank never change."""

@@ -2,66 +2,56 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import Literal
 
-from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Images
-from nlkit.methods.base import Mean, Split, Tick
-from nlkit.methods.loss_split import split_by_loss
-from nlkit.params import Params
-from nlkit.params.baselines import MixupParams
+from nlkit.lazy import functional, torch
+from nlkit.methods.base import Mean, SingleNetwork, Tick, one_pass
+from nlkit.params.registry import Look, MethodParams, OwnImages, register
+from nlkit.params.sections import MixtureParams, PositiveFloat
 from nlkit.parts import semi
-from nlkit.parts.learner import Learner, shuffled_batches
+from nlkit.parts.learner import shuffled_batches
 from nlkit.seeding import numpy_stream, torch_stream
 
 
-class Mixup:
-    """One network, soft cross-entropy on mixed weak views; the mixture of losses steers nothing."""
+class MixupParams(MethodParams):
+    """mixup (Zhang et al., ICLR 2018); the mixture is fitted for the figures only."""
 
-    def __init__(self, data: TrainingSet, params: Params) -> None:
-        assert isinstance(params.method, MixupParams)
-        self.data, self.params, self.method = data, params, params.method
-        self.learner = Learner(data, params, "net1")
-        self.events: list[str] = []
+    name: Literal["mixup"]
+    alpha: PositiveFloat
+    mixture: MixtureParams = MixtureParams()
+
+
+@register(
+    MixupParams,
+    looks={"": Look("mixup", "#E69F00", "^")},
+    place=20,
+    shown=("alpha",),
+    passes=one_pass,
+    own_images=OwnImages(lambda epochs, side, classes: {"alpha": 1.0}),
+    tiny={"alpha": 2},
+)
+class Mixup(SingleNetwork[MixupParams]):
+    """One network, soft cross-entropy on mixed weak views; the mixture of losses steers nothing."""
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all samples in random order; each batch is mixed with a permutation of itself.
 
         The share lambda is drawn from Beta(alpha, alpha) once for each batch.
         """
-        device, seed = self.learner.device, self.params.seed
         self.learner.set_lr(self.params.optim, epoch)
         self.learner.net.train()
-        stream, beta = torch_stream(device, seed, "mixup", epoch), numpy_stream(seed, "share", epoch)
-        everything = torch.arange(len(self.data), device=device)
+        stream = torch_stream(self.device, self.params.seed, "mixup", epoch)
+        beta = numpy_stream(self.params.seed, "share", epoch)
+        everything = torch.arange(len(self.data), device=self.device)
         mean = Mean()
         for batch in shuffled_batches(everything, self.params.training.batch_size, stream):
             view = self.learner.views.weak(self.data.images[batch], stream)
             labels = functional.one_hot(self.data.labels[batch], self.data.classes).float()
             share = float(beta.beta(self.method.alpha, self.method.alpha))
-            order = torch.randperm(len(batch), generator=stream, device=device)
+            order = torch.randperm(len(batch), generator=stream, device=self.device)
             mixed, targets = semi.mixup(view, labels, share, order)
             loss = semi.soft_cross_entropy(self.learner(mixed), targets)
             self.learner.step(loss)
             mean.add(loss=loss)
             tick(len(batch) / len(self.data))
         return mean.result()
-
-    def split(self) -> Split:
-        """Losses [1, N] of plain images, and what a two-component mixture makes of them."""
-        return split_by_loss(self.learner.losses(self.data), self.method.mixture)
-
-    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
-        """Logits [N, C] and [1, N, C]: the ensemble is the one network."""
-        logits = self.learner.predict(images)
-        return logits, logits[None]
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Weights and momenta."""
-        return self.learner.tensors()
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` returned."""
-        self.learner.load_tensors(state)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Images
-from nlkit.methods.base import Mean, Split, Tick
+from pydantic import Field
+
+from nlkit.lazy import functional, torch
+from nlkit.methods.base import GRADIENT, Mean, SingleNetwork, Split, Tick, in_full_batches
 from nlkit.params import Params
-from nlkit.params.pretrain import PretrainParams
+from nlkit.params.registry import MethodParams, register
+from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
+from nlkit.params.views import AffineStrongParams, SimCLRParams
 from nlkit.parts.contrast import nt_xent
 from nlkit.parts.geometry import places
 from nlkit.parts.heads import ContrastiveLearner
@@ -20,25 +21,71 @@ from nlkit.parts.schedules import joined_cosine
 from nlkit.seeding import torch_stream
 from nlkit.views.strong import strong_view
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from nlkit.data.problem import TrainingSet
+    from nlkit.data.stored import Images
+
 QUERIES, SHOWN = 8, 6
 """So many training images have so many of their neighbours recorded for the figure."""
 
 
-class SimCLR:
+class PretrainParams(MethodParams):
+    """Self-supervised pre-training of an encoder (SimCLR; Chen et al., ICML 2020).
+
+    `temperature` is tau_c. `hidden` is the width of the projector, that of the features where it is left out;
+    `dim` is the length of an embedding. The learning rate is a line from `lr_start` over `lr_warm_up` epochs, then a
+    cosine from the peak `optim.lr` to `lr_floor * optim.lr`. `neighbours` is the k of the monitor's vote.
+    """
+
+    own_schedule: ClassVar[bool] = True
+    pretrains: ClassVar[bool] = True
+
+    name: Literal["simclr"]
+    temperature: PositiveFloat = 0.5
+    lr_start: NonNegative = 0.01
+    lr_warm_up: PositiveFloat = 10.0
+    lr_floor: Fraction = 0.001
+    dim: Positive = 128
+    hidden: Positive | None = None
+    neighbours: Positive = 200
+    strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(
+        kind="simclr", solarise=0.0
+    )
+
+
+def passes(params: Params[PretrainParams], count: int, epochs: pd.DataFrame) -> float:
+    """One network, two strong views of each image of a full batch with gradient."""
+    return float(2 * GRADIENT * in_full_batches(params, count) * len(epochs))
+
+
+@register(
+    PretrainParams,
+    chapter="pretraining",
+    place=70,
+    shown=("temperature", "lr_warm_up", "dim", "hidden", "neighbours"),
+    passes=passes,
+    tiny={"lr_warm_up": 1, "dim": 8, "hidden": 16, "neighbours": 7, "strong": {"kind": "affine", "pad": 1}},
+)
+class SimCLR(SingleNetwork[PretrainParams]):
     """One network, trained with the contrastive loss on two strong views of each image; no label is read.
 
     What the runner asks of a classifier is answered by a vote: the k training images with the nearest features.
     """
 
-    def __init__(self, data: TrainingSet, params: Params) -> None:
-        assert isinstance(params.method, PretrainParams)
-        self.data, self.params, self.method = data, params, params.method
-        self.device = data.images.device
-        self.learner = ContrastiveLearner(data, params, "net1")
-        self.strong = strong_view(params.method.strong, data.mean, data.std, self.device)
+    learner: ContrastiveLearner
+
+    def __init__(self, data: TrainingSet, params: Params[PretrainParams]) -> None:
+        super().__init__(data, params)
+        self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
         self.bank: Tensor | None = None
         self.epochs = 0
-        self.events: list[str] = []
+
+    def build_learner(self) -> ContrastiveLearner:
+        """The network with its projector, before its first step."""
+        return ContrastiveLearner(self.data, self.params, "net1")
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all images in full batches; both views of a batch go through the network together."""
@@ -100,18 +147,14 @@ class SimCLR:
             self.bank = self.learner.features(self.data.images)
         return self.bank
 
-    def weights(self) -> dict[str, Tensor]:
+    def shared_weights(self) -> dict[str, Tensor]:
         """What pre-training is for: the tensors of the encoder and the projector."""
         state = self.learner.net.state_dict()
         return {name: value for name, value in state.items() if name.startswith(("encoder.", "projector."))}
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Weights and momenta."""
-        return self.learner.tensors()
-
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take back what `state_dict` returned."""
-        self.learner.load_tensors(state)
+        super().load_state_dict(state)
         self.bank = None
 
 

@@ -3,28 +3,62 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from pydantic import Field
 
-from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Images
-from nlkit.methods.base import Mean, Split, Tick
+from nlkit.lazy import functional, no_grad, torch
+from nlkit.methods.base import GRADIENT, Mean, SingleNetwork, Split, Tick, in_full_batches
 from nlkit.params import Params
-from nlkit.params.tcl import TCLParams
+from nlkit.params.registry import Look, OwnImages, register
+from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat, added
+from nlkit.params.views import AffineStrongParams, SimCLRParams
 from nlkit.parts import semi
 from nlkit.parts.balance import epoch_subset
 from nlkit.parts.contrast import nt_xent
-from nlkit.parts.diagnosis import Diagnosis, diagnose, places, similarities
+from nlkit.parts.diagnosis import Diagnosis, DiagnosisParams, diagnose, places, similarities
 from nlkit.parts.heads import TwinLearner
 from nlkit.parts.learner import shuffled_batches
 from nlkit.parts.schedules import warm_cosine
 from nlkit.seeding import global_stream, numpy_stream, torch_stream
 from nlkit.views.strong import strong_view
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
+    from nlkit.data.problem import TrainingSet
+
+TINY = {"warm_up": 1, "lr_warm_up": 1, "dim": 8, "hidden": 16, "strong": {"kind": "affine", "pad": 1}}
+"""Settings of a run of a second."""
 MAP_POINTS, MAP_AXES = 2000, 8
 """Samples whose place is recorded for the figure, and by how many coordinates."""
+
+
+class TCLParams(DiagnosisParams):
+    """Twin Contrastive Learning (Huang et al., CVPR 2023), in the paper's symbols.
+
+    `scale1` and `scale2` are s1 and s2, and mean the estimated share of clean labels
+    where they are left out. `balanced` is the size of the class-balanced random subset that an epoch passes over, all
+    images where it is left out; the diagnosis is always of all. `optim.lr` is the peak of the learning rate.
+    """
+
+    own_schedule: ClassVar[bool] = True
+
+    name: Literal["tcl"]
+    warm_up: Annotated[int, Field(ge=0)]
+    lr_warm_up: PositiveFloat = 20.0
+    lr_floor: Fraction = 0.01
+    alpha: PositiveFloat = 1.0
+    ctr_weight: NonNegative = 0.25
+    marginal_weight: NonNegative = 1.0
+    scale1: Fraction | None = None
+    scale2: Fraction | None = None
+    dim: Positive = 256
+    hidden: Positive = 512
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(kind="simclr")
+    balanced: Positive | None = added(None)
 
 
 @dataclass(frozen=True)
@@ -48,17 +82,43 @@ class Outputs:
     second: Tensor
 
 
-class TCL:
+def passes(params: Params[TCLParams], count: int, epochs: pd.DataFrame) -> float:
+    """One network, six views of each image of a full batch with gradient.
+
+    All images are diagnosed before the first epoch and after each one.
+    """
+    return float(6 * GRADIENT * in_full_batches(params, count) * len(epochs) + count * (len(epochs) + 1))
+
+
+def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
+    """A warm-up of an eighth, narrow heads, and strong views without flips."""
+    strong = {"kind": "affine", "pad": max(1, side // 8), "rotate": 10.0, "zoom": 0.1, "erase": 0.3}
+    warm_up = {"warm_up": epochs // 8, "lr_warm_up": epochs // 8 + 1.0}
+    return {**warm_up, "dim": 64, "hidden": 128, "strong": strong}
+
+
+@register(
+    TCLParams,
+    looks={"": Look("TCL", "#009E73", "P")},
+    place=60,
+    shown=("warm_up", "lr_warm_up", "mixture_per", "scale1", "scale2", "ctr_weight", "dim", "hidden"),
+    passes=passes,
+    own_images=OwnImages(for_own_images),
+    tiny=TINY,
+)
+class TCL(SingleNetwork[TCLParams]):
     """One network with two heads; labels are diagnosed before each epoch and corrected in each step."""
 
-    def __init__(self, data: TrainingSet, params: Params) -> None:
-        assert isinstance(params.method, TCLParams)
-        self.data, self.params, self.method = data, params, params.method
-        self.device = data.images.device
-        self.learner = TwinLearner(data, params, "net1")
-        self.strong = strong_view(params.method.strong, data.mean, data.std, self.device)
+    learner: TwinLearner
+
+    def __init__(self, data: TrainingSet, params: Params[TCLParams]) -> None:
+        super().__init__(data, params)
+        self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
         self.diagnosis: Diagnosis | None = None
-        self.events: list[str] = []
+
+    def build_learner(self) -> TwinLearner:
+        """The network with its two heads, before its first step."""
+        return TwinLearner(self.data, self.params, "net1")
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all samples in full batches; prototypes and w stay as they are meanwhile.
@@ -156,27 +216,22 @@ class TCL:
         samples, row = _for_figures(self.diagnosis, v, self.data.labels)
         return Split(losses[None], self.diagnosis.w[None], (None,), samples=samples, epoch=row)
 
-    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
-        """Logits [N, C] and [1, N, C] of the classifier: the ensemble is the one network."""
-        logits = self.learner.predict(images)
-        return logits, logits[None]
-
     def state_dict(self) -> dict[str, Tensor]:
         """Weights, momenta, and after the first epoch prototypes [C, D] and w [N]."""
-        state = self.learner.tensors()
+        state = super().state_dict()
         if self.diagnosis is not None:
             state |= {"prototypes": self.diagnosis.prototypes, "w": self.diagnosis.w}
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take back what `state_dict` returned."""
-        self.learner.load_tensors(state)
+        super().load_state_dict(state)
         self.diagnosis = None
         if "w" in state:
             self.diagnosis = Diagnosis(state["prototypes"].clone(), state["w"].clone())
 
 
-@torch.no_grad()
+@no_grad
 def make_targets(
     first: Tensor, second: Tensor, labels: Tensor, w: Tensor, scales: tuple[float, float], share: float, order: Tensor
 ) -> Targets:

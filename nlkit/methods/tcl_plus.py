@@ -3,24 +3,71 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from pydantic import Field
 
-from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Images
+from nlkit.lazy import functional, no_grad, torch
+from nlkit.methods import tcl
 from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
-from nlkit.methods.tcl import TCL
+from nlkit.methods.tcl import TCL, TINY, TCLParams
 from nlkit.params import Params
-from nlkit.params.tcl import TCLPlusParams
+from nlkit.params.registry import MethodParams, OwnImages, register
+from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.parts import semi
 from nlkit.parts.diagnosis import posterior
 from nlkit.parts.heads import TwinLearner
 from nlkit.seeding import global_stream, numpy_stream, torch_stream
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
+    from nlkit.data.problem import TrainingSet
+    from nlkit.data.stored import Images
+
+
+class TCLPlusParams(MethodParams):
+    """TCL followed by a second stage of `training.epochs - first_epochs` epochs at a constant learning rate `lr`.
+
+    For `label_epochs` epochs the corrected labels are the targets; afterwards they have the share `trust`.
+    """
+
+    own_schedule: ClassVar[bool] = True
+
+    name: Literal["tcl_plus"]
+    first: TCLParams
+    first_epochs: Positive
+    label_epochs: Annotated[int, Field(ge=0)] = 30
+    trust: Fraction = 0.8
+    lr: PositiveFloat = 0.05
+    weight_decay: NonNegative = 0.0001
+
+
+def check(params: Params[TCLPlusParams]) -> None:
+    """Raise ValueError where no epoch is left for the second stage."""
+    if params.method.first_epochs >= params.training.epochs:
+        raise ValueError("method.first_epochs must be below training.epochs; the others are the second stage")
+
+
+def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
+    """Two thirds of the epochs for the first stage, with TCL's settings."""
+    first = max(1, 2 * epochs // 3)
+    settings = {"name": "tcl", **tcl.for_own_images(first, side, classes)}
+    return {"first": settings, "first_epochs": first, "label_epochs": max(1, epochs // 6)}
+
+
+@register(
+    TCLPlusParams,
+    paper="tcl",
+    place=61,
+    check=check,
+    own_images=OwnImages(for_own_images),
+    tiny={
+        "first": {"name": "tcl", **TINY},
+        "first_epochs": 2,
+        "label_epochs": 1,
+    },
+)
 class TCLPlus:
     """The first `first_epochs` epochs are TCL's; the others train encoder and classifier on corrected labels.
 
@@ -28,8 +75,7 @@ class TCLPlus:
     It gives the second half of the bootstrapped labels, and it is what is tested.
     """
 
-    def __init__(self, data: TrainingSet, params: Params) -> None:
-        assert isinstance(params.method, TCLPlusParams)
+    def __init__(self, data: TrainingSet, params: Params[TCLPlusParams]) -> None:
         self.data, self.params, self.method = data, params, params.method
         self.device = data.images.device
         self.first = TCL(data, _first_stage(params))
@@ -93,7 +139,7 @@ class TCLPlus:
         logits = self.learner(semi.mix(views, share, order))
         return semi.soft_cross_entropy(logits, semi.mix(targets, share, order))
 
-    @torch.no_grad()
+    @no_grad
     def _follow(self, views: Tensor) -> Tensor:
         """Give the follower the present weights, and its classes [B] for the views under their own statistics."""
         assert self.learner is not None and self.follower is not None
@@ -102,7 +148,7 @@ class TCLPlus:
             mine.copy_(theirs)
         self.follower.net.train()
         for module in self.follower.net.modules():
-            if isinstance(module, nn.Dropout):
+            if isinstance(module, torch.nn.Dropout):
                 module.eval()
         return self.follower(views).argmax(dim=1)
 
@@ -118,6 +164,10 @@ class TCLPlus:
             return self.first.logits(images)
         logits = self.follower.predict(images)
         return logits, logits[None]
+
+    def parameters(self) -> int:
+        """How many parameters the network has."""
+        return self.first.parameters()
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state of TCL; in the second stage also both networks and the corrected labels [N]."""
@@ -146,9 +196,8 @@ def correct(gamma: Tensor, labels: Tensor) -> Tensor:
     return torch.where(largest > 0.5, classes, labels)
 
 
-def _first_stage(params: Params) -> Params:
+def _first_stage(params: Params[TCLPlusParams]) -> Params[Any]:
     """The parameters under which TCL runs as the first stage; its learning rate knows no second one."""
-    assert isinstance(params.method, TCLPlusParams)
     training = params.training.model_copy(update={"epochs": params.method.first_epochs})
     update: dict[str, Any] = {"method": params.method.first, "training": training}
     return params.model_copy(update=update)

@@ -2,83 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
-from nlkit.models.contrastive import ContrastiveNet
-from nlkit.models.label_denoiser import LabelDenoiser, LabelDiffusionNet
-from nlkit.models.photo import photo_network
-from nlkit.models.preact_resnet import PreActResNet18
-from nlkit.models.resnet import ResNet34, ResNet50
-from nlkit.models.small_cnn import SmallCNN
-from nlkit.models.twin import TwinNet
-from nlkit.params import Params
-from nlkit.params.codim import CoDiMParams
-from nlkit.params.lra import LRADiffusionParams
-from nlkit.params.pretrain import PretrainParams
-from nlkit.params.tcl import TCLParams, TCLPlusParams
 from nlkit.params.training import AnyModelParams, PhotoModelParams
-from nlkit.seeding import derive
-
-__all__ = [
-    "ContrastiveNet",
-    "LabelDiffusionNet",
-    "PreActResNet18",
-    "ResNet34",
-    "ResNet50",
-    "SmallCNN",
-    "TwinNet",
-    "build_diffusion",
-    "build_model",
-    "build_network",
-]
-
-PHOTO_HIDDEN = 512
-"""Width between the two last linear layers of LRA-diffusion's encoder of photographs."""
-
-NETWORKS: dict[str, type[nn.Module]] = {
-    "small_cnn": SmallCNN,
-    "preact_resnet18": PreActResNet18,
-    "resnet34": ResNet34,
-    "resnet50": ResNet50,
-}
 
 
 def build_model(params: AnyModelParams, channels: int, classes: int, seed: int) -> nn.Module:
     """A freshly initialised network for images with `channels`; the global random state is left as it was."""
+    with seeded(seed):
+        if isinstance(params, PhotoModelParams):
+            from nlkit.models.photo import photo_network
+
+            return photo_network(params, channels, classes)
+        return _network(params.name)(channels, classes, params.width)
+
+
+def _network(name: str) -> type[nn.Module]:
+    """The class of a network for small images; only its own file is imported, since some libraries take seconds."""
+    match name:
+        case "small_cnn":
+            from nlkit.models.small_cnn import SmallCNN
+
+            return SmallCNN
+        case "preact_resnet18":
+            from nlkit.models.preact_resnet import PreActResNet18
+
+            return PreActResNet18
+        case _:
+            from nlkit.models.resnet import ResNet34, ResNet50
+
+            return ResNet34 if name == "resnet34" else ResNet50
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Inside, torch's global generator on the CPU starts from `seed`; afterwards it is as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if isinstance(params, PhotoModelParams):
-            return photo_network(params, channels, classes)
-        return NETWORKS[params.name](channels, classes, params.width)
-
-
-def build_network(params: Params, channels: int, classes: int, seed: int) -> nn.Module:
-    """The freshly initialised network of a run: the model, with the heads that the method needs."""
-    body = build_model(params.model, channels, classes, seed)
-    method = params.method.first if isinstance(params.method, TCLPlusParams) else params.method
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "heads"))
-        if isinstance(method, TCLParams):
-            return TwinNet(body, classes, method.hidden, method.dim, method.dropout)
-        if isinstance(method, PretrainParams | CoDiMParams):
-            return ContrastiveNet(body, method.dim, method.hidden)
-    return body
-
-
-def build_diffusion(params: Params, channels: int, classes: int, features: int, seed: int) -> LabelDiffusionNet:
-    """The freshly initialised networks of LRA-diffusion; `features` is the width of the frozen encoder f_p.
-
-    The encoder e ends in a linear layer; that of photographs in two, with nothing between, as in the official code.
-    """
-    method = params.method
-    assert isinstance(method, LRADiffusionParams)
-    encoder = build_model(params.model, channels, method.width, seed)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(seed, "denoiser"))
-        if isinstance(params.model, PhotoModelParams):
-            assert isinstance(encoder.classifier, nn.Linear)
-            encoder.classifier = nn.Sequential(
-                nn.Linear(encoder.classifier.in_features, PHOTO_HIDDEN), nn.Linear(PHOTO_HIDDEN, method.width)
-            )
-        return LabelDiffusionNet(encoder, LabelDenoiser(classes, features, method.width, method.timesteps))
+        yield

@@ -6,6 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nlkit.models import build_model, seeded
+from nlkit.params.training import AnyModelParams, PhotoModelParams
+from nlkit.seeding import derive
+
+PHOTO_HIDDEN = 512
+"""Width between the two last linear layers of the encoder of photographs."""
+
 
 class Gated(nn.Module):
     """softplus(BN(gate[t] * (W x + b))): a linear layer whose units are scaled by a learned table over time.
@@ -53,3 +60,20 @@ class LabelDiffusionNet(nn.Module):
     def forward(self, view: Tensor, y: Tensor, t: Tensor, z: Tensor) -> Tensor:
         """The predicted noise [B, C] for inputs [B, channels, H, W], y_t [B, C], t [B] and z [B, d]."""
         return self.denoiser(self.encoder(view).float(), y, t, z)
+
+
+def build_diffusion(
+    model: AnyModelParams, channels: int, classes: int, features: int, seed: int, width: int, timesteps: int
+) -> LabelDiffusionNet:
+    """The freshly initialised networks of LRA-diffusion; `features` is the width of the frozen encoder f_p.
+
+    The encoder e ends in a linear layer; that of photographs in two, with nothing between, as in the official code.
+    """
+    encoder = build_model(model, channels, width, seed)
+    with seeded(derive(seed, "denoiser")):
+        if isinstance(model, PhotoModelParams):
+            assert isinstance(encoder.classifier, nn.Linear)
+            encoder.classifier = nn.Sequential(
+                nn.Linear(encoder.classifier.in_features, PHOTO_HIDDEN), nn.Linear(PHOTO_HIDDEN, width)
+            )
+        return LabelDiffusionNet(encoder, LabelDenoiser(classes, features, width, timesteps))

@@ -7,32 +7,27 @@ import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from nlkit.errors import NlkitError
-from nlkit.params.agreement import check
-from nlkit.params.baselines import ConfidentLearningParams, CrossEntropyParams, ELRParams, MixupParams
-from nlkit.params.codim import CoDiMParams
-from nlkit.params.data import AnyDataParams
-from nlkit.params.dividemix import DivideMixParams
+from nlkit.params import registry
+from nlkit.params.data import AnyDataParams, FolderDataParams, PhotoDataParams
 from nlkit.params.files import read_tree
-from nlkit.params.lra import LRADiffusionParams
-from nlkit.params.noise import AnyNoiseParams
-from nlkit.params.pretrain import PretrainParams
+from nlkit.params.noise import AnyNoiseParams, check_noise
 from nlkit.params.sections import Name, Section
-from nlkit.params.tcl import TCLParams, TCLPlusParams
 from nlkit.params.training import AnyModelParams, OptimParams, TrainingParams
-from nlkit.params.views import AnyViewParams, ViewParams
+from nlkit.params.views import AnyViewParams, ViewParams, check_views
+
+M = TypeVar("M", bound=registry.MethodParams, covariant=True)
+"""The section of a method; `Params[DivideMixParams]` are the parameters of a run of DivideMix."""
 
 
-class Params(Section):
+class Params(Section, Generic[M]):
     """Everything that decides the outcome of a run."""
 
-    paper: Literal[
-        "cross_entropy", "mixup", "elr", "confident_learning", "dividemix", "tcl", "simclr", "codim", "lra_diffusion"
-    ]
+    paper: Name
     cell: Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: Annotated[AnyDataParams, Field(discriminator="name")]
@@ -41,22 +36,10 @@ class Params(Section):
     model: Annotated[AnyModelParams, Field(discriminator="name")]
     optim: OptimParams
     training: TrainingParams
-    method: Annotated[
-        CrossEntropyParams
-        | MixupParams
-        | ELRParams
-        | ConfidentLearningParams
-        | DivideMixParams
-        | TCLParams
-        | TCLPlusParams
-        | PretrainParams
-        | CoDiMParams
-        | LRADiffusionParams,
-        Field(discriminator="name"),
-    ]
+    method: SerializeAsAny[M]
 
     @model_validator(mode="after")
-    def _consistent(self) -> Params:
+    def _consistent(self) -> Params[M]:
         check(self)
         return self
 
@@ -67,12 +50,27 @@ class Params(Section):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def view_side(params: Params) -> int | None:
+def check(params: Params[Any]) -> None:
+    """Raise ValueError, which names the keys, for sections that do not belong together."""
+    entry = registry.find(params.method.name)
+    check_views(params.data, params.views, params.method)
+    if params.paper != entry.paper:
+        raise ValueError(f"method.name is '{entry.name}' but paper is '{params.paper}'; they must agree")
+    if isinstance(params.data, FolderDataParams | PhotoDataParams) and params.noise.kind != "none":
+        raise ValueError(f"data.name '{params.data.name}' needs noise.kind 'none'; its labels are as they were given")
+    check_noise(params.noise, params.data.name)
+    if params.method.own_schedule and params.optim.drop_epochs:
+        raise ValueError(f"optim.drop_epochs has no meaning for {params.paper}, whose learning rate is a curve")
+    if entry.check is not None:
+        entry.check(params)
+
+
+def view_side(params: Params[Any]) -> int | None:
     """The side in pixels of the views of photographs; None for images that have one size."""
     return getattr(params.views, "size", None)
 
 
-def load_params(path: str | Path, **overrides: Any) -> Params:
+def load_params(path: str | Path, **overrides: Any) -> Params[Any]:
     """Read a parameter file and apply overrides, whose keys may be dotted (`**{"noise.rate": 0.2}`).
 
     Raises NlkitError for a missing or unreadable file, an unknown key, a wrong type or an impossible value.
@@ -80,7 +78,7 @@ def load_params(path: str | Path, **overrides: Any) -> Params:
     return make_params(read_tree(Path(path)), overrides, source=str(path))
 
 
-def make_params(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Params:
+def make_params(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Params[Any]:
     """Resolve nested keys and dotted overrides to Params; `source` names the origin in an error message."""
     try:
         merged: dict[str, Any] = json.loads(json.dumps(content, default=str))
@@ -88,11 +86,25 @@ def make_params(content: Mapping[str, Any], overrides: Mapping[str, Any], source
         raise NlkitError(f"{source}: not a tree of keys and plain values ({error})") from None
     for key, value in overrides.items():
         _assign(merged, key, value, source)
+    section = _method_section(merged, source)
     try:
-        return Params.model_validate_json(json.dumps(merged, default=str))
+        return Params[section].model_validate_json(json.dumps(merged, default=str))  # type: ignore[valid-type]
     except ValidationError as error:
         raise NlkitError(f"{source}: {_first_problem(error)}") from None
     except ValueError as error:
+        raise NlkitError(f"{source}: {error}") from None
+
+
+def _method_section(tree: Mapping[str, Any], source: str) -> type[registry.MethodParams]:
+    """The type of the section `method`, which its key `name` tells."""
+    method = tree.get("method")
+    if not isinstance(method, Mapping):
+        return registry.MethodParams  # a mistake, of which the validation tells
+    if "name" not in method:
+        raise NlkitError(f"{source}: key 'method.name' is missing")
+    try:
+        return registry.find(str(method["name"])).params
+    except NlkitError as error:
         raise NlkitError(f"{source}: {error}") from None
 
 
@@ -113,7 +125,7 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     # pydantic names the kind after these
-    forms = {"method", "strong", "contrast_strong", "encoder", "noise", "data", "views", "model"}
+    forms = {"strong", "contrast_strong", "encoder", "noise", "data", "views", "model"}
     key = ".".join(str(part) for before, part in itertools.pairwise(("", *first["loc"])) if before not in forms)
     if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
         return _untold_branch(key, first.get("ctx", {}))

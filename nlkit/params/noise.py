@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from nlkit.params.data import GREY
 from nlkit.params.sections import Fraction, PositiveFloat, Section
 
 
@@ -69,3 +70,14 @@ class NoiseParams(Section):
 
 
 AnyNoiseParams = NoiseParams | PMDNoiseParams
+
+
+def check_noise(noise: AnyNoiseParams, data: str) -> None:
+    """Raise ValueError for noise that is not defined for the data set of this name."""
+    if isinstance(noise, NoiseParams) and noise.kind == "human":
+        if (noise.annotator == "fine") != (data == "cifar100"):
+            raise ValueError("noise.annotator 'fine' belongs to cifar100, the others to cifar10")
+        if data in GREY:
+            raise ValueError("noise.kind 'human' needs data.name cifar10 or cifar100")
+    if noise.kind == "asymmetric" and data not in ("cifar10", "digits"):
+        raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")

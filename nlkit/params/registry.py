@@ -7,15 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from nlkit.errors import NlkitError
 from nlkit.params.sections import Section
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from pathlib import Path
 
+    import pandas as pd
+    from torch import Tensor
+
+    from nlkit.data.problem import Problem
     from nlkit.params.load import Params
 
 PACKAGE = "nlkit.methods"
@@ -30,6 +33,9 @@ class MethodParams(Section):
     own_schedule: ClassVar[bool] = False
     """Whether the learning rate is a curve of the method's own, so that `optim.drop_epochs` has no meaning."""
 
+    pretrains: ClassVar[bool] = False
+    """Whether what is trained is an encoder for other runs, which the method's `shared_weights()` returns."""
+
     @property
     def pretraining(self) -> tuple[str, str] | None:
         """The dotted key that names a parameter file of pre-training, and that file; None where none is needed."""
@@ -39,10 +45,17 @@ class MethodParams(Section):
         """Dotted keys in which a run and the pre-training that it refers to must agree, beside the data."""
         return ()
 
+    def given_tensors(self, problem: Problem, root: Path, cut: bool) -> dict[str, Tensor] | None:
+        """Tensors for `TrainingSet.encoder` from files that the parameters name, None where they name none.
+
+        root: of the data; cut: whether only the first images of the data set are used.
+        """
+        return None
+
 
 @dataclass(frozen=True)
 class Look:
-    """How a method appears in every figure and table: its name, colour, and marker, which tells it apart without colour."""
+    """How a method appears in figures and tables: name, colour, and a marker that tells it apart without colour."""
 
     label: str
     colour: str
@@ -78,13 +91,13 @@ class Entry:
     paper: str
     params: type[MethodParams]
     build: Callable[..., Any]
-    looks: Mapping[str, Look]
-    shown: tuple[str, ...]
-    chapter: str
-    place: int
-    check: Callable[[Params[Any]], None] | None
-    passes: Callable[[Params[Any], int, pd.DataFrame], float] | None
-    own_images: OwnImages | None
+    looks: Mapping[str, Look] = field(default_factory=dict)
+    shown: tuple[str, ...] = ()
+    chapter: str = ""
+    place: int = LAST
+    check: Callable[[Params[Any]], None] | None = None
+    passes: Callable[[Params[Any], int, pd.DataFrame], float] | None = None
+    own_images: OwnImages | None = None
     tiny: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -92,27 +105,17 @@ _ENTRIES: dict[str, Entry] = {}
 Built = TypeVar("Built")
 
 
-def register(
-    params: type[MethodParams],
-    *,
-    paper: str | None = None,
-    looks: Mapping[str, Look] | None = None,
-    shown: tuple[str, ...] = (),
-    chapter: str | None = None,
-    place: int = LAST,
-    check: Callable[[Any], None] | None = None,
-    passes: Callable[[Any, int, pd.DataFrame], float] | None = None,
-    own_images: OwnImages | None = None,
-    tiny: Mapping[str, Any] | None = None,
-) -> Callable[[Built], Built]:
-    """Decorator of a method's class: makes it known under the name in its parameters' section; see `Entry`."""
+def register(params: type[MethodParams], **facts: Any) -> Callable[[Built], Built]:
+    """Decorator of a method's class: makes it known under the name in the section `params`.
+
+    `facts` are fields of `Entry`; paper and chapter are the name where they are left out.
+    """
     (name,) = get_args(params.model_fields["name"].annotation)
+    paper = facts.pop("paper", name)
+    facts = {"chapter": paper, **facts, "tiny": {"name": name, **facts.get("tiny", {})}}
 
     def keep(build: Built) -> Built:
-        _ENTRIES[name] = Entry(
-            name, paper or name, params, build, looks or {}, shown, chapter or paper or name, place,  # type: ignore[arg-type]
-            check, passes, own_images, {"name": name, **(tiny or {})},
-        )  # fmt: skip
+        _ENTRIES[name] = Entry(name, paper, params, build, **facts)  # type: ignore[arg-type]
         return build
 
     return keep
@@ -143,8 +146,3 @@ def everything() -> list[Entry]:
 def contestants() -> dict[str, Look]:
     """The looks of all that compete, by paper and ending of the cell's name (`codim-sup`), in the order of the book."""
     return {f"{one.paper}{ending}": look for one in everything() for ending, look in one.looks.items()}
-
-
-def code_of(paper: str, package: Path) -> list[Path]:
-    """The files in `nlkit/methods/` that decide a paper's runs: its own, and those that they import."""
-    raise NotImplementedError

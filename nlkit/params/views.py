@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from nlkit.params.data import PhotoDataParams
+from nlkit.params.data import GREY, PhotoDataParams
 from nlkit.params.sections import Fraction, NonNegative, Section, added
 
 SMALLEST = 0.08
@@ -126,6 +126,8 @@ def check_views(data: Section, views: ViewParams | PhotoViewParams, method: Sect
             raise ValueError(f"{key}.kind is '{kind}': data.name '{name}' needs {expected}")
         if not photographs and kind == "autoaugment_imagenet":
             raise ValueError(f"{key}.kind is '{kind}': it is for photographs in a store, not for data.name '{name}'")
+        if name in GREY and kind != "affine":
+            raise ValueError(f"{key}.kind '{kind}' needs colours; {name} need 'affine'")
 
 
 def _strong_kinds(method: Section) -> Iterator[tuple[str, str]]:

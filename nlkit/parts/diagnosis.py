@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.params.tcl import TCLParams
+from nlkit.params.registry import MethodParams
+from nlkit.params.sections import MixtureParams, PositiveFloat
 from nlkit.parts.class_mixtures import p_clean_per_class
 from nlkit.parts.mixture import Mixture, fit_mixture, normalise
 
 BLOCK = 8192
+
+
+class DiagnosisParams(MethodParams):
+    """How labels are diagnosed: `temperature` is tau, `sigma_mode` takes it for every spread or those of equation 4."""
+
+    temperature: PositiveFloat = 0.25
+    sigma_mode: Literal["tau", "per_class"] = "tau"
+    mixture_per: Literal["set", "class"] = "set"
+    mixture: MixtureParams = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
 
 
 @dataclass(frozen=True)
@@ -30,7 +41,7 @@ class Diagnosis:
     mixture: Mixture | None = None
 
 
-def diagnose(v: Tensor, p: Tensor, labels: Tensor, method: TCLParams) -> Diagnosis:
+def diagnose(v: Tensor, p: Tensor, labels: Tensor, method: DiagnosisParams) -> Diagnosis:
     """Judge the observed labels [N] from unit representations v [N, D] and predictions p [N, C].
 
     M-step with p as responsibilities, posterior of the given label, and two Gaussians over its negative (label

@@ -3,31 +3,57 @@
 from __future__ import annotations
 
 import copy
-from typing import Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
-from torch import Tensor, nn
+from pydantic import Field
 
-from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Batch, Images
-from nlkit.models import LabelDiffusionNet, build_diffusion
+from nlkit.lazy import no_grad, torch
 from nlkit.params import Params
-from nlkit.params.lra import LRADiffusionParams
+from nlkit.params.registry import MethodParams
+from nlkit.params.sections import Positive, PositiveFloat
 from nlkit.parts.diffusion import Schedule, cosine_schedule, sample_from_mean
 from nlkit.parts.learner import choose_precision
 from nlkit.seeding import derive
 from nlkit.views.weak import Views
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlkit.data.problem import TrainingSet
+    from nlkit.data.stored import Batch, Images
+    from nlkit.models.label_denoiser import LabelDiffusionNet
+
 BETA_2 = 0.999
+
+
+class DiffusionParams(MethodParams):
+    """The networks of label diffusion and their training, in the paper's symbols.
+
+    width: h; timesteps: T; sampling_steps: S; train_encoder: whether e is trained; clip_norm: of the gradients of e and
+    of the noise predictor, each; evaluate: which weights the result is of.
+    """
+
+    train_encoder: bool = True
+    width: Annotated[int, Field(ge=2)] = 512
+    timesteps: Annotated[int, Field(ge=2)] = 1000
+    sampling_steps: Positive = 10
+    clip_norm: PositiveFloat = 1.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
+    evaluate: Literal["ema", "raw"] = "ema"
 
 
 class DiffusionLearner:
     """The networks e and eps, Adam over the trained ones, and their average; `features` is the width of f_p."""
 
-    def __init__(self, data: TrainingSet, params: Params, features: int) -> None:
-        assert isinstance(params.method, LRADiffusionParams)
-        self.method, self.device, self.classes = params.method, data.images.device, data.classes
-        net = build_diffusion(params, data.images.shape[3], data.classes, features, derive(params.seed, "net1", "init"))
+    def __init__(self, data: TrainingSet, params: Params[DiffusionParams], features: int) -> None:
+        from nlkit.models.label_denoiser import build_diffusion
+
+        self.method = params.method
+        self.device, self.classes = data.images.device, data.classes
+        seed, channels = derive(params.seed, "net1", "init"), data.images.shape[3]
+        net = build_diffusion(
+            params.model, channels, data.classes, features, seed, self.method.width, self.method.timesteps
+        )
         self.net: LabelDiffusionNet = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.net.encoder.requires_grad_(self.method.train_encoder)
         self.ema = Ema(self.net, self.method.ema_decay)
@@ -42,6 +68,10 @@ class DiffusionLearner:
             weight_decay=params.optim.weight_decay,
         )
 
+    def parameters(self) -> int:
+        """How many parameters e and eps have."""
+        return sum(weight.numel() for weight in self.net.parameters())
+
     def embed(self, net: LabelDiffusionNet, view: Tensor) -> Tensor:
         """e(x) float32 [B, h] of normalised inputs [B, channels, H, W], in the network's current mode."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
@@ -52,13 +82,13 @@ class DiffusionLearner:
         self.optimiser.param_groups[0]["lr"] = lr
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.net.denoiser.parameters(), self.method.clip_norm)
+        torch.nn.utils.clip_grad_norm_(self.net.denoiser.parameters(), self.method.clip_norm)
         if self.method.train_encoder:
-            nn.utils.clip_grad_norm_(self.net.encoder.parameters(), self.method.clip_norm)
+            torch.nn.utils.clip_grad_norm_(self.net.encoder.parameters(), self.method.clip_norm)
         self.optimiser.step()
         self.ema.update(self.net)
 
-    @torch.no_grad()
+    @no_grad
     def trajectory(self, net: LabelDiffusionNet, images: Batch, z: Tensor) -> Tensor:
         """Label vectors [S + 1, B, C] from 0 to the result, of plain images uint8 [B, H, W, C] and z [B, d]."""
         training = net.training
@@ -106,10 +136,7 @@ class DiffusionLearner:
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
 
 
-Net = TypeVar("Net", bound=nn.Module)
-
-
-class Ema(Generic[Net]):
+class Ema:
     """A copy whose weights and buffers follow those of a network.
 
     After update number n = 1, 2, ... the copy is d theta_ema + (1 - d) theta with d = min(decay, n / (n + 9)): the
@@ -117,13 +144,13 @@ class Ema(Generic[Net]):
     belong to weights that the copy has not reached yet, and do not fit its own. Whole numbers are copied.
     """
 
-    def __init__(self, net: Net, decay: float) -> None:
-        self.net: Net = copy.deepcopy(net).requires_grad_(False).eval()
+    def __init__(self, net: LabelDiffusionNet, decay: float) -> None:
+        self.net: LabelDiffusionNet = copy.deepcopy(net).requires_grad_(False).eval()
         self.decay = decay
         self.updates = 0
 
-    @torch.no_grad()
-    def update(self, net: Net) -> None:
+    @no_grad
+    def update(self, net: LabelDiffusionNet) -> None:
         """Move towards the weights that the network has now."""
         self.updates += 1
         decay = min(self.decay, self.updates / (self.updates + 9))

@@ -1,28 +1,70 @@
-"""Frozen encoders f_p: pixels, rows of a file, and networks that are never trained."""
+"""Frozen encoders f_p: pixels, rows of a file, and networks that are never trained; with their parameters."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
 from functools import partial
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-import torch
-from torch import Tensor, nn
+from pydantic import Field
 
-from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import ImageBatch, Images, StoredImages
+from nlkit.data import read_feature_file
 from nlkit.errors import NlkitError
 from nlkit.files import locate, project_root
-from nlkit.models import build_model
-from nlkit.models.clip import clip_features
+from nlkit.lazy import functional, no_grad, torch
 from nlkit.params import Params, load_params
-from nlkit.params.lra import ClipParams, FeatureFileParams, LRADiffusionParams, SimCLREncoderParams
+from nlkit.params.sections import Section, added
 from nlkit.parts.learner import choose_precision
 from nlkit.views.weak import Views
 
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from nlkit.data.problem import Problem, TrainingSet
+    from nlkit.data.stored import ImageBatch, Images
+
 TABLE = ("table.keys", "table.features")
 """Names of the two tensors that a file of features becomes, among those of `TrainingSet.encoder`."""
+
+
+class PixelsParams(Section):
+    """The normalised pixels themselves."""
+
+    kind: Literal["identity"]
+
+
+class FeatureFileParams(Section):
+    """One row of features for each training and each test image, in the order of the data set, `.npy` or `.npz`.
+
+    `others` are the files of further test sets, by their names.
+    """
+
+    kind: Literal["file"]
+    train: str
+    test: str
+    others: dict[str, str] = added({})
+
+
+class SimCLREncoderParams(Section):
+    """The encoder of one of our own SimCLR runs; `params` is its parameter file."""
+
+    kind: Literal["simclr"]
+    params: str
+
+
+class ClipParams(Section):
+    """CLIP ViT-L/14 through open_clip; `weights` is a file of its weights."""
+
+    kind: Literal["clip"]
+    weights: str | None = None
+
+
+FrozenParams = Annotated[
+    PixelsParams | FeatureFileParams | SimCLREncoderParams | ClipParams, Field(discriminator="kind")
+]
+"""The section of a frozen encoder."""
 
 
 class FrozenEncoder(Protocol):
@@ -42,13 +84,13 @@ class FrozenEncoder(Protocol):
 class NetworkEncoder:
     """A function of normalised inputs, in evaluation mode; what it made of a set of plain images is remembered."""
 
-    def __init__(self, encode: Callable[[Tensor], Tensor], data: TrainingSet, params: Params) -> None:
+    def __init__(self, encode: Callable[[Tensor], Tensor], data: TrainingSet, params: Params[Any]) -> None:
         self.encode, self.plain = encode, Views(params.views, data.mean, data.std, data.images.device).plain
         self.size = params.training.eval_batch_size
         self.known: dict[str, Tensor] = {}
         self.features = self.views(self.plain(data.images[:2])).shape[1]
 
-    @torch.no_grad()
+    @no_grad
     def views(self, views: Tensor) -> Tensor:
         """Features [B, d] of normalised inputs [B, channels, H, W]."""
         return self.encode(views).float()
@@ -87,7 +129,7 @@ def image_keys(images: Images | ImageBatch) -> Tensor:
 
     Images of a store have their own.
     """
-    if isinstance(images, StoredImages | ImageBatch):
+    if not isinstance(images, torch.Tensor):
         return images.keys
     flat = images.flatten(1)
     stream = torch.Generator().manual_seed(0x5EED)
@@ -103,20 +145,21 @@ def unit_features(net: nn.Module, device: torch.device, precision: str) -> Calla
     def encode(views: Tensor) -> Tensor:
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
             features = net(views.contiguous(memory_format=torch.channels_last))
-        return nn.functional.normalize(features.float(), dim=1)
+        return functional.normalize(features.float(), dim=1)
 
     return encode
 
 
-def frozen_encoder(data: TrainingSet, params: Params) -> FrozenEncoder:
-    """The encoder f_p that the parameters name; raises NlkitError where what it needs is not there."""
-    assert isinstance(params.method, LRADiffusionParams)
-    match params.method.encoder:
+def frozen_encoder(encoder: FrozenParams, data: TrainingSet, params: Params[Any]) -> FrozenEncoder:
+    """The encoder f_p of this section; raises NlkitError where what it needs is not there."""
+    match encoder:
         case FeatureFileParams():
             return FeatureTable(*(_given(data, name) for name in TABLE))
         case SimCLREncoderParams(params=reference):
             encode = unit_features(_body(reference, data), data.images.device, params.training.precision)
         case ClipParams(weights=weights):
+            from nlkit.models.clip import clip_features
+
             encode = clip_features(weights, data.mean, data.std, data.images.device)
         case _:
             encode = partial(torch.flatten, start_dim=1)
@@ -125,9 +168,11 @@ def frozen_encoder(data: TrainingSet, params: Params) -> FrozenEncoder:
 
 def _body(reference: str, data: TrainingSet) -> nn.Module:
     """The encoder of a SimCLR run, with its weights."""
+    from nlkit.models import build_model
+
     model = load_params(locate(reference, project_root())).model
     net = build_model(model, data.images.shape[3], data.classes, seed=0)
-    net.classifier = nn.Identity()
+    net.classifier = torch.nn.Identity()
     names = [f"encoder.{name}" for name in net.state_dict()]
     net.load_state_dict({name.removeprefix("encoder."): _given(data, name) for name in names})
     return net
@@ -137,3 +182,44 @@ def _given(data: TrainingSet, name: str) -> Tensor:
     if data.encoder is None or name not in data.encoder:
         raise NlkitError(f"key 'method.encoder': the training set comes without '{name}'; nlkit.run provides it")
     return data.encoder[name]
+
+
+def read_feature_table(encoder: FeatureFileParams, problem: Problem, root: Path, cut: bool) -> dict[str, Tensor]:
+    """The tensors TABLE of the features in files, for every training and test image of a problem.
+
+    Each row is found by the bytes of its image. `root` is that of the data; with `cut` the training file may have more
+    rows than there are images. Raises NlkitError where a file is missing or damaged, has another number of rows than
+    there are images, or where two differ in their columns.
+    """
+    if "test" not in problem.tests:
+        raise NlkitError("key 'method.encoder.kind' is 'file': it needs a test set, and nothing is held out")
+    parts = [_rows("train", locate(encoder.train, root), len(problem.train), cut)]
+    for name, (images, _) in problem.tests.items():
+        parts.append(_rows(*_test_file(encoder, name, root), len(images)))
+        if parts[-1].shape[1] != parts[0].shape[1]:
+            widths = f"{parts[0].shape[1]} and {parts[-1].shape[1]} columns"
+            raise NlkitError(f"key 'method.encoder': the features of training and test images have {widths}")
+    everything = [problem.train.images, *(images for images, _ in problem.tests.values())]
+    keys = torch.cat([image_keys(images) for images in everything])
+    return {TABLE[0]: keys, TABLE[1]: torch.cat(parts).to(problem.device)}
+
+
+def _test_file(encoder: FeatureFileParams, name: str, root: Path) -> tuple[str, Path]:
+    """The key and the file of the features of a test set."""
+    if name == "test":
+        return name, locate(encoder.test, root)
+    if name not in encoder.others:
+        raise NlkitError(f"key 'method.encoder.others.{name}' is missing: the features of the test set '{name}'")
+    return f"others.{name}", locate(encoder.others[name], root)
+
+
+def _rows(part: str, path: Path, count: int, cut: bool = False) -> Tensor:
+    """Features [count, d] of a file; with `cut` it may hold more rows, of which the first are taken."""
+    here = f"key 'method.encoder.{part}'"
+    try:
+        rows = torch.from_numpy(read_feature_file(path))
+    except NlkitError as error:
+        raise NlkitError(f"{here}: {error}") from None
+    if len(rows) < count or (len(rows) > count and not cut):
+        raise NlkitError(f"{here}: {path} has {len(rows)} rows; there are {count} images")
+    return rows[:count]

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
-
-from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import ImageBatch, Images
-from nlkit.models import build_network
+from nlkit.lazy import functional, no_grad, torch
 from nlkit.params import Params
 from nlkit.params.training import OptimParams
 from nlkit.seeding import derive
 from nlkit.views.weak import Views
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from nlkit.data.problem import TrainingSet
+    from nlkit.data.stored import ImageBatch, Images
 
 
 def choose_precision(asked: str, device: torch.device) -> torch.dtype:
@@ -34,10 +35,9 @@ def choose_precision(asked: str, device: torch.device) -> torch.dtype:
 class Learner:
     """One network and its SGD state; `name` separates its random initialisation from the others'."""
 
-    def __init__(self, data: TrainingSet, params: Params, name: str) -> None:
+    def __init__(self, data: TrainingSet, params: Params[Any], name: str) -> None:
         self.device = data.images.device
-        channels = data.images.shape[3]
-        net = build_network(params, channels, data.classes, derive(params.seed, name, "init"))
+        net = self.build_network(data, params, derive(params.seed, name, "init"))
         self.net: nn.Module = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.views = Views(params.views, data.mean, data.std, self.device)
         self.dtype = choose_precision(params.training.precision, self.device)
@@ -47,9 +47,25 @@ class Learner:
             self.net.parameters(), lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay
         )
 
+    def build_network(self, data: TrainingSet, params: Params[Any], seed: int) -> nn.Module:
+        """The freshly initialised network: the model, with the heads that `add_heads` gives it."""
+        from nlkit.models import build_model, seeded
+
+        body = build_model(params.model, data.images.shape[3], data.classes, seed)
+        with seeded(derive(seed, "heads")):
+            return self.add_heads(body, params.method, data.classes)
+
+    def add_heads(self, body: nn.Module, method: Any, classes: int) -> nn.Module:
+        """The network of a model: here the model as it is."""
+        return body
+
+    def parameters(self) -> int:
+        """How many parameters the network has."""
+        return sum(weight.numel() for weight in self.net.parameters())
+
     def __call__(self, inputs: Tensor) -> Tensor:
         """Logits float32 [B, C] of normalised inputs [B, channels, H, W], in the network's current mode."""
-        with self._autocast():
+        with self.autocast():
             return self.net(inputs.contiguous(memory_format=torch.channels_last)).float()
 
     def in_parts(self, batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
@@ -67,7 +83,7 @@ class Learner:
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         if clip is not None:
-            nn.utils.clip_grad_norm_(self.net.parameters(), clip)
+            torch.nn.utils.clip_grad_norm_(self.net.parameters(), clip)
         self.optimiser.step()
 
     def set_lr(self, optim: OptimParams, epoch: int) -> None:
@@ -80,14 +96,19 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
 
-    @torch.no_grad()
+    @no_grad
     def predict(self, images: Images | ImageBatch) -> Tensor:
         """Logits float32 [N, C] of plain images uint8 [N, H, W, C], in evaluation mode and in order."""
+        with self.evaluating():
+            return torch.cat([self(self.views.plain(part)) for part in images.split(self.eval_batch_size)])
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Inside, the network is in evaluation mode; afterwards it is in the mode that it was in."""
         training = self.net.training
         self.net.eval()
-        logits = [self(self.views.plain(part)) for part in images.split(self.eval_batch_size)]
+        yield
         self.net.train(training)
-        return torch.cat(logits)
 
     def losses(self, data: TrainingSet, chosen: Tensor | None = None) -> Tensor:
         """Cross-entropy [N] of each training image with its observed label, without augmentation.
@@ -121,14 +142,15 @@ class Learner:
         }
         self.optimiser.load_state_dict(optimiser)
 
-    def _autocast(self) -> AbstractContextManager[None]:
+    def autocast(self) -> AbstractContextManager[None]:
+        """Inside, convolutions and products run in bfloat16 where that was asked for."""
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
 
 
 @contextmanager
 def _batch_norm_in_parts(net: nn.Module, sizes: list[int]) -> Iterator[None]:
     """Inside, each batch norm normalises consecutive parts of its input one after the other."""
-    norms = [module for module in net.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.forward = partial(_each_part, norm.forward, sizes)  # type: ignore[method-assign]
     try:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
 
 from nlkit.errors import NlkitError
+from nlkit.files import replaced_file
+from nlkit.lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 KEEP = 2
 DAMAGE = (OSError, SafetensorError, ValueError, KeyError, RecursionError)
@@ -26,24 +27,27 @@ def save(folder: Path, epoch: int, tensors: Mapping[str, Tensor], info: Mapping[
     Checkpoints of later epochs are removed too: training has passed over them, so they are damaged.
     """
     target = folder / f"epoch-{epoch:05d}.safetensors"
+    write(target, tensors, info)
+    found = checkpoints(folder)
+    upto = found.index(target) + 1
     try:
-        write(target, tensors, info)
-        found = checkpoints(folder)
-        upto = found.index(target) + 1
         for old in found[: max(upto - KEEP, 0)] + found[upto:]:
             old.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
-        raise NlkitError(f"{target}: cannot write the checkpoint ({error})") from None
+    except OSError as error:
+        raise NlkitError(f"{target}: cannot remove an older checkpoint ({error})") from None
 
 
 def write(target: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-    """Write one safetensors file by atomic rename; raises OSError or SafetensorError where that cannot be done."""
-    temporary = target.parent / f".{target.name}.writing"
+    """Write one safetensors file at once or not at all; raises NlkitError where that cannot be done."""
+    from safetensors import torch as writer
+
     contents = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     text = json.dumps(info)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    save_file(contents, temporary, {"info": text, "sha256": digest(contents, text)})
-    os.replace(temporary, target)
+    try:
+        with replaced_file(target) as temporary:
+            writer.save_file(contents, temporary, {"info": text, "sha256": digest(contents, text)})
+    except (OSError, SafetensorError) as error:
+        raise NlkitError(f"{target}: cannot write there ({error})") from None
 
 
 def checkpoints(folder: Path) -> list[Path]:

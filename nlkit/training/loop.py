@@ -8,19 +8,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
-from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.methods import Method, Split, build_method
-from nlkit.methods.base import with_prefix, without_prefix
+from nlkit.lazy import torch
+from nlkit.methods import build_method
+from nlkit.methods.base import Method, Split, with_prefix, without_prefix
 from nlkit.params import Params
 from nlkit.training import checkpoints
 from nlkit.training.measure import epoch_row
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlkit.data.problem import Problem
 
 
 @dataclass
@@ -35,7 +38,7 @@ class Fit:
     resumed: bool = False
 
 
-def fit(problem: Problem, params: Params, folder: Path, progress: bool = True) -> Fit:
+def fit(problem: Problem, params: Params[Any], folder: Path, progress: bool = True) -> Fit:
     """Train to the last epoch, resuming from the newest sound checkpoint below `folder`."""
     state = Fit(build_method(problem.train, params))
     identity = {"params": params.digest, "data": problem.sha256, "labels": problem.noise.sha256}
@@ -57,7 +60,7 @@ def fit(problem: Problem, params: Params, folder: Path, progress: bool = True) -
     return state
 
 
-def _epoch(state: Fit, problem: Problem, params: Params, epoch: int, bar: tqdm) -> None:
+def _epoch(state: Fit, problem: Problem, params: Params[Any], epoch: int, bar: tqdm) -> None:
     begin = time.perf_counter()
     values = state.method.train_epoch(epoch, _ticker(bar))
     state.split = state.method.split()

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import torch
-from sklearn.metrics import roc_auc_score
-from torch import Tensor
 
-from nlkit.data.problem import Problem
-from nlkit.data.stored import StoredImages
-from nlkit.methods import Method, Split
+from nlkit.lazy import torch
+from nlkit.methods.base import Method, Split
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlkit.data.problem import Problem
 
 MANY_CLASSES = 50
 """From so many classes on, the field reports the accuracy of the five best guesses too."""
@@ -45,7 +46,7 @@ def accuracies(problem: Problem, method: Method) -> dict[str, float | None]:
         suffix = "" if name == "test" else f"_{name}"
         ensemble, singles = method.logits(images)
         row["accuracy" + suffix] = _percent(ensemble, labels)
-        if problem.train.classes >= MANY_CLASSES and isinstance(images, StoredImages):
+        if problem.train.classes >= MANY_CLASSES and not isinstance(images, torch.Tensor):
             row["top5" + suffix] = _percent(ensemble, labels, 5)
         for k, logits in enumerate(singles):
             row[f"accuracy_{k + 1}{suffix}"] = _percent(logits, labels)
@@ -80,6 +81,8 @@ def split_quality(problem: Problem, split: Split) -> dict[str, float | None]:
 
 
 def _auc(right: Tensor, p_clean: Tensor) -> float | None:
+    from sklearn.metrics import roc_auc_score  # takes a second to import, which readers of records need not spend
+
     known = torch.isfinite(p_clean)
     right, p_clean = right[known], p_clean[known]
     if bool(right.all()) or not bool(right.any()):

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
+from nlkit.lazy import torch
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "nlkit")
 

@@ -8,36 +8,31 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
-import torch
 
 from nlkit.data import data_root
-from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.files import project_root
-from nlkit.methods import LRADiffusion, Method
-from nlkit.models import build_network
-from nlkit.models.weights import weights_sha256
+from nlkit.files import check_writable, project_root
+from nlkit.lazy import torch
 from nlkit.params import Params, make_params, view_side
 from nlkit.params.data import FolderDataParams
 from nlkit.params.noise import NoiseParams
-from nlkit.params.pretrain import PretrainParams
-from nlkit.params.training import PhotoModelParams
-from nlkit.parts.learner import choose_precision
-from nlkit.training import encoders, measure, records
-from nlkit.training.loop import Fit, cpu_threads, fit
-from nlkit.training.problem import load_problem
+from nlkit.training import encoders, records
 from nlkit.training.provenance import commit, describe_device, peak_memory_mb, versions
+
+if TYPE_CHECKING:
+    from nlkit.data.problem import Problem
+    from nlkit.training.loop import Fit
 
 
 @dataclass(frozen=True)
 class Run:
     """A finished run: its record, and where it came from."""
 
-    params: Params
+    params: Params[Any]
     record: dict[str, Any]
     epochs: pd.DataFrame
     samples: pd.DataFrame
@@ -46,6 +41,8 @@ class Run:
 
     def problem(self, data: str | Path | None = None) -> Problem:
         """The images of the run with the labels in its record, on the CPU; needed for galleries only."""
+        from nlkit.training.problem import load_problem
+
         whole = load_problem(
             self.params.data, NoiseParams(kind="none"), data_root(data), torch.device("cpu"), view_side(self.params)
         )
@@ -54,7 +51,7 @@ class Run:
 
 
 def run(
-    params: Params,
+    params: Params[Any],
     out: str | Path | None = None,
     data: str | Path | None = None,
     device: str = "auto",
@@ -73,15 +70,16 @@ def run(
         found = _existing(params, pretraining, folder, search_results=out is None)
         if found is not None:
             return found
-    problem = load_problem(
-        params.data, params.noise, data_root(data), choose_device(device), view_side(params), progress
-    )
-    return train(problem, params, folder, data_root(data), fresh, progress)
+    from nlkit.training.problem import load_problem
+
+    root = data_root(data)
+    problem = load_problem(params.data, params.noise, root, choose_device(device), view_side(params), progress)
+    return _train(problem, params, pretraining, folder, root, fresh, progress)
 
 
 def train(
     problem: Problem,
-    params: Params,
+    params: Params[Any],
     folder: Path,
     root: Path,
     fresh: bool = False,
@@ -92,13 +90,25 @@ def train(
 
     `root` is that of the data. `keep` is called with the trained method before the record marks the run as finished.
     """
-    prepare_folder(folder)
+    return _train(problem, params, encoders.referred(params), folder, root, fresh, progress, keep)
+
+
+def _train(
+    problem: Problem,
+    params: Params[Any],
+    pretraining: Params[Any] | None,
+    folder: Path,
+    root: Path,
+    fresh: bool,
+    progress: bool,
+    keep: Callable[[Fit], None] | None = None,
+) -> Run:
+    from nlkit.training.loop import cpu_threads, fit
+
+    check_writable(folder, f"--out {folder}")
     if fresh:
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    pretraining = encoders.referred(params)
-    encoder = encoders.from_files(params, problem, root)
-    if pretraining is not None:
-        encoder = encoders.provide(pretraining, root, problem.device, progress)
+    encoder = encoders.for_run(params, pretraining, problem, root, progress)
     if encoder is not None:
         problem = replace(problem, train=replace(problem.train, encoder=encoder.tensors))
     if problem.device.type == "cuda":
@@ -107,19 +117,20 @@ def train(
         state = fit(problem, params, folder, progress)
         if keep is not None:
             keep(state)
-        if isinstance(params.method, PretrainParams):
+        if params.method.pretrains:
             encoder = encoders.keep(state, params, problem.sha256)
         record = _write_record(state, problem, params, folder, encoder)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return _as_run(record, "resumed" if state.resumed else "trained")
+    return _as_run(record, params, "resumed" if state.resumed else "trained")
 
 
 def load_run(folder: str | Path) -> Run:
     """The run of a record; raises NlkitError where the record is missing or damaged."""
-    return _as_run(records.load(Path(folder)), "loaded")
+    record = records.load(Path(folder))
+    return _as_run(record, make_params(record.info["params"], {}, source=str(record.folder / "record.json")), "loaded")
 
 
-def run_path(params: Params) -> Path:
+def run_path(params: Params[Any]) -> Path:
     """Where a run belongs below `runs/` or `results/`."""
     return Path(params.paper) / params.cell / f"seed-{params.seed}"
 
@@ -135,18 +146,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the output folder and prove that it can be written, before any training."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".probe"
-        probe.touch()
-        probe.unlink()
-    except (OSError, ValueError) as error:
-        raise NlkitError(f"--out {folder}: cannot write there ({error})") from None
-
-
-def _existing(params: Params, pretraining: Params | None, folder: Path, search_results: bool) -> Run | None:
+def _existing(params: Params[Any], pretraining: Params[Any] | None, folder: Path, search_results: bool) -> Run | None:
     if os.path.exists(folder / "record.json"):
         record = records.load(folder)
         if record.info["params_sha256"] != params.digest:
@@ -162,16 +162,16 @@ def _existing(params: Params, pretraining: Params | None, folder: Path, search_r
             )
         records.sweep(folder)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        return _as_run(record, "loaded")
+        return _as_run(record, params, "loaded")
     committed = project_root() / "results" / run_path(params)
     if search_results and (committed / "record.json").exists():
         record = records.load(committed)
         if record.info["params_sha256"] == params.digest and _same_encoder(record, pretraining):
-            return _as_run(record, "loaded")
+            return _as_run(record, params, "loaded")
     return None
 
 
-def _same_encoder(record: records.Record, pretraining: Params | None) -> bool:
+def _same_encoder(record: records.Record, pretraining: Params[Any] | None) -> bool:
     """Whether a run started from an encoder of these parameters, or needs none."""
     known = record.info.get("encoder") or {}
     return pretraining is None or known.get("params_sha256") == encoders.identity(pretraining)
@@ -186,14 +186,16 @@ def first_difference(theirs: Any, ours: Any, key: str = "") -> str:
     return f"{key}: {theirs} there, {ours} here"
 
 
-def _as_run(record: records.Record, origin: Literal["trained", "resumed", "loaded"]) -> Run:
-    params = make_params(record.info["params"], {}, source=str(record.folder / "record.json"))
+def _as_run(record: records.Record, params: Params[Any], origin: Literal["trained", "resumed", "loaded"]) -> Run:
     return Run(params, record.info, record.epochs, record.samples, record.folder, origin)
 
 
 def _write_record(
-    state: Fit, problem: Problem, params: Params, folder: Path, encoder: encoders.Encoder | None
+    state: Fit, problem: Problem, params: Params[Any], folder: Path, encoder: encoders.Encoder | None
 ) -> records.Record:
+    from nlkit.parts import learner
+    from nlkit.training import measure
+
     assert state.split is not None
     epochs = pd.DataFrame(state.rows)
     samples = measure.sample_table(problem, state.method, state.split, state.snapshots)
@@ -221,11 +223,11 @@ def _write_record(
             "classes": list(problem.class_names),
             "warnings": list(problem.warnings),
         },
-        "network": {"name": params.model.name, "parameters": count_parameters(params, problem, state.method)},
+        "network": {"name": params.model.name, "parameters": state.method.parameters()},
         "seconds": float(epochs["seconds"].sum()),
         "peak_memory_mb": peak_memory_mb(device),
         "device": describe_device(device),
-        "precision": str(choose_precision(params.training.precision, device)).removeprefix("torch."),
+        "precision": str(learner.choose_precision(params.training.precision, device)).removeprefix("torch."),
         "versions": versions(),
         "commit": commit(),
         "started": state.started,
@@ -234,20 +236,14 @@ def _write_record(
     }
     if encoder is not None:
         info["encoder"] = encoder.summary()
-    if isinstance(params.model, PhotoModelParams) and params.model.weights is not None:
-        info["network"]["weights"] = weights_sha256(params.model.weights)
+    weights = getattr(params.model, "weights", None)
+    if weights is not None:
+        from nlkit.models.weights import weights_sha256
+
+        info["network"]["weights"] = weights_sha256(weights)
     limit = None if isinstance(params.data, FolderDataParams) else records.LIMIT
     return records.write(folder, info, epochs, samples, limit)
 
 
 def _number(value: Any) -> float | None:
     return None if value is None or pd.isna(value) else float(value)
-
-
-def count_parameters(params: Params, problem: Problem, method: Method) -> int:
-    """Parameters of one network of the run."""
-    if isinstance(method, LRADiffusion):  # their number depends on the features of its frozen encoder
-        return sum(weight.numel() for weight in method.learner.net.parameters())
-    channels = problem.train.images.shape[3]
-    net = build_network(params, channels, problem.train.classes, seed=0)
-    return sum(weight.numel() for weight in net.parameters())

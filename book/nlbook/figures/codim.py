@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from nlkit.figures.losses import snapshots, threshold
 from nlkit.figures.style import CLEAN, NEUTRAL, NOISY
-from nlkit.params.codim import CoDiMParams
 from nlkit.parts import semi
 from nlkit.parts.positives import Variant, contrast_classes, same_image_or_class
 from nlkit.training.runs import Run
@@ -33,7 +32,6 @@ def positive_pairs(run: Run, epoch: int | None = None) -> Figure:
     image stands in for the guesses of a step, which are made on random views.
     """
     method = run.params.method
-    assert isinstance(method, CoDiMParams)
     later = [one for one in snapshots(run) if one > method.warm_up]
     epoch = epoch or (later or snapshots(run))[0]
     chosen, size = _batch(run, epoch)

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from nlkit.data.problem import Problem
 from nlkit.figures.losses import groups
 from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY
-from nlkit.params.lra import LRADiffusionParams
 from nlkit.parts.diffusion import sampling_times
 from nlkit.training.runs import Run
 
@@ -46,13 +45,11 @@ def _label_vectors(run: Run) -> np.ndarray:
     """[S + 1, images, C] of the last epoch."""
     flat = np.asarray(run.epochs["label_vectors"].iloc[-1], dtype=np.float64)
     method = run.params.method
-    assert isinstance(method, LRADiffusionParams)
     return flat.reshape(method.sampling_steps + 1, -1, len(run.record["data"]["classes"]))
 
 
 def _times(run: Run) -> list[str]:
     method = run.params.method
-    assert isinstance(method, LRADiffusionParams)
     return ["start", *map(str, reversed(sampling_times(method.timesteps, method.sampling_steps)))]
 
 
@@ -120,7 +117,6 @@ def _bars(ax: Axes, votes: np.ndarray, sample: pd.Series, names: list[str]) -> N
 def vote_shares(run: Run) -> Figure:
     """Share of the k neighbours that carry the given label of an image, for correct and for wrong labels."""
     method = run.params.method
-    assert isinstance(method, LRADiffusionParams)
     column = f"vote_{run.params.training.epochs}"
     step = max(1, -(-method.k // 25))  # bins of whole votes, at most about 25
     edges = (np.arange(0, method.k + step + 1, step) - 0.5) / method.k

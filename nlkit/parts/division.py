@@ -1,15 +1,20 @@
-"""The parameters of DivideMix, and of every method that divides as it does."""
+"""The division of a training set into labelled and unlabelled images: its settings, and what an epoch of it draws."""
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
 
-from nlkit.params.sections import Fraction, MixtureParams, NonNegative, Positive, PositiveFloat, Section, added
+from nlkit.params import Params
+from nlkit.params.registry import MethodParams
+from nlkit.params.sections import Fraction, MixtureParams, NonNegative, Positive, PositiveFloat, added
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-class DivisionParams(Section):
+class DivisionParams(MethodParams):
     """Co-division, MixMatch and its losses (Li et al., ICLR 2020), in the paper's symbols.
 
     `mixed` says which of the mixed rows the network sees: all, or only those of labelled images (the official code for
@@ -41,7 +46,15 @@ class DivisionParams(Section):
         return self
 
 
-class DivideMixParams(DivisionParams):
-    """DivideMix (Li et al., ICLR 2020)."""
+def divided(params: Params[Any], epochs: pd.DataFrame) -> list[tuple[int, int]]:
+    """Images of X and of U that each network is trained on, in each epoch after the warm-up."""
+    later = epochs[epochs["epoch"] > params.method.warm_up]
+    sizes = [(int(row[f"labelled_{k}"]), int(row[f"unlabelled_{k}"])) for _, row in later.iterrows() for k in (1, 2)]
+    return [(x, drawn_unlabelled(x, u, params.training.batch_size)) for x, u in sizes]
 
-    name: Literal["dividemix"]
+
+def drawn_unlabelled(labelled: int, unlabelled: int, size: int) -> int:
+    """Images of U in an epoch: one batch for each batch of X, from passes over U whose last batch may be short."""
+    steps, in_pass = -(-labelled // size), max(-(-unlabelled // size), 1)
+    whole, rest = divmod(steps, in_pass)
+    return whole * unlabelled + min(rest * size, unlabelled)
