@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from nlkit.data.problem import Problem
-from nlkit.methods import CoDiM, DivideMix, SimCLR
-from nlkit.methods import cssl as cssl_module
+from nlkit.methods import codim as codim_module
+from nlkit.methods.codim import CoDiM
+from nlkit.methods.dividemix import Batch, DivideMix
+from nlkit.methods.simclr import SimCLR
 from nlkit.params import Params
 from nlkit.parts.learner import Learner
 
@@ -29,7 +31,7 @@ def codim(tiny_problem: Callable[..., Problem], tiny_params: Callable[..., Param
         if encoder:
             pretraining = SimCLR(data, tiny_params("simclr"))
             pretraining.train_epoch(0, lambda share: None)
-            data = replace(data, encoder=pretraining.weights())
+            data = replace(data, encoder=pretraining.shared_weights())
         method = CoDiM(data, tiny_params("codim", **own))
         for network, number in enumerate((41, 54)):
             values = torch.cat([torch.linspace(0.61, 0.99, number), torch.linspace(0.01, 0.39, count - number)])
@@ -149,7 +151,7 @@ def one_step(method: CoDiM) -> dict[str, Any]:
     net.net.train()
     peer.net.eval()
     stream = torch.Generator().manual_seed(5)
-    return method.losses(net, peer, x, u, torch.full((16,), 0.8), 0.7, 1.5, stream)
+    return method.losses(net, peer, Batch(x, u, torch.full((16,), 0.8), 0.7, 1.5), stream)
 
 
 def gradients(method: CoDiM) -> dict[str, Tensor | None]:
@@ -203,9 +205,9 @@ def test_targets_come_from_weak_views_without_gradient_and_losses_from_strong_on
     codim: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method, made, mixed = codim(), list[Tensor](), list[tuple[Any, ...]]()
-    strong, mixmatch = method.step.strong, cssl_module.mixmatch
-    monkeypatch.setattr(method.step, "strong", lambda images, stream: made.append(strong(images, stream)) or made[-1])
-    monkeypatch.setattr(cssl_module, "mixmatch", lambda *given: mixed.append(given) or mixmatch(*given))
+    strong, mixmatch = method.strong, codim_module.mixmatch
+    monkeypatch.setattr(method, "strong", lambda images, stream: made.append(strong(images, stream)) or made[-1])
+    monkeypatch.setattr(codim_module, "mixmatch", lambda *given: mixed.append(given) or mixmatch(*given))
     weak: list[Any] = []
     targets = method.targets
     monkeypatch.setattr(
@@ -237,13 +239,13 @@ def test_strong_views_are_drawn_where_they_are_used(
 ) -> None:
     method, counts = codim(**settings), {"strong": 0, "contrast_strong": 0}
     for name in counts:
-        view = getattr(method.step, name)
+        view = getattr(method, name)
 
         def counted(images: Tensor, stream: torch.Generator, name: str = name, view: Any = view) -> Tensor:
             counts[name] += 1
             return view(images, stream)
 
-        monkeypatch.setattr(method.step, name, counted)
+        monkeypatch.setattr(method, name, counted)
     one_step(method)
     assert (counts["strong"], counts["contrast_strong"]) == draws
 

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from nlkit import NlkitError
 from nlkit.data.problem import Problem
-from nlkit.methods import ConfidentLearning, confident_learning
-from nlkit.methods.confident_learning import stratified_folds
+from nlkit.methods import confident_learning
+from nlkit.methods.confident_learning import ConfidentLearning, stratified_folds
 from nlkit.params import Params
 from nlkit.parts import confident
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nlkit.methods import DivideMix
+from nlkit.methods.dividemix import DivideMix
 from nlkit.parts import semi
 
 Make = Callable[..., DivideMix]
@@ -187,7 +187,9 @@ def test_the_mixing_share_is_one_folded_beta_variable_a_step(
     monkeypatch.setattr(
         method,
         "losses",
-        lambda *given: shares.append(given[5]) or dict.fromkeys(("loss_x", "loss_u", "loss_reg", "lambda_u"), zero),
+        lambda net, peer, batch, stream: (
+            shares.append(batch.share) or dict.fromkeys(("loss_x", "loss_u", "loss_reg", "lambda_u"), zero)
+        ),
     )
     for net in method.nets:
         monkeypatch.setattr(net, "step", lambda loss: None)

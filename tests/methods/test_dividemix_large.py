@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from nlkit.errors import NlkitError
-from nlkit.methods import DivideMix
-from nlkit.methods.mixmatch import Views2, mixmatch
+from nlkit.methods.dividemix import DivideMix
 from nlkit.params import Params
 from nlkit.parts import semi
+from nlkit.parts.mixmatch import Views2, mixmatch
 
 Make = Callable[..., DivideMix]
 HALF = {"method.mixed": "labelled", "method.lambda_u": 0}

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from nlkit.methods import DivideMix
+from nlkit.methods.dividemix import DivideMix
 from nlkit.params.sections import MixtureParams
 from nlkit.parts.mixture import fit_mixture, normalise
 

@@ -11,7 +11,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
-from conftest import METHOD_SETTINGS
 
 from nlkit import figures
 from nlkit.data import stored
@@ -19,14 +18,13 @@ from nlkit.data.problem import Problem
 from nlkit.data.store import Store
 from nlkit.data.stored import StoredImages
 from nlkit.methods import build_method
-from nlkit.params import Params, make_params
-from nlkit.training import encoders
+from nlkit.params import Params, make_params, registry
 from nlkit.training.runs import train as train_run
 
 CPU = torch.device("cpu")
 SIDE = 16
 COUNT, TESTED = 40, 9
-METHODS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in METHOD_SETTINGS}
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in registry.names()}
 METHODS["dividemix, balanced"] = "dividemix", {"method.balanced": 18}
 METHODS["codim, policy"] = "codim", {"strong": {"kind": "autoaugment_imagenet"}}
 SIMCLR = {"kind": "simclr", "blur": 0.5}
@@ -45,7 +43,7 @@ def params_of(make: Callable[..., Params], name: str, strong: dict[str, Any] = S
         "noise": {"kind": "none"},
         "views": {"kind": "resized_crop", "size": SIDE},
         "training": {"epochs": 3, "batch_size": 8, "eval_batch_size": 7, "precision": "fp32"},
-        "method": with_views(METHOD_SETTINGS[name], strong),
+        "method": with_views(dict(registry.find(name).tiny), strong),
     }
     made = make(name).model_dump(mode="json")
     return make_params(made | content, own, source="stored")
@@ -106,9 +104,8 @@ def test_features_from_a_file_find_their_stored_images(
     paths = {"kind": "file", "train": str(tmp_path / "train.npy"), "test": str(tmp_path / "test.npy")}
     own = {"method.encoder": paths, "method.query": "cached", "method.bank": "plain"}
     params = params_of(tiny_params, "lra_diffusion", **own)
-    table = encoders.from_files(params, problem, tmp_path)
-    assert table is not None
-    method: Any = build_method(replace(problem.train, encoder=table.tensors), params)
+    features = params.method.given_tensors(problem, tmp_path, False)
+    method: Any = build_method(replace(problem.train, encoder=features), params)
     np.testing.assert_array_equal(method.frozen.images(problem.tests["test"][0]), rows[COUNT:])
     np.testing.assert_array_equal(method.bank, rows[:COUNT])
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nlkit import lazy
 from nlkit.errors import NlkitError
 from nlkit.methods.tcl_plus import TCLPlus, correct
 from nlkit.seeding import torch_stream
@@ -96,7 +97,7 @@ def test_the_loss_is_that_of_the_script(begun: Make, bootstrapping: bool, monkey
     batch, share = torch.arange(16), 0.8
     images = method.learner.views.plain(method.data.images[batch])
     order = torch.randperm(16, generator=torch_stream(method.device, 5))
-    monkeypatch.setattr(torch, "randperm", lambda *args, **kwargs: order)
+    monkeypatch.setattr(lazy.torch, "randperm", lambda *args, **kwargs: order)
     guess = torch.arange(16) % 3
     monkeypatch.setattr(method, "_follow", lambda views: guess)
     method.learner.net.train()

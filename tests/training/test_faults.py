@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import METHOD_SETTINGS
 
+from nlkit.params import registry
 from nlkit.training import records
 
 ROOT = Path(__file__).parents[2]
@@ -26,16 +26,17 @@ FEW = 6
 
 every = pytest.mark.parametrize(
     "method",
-    [name if name == "cross_entropy" else pytest.param(name, marks=pytest.mark.slow) for name in METHOD_SETTINGS],
+    [name if name == "cross_entropy" else pytest.param(name, marks=pytest.mark.slow) for name in registry.names()],
 )
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked")
 
 # Runs a command in a process of its own for each line that it reads, and answers with exit status and CPU seconds.
-# Importing torch takes longer than the whole run does, so it is imported once, before the fork.
+# Importing torch and others takes longer than the whole run does, so it is done once, before the fork.
 STARTER = """
 import json, os, signal, sys
 from pathlib import Path
-import nlkit.training.runs
+import pandas, sklearn.datasets, torch
+import nlkit.training.loop, nlkit.training.problem
 from nlkit.cli import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever starts the tests may ignore it

@@ -154,7 +154,7 @@ def finished(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_record_of_the_very_same_parameters_is_loaded(
     finished: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nlkit.training.runs.fit", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr("nlkit.training.loop.fit", lambda *_: pytest.fail("trained again"))
     found = run(tiny(), finished, progress=False)
     assert found.origin == "loaded"
     assert found.record == load_run(finished).record
