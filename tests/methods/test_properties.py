@@ -116,6 +116,11 @@ def test_a_state_that_other_code_wrote_is_refused(name: str, problem: Problem, t
             build_method(problem.train, tiny_params(name)).load_state_dict(wrong)
 
 
+def weights_of(method: Method) -> dict[str, Tensor]:
+    endings = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    return copied({name: value for name, value in method.state_dict().items() if name.endswith(endings)})
+
+
 @methods
 @pytest.mark.parametrize(
     ("count", "size", "labels"),
@@ -128,13 +133,18 @@ def test_an_epoch_reports_finite_losses_and_evidence_and_its_progress(
     problem = tiny_problem(count=count)
     data = problem.train if labels > 1 else replace(problem.train, labels=torch.ones_like(problem.train.labels))
     method = build_method(data, tiny_params(name, **{"training.batch_size": size}))
+    division, kept = torch.zeros(0), torch.zeros(0)
     for epoch in range(EPOCHS):
         shares: list[float] = []
         values = method.train_epoch(epoch, shares.append)
+        assert torch.equal(division, kept), "what a split returned changed later"
         assert sum(shares) == pytest.approx(1) and min(shares) > 0
         assert any(key.startswith("loss") for key in values) and np.isfinite(list(values.values())).all()
+        networks = weights_of(method)
         split = method.split()
         ensemble, singles = method.logits(problem.tests["test"][0])
+        assert same(weights_of(method), networks), "measuring changed a network"
+        division, kept = split.p_clean, split.p_clean.clone()
         assert ensemble.shape == (30, 3) and singles.shape == (len(split.mixtures), 30, 3)
         assert ensemble.dtype == singles.dtype == torch.float32 and not ensemble.requires_grad
         assert bool(ensemble.isfinite().all())

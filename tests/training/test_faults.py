@@ -21,7 +21,7 @@ from nlkit.training import records
 
 ROOT = Path(__file__).parents[2]
 FILES = ["epochs.parquet", "record.json", "samples.parquet"]
-EPOCHS = 24
+EPOCHS = 12
 FEW = 6
 
 every = pytest.mark.parametrize(
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are f
 STARTER = """
 import json, os, signal, sys
 from pathlib import Path
-import pandas, sklearn.datasets, torch
+import pandas, pyarrow.parquet, sklearn.datasets, sklearn.metrics, torch._dynamo
 import nlkit.training.loop, nlkit.training.problem
 from nlkit.cli import main
 
@@ -158,7 +158,7 @@ def test_ten_kills_at_random_moments_do_not_show_in_the_record(
     moments, out = np.random.default_rng(0), tmp_path / "out"
     kills = with_progress = 0
     while kills < 10:
-        moment = (kills + moments.random()) / 10 * seconds / 2
+        moment = (kills + moments.random()) / 10 * seconds / 3
         code = starter.run(command(method, tmp_path), "at", moment)
         if code == 0:  # done before the blow: the ten go on with another run
             assert_same_record(undisturbed, out)
