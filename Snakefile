@@ -4,7 +4,8 @@ import shutil
 from pathlib import Path
 
 import nbformat
-import yaml
+
+from nlkit.params.files import read_tree, sources
 
 PAPERS = ["cross_entropy", "mixup", "elr", "confident_learning", "dividemix", "simclr", "tcl", "codim", "lra_diffusion"]
 FRESH = {paper: [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")] for paper in PAPERS}
@@ -62,16 +63,21 @@ rule book:
 def encoder_of(wildcards):
     """The record of the pre-training that a run refers to; with it stands the encoder that all such runs share."""
     path = Path("params", wildcards.paper, f"{wildcards.cell}.yaml")
-    reference = yaml.safe_load(path.read_text())["method"].get("encoder")
+    reference = read_tree(path)["method"].get("encoder")
     reference = reference.get("params") if isinstance(reference, dict) else reference
     return [f"runs/simclr/{Path(reference).stem}/seed-{SEED}/record.json"] if reference else []
+
+
+def params_of(wildcards):
+    """A cell's parameter file, first, and all that it is based on."""
+    return [str(path) for path in sources(Path("params", wildcards.paper, f"{wildcards.cell}.yaml"))]
 
 
 rule train:
     """One run, trained anew; a committed record is never loaded in its place."""
     input:
         encoder_of,
-        params="params/{paper}/{cell}.yaml",
+        params=params_of,
         code=TRAINING,
     output:
         f"runs/{{paper}}/{{cell}}/seed-{SEED}/record.json",
@@ -79,7 +85,7 @@ rule train:
         f"runs/logs/{{paper}}-{{cell}}-seed-{SEED}.txt",
     threads: 1
     shell:
-        f"{PYTHON} -m nlkit run {{input.params}} -s seed={SEED} --fresh --quiet > {{log}} 2>&1"
+        f"{PYTHON} -m nlkit run {{input.params[0]}} -s seed={SEED} --fresh --quiet > {{log}} 2>&1"
 
 
 def record_of(wildcards):
@@ -91,7 +97,7 @@ rule page:
     """One executed notebook for a paper and a cell."""
     input:
         record=record_of,
-        params="params/{paper}/{cell}.yaml",
+        params=params_of,
         notebook="notebooks/{paper}.ipynb",
         committed=COMMITTED,
         code=SHOWN,
@@ -101,7 +107,7 @@ rule page:
         "runs/logs/{paper}-{cell}.ipynb",
     threads: 1
     run:
-        execute(input.notebook, str(log), output[0], input.params)
+        execute(input.notebook, str(log), output[0], input.params[0])
         finish(output[0], wildcards.cell)
 
 

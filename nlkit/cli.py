@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from nlkit.errors import NlkitError
 
@@ -126,34 +126,33 @@ def _clean(options: argparse.Namespace) -> int:
         return _clean_features(options)
     if options.folder is None:
         raise NlkitError("clean: name the folder of the images, or a file of features with --features")
-    from nlkit.cleaning.console import end, start
     from nlkit.cleaning.images import clean
+    from nlkit.cleaning.results import print_findings, print_settings
     from nlkit.params import parse_override
 
     names = ("method", "test", "hold_out", "truth", "size", "epochs", "flip", "corrupt", "seed", "device", "overwrite")
     asked = {name: getattr(options, name) for name in names}
     settings = dict(parse_override(text) for text in options.set)
-    say = None if options.quiet else start
-    end(clean(options.folder, options.labels, options.out, not options.quiet, say, settings=settings, **asked))
+    say = None if options.quiet else print_settings
+    result = clean(options.folder, options.labels, options.out, not options.quiet, say, settings=settings, **asked)
+    print_findings(result)
     return 0
 
 
 def _clean_features(options: argparse.Namespace) -> int:
-    from nlkit.cleaning.console import end
-    from nlkit.cleaning.features import clean_features
-    from nlkit.cleaning.pretrained import encoded
+    from nlkit.cleaning.features import clean_features, encode_images
+    from nlkit.cleaning.results import print_findings
 
     if options.test is not None:
         raise NlkitError("--test: not with --features; hold out a part with --hold-out")
-    given: dict[str, Any] = {"hold_out": options.hold_out, "truth": options.truth, "seed": options.seed}
-    given |= {"out": options.out, "overwrite": options.overwrite}
-    if options.features not in ENCODERS:
-        end(clean_features(options.features, options.labels, **given))
-        return 0
-    if options.folder is None:
-        raise NlkitError(f"--features {options.features}: name the folder of the images to encode")
-    with encoded(options.features, options.folder, options.labels, options.corrupt, options.device) as file:
-        end(clean_features(file, options.labels, **given))
+    features = options.features
+    if features in ENCODERS:
+        if options.folder is None:
+            raise NlkitError(f"--features {features}: name the folder of the images to encode")
+        place = options.folder, options.labels, options.truth
+        features = encode_images(features, *place, options.corrupt, options.device)
+    names = ("labels", "out", "hold_out", "truth", "seed", "overwrite")
+    print_findings(clean_features(features, **{name: getattr(options, name) for name in names}))
     return 0
 
 
@@ -183,8 +182,8 @@ def _figure(value: float | None, digits: int = 4) -> str:
 
 
 def _adopt(options: argparse.Namespace) -> int:
+    from nlkit.files import project_root
     from nlkit.training.records import adopt
-    from nlkit.training.runs import project_root
 
     print(f"adopted: {adopt(options.folder, project_root() / 'results')}")
     return 0

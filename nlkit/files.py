@@ -1,4 +1,4 @@
-"""Where the project's files are, who writes them, and how they are replaced at once or not at all."""
+"""Files of the project: where they are, who writes them, and how they are replaced at once or not at all."""
 
 from __future__ import annotations
 
@@ -89,21 +89,6 @@ def file_lock(target: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def output_paths(path: Path, images: Path | None, overwrite: bool) -> tuple[Path, Path]:
-    """A table to write and the folder of the same name beside it; raises NlkitError where that would replace others."""
-    if path.suffix != ".csv":
-        raise NlkitError(f"--out {path}: expected the name of a table that ends in .csv")
-    target = path.with_suffix("")
-    try:
-        if path.is_dir() or (path.exists() and not overwrite):
-            raise NlkitError(f"--out {path}: exists; choose another name, or --overwrite to replace it")
-        if images is not None and target.resolve() == images.resolve():
-            raise NlkitError(f"--out {path}: the folder beside it would be {images}, which holds the images")
-    except (OSError, ValueError) as error:
-        raise NlkitError(f"--out {str(path)[:200]}: cannot write there ({error})") from None
-    return path, target
 
 
 def check_place(path: Path) -> None:

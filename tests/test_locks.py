@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nlkit import NlkitError
-from nlkit.files import file_lock
+from nlkit.files import check_place, check_writable, file_lock, replaced_file, write_atomically
 
 FORK = multiprocessing.get_context("fork")
 
@@ -58,7 +58,39 @@ def test_a_process_that_is_killed_lets_go(tmp_path: Path) -> None:
         pass
 
 
-def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+def test_a_file_is_replaced_as_a_whole_and_its_folder_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file"
+    for content in ("ä", b"\x00\xff"):
+        write_atomically(path, content)
+        assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode())
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(error), replaced_file(path) as temporary:
+        temporary.write_text("half")
+        raise error
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("name", ["file/below", "folder", "x" * 300, "\x00"])
+def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder" / "inner").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    for attempt in (lambda path: write_atomically(path, ""), check_place):
+        with pytest.raises(NlkitError, match=r"cannot write there|is a folder"):
+            attempt(tmp_path / name)
+    if name != "folder":
+        with pytest.raises(NlkitError, match="--out: cannot write there"):
+            check_writable(tmp_path / name, "--out")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_lock_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(NlkitError, match=r"target\.lock: cannot write there"), file_lock(tmp_path / "file" / "target"):
         pass

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from nlbook import tables
 from nlbook.contest import Groups
-from nlkit.figures.losses import threshold
+from nlkit.figures.reading import threshold
 from nlkit.figures.style import LOOKS
 from nlkit.noise import transition_matrix
 from nlkit.parts import confident

@@ -1,17 +1,18 @@
-"""A trained method as one safetensors file, and back: a classifier for further images."""
+"""What a trained method leaves in files: a classifier for further images, and the evidence behind the scores."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
+from nlkit.cleaning.results import Evidence, judged
 from nlkit.data.decode import decode_all
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.errors import NlkitError
@@ -19,8 +20,10 @@ from nlkit.methods import build_method
 from nlkit.methods.base import Method
 from nlkit.params import Params, make_params
 from nlkit.training import checkpoints
+from nlkit.training.loop import Fit
 
-FILE = "model.safetensors"
+MODEL = "model.safetensors"
+EVIDENCE = "evidence.safetensors"
 
 
 @dataclass(frozen=True)
@@ -60,12 +63,10 @@ def to_channels(images: np.ndarray, channels: int) -> np.ndarray:
     return np.rint(luma).astype(np.uint8)
 
 
-def save_classifier(folder: Path, method: Method, problem: Problem, params: Params) -> None:
+def save_classifier(folder: Path, method: Method, problem: Problem, params: Params[Any]) -> None:
     """Write `model.safetensors`: all that prediction needs, without the optimiser's momenta."""
-    tensors = {
-        f"method.{name}": value for name, value in method.state_dict().items() if "momentum" not in name.split(".")
-    }
     train = problem.train
+    state = {name: value for name, value in method.state_dict().items() if "momentum" not in name.split(".")}
     info = {
         "params": params.model_dump(mode="json"),
         "classes": list(problem.class_names),
@@ -73,10 +74,8 @@ def save_classifier(folder: Path, method: Method, problem: Problem, params: Para
         "mean": list(train.mean),
         "std": list(train.std),
     }
-    try:
-        checkpoints.write(folder / FILE, tensors | {"labels": train.labels}, info)
-    except (OSError, SafetensorError) as error:
-        raise NlkitError(f"{folder / FILE}: cannot write the model ({error})") from None
+    tensors = {f"method.{name}": value for name, value in state.items()}
+    checkpoints.write(folder / MODEL, tensors | {"labels": train.labels}, info)
 
 
 def load_classifier(folder: str | Path) -> Classifier:
@@ -84,7 +83,7 @@ def load_classifier(folder: str | Path) -> Classifier:
 
     Raises NlkitError where the file is missing, damaged, or of a method that this version does not have.
     """
-    path = Path(folder) / FILE if Path(folder).is_dir() else Path(folder)
+    path = Path(folder) / MODEL if Path(folder).is_dir() else Path(folder)
     try:
         tensors, info = checkpoints.read(path)
         params = make_params(info["params"], {}, source=str(path))
@@ -98,3 +97,23 @@ def load_classifier(folder: str | Path) -> Classifier:
     except (*checkpoints.DAMAGE, TypeError, RuntimeError, AttributeError) as error:
         raise NlkitError(f"{path}: not a model that can be loaded ({' '.join(str(error).split())[:200]})") from None
     return Classifier(method, names, shape[1], shape[3])
+
+
+def save_evidence(folder: Path, state: Fit, problem: Problem) -> None:
+    """Write what the scores are made of, in full precision, for training and held-out images."""
+    assert state.split is not None
+    tensors = {"train.p_clean": state.split.p_clean.double().mean(dim=0)}
+    for part, (images, labels) in {"train": (problem.train.images, problem.train.labels), **problem.tests}.items():
+        tensors |= judged(part, state.method.logits(images)[0].double().softmax(dim=1), labels)
+    checkpoints.write(folder / EVIDENCE, tensors, {"data": problem.sha256, "threshold": state.split.threshold})
+
+
+def load_evidence(folder: Path, sha256: str) -> Evidence | None:
+    """What `save_evidence` wrote; None where it is missing, damaged or of other data."""
+    try:
+        tensors, info = checkpoints.read(folder / EVIDENCE)
+    except checkpoints.DAMAGE:
+        return None
+    if info.get("data") != sha256:
+        return None
+    return {name: value.numpy() for name, value in tensors.items()} | {"threshold": np.array(info["threshold"])}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
+import pandas as pd
 
 from nlkit.errors import NlkitError
+from nlkit.params import registry
 
+METHOD = "elr"
+"""The method where none is asked for."""
 SIDES = (64, 56, 48, 40, 32, 24, 16, 8)
 CPU_PRESENTATIONS = 72_000
 GPU_PRESENTATIONS = 3_000_000
@@ -28,20 +30,7 @@ class Situation:
     images: int
     classes: int
     side: int
-    device: torch.device
-
-    @property
-    def gpu(self) -> bool:
-        """Whether the device is a GPU."""
-        return self.device.type == "cuda"
-
-
-@dataclass(frozen=True)
-class Choice:
-    """A part of a parameter tree, and for each value that was chosen the reason."""
-
-    content: dict[str, Any]
-    reasons: tuple[tuple[str, str, str], ...]
+    gpu: bool
 
 
 def choose_side(situation: Situation) -> int:
@@ -76,43 +65,59 @@ def choose_epochs(situation: Situation) -> int:
     return int(np.clip(CPU_PRESENTATIONS // situation.images, 20, 120))
 
 
-def choose(situation: Situation, side: int, method: str, flip: bool, epochs: int | None = None) -> Choice:
-    """Parameters without `data`, for images of `side` pixels; raises NlkitError for a method without defaults."""
-    if method not in METHOD_DEFAULTS:
-        raise NlkitError(f"--method {method}: expected one of {', '.join(METHOD_DEFAULTS)}")
-    count = f"{situation.images} images" if epochs is None else "asked for"
-    epochs = max(1, choose_epochs(situation) // SHORTER.get(method, 1)) if epochs is None else epochs
+def choose(
+    situation: Situation, side: int, method: str, flip: bool, epochs: int | None = None
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Parameters without `data`, for images of `side` pixels, and a table of what was chosen: `what, value, why`.
+
+    Raises NlkitError for a method that has no settings for images of one's own.
+    """
+    entry = registry.find(method) if method in registry.names() else None
+    if entry is None or entry.own_images is None:
+        raise NlkitError(f"--method {method}: expected one of {', '.join(offered())}")
+    asked, own = epochs is not None, entry.own_images
+    epochs = max(1, choose_epochs(situation) // own.shorter) if epochs is None else epochs
     batch = _batch(situation.images)
     name, width, why = _network(situation)
-    own = METHOD_DEFAULTS[method](epochs, side, situation.classes)
-    threads = None if situation.gpu else 1 if small(situation) else min(os.cpu_count() or 1, 4)
+    threads, where = _machine(situation)
     content: dict[str, Any] = {
-        "paper": method.removesuffix("_plus"),
+        "paper": entry.paper,
         "noise": {"kind": "none"},
         "views": {"pad": max(1, side // 8), "flip": flip, "rotate": 10.0, "zoom": 0.1},
         "model": {"name": name, "width": width},
-        "optim": {"lr": 0.05, "drop_epochs": [] if method in CURVES else [max(1, 3 * epochs // 4)]},
+        "optim": {"lr": 0.05, "drop_epochs": [] if entry.params.own_schedule else [max(1, 3 * epochs // 4)]},
         "training": {
             "epochs": epochs,
             "batch_size": batch,
             "threads": threads,
             "snapshots": sorted({1, max(1, epochs // 8), max(1, epochs // 2), epochs}),
         },
-        "method": {"name": method, **own},
+        "method": {"name": method, **own.settings(epochs, side, situation.classes)},
     }
-    where = "a GPU" if situation.gpu else "one thread of a CPU" if threads == 1 else f"{threads} threads of a CPU"
     mirrored = "asked for" if flip else "off: mirror images may mean something else; --flip where they do not"
-    return Choice(
-        content,
-        (
-            ("size", f"{side} x {side}", f"images are about {situation.side} pixels high or wide; trained on {where}"),
-            ("network", f"{name}, width {width}", why),
-            ("epochs", str(epochs), count),
-            ("batch", str(batch), f"{situation.images} images"),
-            ("method", method, METHOD_REASONS.get(method, "asked for")),
-            ("flip", "on" if flip else "off", mirrored),
-        ),
-    )
+    reasons = [
+        ("size", f"{side} x {side}", f"images are about {situation.side} pixels high or wide; trained on {where}"),
+        ("network", f"{name}, width {width}", why),
+        ("epochs", str(epochs), "asked for" if asked else f"{situation.images} images"),
+        ("batch", str(batch), f"{situation.images} images"),
+        ("method", method, own.why),
+        ("flip", "on" if flip else "off", mirrored),
+    ]
+    return content, pd.DataFrame(reasons, columns=["what", "value", "why"])
+
+
+def offered() -> list[str]:
+    """The methods that have settings for images of one's own, the default first."""
+    found = [entry.name for entry in registry.everything() if entry.own_images is not None]
+    return sorted(found, key=lambda name: name != METHOD)
+
+
+def _machine(situation: Situation) -> tuple[int | None, str]:
+    """How many CPU threads to use, None on a GPU, and that in words."""
+    if situation.gpu:
+        return None, "a GPU"
+    threads = 1 if small(situation) else min(os.cpu_count() or 1, 4)
+    return threads, "one thread of a CPU" if threads == 1 else f"{threads} threads of a CPU"
 
 
 def _network(situation: Situation) -> tuple[str, int, str]:
@@ -129,48 +134,3 @@ def _batch(images: int) -> int:
     while images > size and images % size == 1:
         size += 1
     return size
-
-
-def _elr(epochs: int, side: int, classes: int) -> dict[str, Any]:
-    """lambda and beta of the authors' CIFAR-10 settings; from 50 classes on those of CIFAR-100."""
-    return {"weight": 7.0, "beta": 0.9} if classes >= 50 else {"weight": 3.0, "beta": 0.7}
-
-
-def _dividemix(epochs: int, side: int, classes: int) -> dict[str, Any]:
-    return {"warm_up": max(1, epochs // 6), "lambda_u": 0.0}
-
-
-def _codim(epochs: int, side: int, classes: int) -> dict[str, Any]:
-    strong = {"kind": "affine", "pad": max(1, side // 8), "rotate": 15.0, "zoom": 0.2, "erase": 0.5}
-    return {**_dividemix(epochs, side, classes), "dim": 64, "hidden": 128, "strong": strong}
-
-
-def _tcl(epochs: int, side: int, classes: int) -> dict[str, Any]:
-    strong = {"kind": "affine", "pad": max(1, side // 8), "rotate": 10.0, "zoom": 0.1, "erase": 0.3}
-    warm_up = {"warm_up": epochs // 8, "lr_warm_up": epochs // 8 + 1.0}
-    return {**warm_up, "dim": 64, "hidden": 128, "strong": strong}
-
-
-def _tcl_plus(epochs: int, side: int, classes: int) -> dict[str, Any]:
-    first = max(1, 2 * epochs // 3)
-    return {
-        "first": {"name": "tcl", **_tcl(first, side, classes)},
-        "first_epochs": first,
-        "label_epochs": max(1, epochs // 6),
-    }
-
-
-METHOD_DEFAULTS: Mapping[str, Any] = {
-    "elr": _elr,
-    "confident_learning": lambda epochs, side, classes: {},
-    "cross_entropy": lambda epochs, side, classes: {},
-    "mixup": lambda epochs, side, classes: {"alpha": 1.0},
-    "dividemix": _dividemix,
-    "codim": _codim,
-    "tcl": _tcl,
-    "tcl_plus": _tcl_plus,
-}
-METHOD_REASONS = {"elr": "one network, fast, and the best split of those tried on small data"}
-SHORTER = {"confident_learning": 4}
-"""Networks that judge the labels of others must not learn wrong ones by heart."""
-CURVES = ("tcl", "tcl_plus")

@@ -1,45 +1,40 @@
-"""Clean labels with frozen features: no training, a minute on a CPU."""
+"""Clean labels with frozen features, of a file or of a pre-trained network: no training, a minute on a CPU."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
-from safetensors import SafetensorError
 from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.nn import functional
+from tqdm.auto import tqdm
 
-from nlkit.cleaning import scores
-from nlkit.cleaning.neighbours import Neighbours, fit_neighbours
+from nlkit.cleaning.results import Evidence, FeatureResult, judged, output_paths, test_table, train_table, write_tables
+from nlkit.data.decode import decode_all
 from nlkit.data.feature_table import FeatureRows, read_feature_rows
 from nlkit.data.folder import class_names, held_out
+from nlkit.data.listing import read_listing
 from nlkit.errors import NlkitError
-from nlkit.files import check_writable, output_paths, write_atomically
-from nlkit.training import checkpoints
+from nlkit.files import check_place, check_writable, write_atomically
+from nlkit.parts.retrieval import nearest
+from nlkit.training.runs import choose_device
 
 LEAST_ROWS = 10
 THRESHOLD = 0.5
-
-
-@dataclass(frozen=True)
-class FeatureResult:
-    """Scores, one row an image; held-out predictions; accuracy in percent and AUC of P(clean) where they are known."""
-
-    scores: pd.DataFrame
-    test_scores: pd.DataFrame | None
-    accuracy: float | None
-    auc: float | None
-    path: Path
-    folder: Path
+LEAST_WEIGHT = 0.01
+TEMPERATURE = 0.1
+SIDE = 224
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of the images that torchvision's networks were trained on, and the side in pixels that these are given here."""
+BLOCK = 512
 
 
 def clean_features(
-    features: str | Path,
+    features: str | Path | FeatureRows,
     labels: str | Path | None = None,
     out: str | Path = "scores.csv",
     hold_out: float = 0.0,
@@ -50,80 +45,156 @@ def clean_features(
 ) -> FeatureResult:
     """Tell for each label how likely it is to be correct, from the labels of its nearest neighbours in the features.
 
-    features: a `.parquet`, `.npz` or `.npy` file; labels: a table `path,label`; see `read_feature_rows`. P(clean) is
-    the neighbours' probability of the given label. Raises NlkitError for bad input.
+    features: a `.parquet`, `.npz` or `.npy` file; labels: a table `path,label`; see `read_feature_rows`; or rows that
+    were read before. P(clean) is the neighbours' probability of the given label. Raises NlkitError for bad input.
     """
     path, target = output_paths(Path(out), None, overwrite)
     if not 0 <= hold_out <= 0.9:
         raise NlkitError(f"--hold-out {hold_out}: expected a share from 0 to 0.9")
     begin = time.perf_counter()
-    rows = read_feature_rows(Path(features), None if labels is None else Path(labels), truth)
-    names = class_names(rows.labels)
-    _check(rows, names, str(labels or features))
+    if isinstance(features, FeatureRows):
+        rows, source = features, str(labels or "the sub-folders")
+    else:
+        rows = read_feature_rows(Path(features), None if labels is None else Path(labels), truth)
+        source = str(labels or features)
+    names = _class_names(rows, source)
     number = {name: index for index, name in enumerate(names)}
     given = np.array([number[label] for label in rows.labels])
     correct = given if rows.truth is None else np.array([number.get(label, -1) for label in rows.truth])
     tested = held_out(given, hold_out, seed)
-    train = ~tested
-    everything = torch.from_numpy(rows.features)
-    bank, posterior = fit_neighbours(everything[train], torch.from_numpy(given[train]), len(names), k)
-    evidence = {f"train.{key}": value for key, value in _evidence(posterior, given[train]).items()}
-    evidence["train.p_clean"] = evidence["train.quality"]
-    table = scores.train_table(_pick(rows.names, train), given[train], names, evidence, THRESHOLD)
+    evidence = _evidence(rows.features, given, tested, len(names), k)
+    paths, train = np.array(rows.names, dtype=object), ~tested
+    table = train_table(paths[train], given[train], names, evidence)
     test, accuracy, auc = None, None, None
     if tested.any():
-        found = _evidence(bank.posterior(everything[tested]), given[tested])
-        part = {f"test.{key}": value for key, value in found.items()}
-        test = scores.test_table(_pick(rows.names, tested), given[tested], names, part)
-        accuracy = 100 * float((found["prediction"] == correct[tested]).mean())
+        test = test_table(paths[tested], given[tested], names, evidence)
+        accuracy = 100 * float((evidence["test.prediction"] == correct[tested]).mean())
     right = (given == correct)[train]
     if rows.truth is not None and right.any() and not right.all():
         auc = float(roc_auc_score(right, evidence["train.p_clean"]))
-    result = FeatureResult(table, test, accuracy, auc, path, target)
-    _write(result, bank, names, time.perf_counter() - begin)
+    summary = {"classes": names, "k": min(k, len(table) - 1), "temperature": TEMPERATURE, "rows": len(table)}
+    summary |= {"accuracy": accuracy, "auc": auc, "seconds": time.perf_counter() - begin}
+    check_writable(target, f"--out {target}")
+    check_place(path)
+    write_atomically(target / "summary.json", json.dumps(summary, indent=1) + "\n")
+    result = FeatureResult(scores=table, test_scores=test, accuracy=accuracy, auc=auc, path=path, folder=target)
+    write_tables(result)
     return result
 
 
-def _check(rows: FeatureRows, names: Sequence[str], source: str) -> None:
-    count = len(rows.labels)
+def _class_names(rows: FeatureRows, source: str) -> tuple[str, ...]:
+    names, count = class_names(rows.labels), len(rows.labels)
     if count < LEAST_ROWS:
         raise NlkitError(f"{source}: {count} rows; at least {LEAST_ROWS} are needed")
     if not 2 <= len(names) <= count // 2:
         raise NlkitError(f"{source}: {len(names)} different labels for {count} rows; are they class names?")
+    return names
 
 
-def _evidence(posterior: torch.Tensor, labels: np.ndarray) -> dict[str, np.ndarray]:
-    probability = posterior.numpy()
-    each = np.arange(len(labels))
-    best = probability.argmax(axis=1)
-    return {"prediction": best, "confidence": probability[each, best], "quality": probability[each, labels]}
+def _evidence(features: np.ndarray, given: np.ndarray, tested: np.ndarray, classes: int, k: int) -> Evidence:
+    """Of all rows [N], those that are tested [N] judged by the others; P(clean) is that of the given label."""
+    x, y, test = torch.from_numpy(features), torch.from_numpy(given), torch.from_numpy(tested)
+    train_posterior, test_posterior = neighbour_posteriors(x[~test], y[~test], x[test], classes, k)
+    parts = judged("train", train_posterior, y[~test]) | judged("test", test_posterior, y[test])
+    found = {name: value.numpy() for name, value in parts.items()}
+    return found | {"train.p_clean": found["train.quality"], "threshold": np.array(THRESHOLD)}
 
 
-def _pick(names: Sequence[str], mask: np.ndarray) -> list[str]:
-    return [name for name, chosen in zip(names, mask, strict=True) if chosen]
+@torch.no_grad()
+def neighbour_posteriors(
+    features: Tensor, labels: Tensor, further: Tensor, classes: int, k: int = 20, rounds: int = 6
+) -> tuple[Tensor, Tensor]:
+    """Probability [N, C] of each class by the labels of a sample's neighbours, its own left out, and [M, C] of others.
+
+    features [N, d], labels int64 [N], N > 1; further [M, d]. A label votes with exp(cosine / 0.1) times the weight
+    P(clean) = max(p(given label), 0.01) of the round before, at first 1: labels that disagree with their surroundings
+    lose their say. At most N - 1 neighbours are asked.
+    """
+    centre = features.mean(dim=0)
+    bank = unit(features, centre)
+    k = min(k, len(bank) - 1)
+    distances, index = _others(bank, k)
+    weights = torch.ones(len(bank), dtype=bank.dtype)
+    for _ in range(rounds):
+        probability = votes(distances, labels[index], weights[index], classes)
+        weights = probability.gather(1, labels[:, None])[:, 0].clamp_min(LEAST_WEIGHT)
+    distances, index = nearest(unit(further, centre), bank, k)
+    return probability, votes(distances, labels[index], weights[index], classes)
 
 
-def _write(result: FeatureResult, bank: Neighbours, names: Sequence[str], seconds: float) -> None:
-    check_writable(result.folder, f"--out {result.folder}")
-    tensors = {"bank": bank.bank, "centre": bank.centre, "labels": bank.labels, "weights": bank.weights}
-    info = {"classes": list(names), "k": bank.k, "temperature": bank.temperature}
+def unit(features: Tensor, centre: Tensor) -> Tensor:
+    """Features [N, d] without their centre, at length 1; the centre itself stays 0."""
+    return functional.normalize((features - centre).double(), dim=1)
+
+
+def votes(distances: Tensor, labels: Tensor, weights: Tensor, classes: int) -> Tensor:
+    """Shares [M, C] of the votes of neighbours [M, k] at Euclidean distances between unit vectors."""
+    cosine = 1 - distances**2 / 2
+    say = torch.exp((cosine - cosine.amax(dim=1, keepdim=True)) / TEMPERATURE) * weights
+    total = say.new_zeros(len(say), classes).scatter_add_(1, labels, say)
+    return total / total.sum(dim=1, keepdim=True)
+
+
+def _others(bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Distances and indices [N, k] of the nearest rows other than the row itself, which need not come first."""
+    distances, index = nearest(bank, bank, k + 1)
+    own = index == torch.arange(len(bank))[:, None]
+    order = distances.masked_fill(own, torch.inf).argsort(dim=1, stable=True)[:, :k]
+    return distances.gather(1, order), index.gather(1, order)
+
+
+def encode_images(
+    name: str, folder: Path, labels: Path | None, truth: str | None, corrupt: str, device: str
+) -> FeatureRows:
+    """The images of a folder with their labels, encoded by the network `name`.
+
+    Unreadable images are left out, or fatal where `corrupt` is `fail`. Raises NlkitError for bad input and where the
+    weights are neither here nor can be fetched.
+    """
+    if truth is not None and labels is None:
+        raise NlkitError(f"--truth {truth}: correct labels are a column of a table; name one with --labels")
+    entries = read_listing(folder, labels, truth).entries
+    network = encoder(name).to(choose_device(device))
+    rows, sound = [], []
+    for start in tqdm(range(0, len(entries), BLOCK), desc=f"encoding with {name}"):
+        block = entries[start : start + BLOCK]
+        decoded = decode_all([entry.path for entry in block], SIDE, progress=False)
+        for index, why in decoded.faults.items():
+            if corrupt == "fail":
+                raise NlkitError(f"{folder}: {block[index].name!r} cannot be used: {why}")
+            tqdm.write(f"nlkit: left out {block[index].name!r}: {why}")
+        good = [i for i in range(len(block)) if i not in decoded.faults]
+        rows.append(encode(network, torch.from_numpy(decoded.images[good])))
+        sound += [block[i] for i in good]
+    paths, given = tuple(entry.name for entry in sound), tuple(entry.label for entry in sound)
+    known = None if truth is None else tuple(str(entry.truth) for entry in sound)
+    return FeatureRows(torch.cat(rows).numpy(), paths, given, known)
+
+
+def encoder(name: str) -> nn.Module:
+    """A network of torchvision without its last layer, in evaluation mode; its weights are read without pickle."""
+    import torchvision  # takes seconds, and a file of features needs none
+
+    weights = torchvision.models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+    network = torchvision.models.get_model(name)
     try:
-        checkpoints.write(result.folder / "neighbours.safetensors", tensors, info)
-    except (OSError, SafetensorError) as error:
-        raise NlkitError(f"{result.folder}: cannot write there ({error})") from None
-    summary = {**info, "rows": len(result.scores), "accuracy": result.accuracy, "auc": result.auc, "seconds": seconds}
-    write_atomically(result.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
-    if result.test_scores is not None:
-        write_atomically(result.folder / "test_scores.csv", result.test_scores.to_csv(index=False))
-    write_atomically(result.path, result.scores.to_csv(index=False))
+        network.load_state_dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
+    except Exception as error:  # no network, a wrong hash, a damaged file: almost anything
+        raise NlkitError(
+            f"--features {name}: its weights cannot be had ({' '.join(str(error).split())[:120]}); place the file of "
+            f"{weights.url} below {torch.hub.get_dir()}/checkpoints, or give a file of features"
+        ) from None
+    network.fc = nn.Identity()
+    return network.eval().requires_grad_(False)
 
 
-def load_neighbours(folder: str | Path) -> tuple[Neighbours, tuple[str, ...]]:
-    """The bank that `clean_features` left in a folder, and its classes; raises NlkitError where it is damaged."""
-    path = Path(folder) / "neighbours.safetensors"
-    try:
-        tensors, info = checkpoints.read(path)
-        names = tuple(info["classes"])
-        return Neighbours(**tensors, classes=len(names), k=info["k"], temperature=info["temperature"]), names
-    except (*checkpoints.DAMAGE, TypeError) as error:
-        raise NlkitError(f"{path}: not a bank of neighbours ({' '.join(str(error).split())[:160]})") from None
+@torch.no_grad()
+def encode(network: nn.Module, images: Tensor, batch: int = 32) -> Tensor:
+    """Features float32 [N, d] on the CPU of images uint8 [N, S, S, 1 or 3]."""
+    device = next(network.parameters()).device
+    mean, std = (torch.tensor(values, device=device) for values in (MEAN, STD))
+    rows = []
+    for part in images.split(batch):
+        pixels = part.to(device).expand(*part.shape[:3], 3) / 255
+        rows.append(network(((pixels - mean) / std).permute(0, 3, 1, 2)).float().cpu())
+    return torch.cat(rows)

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
-from torch import Tensor
 
-from nlkit.cleaning import scores
-from nlkit.cleaning.classifier import save_classifier
-from nlkit.cleaning.defaults import Choice, Situation, choose, choose_side
+from nlkit.cleaning.classifier import load_evidence, save_classifier, save_evidence
+from nlkit.cleaning.defaults import METHOD, Situation, choose, choose_side
+from nlkit.cleaning.report import report
+from nlkit.cleaning.results import CleanResult, Evidence, output_paths, test_table, train_table, write_tables
 from nlkit.data import data_root
 from nlkit.data.decode import probe
-from nlkit.data.folder import load_folder
+from nlkit.data.folder import FolderData, load_folder
 from nlkit.data.listing import read_listing
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.files import check_writable, output_paths, write_atomically
+from nlkit.files import check_place, check_writable, write_atomically
 from nlkit.params import Params, load_params, make_params
 from nlkit.params.data import FolderDataParams
 from nlkit.training import runs
@@ -36,7 +37,7 @@ from nlkit.training.runs import Run
 class Options:
     """What may be asked of a cleaning run; None leaves the choice to the defaults. `settings` has dotted keys."""
 
-    method: str = "elr"
+    method: str = METHOD
     test: str | Path | None = None
     hold_out: float = 0.0
     truth: str | None = None
@@ -50,44 +51,12 @@ class Options:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class CleanResult:
-    """Scores, one row an image; held-out predictions; what was left out; the run, and why its settings are so."""
-
-    scores: pd.DataFrame
-    test_scores: pd.DataFrame | None
-    dropped: pd.DataFrame
-    choices: pd.DataFrame
-    run: Run
-    problem: Problem
-    path: Path
-    folder: Path
-    notes: tuple[str, ...]
-
-    @property
-    def cpu_problem(self) -> Problem:
-        """The problem with its images on the CPU, for galleries."""
-        train = self.problem.train
-        assert isinstance(train.images, Tensor)
-        return replace(self.problem, train=replace(train, images=train.images.cpu()))
-
-    @property
-    def accuracy(self) -> float | None:
-        """Percent of the held-out images whose label is predicted; None where none were held out."""
-        return self.run.record["accuracy"]["last"]
-
-    @property
-    def auc(self) -> float | None:
-        """AUC of P(clean) where the correct labels are known."""
-        return self.run.record["split"]["auc"]
-
-
 def clean(
     folder: str | Path,
     labels: str | Path | None = None,
     out: str | Path = "scores.csv",
     progress: bool = True,
-    say: Any = None,
+    say: Callable[[FolderData, pd.DataFrame], None] | None = None,
     **options: Any,
 ) -> CleanResult:
     """Train a robust classifier on the images of `folder` and tell for each label how likely it is to be correct.
@@ -99,41 +68,39 @@ def clean(
     asked = _options(options)
     path, target = output_paths(Path(out), Path(folder), asked.overwrite)
     device = runs.choose_device(asked.device)
-    listing = read_listing(Path(folder), None if labels is None else Path(labels), asked.truth)
-    probed = probe([entry.path for entry in listing.entries])
-    situation = Situation(
-        images=max(1, round(len(listing.entries) * (1 - asked.hold_out))),
-        classes=len({entry.label for entry in listing.entries}),
-        side=int(pd.Series(probed or [32]).median()),
-        device=device,
-    )
+    situation = _situation(Path(folder), labels, asked, device.type == "cuda")
     side = choose_side(situation) if asked.size is None else asked.size
-    choice = choose(situation, side, asked.method, asked.flip, asked.epochs)
-    params = _params(choice, asked, Path(folder), labels, side)
+    sources = {"folder": folder, "labels": labels, "test": asked.test}
+    params, _ = _params(situation, asked, side, sources, None)  # refuses bad options before anything is written
     check_writable(target, f"--out {target}")
-    assert isinstance(params.data, FolderDataParams)
-    try:
-        data = load_folder(params.data, target, progress)
-    except NlkitError:
-        with suppress(OSError):
-            target.rmdir()  # where nothing was decoded, nothing stays behind
-        raise
-    exact = replace(situation, images=len(data.train.labels), classes=len(data.class_names))
-    choice = choose(exact, side, asked.method, asked.flip, asked.epochs)
-    params = _params(choice, asked, Path(folder), labels, side, data.sha256)
-    choices = pd.DataFrame(choice.reasons, columns=["what", "value", "why"])
+    check_place(path)
+    data = _decoded(params, target, progress)
+    situation = replace(situation, images=len(data.train.labels), classes=len(data.class_names))
+    params, choices = _params(situation, asked, side, sources, data.sha256)
     if say is not None:
         say(data, choices)
     problem = folder_problem(data, device)
-    run, evidence, threshold = _train(params, problem, target, asked.overwrite, progress)
-    names = data.class_names
-    table = scores.train_table(data.train.names, data.train.labels, names, evidence, threshold)
-    held_out = None
-    if data.test is not None:
-        held_out = scores.test_table(data.test.names, data.test.labels, names, evidence)
-    dropped = pd.DataFrame(data.dropped, columns=["path", "label", "reason"])
-    result = CleanResult(table, held_out, dropped, choices, run, problem, path, target, data.notes)
-    _write(result)
+    run, evidence = _train(params, problem, target, asked.overwrite, progress)
+    train, test = data.train, data.test
+    result = CleanResult(
+        scores=train_table(train.names, train.labels, data.class_names, evidence),
+        test_scores=None if test is None else test_table(test.names, test.labels, data.class_names, evidence),
+        accuracy=run.record["accuracy"]["last"],
+        auc=run.record["split"]["auc"],
+        dropped=pd.DataFrame(data.dropped, columns=["path", "label", "reason"]),
+        choices=choices,
+        run=run,
+        problem=problem,
+        images=train.images,
+        path=path,
+        folder=target,
+        notes=data.notes,
+    )
+    write_atomically(target / "model.md", MODEL.format(folder=target))
+    write_atomically(target / "dropped.csv", result.dropped.to_csv(index=False))
+    write_atomically(target / "report.html", report(result))
+    write_tables(result)
+    shutil.rmtree(target / "checkpoints", ignore_errors=True)
     return result
 
 
@@ -145,14 +112,23 @@ def _options(options: Mapping[str, Any]) -> Options:
     return Options(**options)
 
 
+def _situation(folder: Path, labels: str | Path | None, asked: Options, gpu: bool) -> Situation:
+    """What is known before the images are decoded."""
+    listing = read_listing(folder, None if labels is None else Path(labels), asked.truth)
+    probed = probe([entry.path for entry in listing.entries])
+    images = max(1, round(len(listing.entries) * (1 - asked.hold_out)))
+    classes = len({entry.label for entry in listing.entries})
+    return Situation(images, classes, int(np.median(probed or [32])), gpu)
+
+
 def _params(
-    choice: Choice, asked: Options, folder: Path, labels: str | Path | None, side: int, sha256: str | None = None
-) -> Params:
+    situation: Situation, asked: Options, side: int, sources: Mapping[str, str | Path | None], sha256: str | None
+) -> tuple[Params[Any], pd.DataFrame]:
+    """The parameters of the run, and a table of what was chosen and why."""
+    chosen, why = choose(situation, side, asked.method, asked.flip, asked.epochs)
     data = {
         "name": "folder",
-        "folder": _absolute(folder),
-        "labels": _absolute(labels),
-        "test": _absolute(asked.test),
+        **{name: None if path is None else os.path.abspath(path) for name, path in sources.items()},
         "hold_out": asked.hold_out,
         "split_seed": asked.seed,
         "truth": asked.truth,
@@ -160,15 +136,23 @@ def _params(
         "corrupt": asked.corrupt,
         "sha256": sha256,
     }
-    content = {**choice.content, "cell": "your-data", "seed": asked.seed, "data": data}
-    return make_params(content, asked.settings, source="nlkit clean")
+    content = {**chosen, "cell": "your-data", "seed": asked.seed, "data": data}
+    return make_params(content, asked.settings, source="nlkit clean"), why
 
 
-def _absolute(path: str | Path | None) -> str | None:
-    return None if path is None else os.path.abspath(path)
+def _decoded(params: Params[Any], target: Path, progress: bool) -> FolderData:
+    assert isinstance(params.data, FolderDataParams)
+    try:
+        return load_folder(params.data, target, progress)
+    except NlkitError:
+        with suppress(OSError):
+            target.rmdir()  # where nothing was decoded, nothing stays behind
+        raise
 
 
-def _train(params: Params, problem: Problem, target: Path, overwrite: bool, progress: bool) -> tuple[Run, Any, float]:
+def _train(
+    params: Params[Any], problem: Problem, target: Path, overwrite: bool, progress: bool
+) -> tuple[Run, Evidence]:
     """The run of these parameters: finished before, resumed, or trained; with the evidence behind its scores."""
     file = target / "params.yaml"
     ours = _digest(file) == params.digest
@@ -178,19 +162,20 @@ def _train(params: Params, problem: Problem, target: Path, overwrite: bool, prog
             f"{target}: holds a run with other settings, labels or images; choose another --out, or --overwrite"
         )
     if ours and (target / "record.json").exists():
-        found = scores.load_evidence(target, problem.sha256)
+        found = load_evidence(target, problem.sha256)
         if found is not None:
-            return runs.load_run(target), *found
-    _write_params(file, params)
+            return runs.load_run(target), found
+    text = yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    write_atomically(file, f"# The settings of this cleaning run; `nlkit run` takes this file.\n{text}")
 
     def keep(state: Fit) -> None:
         save_classifier(target, state.method, problem, params)
-        scores.save_evidence(target, state, problem)
+        save_evidence(target, state, problem)
 
     run = runs.train(problem, params, target, data_root(None), fresh=not ours, progress=progress, keep=keep)
-    found = scores.load_evidence(target, problem.sha256)
+    found = load_evidence(target, problem.sha256)
     assert found is not None
-    return run, *found
+    return run, found
 
 
 def _digest(file: Path) -> str | None:
@@ -198,24 +183,6 @@ def _digest(file: Path) -> str | None:
         return load_params(file).digest
     except NlkitError:
         return None
-
-
-def _write_params(file: Path, params: Params) -> None:
-    head = "# The settings of this cleaning run; `nlkit run` takes this file.\n"
-    write_atomically(file, head + yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
-
-
-def _write(result: CleanResult) -> None:
-    """Everything beside the record; the table of scores last, since it marks the whole as finished."""
-    write_atomically(result.folder / "model.md", MODEL.format(folder=result.folder))
-    write_atomically(result.folder / "dropped.csv", result.dropped.to_csv(index=False))
-    if result.test_scores is not None:
-        write_atomically(result.folder / "test_scores.csv", result.test_scores.to_csv(index=False))
-    from nlkit.cleaning.report import report
-
-    write_atomically(result.folder / "report.html", report(result))
-    write_atomically(result.path, result.scores.to_csv(index=False))
-    shutil.rmtree(result.folder / "checkpoints", ignore_errors=True)
 
 
 MODEL = """# The trained classifier

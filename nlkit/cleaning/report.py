@@ -7,18 +7,13 @@ import html
 import io
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from nlkit.cleaning import scores
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from nlkit.cleaning.images import CleanResult
+from nlkit.cleaning.results import CleanResult, class_table
 
 GALLERY = 48
 ROWS = 60
@@ -42,7 +37,7 @@ def report(result: CleanResult) -> str:
     """The whole page as text; every name that comes from outside is escaped."""
     sections = [
         ("", _summary(result)),
-        ("Surest label errors", gallery(result)),
+        ("Surest label errors", _gallery(result)),
         ("Classes", _classes(result)),
         *_figures(result),
         ("What was chosen", _table(result.choices)),
@@ -84,31 +79,29 @@ def _against(result: CleanResult) -> str:
     return "the column of correct labels" if known else "the given labels, which may be wrong too"
 
 
-def gallery(result: CleanResult, count: int = GALLERY) -> str:
+def _gallery(result: CleanResult) -> str:
     """The images whose given label is most surely wrong, as small pictures with their labels."""
     issues = result.scores[result.scores["is_label_issue"]]
-    issues = issues.sort_values(["label_quality", "p_clean", "confidence"], ascending=[True, True, False]).head(count)
+    issues = issues.sort_values(["label_quality", "p_clean", "confidence"], ascending=[True, True, False]).head(GALLERY)
     if issues.empty:
         return "<p>No label was found to be wrong.</p>"
-    images = result.problem.train.images
-    pixels = [images[i].cpu().numpy() for i in issues.index.to_numpy()]
-    figures = [_thumbnail(one, row) for one, (_, row) in zip(pixels, issues.iterrows(), strict=True)]
-    return f'<div class="gallery">{"".join(figures)}</div>'
+    figures = "".join(map(_thumbnail, result.images[issues.index.to_numpy()], issues.itertuples()))
+    return f'<div class="gallery">{figures}</div>'
 
 
-def _thumbnail(pixels: np.ndarray, row: pd.Series) -> str:
+def _thumbnail(pixels: np.ndarray, row: Any) -> str:
     stream = io.BytesIO()
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG")
-    given, suggested, path = (html.escape(str(row[name])) for name in ("given_label", "suggested_label", "path"))
+    given, suggested, path = (html.escape(str(text)) for text in (row.given_label, row.suggested_label, row.path))
     return (
         f'<figure><img src="{_address("png", stream.getvalue())}" alt="{path}">'
         f'<figcaption><span class="given">given {given}</span><br><span class="suggested">suggested {suggested}</span>'
-        f'<br>P(clean) {row["p_clean"]:.2f}<br><span class="small">{path}</span></figcaption></figure>'
+        f'<br>P(clean) {row.p_clean:.2f}<br><span class="small">{path}</span></figcaption></figure>'
     )
 
 
 def _classes(result: CleanResult) -> str:
-    table = scores.class_table(result.scores)
+    table = class_table(result.scores)
     shown = table.head(ROWS).copy()
     bars = [
         f'<span class="bar" style="width: {6 * share:.2f}rem"></span> {100 * share:.1f} %' for share in shown["share"]
@@ -146,37 +139,27 @@ def _figures(result: CleanResult) -> list[tuple[str, str]]:
     except ImportError:
         return [("", "<p>Figures need matplotlib: <code>pip install matplotlib</code>.</p>")]
     run = result.run
-    names = [_short(name).replace("$", r"\$") for name in result.problem.class_names]  # a dollar sign begins a formula
-
-    def matrices() -> Figure:
-        return figures.transition_matrices(figures.run_matrices(run), names)
-
-    drawings: list[tuple[str, str, Callable[[], Figure]]] = [
+    names = [name if len(name) <= 14 else name[:13] + "…" for name in result.problem.class_names]
+    names = [name.replace("$", r"\$") for name in names]  # a dollar sign begins a formula
+    drawings: list[tuple[str, str, Callable[[], Any]]] = [
         ("Loss of the images under their given labels", LOSSES, lambda: figures.loss_histograms(run)),
         ("P(clean)", P_CLEAN, lambda: figures.p_clean_histograms(run)),
-        ("Estimated transition matrix", MATRIX, matrices),
+        ("Estimated transition matrix", MATRIX, lambda: figures.transition_matrices(figures.run_matrices(run), names)),
     ]
-    backend = plt.get_backend()
+    sections, backend = [], plt.get_backend()
     plt.switch_backend("agg")
     try:
         with plt.rc_context(SETTINGS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # letters that the font lacks
-            return [(title, f"<p>{text}</p>{_drawn(draw(), title)}") for title, text, draw in drawings]
+            for title, text, draw in drawings:
+                stream, figure = io.BytesIO(), draw()
+                figure.savefig(stream, format="svg", metadata={"Date": None})
+                plt.close(figure)
+                image = f'<img class="figure" src="{_address("svg+xml", stream.getvalue())}" alt="{title}">'
+                sections.append((title, f"<p>{text}</p>{image}"))
     finally:
         plt.switch_backend(backend)
-
-
-def _short(name: str, most: int = 14) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
-
-
-def _drawn(figure: Figure, title: str) -> str:
-    import matplotlib.pyplot as plt
-
-    stream = io.BytesIO()
-    figure.savefig(stream, format="svg", metadata={"Date": None})
-    plt.close(figure)
-    return f'<img class="figure" src="{_address("svg+xml", stream.getvalue())}" alt="{title}">'
+    return sections
 
 
 def _address(kind: str, data: bytes) -> str:

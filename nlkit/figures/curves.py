@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nlkit.figures.losses import warm_up
-from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY, mark_warm_up
-from nlkit.training.measure import LOSS_EDGES
+from nlkit.figures.reading import loss_counts, loss_edges, warm_up
+from nlkit.figures.style import CYCLE, NEUTRAL, NOISY, mark_warm_up
 from nlkit.training.runs import Run
 
 
@@ -49,30 +44,24 @@ def split_curves(run: Run) -> Figure:
 def memorisation(run: Run) -> Figure:
     """Median loss of correct and wrong labels, and test accuracy, over epochs."""
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.1))
-    columns = [("hist_clean", "correct labels", CLEAN), ("hist_noisy", "wrong labels", NOISY)]
-    for column, label, colour in columns if "hist_clean" in run.epochs else [("hist_all", "all labels", NEUTRAL)]:
-        axes[0].plot(run.epochs["epoch"], histogram_medians(run.epochs[column]), color=colour, label=label)
+    for label, colour, counts in loss_counts(run.epochs):
+        axes[0].plot(run.epochs["epoch"], histogram_medians(counts), color=colour, label=label)
     axes[0].set(xlabel="epoch", ylabel="median loss", yscale="log", title="Loss of training samples")
     axes[0].legend()
-    axes[1].plot(run.epochs["epoch"], run.epochs["accuracy"], color="black")
-    _mark_peak(axes[1], run.epochs)
+    epochs, accuracy = run.epochs["epoch"], run.epochs["accuracy"]
+    axes[1].plot(epochs, accuracy, color="black")
+    best = int(accuracy.to_numpy().argmax())
+    for place, marker, colour, label in ((best, "o", NEUTRAL, "best epoch"), (-1, "s", NOISY, "last epoch")):
+        axes[1].plot(epochs.iloc[place], accuracy.iloc[place], marker, color=colour, label=label)
     axes[1].set(xlabel="epoch", ylabel="accuracy in %", title="Test accuracy")
+    axes[1].legend()
     return figure
 
 
-def _mark_peak(ax: Axes, epochs: pd.DataFrame) -> None:
-    best = int(epochs["accuracy"].to_numpy().argmax())
-    ax.plot(epochs["epoch"].iloc[best], epochs["accuracy"].iloc[best], "o", color=NEUTRAL, label="best epoch")
-    ax.plot(epochs["epoch"].iloc[-1], epochs["accuracy"].iloc[-1], "s", color=NOISY, label="last epoch")
-    ax.legend()
-
-
-def histogram_medians(histograms: Sequence[np.ndarray] | pd.Series) -> np.ndarray:
-    """Median loss [epochs] of each loss histogram [65], interpolated within its bin."""
-    edges = LOSS_EDGES.copy()
-    edges[-1] = edges[-2] ** 2 / edges[-3]
-    medians = []
+def histogram_medians(histograms: np.ndarray) -> np.ndarray:
+    """Median loss [epochs] of loss histograms [epochs, 65], interpolated within its bin; NaN of an empty one."""
+    edges, medians = np.append(0.0, loss_edges()[1:]), []
     for counts in histograms:
-        below = np.concatenate([[0], np.cumsum(counts)])
+        below = np.append(0, np.cumsum(counts))
         medians.append(np.interp(below[-1] / 2, below, edges) if below[-1] else np.nan)
     return np.array(medians)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,11 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from nlkit.data.problem import Problem
-from nlkit.data.stored import Images
-from nlkit.figures.losses import threshold
+from nlkit.figures.reading import threshold
 from nlkit.figures.style import CLEAN, NOISY
 from nlkit.training.runs import Run
+
+
+class Images(Protocol):
+    """Images to be taken one by one: `images[i]` is uint8 [H, W, 1 or 3]."""
+
+    def __getitem__(self, index: int, /) -> Any: ...
 
 
 def gallery_rows(run: Run, count: int) -> dict[str, pd.DataFrame]:
@@ -36,15 +41,15 @@ def gallery_rows(run: Run, count: int) -> dict[str, pd.DataFrame]:
     return {title: table.head(count) for title, table in rows.items() if len(table)}
 
 
-def gallery(run: Run, problem: Problem, count: int = 9) -> Figure:
-    """Images by row: given label, P(clean) and suggested label; blue titles are correct, vermilion ones wrong."""
+def gallery(run: Run, images: Images, count: int = 9) -> Figure:
+    """Training images by row, with given label, P(clean) and suggested label; blue: correct, vermilion: wrong."""
     rows = gallery_rows(run, count)
     names = run.record["data"]["classes"]
     figure, axes = image_grid(len(rows), count)
     for line, (title, table) in zip(axes, rows.items(), strict=True):
         heading(line[0], title)
         for ax, (_, sample) in zip(line, table.iterrows(), strict=False):
-            show(ax, problem.train.images[int(sample["index"])].numpy())
+            show(ax, images[int(sample["index"])])
             text = f"given {names[int(sample['noisy'])]}\nP(clean) {sample['p_clean']:.2f}\n"
             text += f"suggest {names[int(sample['prediction'])]}"
             known = "clean" in sample
@@ -62,7 +67,7 @@ def noise_gallery(
     picks = [int(index[0]) for index in wrong if len(index)][:count]
     figure, axes = image_grid(1, max(len(picks), 1), extra=0.5)
     for ax, i in zip(axes[0], picks, strict=False):
-        show(ax, images[i].numpy())
+        show(ax, images[i])
         ax.set_title(f"is {names[clean[i]]}", fontsize=8, color=CLEAN)
         below = f"label {names[noisy[i]]}"
         ax.text(0.5, -0.08, below, transform=ax.transAxes, ha="center", va="top", fontsize=8, color=NOISY)
@@ -93,7 +98,8 @@ def settle(figure: Figure) -> None:
             text.set_in_layout(True)
 
 
-def show(ax: Axes, image: np.ndarray) -> None:
-    """One image uint8 [H, W, 1 or 3]."""
+def show(ax: Axes, image: Any) -> None:
+    """One image uint8 [H, W, 1 or 3], an array or a tensor on the CPU."""
+    image = np.asarray(image)
     grey = image.shape[-1] == 1
     ax.imshow(image[..., 0] if grey else image, cmap="gray_r" if grey else None, vmin=0, vmax=255)

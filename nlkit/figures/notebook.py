@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import html
 import os
 from collections.abc import Callable, Mapping
@@ -13,41 +12,36 @@ import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.figures import gallery, use_book_style
+from nlkit.figures.images import Images, gallery
+from nlkit.figures.style import use_book_style
+from nlkit.files import project_root
 from nlkit.params import Params, load_params, make_params
 from nlkit.training import records
-from nlkit.training.runs import Run, project_root, run_path
+from nlkit.training.runs import Run, run_path
 
-MARK = "# Parameters"
+PLAIN = (str, int, float, list, dict, type(None))
+SHELL = ("In", "Out")
+"""Plain data that IPython itself keeps in a notebook's namespace."""
 
 
-def parameters(namespace: Mapping[str, Any]) -> Params:
-    """The parameters that a notebook's cells marked `# Parameters` assign; call it as `parameters(globals())`.
+def parameters(namespace: dict[str, Any]) -> Params[Any]:
+    """The parameters that the cells above assign; call it in the first cell after them as `parameters(globals())`.
 
-    `params` names a file below `params/`, without its suffix; every other name is a key of it that overrides the
-    file. Where `paper` is among the names, as when papermill injects a whole parameter file, they replace the
-    file altogether. Raises NlkitError for an unknown name or a wrong value.
+    Every name that holds plain data is one. `params` names a file below `params/`, without its suffix; all others are
+    keys that override the file. Where `paper` or `base` is among them, as when papermill injects a whole parameter
+    file, they replace the file altogether. Where a kernel calls it again, names that later cells have assigned since
+    are left out. Raises NlkitError for an unknown name or a wrong value.
     """
     use_book_style()
     os.chdir(project_root())
-    names = assigned_names(namespace["In"])
+    plain = [name for name, value in namespace.items() if isinstance(value, PLAIN) and not name.startswith("_")]
+    first = namespace.setdefault("_first_names", plain)
+    names = [name for name in plain if name not in SHELL and (name in first or name in Params.model_fields)]
     values = {name: namespace[name] for name in names if name != "params"}
-    if "paper" in values:
+    if "paper" in values or "base" in values:
         return make_params(values, {}, source="notebook parameters")
     return load_params(project_root() / "params" / f"{namespace['params']}.yaml", **values)
-
-
-def assigned_names(cells: list[str]) -> list[str]:
-    """Names that the executed cells marked `# Parameters` assign, in order and once each."""
-    names: dict[str, None] = {}
-    for cell in cells:
-        if cell.lstrip().startswith(MARK):
-            for node in ast.walk(ast.parse(cell)):
-                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                    names[node.id] = None
-    return list(names)
 
 
 def committed(run: Run) -> records.Record | None:
@@ -71,15 +65,18 @@ def fresh_and_committed(run: Run) -> pd.DataFrame:
 
 
 def _numbers(info: Mapping[str, Any]) -> dict[str, str]:
-    accuracy, split = info["accuracy"], info["split"]
+    accuracy = info["accuracy"]
     rows = {
-        "last accuracy in %": accuracy["last"],
-        "last, one network": accuracy["last_single"],
-        "best (selected on the test set)": accuracy["best"],
+        "last accuracy in %": _number(accuracy["last"], ".2f"),
+        "last, one network": _number(accuracy["last_single"], ".2f"),
+        "best (selected on the test set)": _number(accuracy["best"], ".2f"),
     }
-    rows = {name: "unknown" if value is None else f"{value:.2f}" for name, value in rows.items()}
-    rows |= {name: "unknown" if value is None else f"{value:.4f}" for name, value in split.items()}
+    rows |= {name: _number(value, ".4f") for name, value in info["split"].items()}
     return rows | {"seconds of training": f"{info['seconds']:.0f}", "made at": info["finished"]}
+
+
+def _number(value: float | None, form: str) -> str:
+    return "unknown" if value is None else format(value, form)
 
 
 def verdict(run: Run) -> str:
@@ -98,11 +95,10 @@ def verdict(run: Run) -> str:
 
 def box(run: Run, notebook: str) -> HTML:
     """The reproducibility box of a page: what was run, on what, and how to run it again."""
-    record = run.record
-    noise, data, device, network = (record[name] for name in ("noise", "data", "device", "network"))
+    record, name = run.record, f"{run.params.paper}/{run.params.cell}"
+    noise, data, device, network = (record[part] for part in ("noise", "data", "device", "network"))
     rows = {
-        "Parameters": f"params/{run.params.paper}/{run.params.cell}.yaml, seed {run.params.seed}, "
-        f"sha256 {record['params_sha256'][:16]}",
+        "Parameters": f"params/{name}.yaml, seed {run.params.seed}, sha256 {record['params_sha256'][:16]}",
         "Data": f"{data['name']}, {data['train']} training images, sha256 {data['sha256'][:16]}",
         "Labels": f"{noise['kind']}, nominal {_share(noise['nominal'])}, realised {_share(noise['realised'])}, "
         f"sha256 {noise['sha256'][:16]}",
@@ -110,25 +106,25 @@ def box(run: Run, notebook: str) -> HTML:
         "Encoder": _encoder(record.get("encoder")),
         "Machine": f"{device['name']}, {device['threads']} threads, {record['peak_memory_mb']:.0f} MB at most",
         "Time": f"{record['seconds']:.0f} s of training, finished {record['finished']}",
-        "Versions": ", ".join(f"{name} {number}" for name, number in record["versions"].items()),
+        "Versions": ", ".join(f"{package} {number}" for package, number in record["versions"].items()),
         "Commit": record["commit"] or "not in a repository",
         "Events": "; ".join(record["events"][:3]) or "none",
         "Check": verdict(run),
     }
     rows |= {f"Warning {i + 1}": text for i, text in enumerate(data["warnings"])}
-    items = "".join(f"<dt>{name}</dt><dd>{html.escape(text)}</dd>" for name, text in rows.items())
-    again = f"nlkit run params/{run.params.paper}/{run.params.cell}.yaml -s seed={run.params.seed} --fresh"
-    items += f"<dt>Run it again</dt><dd><code>{again}</code></dd>"
-    items += (
-        f"<dt>As a notebook</dt><dd><code>papermill notebooks/{notebook}.ipynb out.ipynb "
-        f"-f params/{run.params.paper}/{run.params.cell}.yaml</code></dd>"
-    )
-    name = f"{run.params.paper}-{run.params.cell}-seed-{run.params.seed}.zip"
-    links = (("Notebook", f"notebooks/{notebook}.ipynb"), ("Record", f"records/{name}"))
-    items += "".join(
-        f'<dt>{what}</dt><dd><a href="../../downloads/{path}" download>{path}</a></dd>' for what, path in links
-    )
+    rows = {what: html.escape(text) for what, text in rows.items()}
+    again = f"nlkit run params/{name}.yaml -s seed={run.params.seed} --fresh"
+    papermill = f"papermill notebooks/{notebook}.ipynb out.ipynb -f params/{name}.yaml"
+    rows |= {"Run it again": f"<code>{again}</code>", "As a notebook": f"<code>{papermill}</code>"}
+    files = {"Notebook": f"notebooks/{notebook}.ipynb"}
+    files["Record"] = f"records/{name.replace('/', '-')}-seed-{run.params.seed}.zip"
+    rows |= {what: f'<a href="../../downloads/{path}" download>{path}</a>' for what, path in files.items()}
+    items = "".join(f"<dt>{what}</dt><dd>{text}</dd>" for what, text in rows.items())
     return HTML(f'<div class="nlkit-repro"><h4>How this page was made</h4><dl>{items}</dl></div>')
+
+
+def _share(value: float | None) -> str:
+    return "unknown" if value is None else f"{100 * value:.2f} %"
 
 
 def _encoder(known: Mapping[str, Any] | None) -> str:
@@ -140,19 +136,15 @@ def _encoder(known: Mapping[str, Any] | None) -> str:
     )
 
 
-def _share(value: float | None) -> str:
-    return "unknown" if value is None else f"{100 * value:.2f} %"
-
-
 def show_gallery(run: Run) -> Figure | HTML:
     """The gallery of a run, or one line where its images are not on this machine."""
     return show_images(gallery, run)
 
 
-def show_images(draw: Callable[[Run, Problem], Figure], run: Run) -> Figure | HTML:
+def show_images(draw: Callable[[Run, Images], Figure], run: Run) -> Figure | HTML:
     """A figure that needs the images of a run, or one line where they are not on this machine."""
     try:
-        figure = draw(run, run.problem())
+        figure = draw(run, run.images())
     except NlkitError as error:
         return HTML(f"<p>The images are not on this machine, so they are not shown: {html.escape(str(error))}</p>")
     plt.close(figure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,29 +13,6 @@ NOISY = "#D55E00"
 NEUTRAL = "#5A5A5A"
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 """The palette of Okabe and Ito, blue and vermilion first."""
-
-
-@dataclass(frozen=True)
-class Look:
-    """How a method appears in every figure: its name, colour, and marker, which tells it apart without colour."""
-
-    label: str
-    colour: str
-    marker: str
-
-
-LOOKS = {
-    "cross_entropy": Look("Cross-entropy", "#5A5A5A", "X"),
-    "mixup": Look("mixup", "#E69F00", "^"),
-    "elr": Look("ELR", "#56B4E9", "v"),
-    "confident_learning": Look("Confident learning", "#000000", "p"),
-    "dividemix": Look("DivideMix", "#0072B2", "o"),
-    "codim-self": Look("CoDiM-Self", "#CC79A7", "D"),
-    "codim-sup": Look("CoDiM-Sup", "#882255", "s"),
-    "tcl": Look("TCL", "#009E73", "P"),
-    "lra_diffusion": Look("LRA-diffusion", "#D55E00", "*"),
-}
-"""The contestants, in the order of the book; the key is the paper, for CoDiM with its variant."""
 
 SETTINGS: Any = {
     "axes.grid": True,

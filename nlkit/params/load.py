@@ -14,7 +14,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 from nlkit.errors import NlkitError
 from nlkit.params import registry
 from nlkit.params.data import AnyDataParams, FolderDataParams, PhotoDataParams
-from nlkit.params.files import read_tree
+from nlkit.params.files import read_tree, resolve_base
 from nlkit.params.noise import AnyNoiseParams, check_noise
 from nlkit.params.sections import Name, Section
 from nlkit.params.training import AnyModelParams, OptimParams, TrainingParams
@@ -81,7 +81,7 @@ def load_params(path: str | Path, **overrides: Any) -> Params[Any]:
 def make_params(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Params[Any]:
     """Resolve nested keys and dotted overrides to Params; `source` names the origin in an error message."""
     try:
-        merged: dict[str, Any] = json.loads(json.dumps(content, default=str))
+        merged: dict[str, Any] = json.loads(json.dumps(resolve_base(content, source), default=str))
     except (TypeError, ValueError, RecursionError) as error:
         raise NlkitError(f"{source}: not a tree of keys and plain values ({error})") from None
     for key, value in overrides.items():

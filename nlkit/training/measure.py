@@ -10,6 +10,7 @@ import pandas as pd
 
 from nlkit.lazy import torch
 from nlkit.methods.base import Method, Split
+from nlkit.training.records import LOSS_EDGES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,9 +21,6 @@ MANY_CLASSES = 50
 """From so many classes on, the field reports the accuracy of the five best guesses too."""
 MOST_SAMPLES = 70_000
 """Rows of the sample table at most; of a larger training set they are evenly spread."""
-
-LOSS_EDGES = np.concatenate([[0.0], np.logspace(-4, 1.25, 64), [np.inf]])
-"""Bin edges [66] of the per-epoch loss histograms: logarithmic, open at both ends."""
 
 
 def epoch_row(problem: Problem, method: Method, split: Split) -> dict[str, Any]:

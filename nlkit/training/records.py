@@ -26,6 +26,7 @@ FORMAT = 2
 UNSEALED = 1
 """The format of the first records, which carry no hash of themselves."""
 LIMIT = 2 * 1024 * 1024
+LOSS_EDGES = np.concatenate([[0.0], np.logspace(-4, 1.25, 64), [np.inf]])  # [66], of the loss histograms of an epoch
 TIMES = ("seconds", "peak_memory_mb", "started", "finished", "commit", "files", "versions", "device")
 
 

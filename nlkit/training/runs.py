@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pandas as pd
 
-from nlkit.data import data_root
+from nlkit.data import data_root, load_dataset
 from nlkit.errors import NlkitError
 from nlkit.files import check_writable, project_root
 from nlkit.lazy import torch
 from nlkit.params import Params, make_params, view_side
-from nlkit.params.data import FolderDataParams
+from nlkit.params.data import FolderDataParams, PhotoDataParams
 from nlkit.params.noise import NoiseParams
 from nlkit.training import encoders, records
 from nlkit.training.provenance import commit, describe_device, peak_memory_mb, versions
@@ -48,6 +48,13 @@ class Run:
         )
         labels = torch.from_numpy(self.samples["noisy"].to_numpy(np.int64))
         return replace(whole, train=replace(whole.train, labels=labels))
+
+    def images(self, data: str | Path | None = None) -> Any:
+        """The training images alone, for galleries: item i is uint8 [H, W, C]; NlkitError where they are not here."""
+        own = self.params.data
+        if isinstance(own, FolderDataParams | PhotoDataParams):
+            return self.problem(data).train.images
+        return load_dataset(own.name, data_root(data)).images[: own.train_size]
 
 
 def run(

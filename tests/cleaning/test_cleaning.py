@@ -13,15 +13,15 @@ from PIL import Image
 
 import nlkit
 from nlkit import NlkitError
-from nlkit.cleaning.defaults import METHOD_DEFAULTS, Situation, choose, choose_side
-from nlkit.cleaning.images import CleanResult
+from nlkit.cleaning.defaults import Situation, choose, choose_side, offered
+from nlkit.cleaning.results import CleanResult
 from nlkit.cli import main
-from nlkit.methods import METHODS, CrossEntropy
+from nlkit.methods.cross_entropy import CrossEntropy
 from nlkit.params import make_params
 from nlkit.training import records
 
 COLUMNS = ["path", "label", "p_clean", "suggested_label", "confidence"]
-FURTHER = ["is_label_issue", "label_quality", "given_label", "predicted_label"]
+COLUMNS += ["is_label_issue", "label_quality", "given_label", "predicted_label"]
 QUICK: dict[str, Any] = {"epochs": 2, "size": 8, "settings": {"model.width": 4}}
 
 
@@ -69,21 +69,6 @@ def done(finished: Path, tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-@pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """A function that runs `nlkit clean` and returns its one line of refusal."""
-
-    def run(*arguments: str | Path) -> str:
-        capsys.readouterr()
-        code = main(["clean", *(str(argument) for argument in arguments), "--quiet"])
-        output, errors = capsys.readouterr()
-        assert (code, output) == (2, "")
-        assert errors.startswith("nlkit: ") and errors.count("\n") == 1
-        return errors
-
-    return run
-
-
 # What comes out.
 
 
@@ -91,13 +76,12 @@ def test_the_table_has_a_row_an_image_and_the_promised_columns(finished: Path) -
     table = pd.read_csv(finished / "out/scores.csv")
     held_out = pd.read_csv(finished / "out/scores/test_scores.csv")
     given = pd.read_csv(finished / "labels.csv").set_index("path")
-    assert list(table) == COLUMNS + FURTHER
+    assert list(table) == COLUMNS
     assert len(table) + len(held_out) == 120 and len(held_out) == pytest.approx(40, abs=2)
     assert not set(table["path"]) & set(held_out["path"])
     assert (table["label"] == given.loc[table["path"], "label"].to_numpy()).all()
-    assert (table["given_label"] == table["label"]).all() and (
-        table["suggested_label"] == table["predicted_label"]
-    ).all()
+    for name, other in (("given_label", "label"), ("suggested_label", "predicted_label")):
+        assert (table[name] == table[other]).all()
     for name in ("p_clean", "confidence", "label_quality"):
         assert table[name].between(0, 1).all()
     agrees = table["given_label"] == table["predicted_label"]
@@ -112,8 +96,7 @@ def test_the_wrong_labels_are_found(finished: Path) -> None:
     record = records.load(finished / "out/scores").info
     assert record["split"]["auc"] > 0.97 and record["accuracy"]["last"] > 96
     assert (table["suggested_label"] == truth).mean() > 0.97
-    issues = table["is_label_issue"].to_numpy()
-    assert (issues == (table["label"].to_numpy() != truth)).mean() > 0.95
+    assert (table["is_label_issue"] == (table["label"] != truth)).mean() > 0.95
 
 
 def test_the_folder_holds_record_model_settings_and_report(finished: Path) -> None:
@@ -132,17 +115,15 @@ def test_the_model_predicts_from_files_what_the_tables_say(finished: Path) -> No
     assert np.allclose(found["confidence"], table["confidence"], atol=1e-6)
 
 
-def test_a_file_that_is_no_image_has_no_prediction(finished: Path, tmp_path: Path) -> None:
-    (tmp_path / "bad.png").write_bytes(b"x")
-    found = nlkit.load_classifier(finished / "out/scores").predict([tmp_path / "bad.png", finished / "images/0.png"])
-    assert found["predicted_label"].isna().tolist() == [True, False]
-
-
-def test_colour_images_go_to_a_grey_classifier_by_their_luminance(finished: Path, tmp_path: Path) -> None:
+def test_colour_images_go_to_a_grey_classifier_by_their_luminance_and_what_is_no_image_nowhere(
+    finished: Path, tmp_path: Path
+) -> None:
     grey = np.asarray(Image.open(finished / "images/0.png"))
     Image.fromarray(np.dstack([grey] * 3) ^ np.uint8([0, 0, 1])).save(tmp_path / "colour.png")
-    found = nlkit.load_classifier(finished / "out/scores").predict([tmp_path / "colour.png", finished / "images/0.png"])
-    assert found["predicted_label"].nunique() == 1
+    (tmp_path / "bad.png").write_bytes(b"x")
+    paths = [tmp_path / "bad.png", tmp_path / "colour.png", finished / "images/0.png"]
+    found = nlkit.load_classifier(finished / "out/scores").predict(paths)["predicted_label"]
+    assert found.isna().tolist() == [True, False, False] and found[1] == found[2]
 
 
 @pytest.mark.parametrize("kept", [0, 100, -20])
@@ -183,14 +164,10 @@ def test_names_from_outside_cannot_write_into_the_report(tmp_path: Path) -> None
 
 
 def test_scores_are_not_replaced_unasked(finished: Path, done: Path, refused: Callable[..., str]) -> None:
-    before = (done / "scores.csv").read_bytes()
-    assert "exists; choose another name" in refused(finished / "images", "--out", done / "scores.csv")
-    (done / "scores.csv").unlink()
-    labels = finished / "labels.csv"
-    assert "other settings, labels or images" in refused(
-        finished / "images", "--labels", labels, "--out", done / "scores.csv"
-    )
-    assert not (done / "scores.csv").exists() and before
+    command, out = [finished / "images", "--labels", finished / "labels.csv"], done / "scores.csv"
+    assert "exists; choose another name" in refused(*command, out=out)
+    out.unlink()
+    assert "other settings, labels or images" in refused(*command, out=out)
 
 
 def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +195,7 @@ def test_a_finished_run_is_not_trained_again_until_images_or_settings_change(
     folder = write_images(tmp_path, 2, 10)
     first = clean(folder)
     with monkeypatch.context() as patch:
-        patch.setattr("nlkit.training.runs.fit", lambda *_: pytest.fail("trained"))
+        patch.setattr("nlkit.training.loop.fit", lambda *_: pytest.fail("trained"))
         pd.testing.assert_frame_equal(clean(folder, overwrite=True).scores, first.scores)
     assert clean(folder, overwrite=True, epochs=3).run.origin == "trained"
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "images/0.png")
@@ -266,7 +243,7 @@ def test_a_tree_needs_no_table(tmp_path: Path) -> None:
     assert (table["path"].str.split("/").str[0] == table["label"]).all() and len(table) == 20
 
 
-@pytest.mark.parametrize("method", METHOD_DEFAULTS)
+@pytest.mark.parametrize("method", offered())
 def test_every_method_cleans(tmp_path: Path, method: str) -> None:
     result = clean(write_images(tmp_path, 3, 11), method=method, epochs=3)
     assert len(result.scores) == 33 and result.scores["p_clean"].between(0, 1).all()
@@ -280,7 +257,7 @@ def test_every_method_cleans(tmp_path: Path, method: str) -> None:
 
 def test_bad_options_are_refused_in_one_line(tmp_path: Path, refused: Callable[..., str]) -> None:
     folder = write_images(tmp_path, 2, 10)
-    images, labels, out = folder / "images", ("--labels", folder / "labels.csv"), ("--out", folder / "s.csv")
+    images, labels, out = folder / "images", ("--labels", folder / "labels.csv"), folder / "s.csv"
     for options, said in [
         (("--method", "magic"), "--method magic: expected one of elr"),
         (("--method", "simclr"), "--method simclr"),
@@ -293,44 +270,36 @@ def test_bad_options_are_refused_in_one_line(tmp_path: Path, refused: Callable[.
         (("-s", "optim.rl=1"), "unknown key 'optim.rl'"),
         (("--corrupt", "ignore"), "--corrupt"),
     ]:
-        assert said in refused(images, *labels, *out, *options)
-    assert not (folder / "s.csv").exists() and not (folder / "s").exists()
-    assert "expected the name of a table" in refused(images, *labels, "--out", folder / "s.txt")
-    assert "which holds the images" in refused(images, *labels, "--out", folder / "images.csv")
-    assert "no such folder" in refused(folder / "nothing", *labels, *out)
-    assert "cannot write" in refused(images, *labels, "--out", folder / "labels.csv" / "s.csv")
-    assert "no images in sub-folders" in refused(images, *out)
-
-
-def test_a_path_that_leaves_the_folder_ends_the_command(tmp_path: Path, refused: Callable[..., str]) -> None:
-    folder = write_images(tmp_path, 2, 10)
+        assert said in refused(images, *labels, *options, out=out)
+    assert not (folder / "s").exists()
+    for name, said in [
+        ("s.txt", "expected the name of a table"),
+        ("images.csv", "which holds the images"),
+        ("labels.csv/s.csv", "cannot write"),
+    ]:
+        assert said in refused(images, *labels, out=folder / name)
+    assert "no such folder" in refused(folder / "nothing", *labels, out=out)
+    assert "no images in sub-folders" in refused(images, out=out)
     with (folder / "labels.csv").open("a") as file:
         file.write("../labels.csv,c0,c0\n")
-    said = refused(folder / "images", "--labels", folder / "labels.csv", "--out", folder / "s.csv")
-    assert "labels.csv, line 22" in said and "leaves the folder" in said
+    assert "labels.csv, line 22: the path '../labels.csv' leaves the folder" in refused(images, *labels, out=out)
 
 
 # How it is chosen.
 
 
-def situation(**changes: Any) -> Situation:
-    import torch
-
-    return Situation(**({"images": 1200, "classes": 10, "side": 32, "device": torch.device("cpu")} | changes))
-
-
-def test_defaults_of_every_method_are_valid_parameters_at_every_size() -> None:
-    assert set(METHOD_DEFAULTS) == {name for name in METHODS if name not in ("simclr", "lra_diffusion")}
+@pytest.mark.parametrize("gpu", [False, True])
+@pytest.mark.parametrize("method", offered())
+def test_defaults_are_valid_parameters_at_every_size(method: str, gpu: bool) -> None:
     folder = {"name": "folder", "folder": "x", "side": 32}
-    for method in METHOD_DEFAULTS:
-        for images in (10, 33, 500, 4999, 5000, 60_000, 1_000_000):
-            content = choose(situation(images=images, classes=100), 32, method, flip=False).content
-            params = make_params({**content, "cell": "x", "data": folder}, {}, source="test")
-            assert images % params.training.batch_size != 1 or params.training.batch_size == 1
-            assert not params.views.flip
+    for images in (10, 33, 500, 4999, 5000, 60_000, 1_000_000):
+        content, why = choose(Situation(images, 100, 32, gpu), 32, method, flip=False)
+        params = make_params({**content, "cell": "x", "data": folder}, {}, source="test")
+        assert images % params.training.batch_size != 1 or params.training.batch_size == 1
+        assert not params.views.flip and list(why) == ["what", "value", "why"]
 
 
 def test_images_are_never_enlarged_and_large_sets_get_fewer_pixels() -> None:
-    assert [choose_side(situation(side=side)) for side in (3, 8, 20, 32)] == [8, 8, 16, 24]
-    sides = [choose_side(situation(side=500, images=images)) for images in (100, 1200, 4000)]
+    assert [choose_side(Situation(1200, 10, side, False)) for side in (3, 8, 20, 32)] == [8, 8, 16, 24]
+    sides = [choose_side(Situation(images, 10, 500, False)) for images in (100, 1200, 4000)]
     assert sides == sorted(sides, reverse=True) and sides[0] > sides[-1]

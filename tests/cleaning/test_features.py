@@ -13,9 +13,7 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
 from nlkit import NlkitError, noise
-from nlkit.cleaning import pretrained
-from nlkit.cleaning.features import clean_features, load_neighbours
-from nlkit.cleaning.neighbours import fit_neighbours, unit
+from nlkit.cleaning.features import clean_features, encode_images, neighbour_posteriors, unit
 from nlkit.cli import main
 
 
@@ -30,17 +28,6 @@ def write_digits(folder: Path, rate: float = 0.3, count: int = 1797) -> tuple[Pa
     return folder / "features.npz", folder / "labels.csv"
 
 
-@pytest.fixture
-def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    def run(*arguments: str | Path) -> str:
-        code = main(["clean", *map(str, arguments), "--out", str(tmp_path / "s.csv")])
-        output, errors = capsys.readouterr()
-        assert (code, output, errors.count("\n")) == (2, "", 1) and not (tmp_path / "s.csv").exists()
-        return errors
-
-    return run
-
-
 def test_digits_are_cleaned_by_their_pixels(tmp_path: Path) -> None:
     file, labels = write_digits(tmp_path)
     result = clean_features(file, labels, tmp_path / "s.csv", hold_out=0.33, truth="truth")
@@ -53,40 +40,32 @@ def test_digits_are_cleaned_by_their_pixels(tmp_path: Path) -> None:
 
 
 def test_a_vote_is_that_of_a_slow_oracle() -> None:
-    features, labels = torch.randn(40, 5), torch.arange(40) % 3
-    _, found = fit_neighbours(features, labels, 3, k=7, rounds=2)
-    bank = unit(features, features.mean(dim=0)).numpy()
-    distances, index = NearestNeighbors(n_neighbors=8).fit(bank).kneighbors(bank)
-    weights = np.ones(40)
+    features, labels, further = torch.randn(40, 5), torch.arange(40) % 3, torch.randn(6, 5)
+    found = neighbour_posteriors(features, labels, further, 3, k=7, rounds=2)
+    centre = features.mean(dim=0)
+    bank, queries = unit(features, centre).numpy(), unit(further, centre).numpy()
+    search = NearestNeighbors(n_neighbors=8).fit(bank)
+
+    def vote(distances: np.ndarray, index: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        shares = np.zeros((len(index), 3))
+        for i, j in np.ndindex(index.shape):
+            neighbour = index[i, j]
+            shares[i, labels[neighbour]] += weights[neighbour] * np.exp((1 - distances[i, j] ** 2 / 2) / 0.1)
+        return shares / shares.sum(axis=1, keepdims=True)
+
+    weights, (distances, index) = np.ones(40), search.kneighbors(bank)
     for _ in range(2):
-        expected = np.zeros((40, 3))
-        for i in range(40):
-            for distance, j in zip(distances[i, 1:], index[i, 1:], strict=True):
-                expected[i, labels[j]] += weights[j] * np.exp((1 - distance**2 / 2) / 0.1)
-        expected /= expected.sum(axis=1, keepdims=True)
+        expected = vote(distances[:, 1:], index[:, 1:], weights)
         weights = np.maximum(expected[np.arange(40), labels], 0.01)
-    assert np.allclose(found.numpy(), expected, atol=1e-5)
+    assert np.allclose(found[0].numpy(), expected, atol=1e-5)
+    assert np.allclose(found[1].numpy(), vote(*search.kneighbors(queries, 7), weights), atol=1e-5)
 
 
 def test_equal_rows_do_not_vote_for_themselves() -> None:
     features, labels = torch.ones(12, 4), torch.tensor([0] * 11 + [1])
     features[:, 0] = torch.arange(12) % 2  # six copies of each of two rows
-    _, found = fit_neighbours(features, labels, 2, k=5, rounds=1)
+    found, _ = neighbour_posteriors(features, labels, features[:0], 2, k=5, rounds=1)
     assert found[11, 1] == 0
-
-
-def test_further_images_are_labelled_by_the_saved_bank(tmp_path: Path) -> None:
-    file, labels = write_digits(tmp_path, count=400)
-    result = clean_features(file, labels, tmp_path / "s.csv", hold_out=0.25)
-    bank, names = load_neighbours(result.folder)
-    features = torch.from_numpy(np.load(file)["features"])
-    assert result.test_scores is not None
-    rows = [int(name.removesuffix(".png")) for name in result.test_scores["path"]]
-    predicted = [names[k] for k in bank.posterior(features[rows]).argmax(dim=1).tolist()]
-    assert predicted == result.test_scores["predicted_label"].tolist()
-    (result.folder / "neighbours.safetensors").write_bytes(b"x")
-    with pytest.raises(NlkitError, match="not a bank"):
-        load_neighbours(result.folder)
 
 
 def test_parquet_rows_find_their_labels_by_path(tmp_path: Path) -> None:
@@ -133,12 +112,15 @@ def test_bad_features_are_refused_in_one_line(tmp_path: Path, refused: Callable[
         ("none.npz", "labels.csv", "no such file"),
         ("resnet19", "labels.csv", "the ending '' is unknown"),
     ]:
-        where = tmp_path / name if "." in name else name
-        assert said in refused("--features", where, *(["--labels", tmp_path / table] if table else []))
-    assert "--test" in refused("--features", file, "--labels", labels, "--test", labels)
-    assert "hold-out" in refused("--features", file, "--labels", labels, "--hold-out", "2")
-    assert "name the folder" in refused("--features", "resnet18", "--labels", labels)
-    assert "name the folder" in refused("--labels", labels)
+        options = ["--features", tmp_path / name if "." in name else name]
+        assert said in refused(*options, *(["--labels", tmp_path / table] if table else []), out=tmp_path / "s.csv")
+    for options, said in [
+        (["--features", file, "--test", labels], "--test"),
+        (["--features", file, "--hold-out", "2"], "hold-out"),
+        (["--features", "resnet18"], "name the folder"),
+        ([], "name the folder"),
+    ]:
+        assert said in refused(*options, "--labels", labels, out=tmp_path / "s.csv")
 
 
 def test_a_named_encoder_makes_the_features(
@@ -158,9 +140,12 @@ def test_a_named_encoder_makes_the_features(
         raise OSError("no network")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    assert "its weights cannot be had (no network)" in refused(*command)
+    assert "its weights cannot be had (no network)" in refused(*command, out=tmp_path / "s.csv")
     network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(12, 5))
-    monkeypatch.setattr(pretrained, "encoder", lambda name: network)
+    monkeypatch.setattr("nlkit.cleaning.features.encoder", lambda name: network)
     assert main(["clean", *map(str, command), "--out", str(tmp_path / "s.csv")]) == 0
-    table = pd.read_csv(tmp_path / "s.csv")
-    assert len(table) == 14 and (table["suggested_label"] == table["label"]).all()
+    scores = pd.read_csv(tmp_path / "s.csv")
+    assert len(scores) == 14 and (scores["suggested_label"] == scores["label"]).all()
+    for table, truth, said in [(tmp_path / "l.csv", None, "'bad.png' cannot be used"), (None, "x", "with --labels")]:
+        with pytest.raises(NlkitError, match=said):
+            encode_images("resnet18", tmp_path / "images", table, truth, "fail", "cpu")

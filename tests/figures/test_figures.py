@@ -1,61 +1,70 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
 import numpy as np
-import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import nlkit
 from nlkit import figures
-from nlkit.data.problem import Problem
 from nlkit.figures.curves import histogram_medians
 from nlkit.figures.images import gallery_rows
-from nlkit.training.measure import LOSS_EDGES
+from nlkit.figures.losses import draw_mixture
+from nlkit.training.records import LOSS_EDGES
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).parents[2]
-FIGURES = ("loss_histograms", "p_clean_histograms", "loss_heatmap", "loss_ridges", "memorisation")
-FIGURES += ("accuracy_curves", "split_curves", "split_confusion")
+RECORDED = ROOT / "results/dividemix/digits-sym-50/seed-0"
+OF_A_RUN = ["loss_histograms", "p_clean_histograms", "loss_heatmap", "loss_ridges", "memorisation"]
+OF_A_RUN += ["accuracy_curves", "split_curves", "split_confusion"]
+DRAW: dict[str, Callable[[nlkit.Run], Figure]] = {name: getattr(figures, name) for name in OF_A_RUN}
+DRAW |= {
+    "transition_matrices": lambda run: figures.transition_matrices(figures.run_matrices(run), list("0123456789")),
+    "gallery": lambda run: figures.gallery(run, run.images(), count=4),
+}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> nlkit.Run:
-    """A short DivideMix run on digits."""
-    short = {"training.epochs": 3, "training.snapshots": [1, 2], "method.warm_up": 2, "model.width": 4}
-    params = nlkit.load_params(ROOT / "params/dividemix/digits-sym-50.yaml", **short)
-    return nlkit.run(params, out=tmp_path_factory.mktemp("run"), progress=False)
+def known() -> nlkit.Run:
+    return nlkit.load_run(RECORDED)
 
 
-def without_clean(run: nlkit.Run) -> nlkit.Run:
-    """The same run as if nobody knew the clean labels."""
-    epochs = run.epochs.drop(columns=["hist_clean", "hist_noisy", "auc_1", "auc_2"])
-    hists = [np.add(*pair) for pair in zip(run.epochs["hist_clean"], run.epochs["hist_noisy"], strict=True)]
+@pytest.fixture(scope="module", params=["clean labels", "none"])
+def run(request: pytest.FixtureRequest, known: nlkit.Run) -> nlkit.Run:
+    """A run, and the same run as if nobody knew the clean labels."""
+    if request.param == "clean labels":
+        return known
+    epochs = known.epochs.drop(columns=["hist_clean", "hist_noisy", "auc_1", "auc_2"])
+    hists = [np.add(*pair) for pair in zip(known.epochs["hist_clean"], known.epochs["hist_noisy"], strict=True)]
     epochs = epochs.assign(hist_all=hists, auc=np.nan)
-    return replace(run, samples=run.samples.drop(columns="clean"), epochs=epochs)
+    return replace(known, samples=known.samples.drop(columns="clean"), epochs=epochs)
 
 
-@pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("name", FIGURES)
-def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, name: str, known: bool) -> None:
-    figure = getattr(figures, name)(run if known else without_clean(run))
+@pytest.mark.parametrize("name", DRAW)
+def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, name: str) -> None:
+    before = plt.get_fignums()
+    figure = DRAW[name](run)
     figure.canvas.draw()
-    assert all(ax.has_data() for ax in figure.axes)
+    shown = sum(ax.has_data() for ax in figure.axes)
+    assert shown == (sum(map(len, gallery_rows(run, 4).values())) if name == "gallery" else len(figure.axes))
     plt.close(figure)
+    assert plt.get_fignums() == before
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_the_matrices_of_a_run_are_row_stochastic(run: nlkit.Run, known: bool) -> None:
-    matrices = figures.run_matrices(run if known else without_clean(run))
-    assert len(matrices) == 1 + known
+def test_the_matrices_of_a_run_are_row_stochastic(run: nlkit.Run) -> None:
+    matrices = figures.run_matrices(run)
+    assert len(matrices) == 1 + ("clean" in run.samples)
     for matrix in matrices.values():
         sums = matrix.sum(axis=1)
         np.testing.assert_allclose(sums[sums > 0], 1)
-    figures.transition_matrices(matrices, run.record["data"]["classes"]).canvas.draw()
 
 
 def test_the_gallery_shows_what_its_titles_say(run: nlkit.Run) -> None:
@@ -63,16 +72,24 @@ def test_the_gallery_shows_what_its_titles_say(run: nlkit.Run) -> None:
     errors = rows["surest label errors"]
     assert (errors["prediction"] != errors["noisy"]).all() and (errors["p_clean"] <= 0.5).all()
     assert errors["confidence"].is_monotonic_decreasing
+    if "clean" not in run.samples:
+        assert set(rows) == {"surest label errors"}
+        return
     hardest = rows["hardest correct labels"]
     assert (hardest["noisy"] == hardest["clean"]).all() and hardest["p_clean"].is_monotonic_increasing
-    assert set(gallery_rows(without_clean(run), 5)) <= {"surest label errors"}
 
 
-def test_the_gallery_draws_the_images_of_the_run(run: nlkit.Run) -> None:
-    problem = run.problem()
-    assert isinstance(problem, Problem)
-    figure = figures.gallery(run, problem, count=4)
-    assert sum(len(ax.images) for ax in figure.axes) == sum(map(len, gallery_rows(run, 4).values()))
+def test_the_images_of_a_run_are_those_of_its_problem(known: nlkit.Run) -> None:
+    assert np.array_equal(known.images(), known.problem().train.images.numpy())
+
+
+def test_a_mixture_is_drawn_where_its_values_lie_and_holds_the_whole_share_of_each_component() -> None:
+    figure, ax = plt.subplots()
+    draw_mixture(ax, [0.3, 0.7], [0.4, 0.6], [0.001, 0.002], low=1.0, high=5.0, scale=50)
+    for line, weight, peak in zip(ax.lines, (0.3, 0.7), (2.6, 3.4), strict=True):
+        x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
+        assert x[y.argmax()] == pytest.approx(peak, abs=0.01)
+        assert np.trapezoid(y, x) / 4 == pytest.approx(50 * weight, rel=1e-3)
     plt.close(figure)
 
 
@@ -82,5 +99,27 @@ def test_histogram_medians_lie_within_the_bin_of_the_median() -> None:
         losses = rng.exponential(scale, 1001)
         counts, _ = np.histogram(losses, LOSS_EDGES)
         middle = int(np.searchsorted(LOSS_EDGES, np.median(losses))) - 1
-        median = histogram_medians(pd.Series([counts]))[0]
+        median = histogram_medians(counts[None])[0]
         assert LOSS_EDGES[middle] <= median <= LOSS_EDGES[middle + 1]
+    assert np.isnan(histogram_medians(np.zeros((1, 65)))).all()
+
+
+TORCH_FREE = f"""
+import sys
+
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import test_figures
+from nlkit.figures import notebook
+
+run = test_figures.nlkit.load_run(test_figures.RECORDED)
+for draw in test_figures.DRAW.values():
+    draw(run).canvas.draw()
+notebook.show_gallery(run), notebook.box(run, "dividemix"), notebook.fresh_and_committed(run)
+assert notebook.parameters({{"params": "dividemix/digits-sym-50", "seed": 0}}) == run.params
+sys.exit("torch" in sys.modules)
+"""
+
+
+@pytest.mark.xfail(reason="rooms below still import torch at module level", strict=True)
+def test_no_figure_of_a_run_imports_torch() -> None:
+    assert subprocess.run([sys.executable, "-c", TORCH_FREE], cwd=ROOT).returncode == 0

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,48 +9,48 @@ from nlkit import NlkitError, load_params
 from nlkit.figures import notebook
 
 ROOT = Path(__file__).parents[2]
+DEFAULTS = 'params = "dividemix/digits-sym-50"\nseed = 0'
+WHOLE_FILE = load_params(ROOT / "params/cross_entropy/digits-asym-40.yaml")
 
 
 @pytest.fixture(autouse=True)
-def in_the_notebooks_folder() -> Iterator[None]:
-    before = Path.cwd()
-    os.chdir(ROOT / "notebooks")
-    yield
-    os.chdir(before)
+def in_the_notebooks_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT / "notebooks")
 
 
-def namespace(*cells: str) -> dict[str, Any]:
+def kernel(*cells: str) -> dict[str, Any]:
     """What a kernel holds after running cells of literal assignments."""
-    values: dict[str, Any] = {"In": ["", *cells]}
+    values: dict[str, Any] = {"In": ["", *cells], "Out": {}, "_i": "x", "_": 3, "exit": exit, "pathlib": Path}
     for cell in cells:
         exec(cell, values)
     return values
 
 
-DEFAULTS = '# Parameters\nparams = "dividemix/digits-sym-50"\nseed = 0'
-
-
 def test_the_defaults_name_a_parameter_file() -> None:
     expected = load_params(ROOT / "params/dividemix/digits-sym-50.yaml")
-    assert notebook.parameters(namespace(DEFAULTS)) == expected
+    assert notebook.parameters(kernel(DEFAULTS)) == expected
+    assert notebook.parameters({"params": "dividemix/digits-sym-50", "seed": 0}) == expected  # a kernel that was reset
 
 
 def test_an_injected_cell_overrides_single_keys_and_groups() -> None:
-    found = notebook.parameters(namespace(DEFAULTS, '# Parameters\nseed = 3\nnoise = {"rate": 0.25}'))
-    assert (found.seed, found.noise.rate, found.noise.kind) == (3, 0.25, "symmetric")
+    found = notebook.parameters(kernel(DEFAULTS, 'seed = 3\nnoise = {"rate": 0.25}'))
+    assert (found.seed, found.noise.rate, found.noise.kind) == (3, 0.25, "symmetric")  # type: ignore[union-attr]
 
 
 def test_an_injected_parameter_file_replaces_the_defaults_altogether() -> None:
-    other = load_params(ROOT / "params/cross_entropy/digits-asym-40.yaml")
-    lines = [f"{name} = {value!r}" for name, value in other.model_dump(mode="json").items()]
-    assert notebook.parameters(namespace(DEFAULTS, "# Parameters\n" + "\n".join(lines))) == other
+    lines = [f"{name} = {value!r}" for name, value in WHOLE_FILE.model_dump(mode="json").items()]
+    assert notebook.parameters(kernel(DEFAULTS, "\n".join(lines))) == WHOLE_FILE
 
 
-def test_an_unknown_parameter_is_refused_by_name() -> None:
-    with pytest.raises(NlkitError, match="unknown key 'nosie'"):
-        notebook.parameters(namespace(DEFAULTS, "# Parameters\nnosie = 1"))
+@pytest.mark.parametrize("cell", ["nosie = 1", "nosie = {'rate': 0.1}", "nosie = None", "seeds = [1, 2]"])
+def test_an_unknown_parameter_is_refused_by_name(cell: str) -> None:
+    with pytest.raises(NlkitError, match=f"unknown key '{cell.split()[0]}'"):
+        notebook.parameters(kernel(DEFAULTS, cell))
 
 
-def test_names_of_other_cells_are_not_parameters() -> None:
-    found = notebook.parameters(namespace(DEFAULTS, "x = 3\nseed_of_mine = 4"))
-    assert found.seed == 0
+def test_what_later_cells_assign_is_no_parameter_when_the_notebook_is_run_again() -> None:
+    values = kernel(DEFAULTS)
+    notebook.parameters(values)
+    exec('names = ["a", "b"]\nx = 3\nseed = 4\nnoise = {"rate": 0.25}', values)
+    found = notebook.parameters(values)
+    assert (found.seed, found.noise.rate) == (4, 0.25)  # type: ignore[union-attr]

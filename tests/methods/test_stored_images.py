@@ -116,7 +116,7 @@ def test_galleries_show_whole_stored_images(
     params = params_of(tiny_params, "cross_entropy")
     run = train_run(problem, params, tmp_path / "run", tmp_path, progress=False)
     assert problem.clean is not None
-    shown = figures.gallery(run, problem, 3)
+    shown = figures.gallery(run, problem.train.images, 3)
     noisy = figures.noise_gallery(problem.train.images, problem.clean.numpy(), run.samples["noisy"].to_numpy(), "abc")
     for figure in (shown, noisy):
         pictures = [np.asarray(ax.images[0].get_array()) for ax in figure.axes if ax.images]

@@ -15,6 +15,7 @@ from trees import clothing1m_tree, food101n_tree, webvision_tree
 
 import nlkit
 from nlkit.models import clip, weights
+from nlkit.params.files import read_tree
 
 ROOT = Path(__file__).parents[2]
 TREES: dict[str, Callable[[Path], Any]] = {
@@ -74,7 +75,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "notebooks").mkdir()
     folder = tmp_path / "params" / "simclr"
     folder.mkdir(parents=True)
-    content = yaml.safe_load((ROOT / "params/simclr/webvision.yaml").read_text())
+    content = read_tree(ROOT / "params/simclr/webvision.yaml")
     content["data"]["short"], content["views"]["size"] = INCEPTION["data.short"], INCEPTION["views.size"]
     content["training"] |= {"epochs": 1, "batch_size": 40, "eval_batch_size": 50, "snapshots": [1]}
     (folder / "webvision.yaml").write_text(yaml.safe_dump(content))

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.figures.losses import snapshots, threshold
+from nlkit.figures.reading import snapshots, threshold
 from nlkit.figures.style import CLEAN, NEUTRAL, NOISY
 from nlkit.parts import semi
 from nlkit.parts.positives import Variant, contrast_classes, same_image_or_class

@@ -14,7 +14,7 @@ from sklearn.manifold import TSNE
 
 from nlkit.data.problem import Problem
 from nlkit.figures.images import image_grid, show
-from nlkit.figures.losses import groups, snapshots
+from nlkit.figures.reading import groups, snapshots
 from nlkit.figures.style import CLEAN, NEUTRAL, NOISY
 from nlkit.methods.simclr import QUERIES, SHOWN
 from nlkit.training.runs import Run

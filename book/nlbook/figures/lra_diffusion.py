@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nlkit.data.problem import Problem
-from nlkit.figures.losses import groups
+from nlkit.figures.reading import groups
 from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY
 from nlkit.parts.diffusion import sampling_times
 from nlkit.training.runs import Run

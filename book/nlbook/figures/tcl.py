@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.manifold import TSNE
 
-from nlkit.figures.losses import groups, snapshots, warm_up
+from nlkit.figures.reading import groups, snapshots, warm_up
 from nlkit.training.runs import Run
 
 BINS = 40

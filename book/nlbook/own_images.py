@@ -1,10 +1,10 @@
-"""An example of images of one's own: handwritten digits as files, of which a known share is labelled wrongly."""
+"""Images of a reader's own, or, as an example, handwritten digits as files, some of them labelled wrongly."""
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -13,11 +13,8 @@ from sklearn.datasets import load_digits
 
 from nlkit import noise
 
-RATE = 0.3
 
-
-@dataclass(frozen=True)
-class Own:
+class Own(NamedTuple):
     """Where images and labels lie, the column of correct labels if there is one, and where results go."""
 
     folder: Path
@@ -35,18 +32,18 @@ def own_or_digits(folder: str, labels: str, truth: str, out: str) -> Own:
     return Own(place / "images", place / "labels.csv", "truth", place / "scores.csv")
 
 
-def write_digits(place: Path, rate: float = RATE, side: int = 32, seed: int = 7) -> None:
-    """Write `images/*.png` of side x side pixels, `labels.csv` (path, label, truth) and `pixels.npz`, their features.
+def write_digits(place: Path) -> None:
+    """Write `images/*.png` of 32 x 32 pixels, `labels.csv` (path, label, truth) and `pixels.npz`, their features.
 
-    A share `rate` of the labels becomes one of the other classes, each with the same chance.
+    A share of 0.3 of the labels becomes one of the other classes, each with the same chance.
     """
     digits = load_digits()
-    given = noise.symmetric(digits.target, rate, 10, seed, own_class=False)
     (place / "images").mkdir(parents=True)
-    names = [f"{index:04d}.png" for index in range(len(given))]
+    names = [f"{index:04d}.png" for index in range(len(digits.target))]
     for name, pixels in zip(names, digits.images, strict=True):
         image = Image.fromarray(np.rint(pixels * (255 / 16)).astype(np.uint8))
-        image.resize((side, side), Image.Resampling.BICUBIC).save(place / "images" / name)
+        image.resize((32, 32), Image.Resampling.BICUBIC).save(place / "images" / name)
+    given = noise.symmetric(digits.target, 0.3, 10, seed=7, own_class=False)
     table = pd.DataFrame({"path": names, "label": given, "truth": digits.target})
     table.to_csv(place / "labels.csv", index=False)
     np.savez(place / "pixels.npz", features=digits.data.astype(np.float32))

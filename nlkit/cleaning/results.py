@@ -1,0 +1,163 @@
+"""What a cleaning run gives back: tables, the paths that they are written to, and what is printed of them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from nlkit.data.folder import FolderData
+from nlkit.data.problem import Problem
+from nlkit.errors import NlkitError
+from nlkit.files import write_atomically
+from nlkit.training.runs import Run
+
+Evidence = Mapping[str, np.ndarray]
+"""Arrays as `judged` names them, with `train.p_clean` and `threshold`."""
+PROMISED = ("path", "label", "p_clean", "suggested_label", "confidence")
+COLUMNS = (*PROMISED, "is_label_issue", "label_quality", "given_label", "predicted_label")
+LISTED = 20
+"""Images that were left out and are printed; all of them are in a table."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """Scores, one row an image; held-out predictions; accuracy in percent and AUC of P(clean) where they are known."""
+
+    scores: pd.DataFrame
+    test_scores: pd.DataFrame | None
+    accuracy: float | None
+    auc: float | None
+    path: Path
+    folder: Path
+
+
+class FeatureResult(Result):
+    """What came out of features that were given."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanResult(Result):
+    """Also what was left out, the run, why its settings are so, and the scored images uint8 [N, S, S, C] in order."""
+
+    dropped: pd.DataFrame
+    choices: pd.DataFrame
+    run: Run
+    problem: Problem
+    images: np.ndarray
+    notes: tuple[str, ...]
+
+
+def output_paths(path: Path, images: Path | None, overwrite: bool) -> tuple[Path, Path]:
+    """A table to write and the folder of the same name beside it; raises NlkitError where that would replace others."""
+    if path.suffix != ".csv":
+        raise NlkitError(f"--out {path}: expected the name of a table that ends in .csv")
+    target = path.with_suffix("")
+    try:
+        if path.is_dir() or (path.exists() and not overwrite):
+            raise NlkitError(f"--out {path}: exists; choose another name, or --overwrite to replace it")
+        if images is not None and target.resolve() == images.resolve():
+            raise NlkitError(f"--out {path}: the folder beside it would be {images}, which holds the images")
+    except (OSError, ValueError) as error:
+        raise NlkitError(f"--out {str(path)[:200]}: cannot write there ({error})") from None
+    return path, target
+
+
+def judged(part: str, probability: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """What tables are made of, by name: `<part>.prediction` [N], its probability, and that of the given label.
+
+    probability: [N, C]; labels: int64 [N], the given ones.
+    """
+    confidence, prediction = probability.max(dim=1)
+    quality = probability.gather(1, labels[:, None])[:, 0]
+    return {f"{part}.prediction": prediction, f"{part}.confidence": confidence, f"{part}.quality": quality}
+
+
+def train_table(paths: Sequence[str], labels: np.ndarray, names: Sequence[str], evidence: Evidence) -> pd.DataFrame:
+    """One row an image: `path, label, p_clean, suggested_label, confidence`, then the columns that cleanlab users know.
+
+    `confidence` is the probability of the suggested label, `label_quality` that of the given one. A label is an issue
+    where P(clean) is not above the threshold and another class is predicted.
+    """
+    table, p_clean = test_table(paths, labels, names, evidence, "train"), evidence["train.p_clean"]
+    further = {
+        "p_clean": _rounded(p_clean),
+        "suggested_label": table["predicted_label"],
+        "is_label_issue": (p_clean <= evidence["threshold"]) & (evidence["train.prediction"] != labels),
+        "given_label": table["label"],
+    }
+    return table.assign(**further)[list(COLUMNS)]
+
+
+def test_table(
+    paths: Sequence[str], labels: np.ndarray, names: Sequence[str], evidence: Evidence, part: str = "test"
+) -> pd.DataFrame:
+    """One row a held-out image: `path, label, predicted_label, confidence, label_quality`."""
+    return pd.DataFrame(
+        {
+            "path": list(paths),
+            "label": [names[int(label)] for label in labels],
+            "predicted_label": [names[int(label)] for label in evidence[f"{part}.prediction"]],
+            "confidence": _rounded(evidence[f"{part}.confidence"]),
+            "label_quality": _rounded(evidence[f"{part}.quality"]),
+        }
+    )
+
+
+def _rounded(values: np.ndarray) -> np.ndarray:
+    """Ten significant digits: enough to rank, and the same text on every machine that agrees that far."""
+    return np.array([float(f"{value:.10g}") for value in values])
+
+
+def class_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """One row a given label: images, label issues, their share, and what is most often suggested instead."""
+    issue = scores.groupby("given_label", sort=False)["is_label_issue"]
+    wrong = scores[scores["is_label_issue"]].groupby("given_label")["predicted_label"]
+    instead = {label: suggested.mode().iloc[0] for label, suggested in wrong}
+    table = pd.DataFrame({"images": issue.size(), "issues": issue.sum(), "share": issue.mean()})
+    table["most often suggested"] = [instead.get(label, "") for label in table.index]
+    table = table.rename_axis("label").reset_index()
+    return table.sort_values(["share", "images"], ascending=False, ignore_index=True)
+
+
+def write_tables(result: Result) -> None:
+    """Write what came out; the table of scores last, since it marks the whole as finished."""
+    if result.test_scores is not None:
+        write_atomically(result.folder / "test_scores.csv", result.test_scores.to_csv(index=False))
+    write_atomically(result.path, result.scores.to_csv(index=False))
+
+
+def print_settings(data: FolderData, choices: pd.DataFrame) -> None:
+    """What was read, what was left out, and what was chosen, with the reasons."""
+    tested = "" if data.test is None else f", {len(data.test.labels)} held out"
+    print(f"{len(data.train.labels)} images of {len(data.class_names)} classes{tested}")
+    for _, row in choices.iterrows():
+        print(f"  {row['what']:<8} {row['value']:<28} {row['why']}")
+    sys.stdout.flush()
+
+
+def print_findings(result: Result) -> None:
+    """What was found and where the results are, and on stderr what was left out."""
+    if isinstance(result, CleanResult):
+        for note in result.notes:
+            print(f"nlkit: note: {note}", file=sys.stderr)
+        for _, row in result.dropped.head(LISTED).iterrows():
+            print(f"nlkit: left out {row['path']!r}: {row['reason']}", file=sys.stderr)
+        if len(result.dropped) > LISTED:
+            more = f"left out {len(result.dropped)} images in all: {result.folder / 'dropped.csv'}"
+            print(f"nlkit: {more}", file=sys.stderr)
+    issues = int(result.scores["is_label_issue"].sum())
+    print(f"label issues: {issues} of {len(result.scores)} ({100 * issues / len(result.scores):.1f} %)")
+    if result.accuracy is not None:
+        print(f"accuracy on the held-out images: {result.accuracy:.2f} %")
+    if result.auc is not None:
+        print(f"AUC of P(clean): {result.auc:.4f}")
+    print(f"scores: {result.path}")
+    if isinstance(result, CleanResult):
+        print(f"report: {result.folder / 'report.html'}")
+        print(f"model:  {result.folder / 'model.safetensors'} (how to load it: model.md)")

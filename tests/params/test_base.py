@@ -1,0 +1,181 @@
+"""What `base:` in a parameter file means: its tree laid over another's, in files and in trees without one."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nlkit import NlkitError, load_params
+from nlkit.figures import notebook
+from nlkit.params import make_params
+from nlkit.params.files import MOST_BASES, read_tree, resolve_base, sources
+
+PARAMS = Path(__file__).parents[2] / "params"
+CELL = PARAMS / "cross_entropy" / "digits-sym-50-views.yaml"
+
+
+def write(root: Path, **files: str) -> Path:
+    """A folder `params` with files, whose names have two underscores for a slash; gives the path of the last."""
+    (root / "params" / "bases").mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        path = root / "params" / f"{name.replace('__', '/')}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(NlkitError) as caught:
+        read_tree(path)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "expected"),
+    [
+        ("a: {b: 1, c: 2}", "a: {c: 3}", {"a": {"b": 1, "c": 3}}),
+        ("a: {b: {c: 1, d: 2}}", "a: {b: {d: 3, e: 4}}", {"a": {"b": {"c": 1, "d": 3, "e": 4}}}),
+        ("a: [1, 2, 3]", "a: [4]", {"a": [4]}),
+        ("a: [1, 2]", "a: []", {"a": []}),
+        ("a: {b: 1}", "a: {b: null}", {"a": {"b": None}}),
+        ("a: {b: 1}", "a: null", {"a": None}),
+        ("a: 1", "a: {b: 2}", {"a": {"b": 2}}),
+        ("a: {b: 2}", "a: 1", {"a": 1}),
+        ("a: {kind: x, b: 1, c: 2}", "a: {kind: x, c: 3}", {"a": {"kind": "x", "b": 1, "c": 3}}),
+        ("a: {kind: x, b: 1}", "a: {kind: y, c: 3}", {"a": {"kind": "y", "c": 3}}),
+        ("a: {name: x, b: 1}", "a: {name: y}", {"a": {"name": "y"}}),
+        ("a: {name: x, b: {kind: p, q: 1}}", "a: {b: {kind: r}}", {"a": {"name": "x", "b": {"kind": "r"}}}),
+        ("a: {b: 1}", "a: {kind: y}", {"a": {"b": 1, "kind": "y"}}),
+        ("a: {kind: x}", "a: {b: 1}", {"a": {"kind": "x", "b": 1}}),
+    ],
+)
+def test_groups_are_merged_and_all_else_is_replaced(
+    base: str, own: str, expected: dict[str, Any], tmp_path: Path
+) -> None:
+    path = write(tmp_path, bases__family__one=base, some__cell=f"base: bases/family/one\n{own}")
+    assert read_tree(path) == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_value_is_that_of_the_nearest_file_which_sets_it(seed: int, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    keys = [f"{section}.{group}.{key}" for section in "ab" for group in "cd" for key in "efg"]
+    values = ["null", "0", "0.5", "word", "[1, 2]", "[]"]
+    layers = [{key: yaml.safe_load(draw.choice(values)) for key in keys if draw.random() < 0.4} for _ in range(4)]
+    for place, layer in enumerate(layers):
+        tree: dict[str, Any] = {"base": f"bases/family/layer{place + 1}"} if place < 3 else {}
+        for key, value in layer.items():
+            section, group, last = key.split(".")
+            tree.setdefault(section, {}).setdefault(group, {})[last] = value
+        write(tmp_path, **{f"bases__family__layer{place}": yaml.safe_dump(tree)})
+    found = read_tree(tmp_path / "params/bases/family/layer0.yaml")
+    expected = {key: value for layer in reversed(layers) for key, value in layer.items()}
+    assert {f"{a}.{b}.{c}": v for a, x in found.items() for b, y in x.items() for c, v in y.items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        ("3", "key 'base' is 3: expected a path below"),
+        ("null", "key 'base' is None: expected a path below"),
+        ("[bases/one, bases/two]", "key 'base' is ['bases/one', 'bases/two']: expected a path below"),
+        ("''", "key 'base' is '': expected a path below"),
+        ("../params/some/cell", "expected a path below"),
+        ("bases/../../secret", "expected a path below"),
+        ("/etc/hostname", "expected a path below"),
+        ("bases/.hidden", "expected a path below"),
+        ("bases\\one", "expected a path below"),
+        ('"bases/one\\0"', "expected a path below"),
+        ("bases/one.yaml", "there is no file"),
+        ("bases/none", "there is no file"),
+        ("bases", "there is no file"),
+    ],
+)
+def test_a_base_that_is_no_file_below_params_is_refused(base: str, words: str, tmp_path: Path) -> None:
+    path = write(tmp_path, secret="a: 1", bases__one="a: 1", some__cell=f"base: {base}")
+    message = refused(path)
+    assert message.startswith(f"{path}: key 'base' is") and words in message
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- 1", "a: 1\na: 2", "\x00"])
+def test_a_base_that_is_not_valid_is_named(text: str, tmp_path: Path) -> None:
+    path = write(tmp_path, bases__family__one=text, some__cell="base: bases/family/one")
+    assert refused(path).startswith(str(tmp_path / "params/bases/family/one.yaml"))
+
+
+def test_circles_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, bases__a="base: bases/b", bases__b="base: bases/a", some__cell="base: bases/a")
+    assert refused(path).startswith(f"{tmp_path / 'params/bases/b.yaml'}: key 'base' is 'bases/a'")
+    assert "based on this one" in refused(path)
+    assert "based on this one" in refused(write(tmp_path, some__cell="base: some/cell"))
+    with pytest.raises(NlkitError, match=r"b\.yaml: .*based on this one"):
+        resolve_base({"base": "bases/a"}, "notebook", tmp_path / "params")
+
+
+def test_only_so_many_files_stand_on_one_another(tmp_path: Path) -> None:
+    for place in range(MOST_BASES):
+        write(tmp_path, **{f"bases__n{place}": f"base: bases/n{place + 1}\na{place}: 1"})
+    write(tmp_path, **{f"bases__n{MOST_BASES}": "last: 1"})
+    assert len(read_tree(tmp_path / "params/bases/n0.yaml")) == MOST_BASES + 1
+    assert f"at most {MOST_BASES} files" in refused(write(tmp_path, some__cell="base: bases/n0"))
+
+
+def test_sources_are_the_file_and_all_that_it_stands_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, bases__family__one="base: bases/two", bases__two="a: 1", some__cell="base: bases/family/one")
+    monkeypatch.chdir(tmp_path)
+    names = ["params/some/cell.yaml", "params/bases/family/one.yaml", "params/bases/two.yaml"]
+    assert [str(path) for path in sources(Path(names[0]))] == names
+    assert sources(Path(names[2])) == [Path(names[2])]
+
+
+def test_bases_are_found_from_the_file_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = load_params(CELL)
+    monkeypatch.chdir(CELL.parent)
+    assert load_params(CELL.name) == expected
+    copy = tmp_path / "mine.yaml"
+    copy.write_bytes(CELL.read_bytes())
+    assert load_params(copy) == expected
+    monkeypatch.chdir(tmp_path)
+    assert load_params(CELL) == expected
+    with pytest.raises(NlkitError, match=r"mine\.yaml: key 'base' is .*there is no file"):
+        load_params("mine.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(PARAMS.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_keys_of_a_file_alone_are_resolved_as_the_file_is(path: Path) -> None:
+    """What `papermill -f` does: it injects the keys of the file as they stand, `base` among them."""
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert make_params(content, {}, "notebook parameters") == load_params(path)
+
+
+def test_a_notebook_takes_the_injected_keys_of_a_file() -> None:
+    content = yaml.safe_load(CELL.read_text(encoding="utf-8"))
+    injected = "# Parameters\n" + "\n".join(f"{name} = {value!r}" for name, value in content.items())
+    cells = ['# Parameters\nparams = "dividemix/digits-sym-50"\nseed = 2', injected]
+    namespace: dict[str, Any] = {"In": cells}
+    for cell in cells:
+        exec(cell, namespace)
+    assert notebook.parameters(namespace) == load_params(CELL, seed=2)
+
+
+def test_overrides_are_laid_over_what_is_resolved_and_cannot_change_the_base() -> None:
+    changed = load_params(CELL, **{"optim.lr": 0.5, "views": {"pad": 3}})
+    assert (changed.optim.lr, changed.optim.momentum, changed.views.pad, changed.views.zoom) == (0.5, 0.9, 3, 0.1)
+    with pytest.raises(NlkitError, match="unknown key 'base'"):
+        load_params(CELL, base="bases/cross_entropy/digits")
+
+
+def test_a_record_of_a_run_has_no_base() -> None:
+    assert "base" not in load_params(CELL).model_dump(mode="json")
+
+
+def test_all_methods_have_the_same_images_labels_and_network_at_the_laptop_setting() -> None:
+    cells = [load_params(path) for path in sorted(PARAMS.glob("*/cifar10n-worst-laptop.yaml"))]
+    assert len(cells) >= 8
+    sections = [(cell.data, cell.noise, cell.views, cell.model) for cell in cells]
+    assert all(one == sections[0] for one in sections)
