@@ -47,7 +47,7 @@ def write(target: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) 
         with replaced_file(target) as temporary:
             writer.save_file(contents, temporary, {"info": text, "sha256": digest(contents, text)})
     except (OSError, SafetensorError) as error:
-        raise NlkitError(f"{target}: cannot write the checkpoint ({error})") from None
+        raise NlkitError(f"{target}: cannot write there ({error})") from None
 
 
 def checkpoints(folder: Path) -> list[Path]:
