@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nlkit import lazy
-from nlkit.errors import NlkitError
 from nlkit.methods.tcl_plus import TCLPlus, correct
 from nlkit.seeding import torch_stream
 
@@ -119,8 +118,3 @@ def test_the_learning_rate_of_the_second_stage_is_constant(begun: Make) -> None:
         assert method.learner is not None
         rates += [group["lr"] for group in method.learner.optimiser.param_groups]
     assert rates == [0.03, 0.03]
-
-
-def test_a_first_stage_as_long_as_the_run_is_refused(tiny_params: Callable[..., Any]) -> None:
-    with pytest.raises(NlkitError, match=r"first_epochs must be below training\.epochs"):
-        tiny_params("tcl_plus", **{"method.first_epochs": 4})
