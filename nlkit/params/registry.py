@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from nlkit.errors import NlkitError
@@ -143,8 +142,3 @@ def everything() -> list[Entry]:
 def contestants() -> dict[str, Look]:
     """The looks of all that compete, by paper and ending of the cell's name (`codim-sup`), in the order of the book."""
     return {f"{one.paper}{ending}": look for one in everything() for ending, look in one.looks.items()}
-
-
-def code_of(paper: str, package: Path) -> list[Path]:
-    """The files in `nlkit/methods/` that decide a paper's runs: its own, and those that they import."""
-    raise NotImplementedError
