@@ -8,7 +8,7 @@ from typing import Any
 
 import nbformat
 import pytest
-from nlbook import fragments as book
+from nlbook import contest
 
 from nlkit import load_params
 from nlkit.training import records
@@ -80,7 +80,7 @@ def test_a_notebook_is_committed_without_outputs_and_with_one_parameters_cell(pa
 
 def test_the_table_of_the_readme_is_that_of_the_records() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert book.with_results(text, ROOT / "results") == text
+    assert contest.readme(text, ROOT / "results") == text
 
 
 def test_every_parameter_file_says_where_its_values_come_from() -> None:

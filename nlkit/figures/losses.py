@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
 from nlkit.figures.style import CLEAN, NEUTRAL, NOISY, mark_warm_up
 from nlkit.training.measure import LOSS_EDGES
@@ -41,7 +42,10 @@ def loss_histograms(run: Run) -> Figure:
     figure, axes = plt.subplots(1, len(epochs), figsize=(2.6 * len(epochs), 2.9), squeeze=False)
     for ax, epoch in zip(axes[0], epochs, strict=True):
         highest = _histogram(ax, run, epoch)
-        _mixture(ax, run.epochs.iloc[epoch - 1], len(run.samples))
+        row = run.epochs.iloc[epoch - 1]
+        if row["mixture_means"] is not None:
+            mixture = (row["mixture_weights"], row["mixture_means"], row["mixture_variances"])
+            draw_mixture(ax, *mixture, row["loss_min"], row["loss_max"], len(run.samples) / 40)
         phase = " (warm-up)" if warm_up(run) and epoch <= (warm_up(run) or 0) else ""
         ax.set(title=f"epoch {epoch}{phase}", xlabel="loss", yscale="log", ylim=(0.5, 4 * highest))
     axes[0][0].set_ylabel("samples")
@@ -57,18 +61,16 @@ def _histogram(ax: Axes, run: Run, epoch: int) -> float:
     return float(max(np.max(counts) for counts, _, _ in drawn))
 
 
-def _mixture(ax: Axes, row: pd.Series, count: int) -> None:
-    """The two weighted densities, in samples a bin; the mixture lives on min-max normalised losses."""
-    if row["mixture_means"] is None:
-        return
-    z = np.linspace(0, 1, 400)
-    scale = count / 40
-    columns = (row["mixture_weights"], row["mixture_means"], row["mixture_variances"])
-    for weight, mean, variance, style in zip(*columns, ("-", "--"), strict=True):
+def draw_mixture(
+    ax: Axes, weights: ArrayLike, means: ArrayLike, variances: ArrayLike, low: float, high: float, scale: float,
+    names: tuple[str, str] = ("mixture: low", "mixture: high"),
+) -> None:  # fmt: skip
+    """The two weighted densities of a mixture over values that were taken from [low, high] to [0, 1], times `scale`."""
+    z = np.linspace(0, 1, 800)
+    components = np.stack([np.asarray(one, dtype=np.float64) for one in (weights, means, variances)], axis=1)
+    for (weight, mean, variance), style, name in zip(components, ("-", "--"), names, strict=True):
         density = weight * np.exp(-((z - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
-        x = row["loss_min"] + z * (row["loss_max"] - row["loss_min"])
-        name = "mixture: low" if style == "-" else "mixture: high"
-        ax.plot(x, scale * density, color="black", linestyle=style, linewidth=1.1, label=name)
+        ax.plot(low + z * (high - low), scale * density, color="black", linestyle=style, linewidth=1.1, label=name)
 
 
 def p_clean_histograms(run: Run) -> Figure:
