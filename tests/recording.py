@@ -38,9 +38,9 @@ class Step:
 
 
 class Recording:
-    """Every forward pass of both networks of a method from now on."""
+    """Every forward pass of all networks of a method from now on."""
 
-    def __init__(self, method: DivideMix) -> None:
+    def __init__(self, method: Any) -> None:
         self.method = method
         self.calls: list[Call] = []
         for k, learner in enumerate(method.nets):
@@ -65,6 +65,10 @@ class Recording:
                 found.append(Step([view for c in own for view in _four_views(c, rows)], peer, call))
                 start = end + 1
         return [step for step in found if net in (None, step.mixed.net)]
+
+    def seen(self, net: int) -> list[int]:
+        """The indices of all training images that a network has seen, sorted."""
+        return sorted(self.samples(torch.cat([call.inputs for call in self.calls if call.net == net])))
 
     def samples(self, inputs: Tensor) -> list[int]:
         """The index of the training image that each row of inputs is."""

@@ -97,6 +97,18 @@ def interrupted(name: str, epoch: int) -> Iterator[None]:
         yield
 
 
+def spied(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[tuple[tuple[Any, ...], Any]]:
+    """Arguments and result of every call, from now on, of the function that `owner` holds under a name."""
+    calls, real = list[tuple[tuple[Any, ...], Any]](), getattr(owner, name)
+
+    def spy(*given: Any) -> Any:
+        calls.append((given, real(*given)))
+        return calls[-1][1]
+
+    monkeypatch.setattr(owner, name, spy)
+    return calls
+
+
 def stream(seed: int = 0) -> torch.Generator:
     """A stream of random numbers."""
     return torch.Generator().manual_seed(seed)

@@ -31,10 +31,6 @@ def codim(encoder: bool = False, **own: Any) -> CoDiM:
     return method
 
 
-def train(method: DivideMix, *epochs: int) -> list[dict[str, float]]:
-    return [method.train_epoch(epoch, lambda share: None) for epoch in epochs or (1,)]
-
-
 def common(name: str) -> str:
     """The name of a tensor in DivideMix's network."""
     return name.replace("encoder.", "")
@@ -44,18 +40,14 @@ def test_with_its_parts_switched_off_it_is_dividemix_bit_for_bit() -> None:
     data, own = tiny.problem(count=70).train, {"method.penalty": True}
     ours, theirs = CoDiM(data, tiny.params("codim", **own, **OFF)), DivideMix(data, tiny.params("dividemix"))
     for epoch in range(4):
-        rows, splits = [], []
-        for method in (ours, theirs):
-            rows.append(train(method, epoch))
-            splits.append(method.split())
+        rows, splits = zip(*((tiny.train(method, epoch), method.split()) for method in (ours, theirs)), strict=True)
         assert rows[0] == rows[1]
         assert torch.equal(splits[0].losses, splits[1].losses) and torch.equal(splits[0].p_clean, splits[1].p_clean)
     expected, found = theirs.state_dict(), {common(name): value for name, value in ours.state_dict().items()}
     weights = [name for name in expected if "momentum" not in name]
     assert all(torch.equal(found[name], expected[name]) for name in weights) and len(weights) > 10
     for net, other in zip(ours.nets, theirs.nets, strict=True):
-        assert momenta(net).keys() == momenta(other).keys()
-        assert all(torch.equal(value, momenta(other)[name]) for name, value in momenta(net).items())
+        assert tiny.same(momenta(net), momenta(other))
 
 
 def momenta(net: Learner) -> dict[str, Tensor]:
@@ -72,9 +64,9 @@ def test_both_networks_start_from_the_encoder_which_stays_and_have_classifiers_o
         assert torch.equal(first[name], value) and torch.equal(second[name], value)
     assert not torch.equal(first["classifier.weight"], second["classifier.weight"])
     assert torch.equal(first["classifier.weight"], codim().nets[0].net.state_dict()["classifier.weight"])
-    before = {name: value.clone() for name, value in method.data.encoder.items()}
-    train(method, 0, 1)
-    assert all(torch.equal(value, method.data.encoder[name]) for name, value in before.items())
+    before = tiny.copied(method.data.encoder)
+    tiny.train(method, 0, 1)
+    assert tiny.same(method.data.encoder, before)
 
 
 def test_a_fresh_projector_is_not_that_of_pre_training() -> None:
@@ -93,10 +85,10 @@ def test_the_gradient_of_the_warm_up_is_cut_and_later_ones_are_not(monkeypatch: 
 
     step = method.nets[0].optimiser.step
     monkeypatch.setattr(method.nets[0].optimiser, "step", lambda: (measure(), step())[1])
-    train(method, 0)
+    tiny.train(method, 0)
     assert max(norms) <= 0.01 * (1 + 1e-4) and max(norms) > 0.0099
     norms.clear()
-    train(method, 1)
+    tiny.train(method, 1)
     assert min(norms) > 0.0101
 
 
@@ -104,7 +96,7 @@ def test_the_projector_stays_as_it_is_in_the_warm_up_and_without_contrast() -> N
     for settings, epoch, moves in (({}, 0, False), ({"method.lambda_c": 0}, 1, False), ({}, 1, True)):
         method = codim(**settings)
         before = method.nets[0].net.projector[0].weight.clone()
-        train(method, epoch)
+        tiny.train(method, epoch)
         assert torch.equal(method.nets[0].net.projector[0].weight, before) != moves
 
 
@@ -114,12 +106,7 @@ def one_step(method: CoDiM) -> dict[str, Any]:
     net, peer = method.nets
     net.net.train()
     peer.net.eval()
-    stream = torch.Generator().manual_seed(5)
-    return method.losses(net, peer, Batch(x, u, torch.full((16,), 0.8), 0.7, 1.5), stream)
-
-
-def gradients(method: CoDiM) -> dict[str, Tensor | None]:
-    return {name: None if w.grad is None else w.grad.clone() for name, w in method.nets[0].net.named_parameters()}
+    return method.losses(net, peer, Batch(x, u, torch.full((16,), 0.8), 0.7, 1.5), tiny.stream(5))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +115,7 @@ def gradients(method: CoDiM) -> dict[str, Tensor | None]:
 def test_each_loss_reaches_the_encoder_and_its_own_head(loss: str, reached: str, spared: str) -> None:
     method = codim()
     one_step(method)[loss].backward()
-    found = gradients(method)
+    found = {name: weight.grad for name, weight in method.nets[0].net.named_parameters()}
     assert all(found[name] is None for name in found if name.startswith(spared))
     assert all(found[name] is not None for name in found if name.startswith((reached, "encoder")))
     assert float(found["encoder.features.0.weight"].abs().sum()) > 0  # type: ignore[union-attr]
@@ -146,34 +133,26 @@ def test_batch_norm_counts_six_passes_of_the_network_and_none_of_its_peer() -> N
     for settings, passes in (({}, 6), ({"method.lambda_c": 0}, 5)):
         method = codim(**settings)
         norms = [[m for m in net.net.modules() if isinstance(m, nn.BatchNorm2d)] for net in method.nets]
-        before = {name: value.clone() for name, value in method.nets[1].net.state_dict().items()}
+        before = tiny.copied(method.nets[1].net.state_dict())
         one_step(method)
         assert [int(norm.num_batches_tracked) for norm in norms[0]] == [passes]
-        after = method.nets[1].net.state_dict()
-        assert all(torch.equal(value, after[name]) for name, value in before.items())
+        assert tiny.same(method.nets[1].net.state_dict(), before)
 
 
 def test_targets_come_from_weak_views_without_gradient_and_losses_from_strong_ones(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    method, made, mixed = codim(), list[Tensor](), list[tuple[Any, ...]]()
-    strong, mixmatch = method.strong, codim_module.mixmatch
-    monkeypatch.setattr(method, "strong", lambda images, stream: made.append(strong(images, stream)) or made[-1])
-    monkeypatch.setattr(codim_module, "mixmatch", lambda *given: mixed.append(given) or mixmatch(*given))
-    weak: list[Any] = []
-    targets = method.targets
-    monkeypatch.setattr(
-        method, "targets", lambda net, peer, x, u, *rest: weak.extend([x, u]) or targets(net, peer, x, u, *rest)
-    )
-    contrasted: list[Tensor] = []
-    embed = method.nets[0].embed  # type: ignore[attr-defined]
-    monkeypatch.setattr(method.nets[0], "embed", lambda inputs: contrasted.append(inputs) or embed(inputs))
+    method = codim()
+    strong, targets = (tiny.spied(monkeypatch, method, name) for name in ("strong", "targets"))
+    mixed = tiny.spied(monkeypatch, codim_module, "mixmatch")
+    embedded = tiny.spied(monkeypatch, method.nets[0], "embed")
     one_step(method)
-    (_, x, u, refined, guess, share, *_), (x1, x2, u1, u2) = mixed[0], made
+    (_, x, u, refined, guess, share, *_), (x1, x2, u1, u2) = mixed[0][0], (view for _, view in strong)
     assert [x.first is x1, x.second is x2, u.first is u1, u.second is u2] == [True] * 4 and share == 0.7
     assert not refined.requires_grad and not guess.requires_grad
-    assert not torch.equal(weak[0].first, x1) and not torch.equal(x1, x2)
-    assert torch.equal(contrasted[0], torch.cat([x1, u1, x2, u2]))
+    weak = targets[0][0][2]
+    assert not torch.equal(weak.first, x1) and not torch.equal(x1, x2)
+    assert torch.equal(embedded[0][0][0], torch.cat([x1, u1, x2, u2]))
 
 
 @pytest.mark.parametrize(
@@ -189,17 +168,10 @@ def test_targets_come_from_weak_views_without_gradient_and_losses_from_strong_on
 def test_strong_views_are_drawn_where_they_are_used(
     settings: dict[str, Any], draws: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    method, counts = codim(**settings), {"strong": 0, "contrast_strong": 0}
-    for name in counts:
-        view = getattr(method, name)
-
-        def counted(images: Tensor, stream: torch.Generator, name: str = name, view: Any = view) -> Tensor:
-            counts[name] += 1
-            return view(images, stream)
-
-        monkeypatch.setattr(method, name, counted)
+    method = codim(**settings)
+    strong, contrast_strong = (tiny.spied(monkeypatch, method, name) for name in ("strong", "contrast_strong"))
     one_step(method)
-    assert (counts["strong"], counts["contrast_strong"]) == draws
+    assert (len(strong), len(contrast_strong)) == draws
 
 
 @pytest.mark.parametrize("subset", ["all", "unlabelled"])
@@ -224,7 +196,7 @@ def test_variants_differ_in_the_contrastive_loss_alone() -> None:
 def test_recorded_epochs_have_guesses_and_places_and_the_last_one_where_it_began() -> None:
     method, kinds = codim(**{"training.snapshots": [1]}), []
     for epoch in range(4):
-        train(method, epoch)
+        tiny.train(method, epoch)
         kinds.append(set(method.split().samples))
     places = {"guess", "sure", *(f"map_{axis}" for axis in range(1, 9))}
     assert kinds == [places, set(), set(), places | {f"start_{axis}" for axis in range(1, 9)}]

@@ -26,10 +26,8 @@ def snapshot(method: DivideMix, k: int) -> dict[str, Tensor]:
 
 
 def test_each_network_learns_from_the_division_and_the_weights_of_its_peer(monkeypatch: pytest.MonkeyPatch) -> None:
-    method, refine = dividemix(), semi.refine
-    seen: list[tuple[Tensor, Tensor]] = []
-    monkeypatch.setattr(semi, "refine", lambda y, p, w, t: seen.append((y, w)) or refine(y, p, w, t))
-    before = method.p_clean.clone()
+    method = dividemix()
+    refined, before = tiny.spied(monkeypatch, semi, "refine"), method.p_clean.clone()
     recording = Recording(method)
     result = train(method)
     assert torch.equal(method.p_clean, before)
@@ -37,13 +35,13 @@ def test_each_network_learns_from_the_division_and_the_weights_of_its_peer(monke
         w, steps = before[1 - k], recording.steps(k)
         labelled = [i for step in steps for i in recording.samples(step.own[2].inputs)]
         assert sorted(labelled) == (w > 0.5).nonzero()[:, 0].tolist()
-        one_hot, weight = (torch.cat(part) for part in zip(*seen[: len(steps)], strict=True))
+        one_hot, weight = (torch.cat([given[place] for given, _ in refined[: len(steps)]]) for place in (0, 2))
         assert torch.equal(weight, w[labelled])
         assert torch.equal(one_hot.argmax(dim=1), method.data.labels[labelled])
         unlabelled = {i for step in steps for i in recording.samples(step.own[0].inputs)}
         assert unlabelled <= set(range(COUNT)) - set(labelled)
         assert (result[f"labelled_{k + 1}"], result[f"unlabelled_{k + 1}"]) == ((41, 55), (54, 42))[k]
-        del seen[: len(steps)]
+        del refined[: len(steps)]
 
 
 def test_a_sample_is_labelled_above_the_threshold_and_not_at_it() -> None:
@@ -109,23 +107,13 @@ def test_batch_norm_sees_the_passes_of_the_mode_and_the_peer_stays_as_it_was(bn:
 @pytest.mark.parametrize("bn", ["paper", "fused"])
 def test_targets_and_loss_of_a_step_are_those_of_the_algorithm(bn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method = dividemix(**{"method.bn": bn, "method.temperature": 0.7, "method.lambda_r": 0.8})
-    mixup, mixes, losses = semi.mixup, list[tuple[Tensor, ...]](), list[float]()
-
-    def spy(inputs: Tensor, targets: Tensor, share: float, order: Tensor) -> tuple[Tensor, Tensor]:
-        mixed = mixup(inputs, targets, share, order)
-        assert 0.5 <= share <= 1 and sorted(order.tolist()) == list(range(len(inputs)))
-        assert not targets.requires_grad and targets.dtype == torch.float32
-        mixes.append((inputs, targets, *mixed))
-        return mixed
-
-    monkeypatch.setattr(semi, "mixup", spy)
-    for net in method.nets:
-        step = net.step
-        monkeypatch.setattr(net, "step", lambda loss, step=step: (losses.append(float(loss.detach())), step(loss)))
+    mixes, stepped = tiny.spied(monkeypatch, semi, "mixup"), tiny.spied(monkeypatch, method.nets[0], "step")
     recording, peer_w, parts = Recording(method), method.p_clean[1].clone(), list[list[float]]()
     result = train(method)
     for number, one in enumerate(recording.steps(0)):
-        inputs, targets, mixed, mixed_targets = mixes[number]
+        (inputs, targets, share, order), (mixed, mixed_targets) = mixes[number]
+        assert 0.5 <= share <= 1 and sorted(order.tolist()) == list(range(len(inputs)))
+        assert not targets.requires_grad and targets.dtype == torch.float32
         rows = len(inputs) - 2 * SIZE
         x = recording.samples(inputs[: rows // 2])
         own = torch.cat([call.logits for call in one.own]).softmax(dim=1)
@@ -143,7 +131,8 @@ def test_targets_and_loss_of_a_step_are_those_of_the_algorithm(bn: str, monkeypa
         loss_reg = (1 / 3 * (1 / 3 / p.mean(dim=0)).log()).sum()
         parts.append([float(loss_x), float(loss_u), float(loss_reg)])
         ramp = number / 3 / 2
-        assert losses[number] == pytest.approx(float(loss_x + 25 * ramp * loss_u + 0.8 * loss_reg), rel=1e-4)
+        ((total,), _) = stepped[number]
+        assert float(total.detach()) == pytest.approx(float(loss_x + 25 * ramp * loss_u + 0.8 * loss_reg), rel=1e-4)
     means = [sum(values) / 3 for values in zip(*parts, strict=True)]
     assert [result[f"loss_{part}_1"] for part in ("x", "u", "reg")] == pytest.approx(means, rel=1e-3)
 
@@ -153,30 +142,21 @@ def test_the_mixing_share_is_one_folded_beta_variable_a_step(
     alpha: float, mean: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = dividemix((2000, 2000), {"count": 4000}, **{"method.alpha": alpha, "training.batch_size": 1})
-    shares, zero = list[float](), torch.zeros(())
-    monkeypatch.setattr(
-        method,
-        "losses",
-        lambda net, peer, batch, stream: (
-            shares.append(batch.share) or dict.fromkeys(("loss_x", "loss_u", "loss_reg", "lambda_u"), zero)
-        ),
-    )
+    nothing = dict.fromkeys(("loss_x", "loss_u", "loss_reg", "lambda_u"), torch.zeros(()))
+    monkeypatch.setattr(method, "losses", lambda *given: nothing)
+    steps = tiny.spied(monkeypatch, method, "losses")
     for net in method.nets:
         monkeypatch.setattr(net, "step", lambda loss: None)
     train(method)
+    shares = [batch.share for (_, _, batch, _), _ in steps]
     assert len(shares) == len(set(shares)) == 4000 and min(shares) >= 0.5 and max(shares) <= 1
     assert sum(shares) / len(shares) == pytest.approx(mean, abs=0.01)
 
 
-def test_two_equal_networks_predict_as_one_and_the_ensemble_sums_logits() -> None:
+def test_the_ensemble_sums_logits() -> None:
     method = dividemix()
-    images = method.data.images
-    ensemble, singles = method.logits(images)
-    assert ensemble.shape == (COUNT, 3) and singles.shape == (2, COUNT, 3)
+    ensemble, singles = method.logits(method.data.images)
+    assert not torch.equal(*singles)
+    for k, net in enumerate(method.nets):
+        torch.testing.assert_close(singles[k], net.predict(method.data.images))
     torch.testing.assert_close(ensemble, singles[0] + singles[1])
-    torch.testing.assert_close(singles[1], method.nets[1].predict(images))
-    assert not torch.equal(singles[0], singles[1])
-    method.nets[1].load_tensors(method.nets[0].tensors())
-    ensemble, singles = method.logits(images)
-    assert torch.equal(ensemble.argmax(dim=1), singles[0].argmax(dim=1))
-    torch.testing.assert_close(ensemble, 2 * singles[0])

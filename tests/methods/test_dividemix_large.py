@@ -88,7 +88,5 @@ def test_p_clean_of_a_subset_is_that_of_its_own_losses() -> None:
 def test_the_warm_up_passes_over_a_subset_twice_as_large_and_another_one_for_each_network() -> None:
     recording = Recording(dividemix(**{"method.balanced": 15, "method.warm_up": 2}))
     train(recording.method, epoch=1)
-    seen = [
-        sorted(recording.samples(torch.cat([call.inputs for call in recording.calls if call.net == k]))) for k in (0, 1)
-    ]
-    assert [len(set(one)) for one in seen] == [30, 30] and seen[0] != seen[1]
+    first, second = (recording.seen(k) for k in (0, 1))
+    assert len(set(first)) == len(set(second)) == 30 and first != second

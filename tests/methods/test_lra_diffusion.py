@@ -66,17 +66,9 @@ def test_equal_weights_make_the_plain_mean_square_and_the_unit_of_the_votes_does
 @pytest.mark.parametrize("weighted", [True, False])
 def test_a_step_weighs_by_votes_or_all_the_same(weighted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     method = lra(**{"method.weighted": weighted, "method.draws": 2})
-    seen: list[Tensor] = []
-
-    def loss(view: Tensor, z: Tensor, labels: Tensor, w: Tensor, stream: torch.Generator) -> Tensor:
-        seen.append(w)
-        return real(view, z, labels, w, stream)
-
-    real = method._loss
-    monkeypatch.setattr(method, "_loss", loss)
-    values = method.train_epoch(0, lambda share: None)
-    assert values["loss"] > 0 and len(seen) == 3
-    for w in seen:
+    losses = tiny.spied(monkeypatch, method, "_loss")
+    assert tiny.train(method, 0)[0]["loss"] > 0 and len(losses) == 3
+    for (_, _, _, w, _), _ in losses:
         assert w.shape == (16, 2) and float(w.sum()) == pytest.approx(1)
         assert (float(w.min()) < float(w.max())) == weighted
 
@@ -85,10 +77,8 @@ def test_a_step_weighs_by_votes_or_all_the_same(weighted: bool, monkeypatch: pyt
 def test_a_gradient_reaches_the_encoder_only_where_it_is_trained_and_never_the_frozen_one(trained: bool) -> None:
     method = lra(**{"method.train_encoder": trained})
     net = method.learner.net
-    before = {name: value.clone() for name, value in net.state_dict().items()}
-    bank = method.bank.clone()
-    method.train_epoch(0, lambda share: None)
-    method.train_epoch(1, lambda share: None)
+    before, bank = tiny.copied(net.state_dict()), method.bank.clone()
+    tiny.train(method, 0, 1)
     changed = {name for name, _ in net.named_parameters() if not torch.equal(net.state_dict()[name], before[name])}
     assert all(name in changed for name, _ in net.named_parameters() if name.startswith("denoiser."))
     assert any(name.startswith("encoder.") for name in changed) == trained
@@ -209,8 +199,8 @@ def test_blobs_with_wrong_labels_are_learnt() -> None:
     problem = tiny.problem(count=400, classes=4, rate=0.4, size=4)
     settings = {"method.k": 10, "method.width": 32, "method.timesteps": 1000, "method.sampling_steps": 10}
     settings |= {"optim.lr": 0.005, "training.epochs": 8, "method.draws": 8, "method.ema_decay": 0.95}
-    params = tiny.params("lra_diffusion", **settings, **{"views.pad": 0, "views.flip": False, "optim.weight_decay": 0})
-    method = epochs(LRADiffusion(problem.train, params), 8)
+    method = tiny.method("lra_diffusion", problem.train, **tiny.PLAIN, **settings, **{"optim.weight_decay": 0})
+    tiny.train(method, *range(8))
     images, labels = problem.tests["test"]
     _, singles = method.logits(images)
     right = (singles.argmax(dim=2) == labels).double().mean(dim=1)

@@ -11,8 +11,8 @@ import tiny
 import torch
 from torch import Tensor
 
+from nlkit.methods import simclr as simclr_module
 from nlkit.methods.simclr import SimCLR
-from nlkit.parts import contrast
 from nlkit.parts.schedules import joined_cosine
 
 
@@ -39,16 +39,13 @@ def test_everything_but_the_classifier_is_trained_and_shared() -> None:
 
 
 def test_a_step_contrasts_two_views_of_a_full_batch_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    method, passes, losses = simclr(), list[Tensor](), list[tuple[Tensor, Tensor, float]]()
+    method, passes = simclr(), list[Tensor]()
     method.learner.net.encoder.register_forward_hook(lambda module, inputs, output: passes.append(inputs[0]))
-    nt_xent = contrast.nt_xent
-    monkeypatch.setattr(
-        "nlkit.methods.simclr.nt_xent", lambda a, b, tau: losses.append((a, b, tau)) or nt_xent(a, b, tau)
-    )
+    losses = tiny.spied(monkeypatch, simclr_module, "nt_xent")
     tiny.train(method, 0)
     assert [len(inputs) for inputs in passes] == [32] * 4  # 70 images: the last 6 are left out
     assert all(not torch.equal(*inputs.chunk(2)) for inputs in passes)
-    for first, second, tau in losses:
+    for (first, second, tau), _ in losses:
         assert first.shape == second.shape == (16, 8) and tau == 0.5
         torch.testing.assert_close(torch.cat([first, second]).norm(dim=1), torch.ones(32))
 

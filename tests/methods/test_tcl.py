@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nlkit.data.problem import TrainingSet
+from nlkit.methods import tcl as tcl_module
 from nlkit.methods.tcl import TCL, make_targets
 from nlkit.params import load_params
 from nlkit.parts import semi
@@ -61,14 +62,6 @@ def test_a_target_is_the_label_as_far_as_it_is_trusted_and_the_prediction_of_the
     torch.testing.assert_close(found.mixed, share * both + (1 - share) * both[order])
 
 
-def test_swapped_views_swap_their_targets() -> None:
-    w, order = torch.rand(B, generator=tiny.stream()), torch.arange(3 * B)
-    one = make_targets(logits(1), logits(2), one_hot(), w, (0.8, 0.9), 1.0, order)
-    two = make_targets(logits(2), logits(1), one_hot(), w, (0.8, 0.9), 1.0, order)
-    assert torch.equal(one.first, two.second) and torch.equal(one.second, two.first)
-    assert torch.equal(one.mixed, two.mixed)
-
-
 @pytest.mark.parametrize("epoch", [0, 1])
 def test_swapped_views_leave_every_loss_unchanged(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     method = tcl()
@@ -99,12 +92,10 @@ def test_gradients_flow_through_predictions_only() -> None:
 
 
 def test_the_losses_are_those_of_the_equations(monkeypatch: pytest.MonkeyPatch) -> None:
-    method, seen = tcl(), []
-    forward = method._forward
-    monkeypatch.setattr(method, "_forward", lambda *views: seen.append((views, forward(*views))) or seen[0][1])
-    size, share = 16, 0.8
+    method, size, share = tcl(), 16, 0.8
+    passes = tiny.spied(monkeypatch, method, "_forward")
     losses = losses_of(method, share=share, batch=size)
-    (weak, mixed, first, second), out = seen[0]
+    (weak, mixed, first, second), out = passes[0]
     stacked = torch.cat([weak, first, second])
     generator = tiny.stream()
     method.learner.views.weak(method.data.images[:size], generator)
@@ -143,13 +134,12 @@ def test_the_total_weighs_the_contrast_and_the_marginal_term() -> None:
 
 
 def test_during_warm_up_the_targets_are_the_labels(monkeypatch: pytest.MonkeyPatch) -> None:
-    method, seen = tcl(**{"method.warm_up": 19, "training.epochs": 200}), []
-    make = make_targets
-    monkeypatch.setattr("nlkit.methods.tcl.make_targets", lambda *a: seen.append(make(*a)) or seen[-1])
+    method = tcl(**{"method.warm_up": 19, "training.epochs": 200})
+    made = tiny.spied(monkeypatch, tcl_module, "make_targets")
     labels = functional.one_hot(method.data.labels[:16], C).float()
     for epoch in range(21):  # the official code counts from 1: epochs 1 to 19 are warm-up
         losses_of(method, epoch)
-        assert torch.equal(seen[-1].first, labels) == (epoch + 1 < 20)
+        assert torch.equal(made[-1][1].first, labels) == (epoch + 1 < 20)
 
 
 @pytest.mark.parametrize(("given", "expected"), [({}, (0.6, 0.6)), ({"method.scale2": 1.0}, (0.6, 1.0))])
@@ -203,21 +193,21 @@ def test_mixup_shares_are_at_least_one_half_and_three_quarters_on_average(monkey
 def test_the_first_diagnosis_is_that_of_the_untrained_network_and_each_is_frozen_for_an_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    method, seen = tiny.method("tcl"), []
-    original = method._losses
-    monkeypatch.setattr(method, "_losses", lambda batch, d, *rest: seen.append(d) or original(batch, d, *rest))
+    method = tiny.method("tcl")
+    steps = tiny.spied(monkeypatch, method, "_losses")
     v, out = method.learner.embed(method.data.images)
     expected = diagnose(v, out.softmax(dim=1), method.data.labels, method.method)
     method.train_epoch(0, lambda share: None)
-    assert all(torch.equal(d.w, expected.w) and torch.equal(d.prototypes, expected.prototypes) for d in seen)
+    for (_, used, *_), _ in steps:
+        assert torch.equal(used.w, expected.w) and torch.equal(used.prototypes, expected.prototypes)
     split = method.split()
     v, out = method.learner.embed(method.data.images)
     later = diagnose(v, out.softmax(dim=1), method.data.labels, method.method)
     assert torch.equal(split.p_clean[0], later.w) and not torch.equal(later.prototypes, expected.prototypes)
     torch.testing.assert_close(split.losses[0], functional.cross_entropy(out, method.data.labels, reduction="none"))
-    del seen[:]
-    method.train_epoch(1, lambda share: None)
-    assert all(torch.equal(d.w, later.w) for d in seen)
+    steps.clear()
+    tiny.train(method, 1)
+    assert steps and all(torch.equal(used.w, later.w) for (_, used, *_), _ in steps)
 
 
 def test_scores_that_cannot_be_separated_leave_a_note() -> None:

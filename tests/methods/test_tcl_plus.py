@@ -36,15 +36,13 @@ def test_a_label_is_replaced_only_where_the_posterior_is_above_one_half() -> Non
 
 def test_the_second_stage_starts_from_the_first_and_leaves_it_alone() -> None:
     method = begun()
-    first = {name: value.clone() for name, value in method.first.state_dict().items()}
+    first = tiny.copied(method.first.state_dict())
     method._begin()
     assert method.learner is not None and method.follower is not None
     for mine, theirs in zip(method.learner.net.parameters(), method.first.learner.net.parameters(), strict=True):
         assert torch.equal(mine, theirs)
-    method.train_epoch(2, lambda share: None)
-    method.split()
-    after = method.first.state_dict()
-    assert all(torch.equal(value, after[name]) for name, value in first.items())
+    tiny.train(method, 2, split=True)
+    assert tiny.same(method.first.state_dict(), first)
 
 
 def test_corrected_labels_stay_for_the_whole_stage() -> None:
@@ -81,7 +79,7 @@ def test_the_projector_is_not_trained() -> None:
 
 @pytest.mark.parametrize("bootstrapping", [False, True])
 def test_the_loss_is_that_of_the_script(bootstrapping: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    method = begun(**{"method.first.dropout": 0.0, "views.pad": 0, "views.flip": False})
+    method = begun(**{"method.first.dropout": 0.0, **tiny.PLAIN})
     method._begin()
     assert method.learner is not None
     batch, share = torch.arange(16), 0.8
