@@ -43,7 +43,8 @@ class Recording:
     def __init__(self, method: Any) -> None:
         self.method = method
         self.calls: list[Call] = []
-        for k, learner in enumerate(method.nets):
+        self.nets = method.nets if hasattr(method, "nets") else [method.learner]
+        for k, learner in enumerate(self.nets):
             learner.net.register_forward_hook(self._hook(k))
 
     def _hook(self, k: int) -> Callable[..., None]:
@@ -72,7 +73,7 @@ class Recording:
 
     def samples(self, inputs: Tensor) -> list[int]:
         """The index of the training image that each row of inputs is."""
-        plain = self.method.nets[0].views.plain(self.method.data.images).flatten(1)
+        plain = self.nets[0].views.plain(self.method.data.images).flatten(1)
         distances = (inputs.flatten(1)[:, None] - plain[None]).abs().amax(dim=2)
         assert float(distances.amin(dim=1).max()) < 1e-6
         return distances.argmin(dim=1).tolist()

@@ -2,73 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
 
 import pytest
 import tiny
 import torch
-from torch import Tensor
+from recording import Recording
 from torch.nn.functional import cross_entropy as ce
 
-from nlkit.methods.elr import ELR, early_learning, moved
-from nlkit.methods.mixup import Mixup
+from nlkit.methods.elr import early_learning, moved
+from nlkit.parts import semi
 
 
-def recorded(method: Any) -> list[tuple[Tensor, Tensor]]:
-    """Inputs and logits of every training pass from now on."""
-    seen: list[tuple[Tensor, Tensor]] = []
-
-    def hook(module: Any, inputs: tuple[Tensor], logits: Tensor) -> None:
-        if module.training:
-            seen.append((inputs[0].detach().clone(), logits.detach().clone()))
-
-    method.learner.net.register_forward_hook(hook)
-    return seen
-
-
-def shares(method: Mixup, inputs: Tensor) -> list[tuple[float, int, int]]:
-    """For each mixed row the images and the share that make it, found by trying all pairs and solving."""
-    plain = method.learner.views.plain(method.data.images).flatten(1)
-    found = []
-    for row in inputs.flatten(1):
-        best = (float("inf"), 0.0, 0, 0)
-        for j in range(len(plain)):
-            direction, rest = plain - plain[j], row - plain[j]
-            share = (direction @ rest) / direction.square().sum(dim=1).clamp_min(1e-12)
-            error = (plain[j] + share[:, None] * direction - row).abs().amax(dim=1)
-            i = int(error.argmin())
-            best = min(best, (float(error[i]), float(share[i]), i, j))
-        assert best[0] < 1e-4
-        found.append(best[1:])
-    return found
-
-
-def test_mixup_trains_on_the_mean_of_two_images_with_the_mean_of_their_labels() -> None:
-    data = tiny.problem(count=24).train
-    method = Mixup(data, tiny.params("mixup", **tiny.PLAIN, **{"training.batch_size": 24, "method.alpha": 4}))
-    seen = recorded(method)
-    loss = method.train_epoch(0, lambda share: None)["loss"]
-    inputs, logits = seen[0]
-    pairs = shares(method, inputs)
-    assert any(0.01 < share < 0.99 for share, _, _ in pairs)
-    expected = [
-        share * ce(row, data.labels[i]) + (1 - share) * ce(row, data.labels[j])
-        for row, (share, i, j) in zip(logits, pairs, strict=True)
-    ]
-    assert loss == pytest.approx(float(torch.stack(expected).mean()), abs=1e-3)
-
-
-def test_a_batch_of_mixup_has_one_share_and_every_image_is_in_both_places_once() -> None:
-    method = Mixup(tiny.problem(count=24).train, tiny.params("mixup", **tiny.PLAIN, **{"training.batch_size": 24}))
-    seen = recorded(method)
-    method.train_epoch(0, lambda share: None)
-    weights, folded = torch.zeros(24), []
-    for share, i, j in shares(method, seen[0][0]):
-        weights[i] += share
-        weights[j] += 1 - share
-        folded += [max(share, 1 - share)] if 0.001 < share < 0.999 else []
-    torch.testing.assert_close(weights, torch.ones(24), atol=1e-3, rtol=0)
-    assert max(folded) - min(folded) < 1e-3
+def test_mixup_trains_on_the_mean_of_two_images_with_the_mean_of_their_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = tiny.method("mixup", 40, **tiny.PLAIN, **{"method.alpha": 4})
+    mixes, steps = tiny.spied(monkeypatch, semi, "mixup"), tiny.spied(monkeypatch, method.learner, "step")
+    recording = Recording(method)
+    tiny.train(method, 0)
+    assert sorted(recording.samples(torch.cat([given[0] for given, _ in mixes]))) == list(range(40))
+    for ((views, labels, share, order), _), call, ((loss,), _) in zip(mixes, recording.calls, steps, strict=True):
+        given = method.data.labels[recording.samples(views)]
+        assert torch.equal(labels.argmax(dim=1), given) and sorted(order.tolist()) == list(range(len(views)))
+        torch.testing.assert_close(call.inputs, share * views + (1 - share) * views[order])
+        expected = share * ce(call.logits, given) + (1 - share) * ce(call.logits, given[order])
+        torch.testing.assert_close(loss, expected)
+    shares = [share for (_, _, share, _), _ in mixes]
+    assert len(set(shares)) == 3 and min(shares) > 0 and max(shares) < 1
 
 
 def test_the_penalty_is_nothing_without_targets_and_falls_towards_them() -> None:
@@ -101,40 +60,31 @@ def test_targets_are_running_means_of_predictions() -> None:
 
 
 def test_elr_moves_the_target_of_a_sample_once_an_epoch_before_it_uses_it() -> None:
-    data = tiny.problem(count=24).train
-    method = ELR(data, tiny.params("elr", **tiny.PLAIN, **{"training.batch_size": 24, "method.weight": 2}))
-    seen = recorded(method)
-    values = method.train_epoch(0, lambda share: None)
+    method = tiny.method("elr", 24, **tiny.PLAIN, **{"training.batch_size": 24, "method.weight": 2})
+    recording = Recording(method)
+    (values,) = tiny.train(method, 0)
     torch.testing.assert_close(method.targets.sum(dim=1), torch.full((24,), 0.3))
-    logits = seen[0][1]
-    p = logits.softmax(dim=1).clamp(1e-4, 1 - 1e-4)
+    p = recording.calls[0].logits.softmax(dim=1).clamp(1e-4, 1 - 1e-4)
     expected = torch.log(1 - (p * 0.3 * p / p.sum(dim=1, keepdim=True)).sum(dim=1)).mean()
     assert values["penalty"] == pytest.approx(float(expected), abs=1e-6)
-    method.train_epoch(1, lambda share: None)
+    tiny.train(method, 1)
     torch.testing.assert_close(method.targets.sum(dim=1), torch.full((24,), 0.51))
 
 
 def test_without_weight_the_targets_steer_nothing() -> None:
-    data = tiny.problem(count=40).train
-    methods = [
-        ELR(data, tiny.params("elr", **{"method.weight": w, "method.beta": b}))
-        for w, b in ((0, 0.1), (0, 0.9), (3, 0.9))
-    ]
-    for method in methods:
-        for epoch in range(2):
-            method.train_epoch(epoch, lambda share: None)
-    same, other, weighted = (method.learner.tensors() for method in methods)
-    assert all(torch.equal(same[name], other[name]) for name in same)
-    assert not all(torch.equal(same[name], weighted[name]) for name in same)
+    states = []
+    for weight, beta in ((0, 0.1), (0, 0.9), (3, 0.9)):
+        method = tiny.method("elr", 40, **{"method.weight": weight, "method.beta": beta})
+        tiny.train(method, 0, 1)
+        states.append(method.learner.tensors())
+    same, other, weighted = states
+    assert tiny.same(same, other) and not tiny.same(same, weighted)
 
 
-def test_elr_follows_its_cosine() -> None:
-    method = ELR(
-        tiny.problem(count=16).train, tiny.params("elr", **{"method.cosine_epochs": 4, "method.lr_floor": 0.01})
-    )
-    rates = []
-    for epoch in range(5):
-        method.train_epoch(epoch, lambda share: None)
-        rates.append(method.learner.optimiser.param_groups[0]["lr"])
-    assert rates[0] == rates[4] == pytest.approx(0.05) and rates[2] == pytest.approx(0.03)
-    assert rates[:4] == sorted(rates[:4], reverse=True) and min(rates) > 0.01
+def test_elr_follows_its_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = tiny.method("elr", 16, **{"method.cosine_epochs": 4, "method.lr_floor": 0.01})
+    rates = tiny.spied(monkeypatch, method.learner, "set_rate")
+    tiny.train(method, *range(5))
+    middle = (0.05 + 0.01) / 2
+    swing = [0.02 * math.cos(math.pi * epoch / 4) for epoch in (0, 1, 2, 3, 0)]
+    assert [rate for (rate,), _ in rates] == pytest.approx([middle + one for one in swing])

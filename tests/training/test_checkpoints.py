@@ -12,7 +12,8 @@ from torch import Tensor
 from nlkit.errors import NlkitError
 from nlkit.training import checkpoints
 
-INFO = {"identity": {"params": "a"}, "rows": [{"epoch": 1, "loss": 0.1, "auc": None}], "events": ["naïve"]}
+ROWS = [{"epoch": 1, "loss": 0.1 + 0.2, "auc": None, "tiny": 1e-310, "large": [2**60, float("inf")]}]
+INFO = {"identity": {"params": "a"}, "rows": ROWS, "events": ["naïve"]}
 
 
 def tensors(value: float = 1.0) -> dict[str, Tensor]:
@@ -51,12 +52,6 @@ def test_tensors_and_info_come_back_as_they_were(tmp_path: Path) -> None:
         assert found[name].dtype == value.dtype
 
 
-def test_numbers_of_the_info_come_back_bit_for_bit(tmp_path: Path) -> None:
-    numbers = [0.1 + 0.2, 1e-310, float("inf"), 2**60]
-    checkpoints.save(tmp_path, 1, tensors(), {"numbers": numbers})
-    assert load(tmp_path)[1]["numbers"] == numbers
-
-
 def test_the_last_two_are_kept_and_nothing_else(tmp_path: Path) -> None:
     for epoch in range(1, 12):
         checkpoints.save(tmp_path, epoch, tensors(), INFO)
@@ -69,14 +64,12 @@ def test_a_checkpoint_just_written_outlives_those_of_later_epochs(tmp_path: Path
     assert "epoch-00001.safetensors" in [path.name for path in checkpoints.checkpoints(tmp_path)]
 
 
-def test_no_folder_and_an_empty_folder_hold_nothing(tmp_path: Path) -> None:
+def test_what_is_no_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert checkpoints.load_latest(tmp_path / "missing") is None
     assert checkpoints.load_latest(tmp_path) is None
-
-
-def test_unfinished_and_foreign_files_are_not_checkpoints(tmp_path: Path) -> None:
     write_two(tmp_path)
     (tmp_path / ".epoch-00003.safetensors.writing").write_bytes(b"half")
+    (tmp_path / "epoch-00003.safetensors").mkdir()
     (tmp_path / "notes.txt").write_text("mine")
     _, info, notes = load(tmp_path)
     assert info["epoch"] == 2 and notes == []
@@ -90,21 +83,6 @@ def test_a_truncated_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path
     found, info, notes = load(tmp_path)
     assert info["epoch"] == 1 and found["weight"].unique().tolist() == [1.0]
     assert len(notes) == 1 and newer.name in notes[0] and "\n" not in notes[0]
-
-
-def test_a_flipped_bit_anywhere_is_noticed_or_changes_nothing(tmp_path: Path) -> None:
-    _, newer = write_two(tmp_path)
-    content, sound = newer.read_bytes(), load(tmp_path)
-    for position in range(len(content)):
-        damaged = bytearray(content)
-        damaged[position] ^= 1 << (position % 8)
-        newer.write_bytes(damaged)
-        found, info, notes = load(tmp_path)
-        if not notes:
-            assert info == sound[1], f"byte {position}"
-            assert all(torch.equal(found[name], value) for name, value in sound[0].items()), f"byte {position}"
-        else:
-            assert info["epoch"] == 1 and len(notes) == 1
 
 
 def test_a_flipped_byte_of_a_tensor_is_named_as_a_wrong_checksum(tmp_path: Path) -> None:
@@ -137,12 +115,6 @@ def test_a_pickle_in_the_place_of_a_checkpoint_does_not_run(tmp_path: Path) -> N
     newer.write_bytes(pickle.dumps(Hostile()))
     assert load(folder)[1]["epoch"] == 1
     assert not marker.exists()
-
-
-def test_a_folder_in_the_place_of_a_checkpoint_is_passed_over(tmp_path: Path) -> None:
-    write_two(tmp_path)
-    (tmp_path / "epoch-00003.safetensors").mkdir()
-    assert load(tmp_path)[1]["epoch"] == 2
 
 
 def test_a_failed_rename_leaves_the_earlier_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
