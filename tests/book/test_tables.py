@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+
 from nlbook import contents, fragments, tables
 from nlbook.tables import Source
-
 from nlkit import NlkitError
 from nlkit.params import registry
 

@@ -10,10 +10,10 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from nlbook import votes
-from nlbook.figures import contrast
 
 import nlkit
+from nlbook import votes
+from nlbook.figures import contrast
 from nlkit.parts import positives, semi
 
 matplotlib.use("agg")

@@ -9,9 +9,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
-from nlbook import votes
 
 import nlkit
+from nlbook import votes
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
