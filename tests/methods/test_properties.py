@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.methods.base import GRADIENT, Method
 from nlkit.params import registry
+from nlkit.parts.batches import endless_batches
 from nlkit.parts.division import drawn_unlabelled
-from nlkit.parts.learner import Learner, endless_batches
+from nlkit.parts.learner import Learner
 from nlkit.training import loop as training
 
 EPOCHS = 4

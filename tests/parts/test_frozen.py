@@ -18,7 +18,8 @@ from torch.nn import functional
 from nlkit import NlkitError
 from nlkit.data.problem import Problem
 from nlkit.methods.lra_diffusion import LRADiffusion
-from nlkit.models import build_network, clip
+from nlkit.models import build_model, clip
+from nlkit.models.heads import ContrastiveNet
 from nlkit.params import Params, make_params
 from nlkit.parts import frozen
 from nlkit.training import encoders
@@ -146,7 +147,8 @@ def test_a_simclr_run_gives_unit_features_of_its_encoder(problem: Problem, tiny_
     params = simclr_params(tiny_params)
     referred = encoders.referred(params)
     assert referred is not None and referred.paper == "simclr"
-    net = build_network(referred, 1, 3, seed=5).eval()
+    body = build_model(referred.model, 1, 3, seed=5)
+    net = ContrastiveNet(body, referred.method.dim, referred.method.hidden).eval()
     given = replace(problem, train=replace(problem.train, encoder=net.state_dict()))
     one = encoder(given, params)
     views = ((problem.train.images / 255 - 0.5) / 0.5).permute(0, 3, 1, 2)
