@@ -1,0 +1,66 @@
+"""Nobody waits for what is not used: what a process has imported after a small piece of work."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def imported(code: str, folder: Path) -> set[str]:
+    """The modules that a fresh process holds after running code in a folder."""
+    last = "import sys; print('\\n' + ' '.join(sys.modules))"
+    path = os.pathsep.join([str(ROOT), str(ROOT / "book")])
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{code}\n{last}"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return set(ended.stdout.splitlines()[-1].split())
+
+
+def test_the_package_alone_imports_nothing_heavy(tmp_path: Path) -> None:
+    assert not imported("import nlkit", tmp_path) & {"torch", "pandas", "matplotlib", "sklearn"}
+
+
+def test_a_run_on_digits_imports_no_module_for_photographs(tmp_path: Path) -> None:
+    words = ["run", str(ROOT / "params/cross_entropy/digits-sym-50.yaml"), "--out", "out", "--quiet"]
+    words += ["-s", "training.epochs=1", "-s", "training.snapshots=[1]", "-s", "data.train_size=64"]
+    modules = imported(f"from nlkit.cli import main; assert main({words}) == 0", tmp_path)
+    photographs = ("nlkit.data.photo", "nlkit.views.photo", "nlkit.models.photo", "timm")
+    assert "nlkit.training.loop" in modules
+    assert sorted(name for name in modules if name.startswith(photographs)) == []
+
+
+def code_of(notebook: Path) -> list[str]:
+    return [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
+
+
+def shown(notebook: Path) -> str | None:
+    """The cell that a notebook shows by default, if a record of it is committed."""
+    values: dict[str, str] = {}
+    exec(code_of(notebook)[0], values)
+    record = ROOT / "results" / values.get("params", "none") / "seed-0" / "record.json"
+    return values["params"] if record.is_file() else None
+
+
+PAGES = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if shown(path)]
+
+
+@pytest.mark.parametrize(
+    "notebook",
+    [path if path.stem == "dividemix" else pytest.param(path, marks=pytest.mark.slow) for path in PAGES],
+    ids=lambda path: path.stem,
+)
+def test_a_page_whose_record_exists_imports_no_torch(notebook: Path) -> None:
+    modules = imported("\n".join(code_of(notebook)), ROOT)
+    assert {"nlkit.figures", "torch"} & modules == {"nlkit.figures"}
