@@ -2,17 +2,24 @@ PYTHON ?= python3
 CORES ?= all
 BIN := .venv/bin
 
-.PHONY: book test lab bench clean
+.PHONY: book test test-slow lab bench clean
 
 book: .venv/.installed
 	$(BIN)/snakemake --cores $(CORES) --quiet rules -- book
 	@echo "Open _build/html/index.html, or serve it: $(BIN)/python -m http.server --directory _build/html"
 
+# Tests run side by side, so each process computes with one thread.
+test test-slow: export OMP_NUM_THREADS = 1
+
 test: .venv/.installed
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
-	cd notebooks && ../$(BIN)/python -m pytest --nbval-lax --nbval-cell-timeout 600 -p no:cacheprovider .
+	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax --nbval-cell-timeout 600 notebooks
+
+test-slow: .venv/.installed
+	$(BIN)/python -m pytest -n auto -m slow
 
 lab: .venv/.installed
 	$(BIN)/jupyter lab notebooks

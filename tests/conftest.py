@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,56 +18,23 @@ from nlkit.data import data_root
 from nlkit.data.photo_catalog import SOURCES
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.data.store import Store
-from nlkit.params import Params, make_params
+from nlkit.params import Params, make_params, registry
 
 torch.set_num_threads(1)
+os.environ["MPLBACKEND"] = "agg"
+for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # set where a hook of git started the tests
+    os.environ.pop(name, None)
+DATA = data_root(None).absolute()
+os.environ["NLKIT_DATA"] = str(DATA)
 
-METHOD_SETTINGS: dict[str, dict[str, Any]] = {
-    "cross_entropy": {"name": "cross_entropy"},
-    "mixup": {"name": "mixup", "alpha": 2},
-    "elr": {"name": "elr", "weight": 3, "beta": 0.7},
-    "confident_learning": {"name": "confident_learning", "folds": 3},
-    "dividemix": {"name": "dividemix", "warm_up": 1, "penalty": True, "ramp_epochs": 2},
-    "tcl": {
-        "name": "tcl",
-        "warm_up": 1,
-        "lr_warm_up": 1,
-        "dim": 8,
-        "hidden": 16,
-        "strong": {"kind": "affine", "pad": 1},
-    },
-    "lra_diffusion": {
-        "name": "lra_diffusion",
-        "encoder": {"kind": "identity"},
-        "k": 5,
-        "width": 16,
-        "timesteps": 40,
-        "sampling_steps": 4,
-        "lr_warm_up": 1,
-    },
-    "simclr": {
-        "name": "simclr",
-        "lr_warm_up": 1,
-        "dim": 8,
-        "hidden": 16,
-        "neighbours": 7,
-        "strong": {"kind": "affine", "pad": 1},
-    },
-    "codim": {
-        "name": "codim",
-        "warm_up": 1,
-        "ramp_epochs": 2,
-        "dim": 8,
-        "hidden": 16,
-        "strong": {"kind": "affine", "pad": 1},
-    },
-}
-METHOD_SETTINGS["tcl_plus"] = {
-    "name": "tcl_plus",
-    "first": METHOD_SETTINGS["tcl"],
-    "first_epochs": 2,
-    "label_epochs": 1,
-}
+
+@pytest.fixture(scope="session", autouse=True)
+def _far_from_the_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The current folder is an empty one, so that what a run leaves beside its record is left there."""
+    before = Path.cwd()
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    yield
+    os.chdir(before)
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +46,7 @@ def _same_global_stream() -> None:
 @pytest.fixture
 def data_folder() -> Path:
     """The root of the public data sets, which may or may not be there."""
-    return data_root(None)
+    return DATA
 
 
 @pytest.fixture
@@ -88,13 +57,14 @@ def empty_is_nan() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_params() -> Callable[..., Params]:
     """A function that makes parameters of a tiny run of a method; overrides are dotted keys."""
 
-    def make(paper: str = "dividemix", **overrides: Any) -> Params:
+    def make(name: str = "dividemix", **overrides: Any) -> Params:
+        entry = registry.find(name)
         content = {
-            "paper": paper.removesuffix("_plus"),
+            "paper": entry.paper,
             "cell": "tiny",
             "data": {"name": "digits"},
             "noise": {"kind": "symmetric", "rate": 0.4},
@@ -102,7 +72,7 @@ def tiny_params() -> Callable[..., Params]:
             "model": {"name": "small_cnn", "width": 4},
             "optim": {"lr": 0.05},
             "training": {"epochs": 4, "batch_size": 16, "precision": "fp32"},
-            "method": METHOD_SETTINGS[paper],
+            "method": dict(entry.tiny),
         }
         return make_params(content, overrides, source="tiny")
 
@@ -138,6 +108,28 @@ def tiny_problem() -> Callable[..., Problem]:
         )
 
     return make
+
+
+@pytest.fixture
+def interrupt() -> Callable[[str, int], AbstractContextManager[None]]:
+    """A function whose context stops the training of a method by Ctrl-C in the middle of an epoch, which must come."""
+
+    @contextmanager
+    def stopped(name: str, epoch: int) -> Iterator[None]:
+        method = registry.find(name).build
+        train_epoch = method.train_epoch
+
+        def tick_out(share: float) -> None:
+            raise KeyboardInterrupt
+
+        def stop(self: Any, now: int, tick: Callable[[float], None]) -> dict[str, float]:
+            return train_epoch(self, now, tick_out if now == epoch else tick)
+
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(method, "train_epoch", stop)
+            yield
+
+    return stopped
 
 
 @pytest.fixture

@@ -93,7 +93,8 @@ def test_a_method_without_a_rule_has_no_passes(runs: Sequence[Run], monkeypatch:
 def test_every_figure_is_drawn_with_and_without_records(runs: Sequence[Run], chosen: list[str]) -> None:
     groups = contest.contestants(runs, chosen)
     drawn = [
-        page_figures.accuracy_dots(groups, chosen), page_figures.auc_dots(groups, chosen), page_figures.epoch_curves(groups, chosen),
+        page_figures.accuracy_dots(groups, chosen), page_figures.auc_dots(groups, chosen),
+        page_figures.epoch_curves(groups, chosen),
         page_figures.epoch_curves(groups, chosen, "auc"),
         page_figures.cost_and_accuracy(groups, chosen, contest.passes_of_all_epochs, "passes"),
     ]  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nlkit.methods import DivideMix
+from nlkit.methods.dividemix import DivideMix
 
 
 @dataclass

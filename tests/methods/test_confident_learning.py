@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit import NlkitError
 from nlkit.data.problem import Problem
-from nlkit.methods import ConfidentLearning, confident_learning
-from nlkit.methods.confident_learning import stratified_folds
+from nlkit.methods import confident_learning
+from nlkit.methods.confident_learning import ConfidentLearning, stratified_folds
 from nlkit.params import Params
 from nlkit.parts import confident
 
@@ -110,9 +109,3 @@ def test_out_of_fold_probabilities_are_kept_after_the_last_epoch_unless_there_ar
     assert samples["issue"].bool().tolist() == confident.issues(p.double(), method.data.labels).tolist()
     monkeypatch.setattr(confident_learning, "KEPT", 149)
     assert set(method.split().samples) == {"issue"}
-
-
-@pytest.mark.parametrize(("key", "value"), [("method.folds", 1), ("method.folds", 21), ("method.score", "entropy")])
-def test_impossible_settings_are_refused(key: str, value: Any, tiny_params: MakeParams) -> None:
-    with pytest.raises(NlkitError, match=key):
-        tiny_params("confident_learning", **{key: value})

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
-from nlkit.errors import NlkitError
-from nlkit.methods import DivideMix
-from nlkit.params import Params
+from nlkit.methods.dividemix import DivideMix
 from nlkit.parts import semi
 from nlkit.parts.semi import Views2, mixmatch
 
@@ -99,27 +96,3 @@ def test_the_warm_up_passes_over_a_subset_twice_as_large_and_another_one_for_eac
         sorted(recording.samples(torch.cat([call.inputs for call in recording.calls if call.net == k]))) for k in (0, 1)
     ]
     assert [len(set(one)) for one in seen] == [30, 30] and seen[0] != seen[1]
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"method.mixed": "labelled"}, "method.lambda_u 0"),
-        ({"method.balanced": 30, "method.loss_epochs": 5}, "method.loss_epochs 1"),
-        ({"method.balanced": 0}, "method.balanced"),
-    ],
-)
-def test_what_cannot_be_together_is_refused(
-    tiny_params: Callable[..., Params], settings: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(NlkitError, match=message):
-        tiny_params("dividemix", **settings)
-
-
-def test_settings_at_their_defaults_leave_the_hash_of_older_records_as_it_was(
-    tiny_params: Callable[..., Params],
-) -> None:
-    params = tiny_params("dividemix")
-    assert not {"mixed", "balanced"} & set(params.model_dump(mode="json")["method"])
-    assert params.digest == tiny_params("dividemix", **{"method.mixed": "all", "method.balanced": None}).digest
-    assert params.digest != tiny_params("dividemix", **{"method.balanced": 30}).digest

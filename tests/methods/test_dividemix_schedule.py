@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from nlkit.methods import DivideMix
+from nlkit.methods.dividemix import DivideMix
 from nlkit.params.sections import MixtureParams
 from nlkit.parts.mixture import fit_mixture, normalise
 
@@ -160,12 +160,3 @@ def test_losses_that_cannot_be_separated_keep_the_division_and_are_noted(
     split = method.split()
     assert torch.equal(method.p_clean, before) and torch.equal(split.p_clean, before)
     assert split.mixtures[0] is None and len(method.events) == 1
-
-
-def test_a_division_that_was_returned_does_not_change_later(dividemix: Make) -> None:
-    method = dividemix()
-    first = method.split().p_clean
-    kept = first.clone()
-    train(method)
-    method.split()
-    assert torch.equal(first, kept)

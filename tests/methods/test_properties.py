@@ -1,31 +1,37 @@
-"""What every method keeps: it repeats, resumes, reports, and never sees clean labels."""
+"""What every method keeps: it repeats, resumes, reports, counts its cost, and never sees clean labels."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from sklearn.metrics import roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 
 from nlkit.data.problem import Problem, TrainingSet
-from nlkit.methods import METHODS, Method, build_method
-from nlkit.params import Params
+from nlkit.methods import build_method
+from nlkit.methods.base import GRADIENT, Method
+from nlkit.params import Params, registry
+from nlkit.parts.division import drawn_unlabelled
+from nlkit.parts.learner import Learner, endless_batches
 from nlkit.training import loop as training
-from nlkit.training.problem import load_problem
 
 MakeParams = Callable[..., Params]
+MakeProblem = Callable[..., Problem]
+Interrupt = Callable[[str, int], AbstractContextManager[None]]
 
-methods = pytest.mark.parametrize("name", METHODS)
+EPOCHS = 4
+methods = pytest.mark.parametrize("name", registry.names())
 
 
 @pytest.fixture
-def problem(tiny_problem: Callable[..., Problem]) -> Problem:
+def problem(tiny_problem: MakeProblem) -> Problem:
     return tiny_problem(count=70)
 
 
@@ -37,8 +43,8 @@ def train(method: Method, *epochs: int) -> list[dict[str, float]]:
     return results
 
 
-def state_of(method: Method) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in method.state_dict().items()}
+def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in state.items()}
 
 
 def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
@@ -46,185 +52,192 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 
 @methods
-def test_two_instances_with_one_seed_are_equal_bit_for_bit(
+def test_a_run_is_decided_by_its_seed_and_changes_nothing_but_itself(
     name: str, problem: Problem, tiny_params: MakeParams
 ) -> None:
-    first, second = (build_method(problem.train, tiny_params(name)) for _ in range(2))
+    images, labels, stream = problem.train.images.clone(), problem.train.labels.clone(), torch.get_rng_state()
+    first, second, other = (build_method(problem.train, tiny_params(name, seed=seed)) for seed in (0, 0, 1))
     assert same(first.state_dict(), second.state_dict())
     results = train(first, 0, 1, 2)
+    assert torch.equal(torch.get_rng_state(), stream)
     torch.rand(7)
-    assert train(second, 0, 1, 2) == results
+    assert train(second, 0, 1, 2) == results != train(other, 0, 1, 2)
     assert same(first.state_dict(), second.state_dict()) and first.events == second.events
-
-
-@methods
-def test_another_seed_is_another_run(name: str, problem: Problem, tiny_params: MakeParams) -> None:
-    results = [train(build_method(problem.train, tiny_params(name, seed=seed)), 0, 1) for seed in (0, 1)]
-    assert results[0] != results[1]
-
-
-@pytest.mark.parametrize(
-    ("name", "settings"),
-    [
-        ("cross_entropy", {}),
-        ("mixup", {}),
-        ("elr", {}),
-        ("confident_learning", {}),
-        ("dividemix", {"method.lambda_u": 0}),
-        ("dividemix", {"method.warm_up": 5}),
-        ("tcl", {}),
-        ("simclr", {}),
-        ("codim", {}),
-        ("lra_diffusion", {}),
-    ],
-)
-def test_each_epoch_draws_anew(name: str, settings: dict[str, Any], problem: Problem, tiny_params: MakeParams) -> None:
-    results = [train(build_method(problem.train, tiny_params(name, **settings)), epoch) for epoch in (1, 2)]
-    assert results[0] != results[1]
-
-
-@methods
-def test_training_leaves_the_global_random_state_alone(name: str, problem: Problem, tiny_params: MakeParams) -> None:
-    before = torch.get_rng_state()
-    train(build_method(problem.train, tiny_params(name)), 0, 1)
-    assert torch.equal(torch.get_rng_state(), before)
-
-
-@methods
-@pytest.mark.parametrize("cut", [1, 2])
-def test_a_restored_method_continues_bit_for_bit(
-    name: str, cut: int, problem: Problem, tiny_params: MakeParams
-) -> None:
-    params = tiny_params(name)
-    whole, part, resumed = (build_method(problem.train, params) for _ in range(3))
-    expected = train(whole, *range(4))[cut:]
-    train(part, *range(cut))
-    resumed.load_state_dict(state_of(part))
-    assert same(resumed.state_dict(), part.state_dict())
-    assert train(resumed, *range(cut, 4)) == expected
-    assert same(resumed.state_dict(), whole.state_dict())
-
-
-@methods
-def test_a_state_that_was_taken_back_is_not_changed_by_training(
-    name: str, problem: Problem, tiny_params: MakeParams
-) -> None:
-    method = build_method(problem.train, tiny_params(name))
-    train(method, 0)
-    state = state_of(method)
-    kept = {key: value.clone() for key, value in state.items()}
-    method.load_state_dict(state)
-    train(method, 1, 2)
-    changed = [key for key in state if not torch.equal(state[key], kept[key])]
-    assert changed == []
-
-
-@methods
-def test_logits_have_the_shapes_of_an_ensemble_and_its_networks(
-    name: str, problem: Problem, tiny_params: MakeParams
-) -> None:
-    method = build_method(problem.train, tiny_params(name))
-    ensemble, singles = method.logits(problem.tests["test"][0])
-    assert ensemble.shape == (30, 3) and singles.shape[1:] == (30, 3) and len(singles) >= 1
-    assert ensemble.dtype == singles.dtype == torch.float32 and not ensemble.requires_grad
-
-
-@methods
-def test_a_split_has_evidence_for_every_network_and_sample(
-    name: str, problem: Problem, tiny_params: MakeParams
-) -> None:
-    method = build_method(problem.train, tiny_params(name))
-    method.train_epoch(0, lambda share: None)
-    split = method.split()
-    networks = len(method.logits(problem.train.images)[1])
-    assert split.losses.shape == split.p_clean.shape == (networks, 70) and len(split.mixtures) == networks
-    assert bool(((split.p_clean >= 0) & (split.p_clean <= 1)).all()) and bool((split.losses >= 0).all())
-
-
-@methods
-@pytest.mark.parametrize("count", [64, 70, 65])
-def test_the_ticks_of_an_epoch_add_up_to_one(
-    name: str, count: int, tiny_problem: Callable[..., Problem], tiny_params: MakeParams
-) -> None:
-    method = build_method(tiny_problem(count=count).train, tiny_params(name))
-    for epoch in (0, 1):
-        shares: list[float] = []
-        method.train_epoch(epoch, shares.append)
-        method.split()
-        assert sum(shares) == pytest.approx(1) and min(shares) > 0
-
-
-@methods
-@pytest.mark.parametrize(("count", "classes"), [(65, 3), (17, 3), (32, 1), (3, 3)], ids=lambda value: str(value))
-def test_numbers_stay_finite_with_one_label_only_and_with_batches_of_one(
-    name: str, count: int, classes: int, tiny_problem: Callable[..., Problem], tiny_params: MakeParams
-) -> None:
-    data = tiny_problem(count=count).train
-    if classes == 1:
-        data = dataclasses.replace(data, labels=torch.ones_like(data.labels))
-    method = build_method(data, tiny_params(name, **{"training.batch_size": 2 if count == 3 else 16}))
-    for epoch in range(4):
-        values = method.train_epoch(epoch, lambda share: None)
-        split = method.split()
-        assert all(np.isfinite(value) for value in values.values())
-        assert bool(torch.isfinite(split.losses).all() and torch.isfinite(split.p_clean).all())
-    assert bool(torch.isfinite(method.logits(data.images)[0]).all())
-
-
-@methods
-def test_training_changes_neither_images_nor_labels(name: str, problem: Problem, tiny_params: MakeParams) -> None:
-    images, labels = problem.train.images.clone(), problem.train.labels.clone()
-    train(build_method(problem.train, tiny_params(name)), 0, 1)
     assert torch.equal(problem.train.images, images) and torch.equal(problem.train.labels, labels)
 
 
-def test_a_training_set_has_no_place_for_clean_labels() -> None:
-    names = {field.name for field in dataclasses.fields(TrainingSet)}
-    assert names == {"images", "labels", "classes", "mean", "std", "encoder"}
+def first_batch(method: Method, epoch: int) -> Tensor:
+    """The first images that a network in training mode sees in an epoch."""
+    seen: list[Tensor] = []
+
+    def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if not seen and module.training and isinstance(inputs[0], Tensor) and inputs[0].dim() == 4:
+            seen.append(inputs[0].detach().clone())
+
+    with nn.modules.module.register_module_forward_pre_hook(look):
+        method.train_epoch(epoch, lambda share: None)
+    return seen[0]
 
 
 @methods
-def test_scrambled_clean_labels_change_measurements_and_nothing_else(
+def test_each_epoch_draws_anew(name: str, problem: Problem, tiny_params: MakeParams) -> None:
+    batches = []
+    for epoch in (2, 3):
+        method = build_method(problem.train, tiny_params(name))
+        train(method, 0, 1)
+        batches.append(first_batch(method, epoch))
+    assert not torch.equal(*batches)
+
+
+@methods
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_restored_method_continues_bit_for_bit_and_leaves_the_given_state_alone(
+    name: str, cut: int, problem: Problem, tiny_params: MakeParams
+) -> None:
+    whole, part, resumed = (build_method(problem.train, tiny_params(name)) for _ in range(3))
+    expected = train(whole, *range(EPOCHS))[cut:]
+    train(part, *range(cut))
+    given, kept = (copied(part.state_dict()) for _ in range(2))
+    resumed.load_state_dict(given)
+    assert same(resumed.state_dict(), kept)
+    assert train(resumed, *range(cut, EPOCHS)) == expected
+    assert same(resumed.state_dict(), whole.state_dict()) and same(given, kept)
+
+
+@methods
+def test_a_state_that_other_code_wrote_is_refused(name: str, problem: Problem, tiny_params: MakeParams) -> None:
+    method = build_method(problem.train, tiny_params(name))
+    train(method, 0)
+    state = copied(method.state_dict())
+    weight = next(key for key in state if key.endswith("weight"))
+    lacking = {key: value for key, value in state.items() if key != weight}
+    for wrong in (lacking, state | {weight: torch.zeros(2, 2)}):
+        with pytest.raises((KeyError, TypeError, ValueError, RuntimeError)):  # what resuming reports in one line
+            build_method(problem.train, tiny_params(name)).load_state_dict(wrong)
+
+
+def weights_of(method: Method) -> dict[str, Tensor]:
+    endings = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    return copied({name: value for name, value in method.state_dict().items() if name.endswith(endings)})
+
+
+@methods
+@pytest.mark.parametrize(
+    ("count", "size", "labels"),
+    [(64, 16, 3), (65, 16, 3), (17, 16, 3), (3, 2, 3), (32, 16, 1)],
+    ids=["full batches", "a last batch of one", "a batch and one", "three images", "one label only"],
+)
+def test_an_epoch_reports_finite_losses_and_evidence_and_its_progress(
+    name: str, count: int, size: int, labels: int, tiny_problem: MakeProblem, tiny_params: MakeParams
+) -> None:
+    problem = tiny_problem(count=count)
+    data = problem.train if labels > 1 else replace(problem.train, labels=torch.ones_like(problem.train.labels))
+    method = build_method(data, tiny_params(name, **{"training.batch_size": size}))
+    division, kept = torch.zeros(0), torch.zeros(0)
+    for epoch in range(EPOCHS):
+        shares: list[float] = []
+        values = method.train_epoch(epoch, shares.append)
+        assert torch.equal(division, kept), "what a split returned changed later"
+        assert sum(shares) == pytest.approx(1) and min(shares) > 0
+        assert any(key.startswith("loss") for key in values) and np.isfinite(list(values.values())).all()
+        networks = weights_of(method)
+        split = method.split()
+        ensemble, singles = method.logits(problem.tests["test"][0])
+        assert same(weights_of(method), networks), "measuring changed a network"
+        division, kept = split.p_clean, split.p_clean.clone()
+        assert ensemble.shape == (30, 3) and singles.shape == (len(split.mixtures), 30, 3)
+        assert ensemble.dtype == singles.dtype == torch.float32 and not ensemble.requires_grad
+        assert bool(ensemble.isfinite().all())
+        assert split.losses.shape == split.p_clean.shape == (len(singles), count)
+        assert bool((split.losses >= 0).all() and split.losses.isfinite().all())
+        assert bool(((split.p_clean >= 0) & (split.p_clean <= 1)).all())
+        assert not any("\n" in event for event in method.events)
+
+
+def test_a_training_set_has_no_place_for_clean_labels() -> None:
+    assert {one.name for one in fields(TrainingSet)} == {"images", "labels", "classes", "mean", "std", "encoder"}
+
+
+@methods
+def test_clean_labels_and_those_of_tests_change_measurements_and_nothing_else(
     name: str, problem: Problem, tiny_params: MakeParams, tmp_path: Path
 ) -> None:
     assert problem.clean is not None
-    scrambled = dataclasses.replace(problem, clean=(problem.clean + 1) % 3)
-    unknown = dataclasses.replace(problem, clean=None)
-    params = tiny_params(name)
+    images, labels = problem.tests["test"]
+    scrambled = replace(problem, clean=(problem.clean + 1) % 3, tests={"test": (images, labels.flip(0))})
+    unknown = replace(problem, clean=None)
     fits = [
-        training.fit(one, params, tmp_path / str(number), progress=False)
+        training.fit(one, tiny_params(name), tmp_path / str(number), progress=False)
         for number, one in enumerate((problem, scrambled, unknown))
     ]
     for other in fits[1:]:
         assert same(fits[0].method.state_dict(), other.method.state_dict())
-        assert fits[0].rows[-1]["accuracy"] == other.rows[-1]["accuracy"]
         assert fits[0].rows[-1]["auc"] != other.rows[-1]["auc"]
+    assert fits[0].rows[-1]["accuracy"] == fits[2].rows[-1]["accuracy"]
 
 
-def fit_digits(make: MakeParams, folder: Path, name: str, **settings: Any) -> tuple[Problem, training.Fit]:
-    """Train a small network on 600 digits; settings are dotted keys."""
-    base = {"data.train_size": 600, "model.width": 8, "views.flip": False}
-    params = make(name, **{**base, **settings})
-    problem = load_problem(params.data, params.noise, Path("unused"), torch.device("cpu"))
-    return problem, training.fit(problem, params, folder / name, progress=False)
+@methods
+def test_a_run_that_is_interrupted_in_every_epoch_ends_as_an_undisturbed_one(
+    name: str, problem: Problem, tiny_params: MakeParams, interrupt: Interrupt, tmp_path: Path
+) -> None:
+    params = tiny_params(name, **{"training.snapshots": [1, 3]})
+    calm = training.fit(problem, params, tmp_path / "calm", progress=False)
+    for epoch in range(EPOCHS):
+        with interrupt(name, epoch):
+            training.fit(problem, params, tmp_path / "disturbed", progress=False)
+    resumed = training.fit(problem, params, tmp_path / "disturbed", progress=False)
+    assert resumed.resumed and resumed.method.events == calm.method.events
+    assert [row | {"seconds": 0} for row in resumed.rows] == [row | {"seconds": 0} for row in calm.rows]
+    assert same(resumed.method.state_dict(), calm.method.state_dict())
+    assert list(resumed.snapshots) == list(calm.snapshots) == [1, 3, EPOCHS]
+    assert all(same(resumed.snapshots[epoch], snapshot) for epoch, snapshot in calm.snapshots.items())
+    assert resumed.split is not None and calm.split is not None
+    assert torch.equal(resumed.split.p_clean, calm.split.p_clean)
 
 
-def test_dividemix_finds_the_wrong_labels_and_beats_cross_entropy(tiny_params: MakeParams, tmp_path: Path) -> None:
-    own = {"method.warm_up": 6, "method.penalty": False, "training.epochs": 15, "views.rotate": 10.0, "views.zoom": 0.1}
-    problem, ours = fit_digits(tiny_params, tmp_path, "dividemix", **own)
-    plain_settings = {"training.epochs": 25, "views.pad": 0, "optim.lr": 0.02}
-    _, plain = fit_digits(tiny_params, tmp_path, "cross_entropy", **plain_settings)
-    assert ours.rows[-1]["auc"] > 0.95
-    assert ours.rows[-1]["accuracy"] > plain.rows[-1]["accuracy"] + 10
-    assert ours.split is not None and problem.clean is not None
-    right = (problem.train.labels == problem.clean).numpy()
-    assert ours.rows[-1]["auc"] == pytest.approx(roc_auc_score(right, ours.split.p_clean.mean(dim=0).numpy()))
+def learners(method: Any) -> list[Learner]:
+    return list(method.nets) if hasattr(method, "nets") else [method.learner]
 
 
-def test_dividemix_keeps_most_labels_where_none_is_wrong(tiny_params: MakeParams, tmp_path: Path) -> None:
-    own = {"method.warm_up": 6, "method.penalty": False, "method.ramp_epochs": 16, "training.epochs": 12}
-    _, ours = fit_digits(
-        tiny_params, tmp_path, "dividemix", **own, **{"noise.rate": 0, "views.pad": 0, "optim.lr": 0.02}
-    )
-    row = ours.rows[-1]
-    assert min(row["labelled_1"], row["labelled_2"]) > 0.8 * 600 and row["accuracy"] > 80
+def counted(method: Method, epochs: int, needs_split: bool) -> tuple[float, pd.DataFrame]:
+    """Forward-equivalents of some epochs by a hook on each network, and the rows that training returned."""
+    total, counting = [0.0], [True]
+
+    def hook(module: nn.Module, inputs: tuple[Tensor]) -> None:
+        if counting[0]:
+            total[0] += len(inputs[0]) * (GRADIENT if torch.is_grad_enabled() else 1)
+
+    for learner in learners(method):
+        getattr(learner.net, "encoder", learner.net).register_forward_pre_hook(hook)
+    rows = []
+    for epoch in range(epochs):
+        rows.append({"epoch": epoch + 1, **method.train_epoch(epoch, lambda share: None)})
+        counting[0] = needs_split
+        method.split()
+        counting[0] = True
+    return total[0], pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [(entry.name, {}) for entry in registry.everything() if entry.passes]
+    + [("codim", {"method.cl_subset": "unlabelled"}), ("codim", {"method.lambda_c": 0})],
+)
+@pytest.mark.parametrize("count", [64, 75])
+def test_the_cost_of_a_method_is_that_of_the_passes_which_its_networks_make(
+    name: str, settings: dict[str, Any], count: int, tiny_problem: MakeProblem, tiny_params: MakeParams
+) -> None:
+    params, data, epochs = tiny_params(name, **settings), tiny_problem(count=count).train, EPOCHS - 1
+    never = build_method(data, params)  # a split that training can do without serves figures and is not counted
+    without = [never.train_epoch(epoch, lambda share: None) for epoch in range(epochs)]
+    needs_split = without != train(build_method(data, params), *range(epochs))
+    total, rows = counted(build_method(data, params), epochs, needs_split)
+    passes = registry.find(name).passes
+    assert passes is not None and passes(params, count, rows) == total
+
+
+@pytest.mark.parametrize(("labelled", "unlabelled"), [(30, 66), (66, 30), (16, 80), (80, 16), (5, 3), (48, 0)])
+def test_the_unlabelled_images_of_an_epoch_are_those_that_are_drawn(labelled: int, unlabelled: int) -> None:
+    batches = endless_batches(torch.arange(unlabelled), 16, torch.Generator().manual_seed(0))
+    steps = len(torch.arange(labelled).split(16))
+    assert drawn_unlabelled(labelled, unlabelled, 16) == sum(len(next(batches)) for _ in range(steps))

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from nlkit.data.problem import Problem, TrainingSet
 from nlkit.methods.tcl import TCL, make_targets
-from nlkit.models import build_network
-from nlkit.params import load_params
+from nlkit.params import Params, load_params
 from nlkit.parts import semi
 from nlkit.parts.contrast import nt_xent
 from nlkit.parts.diagnosis import diagnose
+from nlkit.parts.heads import TwinLearner
 from nlkit.parts.schedules import warm_cosine
+from nlkit.training import loop as training
 
+ROOT = Path(__file__).parents[2]
 B, C = 7, 3
 Make = Callable[..., TCL]
 
 
 @pytest.fixture
-def tcl(tiny_problem: Callable[..., Any], tiny_params: Callable[..., Any]) -> Make:
+def tcl(tiny_problem: Callable[..., Problem], tiny_params: Callable[..., Params]) -> Make:
     """A function that makes a method that has been diagnosed once; settings are dotted keys."""
 
     def make(count: int = 96, **settings: Any) -> TCL:
@@ -47,51 +51,24 @@ def one_hot() -> Tensor:
     return functional.one_hot(torch.arange(B) % C, C).float()
 
 
-def targets_of(w: Tensor, scales: tuple[float, float] = (1.0, 1.0), share: float = 0.7) -> Any:
-    return make_targets(logits(1), logits(2), one_hot(), w, scales, share, torch.randperm(3 * B, generator=stream(9)))
-
-
 def losses_of(method: TCL, epoch: int = 1, share: float = 0.8, batch: int = 16) -> dict[str, Tensor]:
     assert method.diagnosis is not None
     return method._losses(torch.arange(batch), method.diagnosis, 0.6, share, epoch, stream())
 
 
-def test_targets_are_distributions() -> None:
-    found = targets_of(torch.rand(B, generator=stream()), (0.7, 0.9))
-    for rows in (found.first, found.second, found.mixed):
-        torch.testing.assert_close(rows.sum(dim=1), torch.ones(len(rows)))
-        assert bool((rows >= 0).all())
-
-
-def test_a_label_that_is_not_trusted_is_replaced_by_the_other_views_prediction() -> None:
-    found = targets_of(torch.zeros(B))
-    torch.testing.assert_close(found.first, logits(2).softmax(dim=1))
-    torch.testing.assert_close(found.second, logits(1).softmax(dim=1))
-
-
-def test_a_label_that_is_trusted_stays() -> None:
-    found = targets_of(torch.ones(B))
-    assert torch.equal(found.first, one_hot()) and torch.equal(found.second, one_hot())
+@pytest.mark.parametrize("share", [0.7, 1.0])
+@pytest.mark.parametrize("trust", [0.0, 1.0, None])
+def test_a_target_is_the_label_as_far_as_it_is_trusted_and_the_prediction_of_the_other_view_for_the_rest(
+    trust: float | None, share: float
+) -> None:
+    w = torch.rand(B, generator=stream()) if trust is None else torch.full((B,), trust)
     order = torch.randperm(3 * B, generator=stream(9))
-    torch.testing.assert_close(found.mixed, 0.7 * one_hot().repeat(3, 1) + 0.3 * one_hot().repeat(3, 1)[order])
-
-
-def test_each_scale_weakens_the_trust_of_its_own_targets() -> None:
-    w = torch.rand(B, generator=stream())
-    full, first, second = targets_of(w), targets_of(w, (0.5, 1.0)), targets_of(w, (1.0, 0.5))
-    assert torch.equal(first.mixed, full.mixed) and torch.equal(second.first, full.first)
-    halved = (1 - 0.5 * w[:, None]) * logits(2).softmax(dim=1) + 0.5 * w[:, None] * one_hot()
-    torch.testing.assert_close(first.first, halved)
-    assert not torch.equal(second.mixed, full.mixed)
-
-
-def test_a_share_of_one_mixes_nothing() -> None:
-    w = torch.rand(B, generator=stream())
-    mean = (logits(1).softmax(dim=1) + logits(2).softmax(dim=1)) / 2
-    expected = (1 - w[:, None]) * mean + w[:, None] * one_hot()
-    torch.testing.assert_close(targets_of(w, share=1.0).mixed, expected.repeat(3, 1))
-    rows = torch.rand(3 * B, 2, generator=stream())
-    assert torch.equal(semi.mix(rows, 1.0, torch.randperm(3 * B)), rows)
+    found = make_targets(logits(1), logits(2), one_hot(), w, (0.8, 0.5), share, order)
+    p1, p2, y, w = logits(1).softmax(dim=1), logits(2).softmax(dim=1), one_hot(), w[:, None]
+    torch.testing.assert_close(found.first, (1 - 0.8 * w) * p2 + 0.8 * w * y)
+    torch.testing.assert_close(found.second, (1 - 0.8 * w) * p1 + 0.8 * w * y)
+    both = ((1 - 0.5 * w) * (p1 + p2) / 2 + 0.5 * w * y).repeat(3, 1)
+    torch.testing.assert_close(found.mixed, share * both + (1 - share) * both[order])
 
 
 def test_swapped_views_swap_their_targets() -> None:
@@ -116,18 +93,14 @@ def test_swapped_views_leave_every_loss_unchanged(tcl: Make, epoch: int, monkeyp
         torch.testing.assert_close(value, results[1][name], atol=1e-5, rtol=0, msg=name)
 
 
-def test_gradients_flow_through_predictions_only() -> None:
+def test_gradients_flow_through_predictions_only(tcl: Make) -> None:
     first, second = logits(1).requires_grad_(), logits(2).requires_grad_()
     w = torch.rand(B, generator=stream())
     found = make_targets(first, second, one_hot(), w, (0.8, 0.8), 0.7, torch.arange(3 * B))
     assert not any(rows.requires_grad for rows in (found.first, found.second, found.mixed))
-    loss = semi.soft_cross_entropy(first, found.first) + semi.soft_cross_entropy(second, found.second)
-    loss.backward()
+    (semi.soft_cross_entropy(first, found.first) + semi.soft_cross_entropy(second, found.second)).backward()
     for rows, target in ((first, found.first), (second, found.second)):
         torch.testing.assert_close(rows.grad, (rows.detach().softmax(dim=1) - target) / B)
-
-
-def test_no_gradient_reaches_prototypes_or_weights(tcl: Make) -> None:
     method = tcl()
     assert method.diagnosis is not None
     assert not method.diagnosis.prototypes.requires_grad and not method.diagnosis.w.requires_grad
@@ -171,8 +144,12 @@ def test_the_losses_are_those_of_the_equations(tcl: Make, monkeypatch: pytest.Mo
     assert losses.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(losses[name], value, atol=1e-5, rtol=1e-5, msg=name)
-    total = sum(value for name, value in losses.items() if name != "loss_ctr") + 0.25 * losses["loss_ctr"]
-    torch.testing.assert_close(method._total(losses), total)
+
+
+def test_the_total_weighs_the_contrast_and_the_marginal_term(tcl: Make) -> None:
+    losses = {"loss_ctr": torch.tensor(2.0), "loss_ne": torch.tensor(3.0), "loss_cls1": torch.tensor(5.0)}
+    assert float(tcl()._total(losses)) == 0.25 * 2 + 3 + 5
+    assert float(tcl(**{"method.ctr_weight": 1.0, "method.marginal_weight": 0.5})._total(losses)) == 2 + 1.5 + 5
 
 
 def test_during_warm_up_the_targets_are_the_labels(tcl: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,7 +187,6 @@ def test_the_learning_rate_moves_with_every_step(tcl: Make, monkeypatch: pytest.
     )
     for epoch in (0, 20):
         method.train_epoch(epoch, lambda share: None)
-    assert len(rates) == 12
     times = [epoch + step / 6 for epoch in (0, 20) for step in range(6)]
     assert rates == pytest.approx([warm_cosine(time, 0.12, 20, 200, 0.01) for time in times])
 
@@ -237,7 +213,7 @@ def test_mixup_shares_are_at_least_one_half_and_three_quarters_on_average(
 
 
 def test_the_first_diagnosis_is_that_of_the_untrained_network_and_each_is_frozen_for_an_epoch(
-    tiny_problem: Any, tiny_params: Any, monkeypatch: pytest.MonkeyPatch
+    tiny_problem: Callable[..., Problem], tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method, seen = TCL(tiny_problem().train, tiny_params("tcl")), []
     original = method._losses
@@ -266,36 +242,33 @@ def test_scores_that_cannot_be_separated_leave_a_note(tcl: Make) -> None:
     assert bool(torch.isfinite(torch.stack(list(losses_of(method).values()))).all())
 
 
-def test_the_marginal_term_has_a_weight_of_its_own(tcl: Make) -> None:
-    losses = {"loss_ctr": torch.tensor(2.0), "loss_ne": torch.tensor(3.0), "loss_cls1": torch.tensor(5.0)}
-    method = tcl(**{"method.ctr_weight": 1.0, "method.marginal_weight": 0.5})
-    assert float(method._total(losses)) == 2 + 1.5 + 5
-
-
-@pytest.mark.parametrize("settings", [{"method.mixture_per": "class"}, {"method.sigma_mode": "per_class"}])
-def test_the_variants_train(tcl: Make, settings: dict[str, Any]) -> None:
-    method = tcl(**settings)
-    for epoch in (0, 1):
-        result = method.train_epoch(epoch, lambda share: None)
-        assert all(np.isfinite(value) for value in result.values())
-        split = method.split()
-    assert bool(torch.isfinite(split.p_clean).all())
+@pytest.mark.parametrize("own", [{}, {"method.mixture_per": "class"}, {"method.sigma_mode": "per_class"}])
+def test_a_row_tells_the_mixture_of_the_scores_and_the_places_of_the_prototypes(
+    own: dict[str, Any], tiny_problem: Callable[..., Problem], tiny_params: Callable[..., Params], tmp_path: Path
+) -> None:
+    params = tiny_params("tcl", **{"training.epochs": 2, "training.snapshots": [1]}, **own)
+    fit = training.fit(tiny_problem(), params, tmp_path, progress=False)
+    for row in fit.rows:
+        assert len(row["prototypes_1"]) == len(row["prototypes_2"]) == C
+        assert row["mixture_means"] is None  # no mixture is fitted to the losses
+        if "method.mixture_per" not in own:
+            assert sum(row["score_weights"]) == pytest.approx(1) and row["score_means"][0] < row["score_means"][1]
+    for snapshot in fit.snapshots.values():
+        assert set(snapshot) == {"loss", "p_clean", "score", "own", "other", "map_1", "map_2"}
+        assert float(snapshot["score"].min()) == 0 and float(snapshot["score"].max()) == 1
 
 
 def test_the_network_of_cifar_has_512_features_two_heads_and_a_norm_on_the_logits() -> None:
-    params = load_params("params/tcl/cifar10-sym-50.yaml")
-    net = build_network(params, 3, 10, 0)
-    layers = [type(layer).__name__ for layer in net.classifier]
-    assert layers == ["Linear", "BatchNorm1d", "ReLU", "Dropout", "Linear", "BatchNorm1d"]
-    assert [type(layer).__name__ for layer in net.projector] == [
-        "Linear",
-        "BatchNorm1d",
-        "ReLU",
-        "Linear",
-        "BatchNorm1d",
-    ]
-    sizes = [tuple(net.classifier[0].weight.shape), tuple(net.classifier[4].weight.shape)]
-    sizes += [tuple(net.projector[0].weight.shape), tuple(net.projector[3].weight.shape)]
-    assert sizes == [(512, 512), (10, 512), (512, 512), (256, 512)]
-    assert [type(layer).__name__ for layer in net.encoder.blocks[-2:]] == ["BatchNorm2d", "ReLU"]
+    params = load_params(ROOT / "params/tcl/cifar10-sym-50.yaml")
+    data = TrainingSet(torch.zeros(2, 32, 32, 3, dtype=torch.uint8), torch.tensor([0, 1]), 10, (0.5,) * 3, (0.5,) * 3)
+    net: Any = TwinLearner(data, params, "net1").net
+
+    def names(layers: nn.Sequential) -> list[str]:
+        return [type(layer).__name__ for layer in layers]
+
+    assert names(net.classifier) == ["Linear", "BatchNorm1d", "ReLU", "Dropout", "Linear", "BatchNorm1d"]
+    assert names(net.projector) == ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]
+    linear = [layer for head in (net.classifier, net.projector) for layer in head if isinstance(layer, nn.Linear)]
+    assert [tuple(layer.weight.shape) for layer in linear] == [(512, 512), (10, 512), (512, 512), (256, 512)]
+    assert names(net.encoder.blocks[-2:]) == ["BatchNorm2d", "ReLU"]
     assert net(torch.randn(2, 3, 32, 32)).shape == (2, 10)

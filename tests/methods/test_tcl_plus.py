@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nlkit.errors import NlkitError
+from nlkit import lazy
 from nlkit.methods.tcl_plus import TCLPlus, correct
 from nlkit.seeding import torch_stream
 
@@ -96,7 +96,7 @@ def test_the_loss_is_that_of_the_script(begun: Make, bootstrapping: bool, monkey
     batch, share = torch.arange(16), 0.8
     images = method.learner.views.plain(method.data.images[batch])
     order = torch.randperm(16, generator=torch_stream(method.device, 5))
-    monkeypatch.setattr(torch, "randperm", lambda *args, **kwargs: order)
+    monkeypatch.setattr(lazy.torch, "randperm", lambda *args, **kwargs: order)
     guess = torch.arange(16) % 3
     monkeypatch.setattr(method, "_follow", lambda views: guess)
     method.learner.net.train()
@@ -118,8 +118,3 @@ def test_the_learning_rate_of_the_second_stage_is_constant(begun: Make) -> None:
         assert method.learner is not None
         rates += [group["lr"] for group in method.learner.optimiser.param_groups]
     assert rates == [0.03, 0.03]
-
-
-def test_a_first_stage_as_long_as_the_run_is_refused(tiny_params: Callable[..., Any]) -> None:
-    with pytest.raises(NlkitError, match=r"first_epochs must be below training\.epochs"):
-        tiny_params("tcl_plus", **{"method.first_epochs": 4})

@@ -147,13 +147,15 @@ def test_bases_are_found_from_the_file_wherever_one_stands(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("path", sorted(PARAMS.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_the_keys_of_a_file_alone_are_resolved_as_the_file_is(path: Path) -> None:
+def test_the_keys_of_a_file_alone_are_resolved_as_the_file_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What `papermill -f` does: it injects the keys of the file as they stand, `base` among them."""
+    monkeypatch.chdir(PARAMS.parent)
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert make_params(content, {}, "notebook parameters") == load_params(path)
 
 
-def test_a_notebook_takes_the_injected_keys_of_a_file() -> None:
+def test_a_notebook_takes_the_injected_keys_of_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(PARAMS.parent)
     content = yaml.safe_load(CELL.read_text(encoding="utf-8"))
     injected = "# Parameters\n" + "\n".join(f"{name} = {value!r}" for name, value in content.items())
     cells = ['# Parameters\nparams = "dividemix/digits-sym-50"\nseed = 2', injected]

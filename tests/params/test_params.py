@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from nlkit import NlkitError, load_params
+from nlkit.methods.dividemix import DivideMixParams
 from nlkit.params import Params, make_params, parse_override
-from nlkit.params.dividemix import DivideMixParams
 from nlkit.params.files import read_tree
 
 FOLDER = Path(__file__).parents[2] / "params"

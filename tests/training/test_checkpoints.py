@@ -159,5 +159,5 @@ def test_a_failed_rename_leaves_the_earlier_checkpoints(tmp_path: Path, monkeypa
 
 def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").write_text("a file")
-    with pytest.raises(NlkitError, match="cannot write the checkpoint"):
+    with pytest.raises(NlkitError, match="cannot write there"):
         checkpoints.save(tmp_path / "checkpoints", 1, tensors(), INFO)

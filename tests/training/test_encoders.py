@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,17 @@ import yaml
 import nlkit
 from nlkit import NlkitError
 from nlkit.cli import main
+from nlkit.methods.simclr import SimCLR
 from nlkit.params import Params
 from nlkit.training import checkpoints, encoders, records
-from nlkit.training import loop as training
 
 CPU = torch.device("cpu")
 Make = Callable[..., Params]
+Interrupt = Callable[[str, int], AbstractContextManager[None]]
 
 
 @pytest.fixture
-def pretraining(tiny_params: Make) -> Callable[..., Params]:
+def pretraining(tiny_params: Make) -> Make:
     """A function that makes parameters of a tiny pre-training."""
 
     def make(**own: Any) -> Params:
@@ -34,7 +36,7 @@ def pretraining(tiny_params: Make) -> Callable[..., Params]:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pretraining: Callable[..., Params]) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pretraining: Make) -> Path:
     """An empty project as the current folder, with one parameter file of pre-training."""
     for name in ("params", "notebooks"):
         (tmp_path / name).mkdir()
@@ -44,7 +46,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pretraining: Callab
 
 
 @pytest.fixture
-def user(tiny_params: Make) -> Callable[..., Params]:
+def user(tiny_params: Make) -> Make:
     """A function that makes parameters of a tiny run that refers to an encoder."""
 
     def make(**own: Any) -> Params:
@@ -67,18 +69,18 @@ def provide(params: Params, project: Path) -> encoders.Encoder:
 
 
 def test_an_encoder_is_trained_once_and_then_read(
-    project: Path, pretraining: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+    project: Path, pretraining: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = provide(pretraining(), project)
     assert files(project) == [".lock", ".safetensors"]
-    monkeypatch.setattr(encoders, "fit", None)
+    monkeypatch.setattr(SimCLR, "train_epoch", None)
     second = provide(pretraining(), project)
-    assert first.summary() == second.summary() and first.seconds > 0
+    assert first.summary() == second.summary() and first.origin.seconds > 0
     assert all(torch.equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
 
 
 def test_the_name_and_the_noise_do_not_change_an_encoder_and_everything_else_does(
-    pretraining: Callable[..., Params],
+    pretraining: Make,
 ) -> None:
     one = encoders.identity(pretraining())
     same = [{"cell": "other"}, {"noise.rate": 0.8}, {"noise.kind": "none", "noise.rate": 0}, {"noise.seed": 1}]
@@ -88,15 +90,15 @@ def test_the_name_and_the_noise_do_not_change_an_encoder_and_everything_else_doe
     assert encoders.path_of(pretraining(), "a") != encoders.path_of(pretraining(), "b")
 
 
-def test_another_noise_leaves_the_same_weights(project: Path, pretraining: Callable[..., Params]) -> None:
+def test_another_noise_leaves_the_same_weights(project: Path, pretraining: Make) -> None:
     first = provide(pretraining(), project)
     next((project / "runs/encoders").glob("*.safetensors")).unlink()
-    assert provide(pretraining(**{"noise.rate": 0.8}), project).weights_sha256 == first.weights_sha256
+    assert provide(pretraining(**{"noise.rate": 0.8}), project).origin.weights_sha256 == first.origin.weights_sha256
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flip", "other"])
 def test_a_damaged_file_is_made_again(
-    damage: str, project: Path, pretraining: Callable[..., Params], capsys: pytest.CaptureFixture[str]
+    damage: str, project: Path, pretraining: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = provide(pretraining(), project)
     target = next((project / "runs/encoders").glob("*.safetensors"))
@@ -107,52 +109,46 @@ def test_a_damaged_file_is_made_again(
     else:
         target.write_bytes(broken[damage])
     again = provide(pretraining(), project)
-    assert again.weights_sha256 == first.weights_sha256 and again.params_sha256 == first.params_sha256
+    assert (
+        again.origin.weights_sha256 == first.origin.weights_sha256
+        and again.origin.params_sha256 == first.origin.params_sha256
+    )
     assert "it is made again" in capsys.readouterr().out
     assert encoders._read(target, pretraining(), CPU) is not None
 
 
 def test_an_interrupted_pre_training_goes_on(
-    project: Path, pretraining: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+    project: Path, pretraining: Make, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     params = pretraining(**{"training.epochs": 4})
     undisturbed = provide(params, project)
     next((project / "runs/encoders").glob("*.safetensors")).unlink()
-    epochs, original = list[int](), training._epoch
-
-    def stop_at_third(state: Any, problem: Any, given: Params, epoch: int, bar: Any) -> None:
-        if epoch == 2 and epochs.count(2) == 0:
-            epochs.append(epoch)
-            raise KeyboardInterrupt
-        epochs.append(epoch)
-        original(state, problem, given, epoch, bar)
-
-    monkeypatch.setattr(training, "_epoch", stop_at_third)
-    with pytest.raises(KeyboardInterrupt):
+    epochs, train = list[int](), SimCLR.train_epoch
+    monkeypatch.setattr(
+        SimCLR, "train_epoch", lambda self, epoch, tick: epochs.append(epoch) or train(self, epoch, tick)
+    )
+    with interrupt("simclr", 2):
         provide(params, project)
-    assert provide(params, project).weights_sha256 == undisturbed.weights_sha256
+    assert provide(params, project).origin.weights_sha256 == undisturbed.origin.weights_sha256
     assert epochs == [0, 1, 2, 2, 3] and files(project) == [".lock", ".safetensors"]
 
 
 def test_a_run_of_pre_training_leaves_the_file_that_others_read(
-    project: Path, user: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+    project: Path, user: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = nlkit.run(nlkit.load_params("params/pre.yaml"), progress=False)
     assert files(project) == [".safetensors"]
-    fit = encoders.fit
-    monkeypatch.setattr(encoders, "fit", None)
-    run = nlkit.run(user(), progress=False)
+    with monkeypatch.context() as patch:
+        patch.setattr(SimCLR, "train_epoch", None)
+        run = nlkit.run(user(), progress=False)
     assert run.record["encoder"] == done.record["encoder"]
-    monkeypatch.setattr(encoders, "fit", fit)
     next((project / "runs/encoders").glob("*.safetensors")).unlink()
     again = nlkit.run(user(), out="again", progress=False)
     assert again.record["encoder"]["weights_sha256"] == done.record["encoder"]["weights_sha256"]
     assert records.differences(records.load(run.folder), records.load(again.folder)) == []
 
 
-def test_the_record_tells_the_encoder_and_its_cost_apart_from_the_run(
-    project: Path, user: Callable[..., Params]
-) -> None:
+def test_the_record_tells_the_encoder_and_its_cost_apart_from_the_run(project: Path, user: Make) -> None:
     run = nlkit.run(user(), progress=False)
     known = run.record["encoder"]
     assert set(known) == {"params_sha256", "weights_sha256", "seconds"} and known["seconds"] > 0
@@ -168,9 +164,7 @@ def test_the_record_tells_the_encoder_and_its_cost_apart_from_the_run(
     assert "encoder" not in without.record
 
 
-def test_a_record_with_another_encoder_is_never_loaded(
-    project: Path, user: Callable[..., Params], pretraining: Callable[..., Params]
-) -> None:
+def test_a_record_with_another_encoder_is_never_loaded(project: Path, user: Make, pretraining: Make) -> None:
     run = nlkit.run(user(), progress=False)
     assert nlkit.run(user(), progress=False).origin == "loaded"
     write(project / "params/pre.yaml", pretraining(**{"method.temperature": 0.1}))
@@ -180,9 +174,7 @@ def test_a_record_with_another_encoder_is_never_loaded(
     assert fresh.record["encoder"]["params_sha256"] != run.record["encoder"]["params_sha256"]
 
 
-def test_a_committed_record_with_another_encoder_is_passed_over(
-    project: Path, user: Callable[..., Params], pretraining: Callable[..., Params]
-) -> None:
+def test_a_committed_record_with_another_encoder_is_passed_over(project: Path, user: Make, pretraining: Make) -> None:
     run = nlkit.run(user(), progress=False)
     records.adopt(run.folder, project / "results")
     (run.folder / "record.json").unlink()
@@ -192,13 +184,10 @@ def test_a_committed_record_with_another_encoder_is_passed_over(
 
 
 def test_an_unfinished_run_with_another_encoder_is_not_resumed(
-    project: Path, user: Callable[..., Params], pretraining: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+    project: Path, user: Make, pretraining: Make, interrupt: Interrupt
 ) -> None:
-    write_record = nlkit.training.runs._write_record
-    monkeypatch.setattr(nlkit.training.runs, "_write_record", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
+    with interrupt("codim", 1):
         nlkit.run(user(), out="out", progress=False)
-    monkeypatch.setattr(nlkit.training.runs, "_write_record", write_record)
     write(project / "params/pre.yaml", pretraining(**{"method.temperature": 0.1}))
     with pytest.raises(NlkitError, match="other encoder"):
         nlkit.run(user(), out="out", progress=False)
@@ -224,8 +213,8 @@ def test_a_reference_that_cannot_be_followed_is_one_clear_line(
     theirs: dict[str, Any],
     message: str,
     project: Path,
-    user: Callable[..., Params],
-    pretraining: Callable[..., Params],
+    user: Make,
+    pretraining: Make,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     content = pretraining().model_dump(mode="json") | theirs
@@ -236,12 +225,12 @@ def test_a_reference_that_cannot_be_followed_is_one_clear_line(
     assert len(lines) == 1 and "key 'method.encoder' is" in lines[0] and message in lines[0]
 
 
-def test_a_fresh_projector_may_have_another_size(project: Path, user: Callable[..., Params]) -> None:
+def test_a_fresh_projector_may_have_another_size(project: Path, user: Make) -> None:
     assert nlkit.run(user(**{"method.dim": 9, "method.projector": "fresh"}), progress=False).origin == "trained"
 
 
 def test_a_reference_is_found_from_a_folder_below_the_project(
-    project: Path, user: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+    project: Path, user: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project / "notebooks")
     found = encoders.referred(user())

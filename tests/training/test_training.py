@@ -1,204 +1,142 @@
+"""Runs and what stands in their folder: resumed, refused, loaded, or made anew."""
+
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from nlkit import NlkitError, load_params, load_run, run
+from nlkit import NlkitError, load_run, run
 from nlkit.data.problem import Problem
-from nlkit.methods import METHODS
 from nlkit.params import Params
 from nlkit.training import loop as training
 from nlkit.training import records
 from nlkit.training.checkpoints import checkpoints, load_latest, save
-from nlkit.training.problem import load_problem
 
-ROOT = Path(__file__).parents[2]
-EPOCHS = 4
-CELLS = {"tcl_plus": "tcl/digits-sym-80-plus.yaml", "simclr": "simclr/digits.yaml"}
-CELLS |= {"lra_diffusion": "lra_diffusion/digits-sym-50-identity.yaml"}
-
-methods = pytest.mark.parametrize("method", METHODS)
+Tiny = Callable[..., Params]
+FitHere = Callable[..., training.Fit]
 
 
-def tiny(method: str, **overrides: Any) -> Params:
-    """A run of four short epochs; of a method that warms up, one is warm-up."""
-    small: dict[str, Any] = {"training.epochs": EPOCHS, "training.snapshots": [1, 3]}
-    small |= {"model.width": 4, "data.train_size": 256, "optim.lr": 0.05}
-    path = ROOT / "params" / CELLS.get(method, f"{method}/digits-sym-50.yaml")
-    settings = load_params(path).method
-    small |= {"method.warm_up": 1} if hasattr(settings, "warm_up") else {}
-    small |= {"method.encoder": None} if isinstance(getattr(settings, "encoder", None), str) else {}
-    small |= {"method.first_epochs": 2, "method.label_epochs": 1} if hasattr(settings, "first_epochs") else {}
-    small |= {"method.draws": 1} if hasattr(settings, "draws") else {}
-    return load_params(path, **(small | overrides))
+@pytest.fixture(scope="session")
+def tiny(tiny_params: Tiny) -> Tiny:
+    """A function that makes parameters of four short epochs of cross-entropy on digits."""
+
+    def make(**own: Any) -> Params:
+        return tiny_params("cross_entropy", **{"data.train_size": 256, "training.snapshots": [1, 3]}, **own)
+
+    return make
 
 
-def problem_of(params: Params) -> Problem:
-    return load_problem(params.data, params.noise, Path("data"), torch.device("cpu"))
+@pytest.fixture
+def fit(tiny_problem: Callable[..., Problem], tiny: Tiny, tmp_path: Path) -> FitHere:
+    """A function that trains on a tiny problem in the folder of the test, or goes on there."""
+
+    def start(folder: str = "run", changed: dict[str, Any] | None = None, **own: Any) -> training.Fit:
+        problem = replace(tiny_problem(count=70), **(changed or {}))
+        return training.fit(problem, tiny(**own), tmp_path / folder, progress=False)
+
+    return start
 
 
-def fit(params: Params, folder: Path) -> training.Fit:
-    with training.cpu_threads(1):
-        return training.fit(problem_of(params), params, folder, progress=False)
+@pytest.fixture
+def stop_at(fit: FitHere, interrupt: Callable[[str, int], AbstractContextManager[None]]) -> Callable[[int], None]:
+    """A function that trains in that folder until Ctrl-C in the middle of an epoch."""
 
+    def start(epoch: int) -> None:
+        with interrupt("cross_entropy", epoch):
+            fit()
 
-def interrupted_fit(params: Params, folder: Path, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train until Ctrl-C in the middle of `epoch`."""
-    build = training.build_method
-
-    def build_interrupted(data: Any, params: Params) -> Any:
-        method = build(data, params)
-        train = method.train_epoch
-
-        def tick_out(share: float) -> None:
-            raise KeyboardInterrupt
-
-        setattr(method, "train_epoch", lambda now, tick: train(now, tick_out if now == epoch else tick))  # noqa: B010
-        return method
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "build_method", build_interrupted)
-        fit(params, folder)
-
-
-def rows(state: training.Fit) -> list[dict[str, Any]]:
-    return [{name: value for name, value in row.items() if name != "seconds"} for row in state.rows]
+    return start
 
 
 def assert_same(a: training.Fit, b: training.Fit) -> None:
-    """Rows, weights, momenta, divisions and snapshots agree bit for bit."""
-    assert rows(a) == rows(b)
-    ours, theirs = training._tensors(a), training._tensors(b)
-    assert ours.keys() == theirs.keys()
+    ours, theirs = a.method.state_dict(), b.method.state_dict()
     assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
-    assert a.method.events == b.method.events
+    assert [row | {"seconds": 0} for row in a.rows] == [row | {"seconds": 0} for row in b.rows]
 
 
-@methods
-@pytest.mark.parametrize("epoch", range(EPOCHS))
-def test_a_resumed_run_equals_an_undisturbed_one_bit_for_bit(
-    method: str, epoch: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_two_runs_on_a_cpu_give_the_same_record_and_another_seed_another_one_from_the_same_labels(
+    tiny: Tiny, tmp_path: Path
 ) -> None:
-    params = tiny(method)
-    interrupted_fit(params, tmp_path / "disturbed", epoch, monkeypatch)
-    resumed = fit(params, tmp_path / "disturbed")
-    assert resumed.resumed == (epoch > 0)
-    assert_same(fit(params, tmp_path / "calm"), resumed)
-
-
-@methods
-def test_two_runs_on_a_cpu_give_the_same_record(method: str, tmp_path: Path) -> None:
-    first, second = (run(tiny(method), tmp_path / name, progress=False) for name in ("a", "b"))
-    assert records.differences(records.load(first.folder), records.load(second.folder)) == []
-
-
-@methods
-def test_another_seed_gives_another_record_from_the_same_labels(method: str, tmp_path: Path) -> None:
-    first, second = (run(tiny(method, seed=seed), tmp_path / str(seed), progress=False) for seed in (0, 1))
-    found = records.differences(records.load(first.folder), records.load(second.folder))
-    assert {"seed", "epochs.accuracy", "samples.loss"} <= set(found)
+    folders = [
+        run(tiny(seed=seed), tmp_path / name, progress=False).folder for seed, name in ((0, "a"), (0, "b"), (1, "c"))
+    ]
+    first, second, other = map(records.load, folders)
+    assert records.differences(first, second) == []
+    found = records.differences(first, other)
+    assert {"seed", "epochs.loss", "samples.loss"} <= set(found)
     assert "noise" not in found and "samples.noisy" not in found
 
 
-@methods
-def test_scrambled_clean_labels_and_tests_give_the_same_training(method: str, tmp_path: Path) -> None:
-    params = tiny(method)
-    problem = problem_of(params)
-    assert problem.clean is not None
-    images, labels = problem.tests["test"]
-    scrambled = dataclasses.replace(problem, clean=problem.clean.flip(0), tests={"test": (images, labels.flip(0))})
-    with training.cpu_threads(1):
-        ours = training.fit(problem, params, tmp_path / "a", progress=False).method.state_dict()
-        theirs = training.fit(scrambled, params, tmp_path / "b", progress=False).method.state_dict()
-    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
-
-
-@methods
 def test_a_truncated_checkpoint_costs_one_epoch_and_one_line(
-    method: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    fit: FitHere, stop_at: Callable[[int], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    params = tiny(method)
-    interrupted_fit(params, tmp_path / "disturbed", 3, monkeypatch)
-    newest = checkpoints(tmp_path / "disturbed/checkpoints")[-1]
+    stop_at(3)
+    newest = checkpoints(tmp_path / "run/checkpoints")[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
     capsys.readouterr()
-    resumed = fit(params, tmp_path / "disturbed")
+    resumed = fit()
     lines = "".join(capsys.readouterr()).splitlines()
     assert len(lines) == 1 and newest.name in lines[0]
-    assert_same(fit(params, tmp_path / "calm"), resumed)
+    assert_same(fit("calm"), resumed)
 
 
 def test_where_all_checkpoints_are_damaged_training_starts_anew_and_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    fit: FitHere, stop_at: Callable[[int], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    params = tiny("cross_entropy")
-    interrupted_fit(params, tmp_path / "disturbed", 3, monkeypatch)
-    for path in checkpoints(tmp_path / "disturbed/checkpoints"):
+    stop_at(3)
+    for path in checkpoints(tmp_path / "run/checkpoints"):
         path.write_bytes(b"")
-    interrupted_fit(params, tmp_path / "disturbed", 1, monkeypatch)
+    stop_at(1)
     assert "starting anew" in "".join(capsys.readouterr())
-    resumed = fit(params, tmp_path / "disturbed")
+    resumed = fit()
     assert resumed.resumed, "the first epoch of the new start was kept"
-    assert_same(fit(params, tmp_path / "calm"), resumed)
+    assert_same(fit("calm"), resumed)
 
 
-@pytest.mark.parametrize(("override", "named"), [({"optim.lr": 0.125}, "params"), ({"noise.seed": 7}, "params")])
-def test_an_unfinished_run_of_other_parameters_is_left_alone(
-    override: dict[str, Any], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    interrupted_fit(tiny("cross_entropy"), tmp_path, 2, monkeypatch)
-    before = {path: path.read_bytes() for path in checkpoints(tmp_path / "checkpoints")}
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"optim.lr": 0.125}, "params"),
+        ({"noise.seed": 7}, "params"),
+        ({"changed": {"sha256": "0"}}, "data"),
+        ({"changed": "noise"}, "labels"),
+    ],
+)
+def test_an_unfinished_run_of_another_identity_is_left_alone(
+    given: dict[str, Any], named: str, fit: FitHere, stop_at: Callable[[int], None], tmp_path: Path,
+    tiny_problem: Callable[..., Problem],
+) -> None:  # fmt: skip
+    stop_at(2)
+    if given.get("changed") == "noise":
+        given = {"changed": {"noise": replace(tiny_problem(count=70).noise, sha256="0")}}
+    before = {path: path.read_bytes() for path in checkpoints(tmp_path / "run/checkpoints")}
     with pytest.raises(NlkitError, match=f"unfinished run with other {named}"):
-        fit(tiny("cross_entropy", **override), tmp_path)
-    assert {path: path.read_bytes() for path in checkpoints(tmp_path / "checkpoints")} == before
+        fit(**given)
+    assert {path: path.read_bytes() for path in checkpoints(tmp_path / "run/checkpoints")} == before
 
 
-@pytest.mark.parametrize("change", [{"sha256": "0"}, {"noise": None}])
-def test_an_unfinished_run_on_other_data_or_labels_is_left_alone(
-    change: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    params = tiny("cross_entropy")
-    interrupted_fit(params, tmp_path, 2, monkeypatch)
-    problem = problem_of(params)
-    if "noise" in change:
-        change = {"noise": dataclasses.replace(problem.noise, sha256="0")}
-    with pytest.raises(NlkitError, match=r"unfinished run with other (data|labels)"):
-        training.fit(dataclasses.replace(problem, **change), params, tmp_path, progress=False)
-
-
-def without_a_weight(tensors: dict[str, torch.Tensor], info: dict[str, Any]) -> None:
-    del tensors[next(name for name in tensors if name.endswith("weight"))]
-
-
-def with_another_shape(tensors: dict[str, torch.Tensor], info: dict[str, Any]) -> None:
-    name = next(name for name in tensors if name.endswith("weight"))
-    tensors[name] = torch.zeros(2, 2)
-
-
-def without_rows(tensors: dict[str, torch.Tensor], info: dict[str, Any]) -> None:
-    del info["rows"]
-
-
-@methods
-@pytest.mark.parametrize("change", [without_a_weight, with_another_shape, without_rows])
+@pytest.mark.parametrize("lacking", ["a weight", "rows"])
 def test_a_checkpoint_that_other_code_wrote_is_an_error_and_no_crash(
-    method: str, change: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lacking: str, fit: FitHere, stop_at: Callable[[int], None], tmp_path: Path
 ) -> None:
-    params = tiny(method)
-    interrupted_fit(params, tmp_path, 2, monkeypatch)
-    found = load_latest(tmp_path / "checkpoints")
+    stop_at(2)
+    found = load_latest(tmp_path / "run/checkpoints")
     assert found is not None
     tensors, info, _ = found
-    change(tensors, info)
-    save(tmp_path / "checkpoints", 2, tensors, info)
+    if lacking == "rows":
+        del info["rows"]
+    else:
+        del tensors[next(name for name in tensors if name.endswith("weight"))]
+    save(tmp_path / "run/checkpoints", 2, tensors, info)
     with pytest.raises(NlkitError, match=r"checkpoints.*--fresh"):
-        fit(params, tmp_path)
+        fit()
 
 
 def test_threads_are_set_for_the_run_and_put_back() -> None:
@@ -209,42 +147,44 @@ def test_threads_are_set_for_the_run_and_put_back() -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(tiny("cross_entropy"), tmp_path_factory.mktemp("finished"), progress=False).folder
+def finished(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(tiny(), tmp_path_factory.mktemp("finished"), progress=False).folder
 
 
-def test_the_record_of_the_very_same_parameters_is_loaded(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nlkit.training.runs.fit", lambda *_: pytest.fail("trained again"))
-    found = run(tiny("cross_entropy"), finished, progress=False)
+def test_the_record_of_the_very_same_parameters_is_loaded(
+    finished: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nlkit.training.loop.fit", lambda *_: pytest.fail("trained again"))
+    found = run(tiny(), finished, progress=False)
     assert found.origin == "loaded"
     assert found.record == load_run(finished).record
     assert list(found.epochs["epoch"]) == [1, 2, 3, 4] and len(found.samples) == 256
 
 
-def test_other_parameters_in_the_same_folder_are_an_error_that_names_the_first_key(finished: Path) -> None:
+def test_other_parameters_in_the_same_folder_are_an_error_that_names_the_first_key(finished: Path, tiny: Tiny) -> None:
     before = (finished / "record.json").read_bytes()
     with pytest.raises(NlkitError, match=r"optim\.lr: 0\.05 there, 0\.125 here"):
-        run(tiny("cross_entropy", **{"optim.lr": 0.125}), finished, progress=False)
+        run(tiny(**{"optim.lr": 0.125}), finished, progress=False)
     assert (finished / "record.json").read_bytes() == before
 
 
 def test_fresh_trains_anew_even_over_other_parameters_and_checkpoints(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny: Tiny, stop_at: Callable[[int], None], tmp_path: Path
 ) -> None:
-    run(tiny("cross_entropy"), tmp_path, progress=False)
-    interrupted_fit(tiny("cross_entropy"), tmp_path, 2, monkeypatch)
-    anew = run(tiny("cross_entropy", seed=3), tmp_path, fresh=True, progress=False)
-    assert anew.origin == "trained"
-    assert json.loads((tmp_path / "record.json").read_text())["seed"] == 3
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["epochs.parquet", "record.json", "samples.parquet"]
+    folder = tmp_path / "run"
+    run(tiny(), folder, progress=False)
+    stop_at(2)
+    assert run(tiny(seed=3), folder, fresh=True, progress=False).origin == "trained"
+    assert json.loads((folder / "record.json").read_text())["seed"] == 3
+    assert sorted(path.name for path in folder.iterdir()) == ["epochs.parquet", "record.json", "samples.parquet"]
 
 
 def test_a_committed_record_is_found_where_no_folder_is_named(
-    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("params", "notebooks"):
         (tmp_path / name).mkdir()
     records.adopt(finished, tmp_path / "results")
     monkeypatch.chdir(tmp_path)
-    assert run(tiny("cross_entropy"), progress=False).folder.is_relative_to(tmp_path / "results")
-    assert run(tiny("cross_entropy", seed=2), progress=False).folder.is_relative_to(tmp_path / "runs")
+    assert run(tiny(), progress=False).folder.is_relative_to(tmp_path / "results")
+    assert run(tiny(seed=2), progress=False).folder.is_relative_to(tmp_path / "runs")
