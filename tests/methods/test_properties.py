@@ -19,7 +19,8 @@ from nlkit.methods import build_method
 from nlkit.methods.base import GRADIENT, Method
 from nlkit.params import Params, registry
 from nlkit.parts.division import drawn_unlabelled
-from nlkit.parts.learner import Learner, endless_batches
+from nlkit.parts.batches import endless_batches
+from nlkit.parts.learner import Learner
 from nlkit.training import loop as training
 
 MakeParams = Callable[..., Params]
