@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nlkit import noise
-from nlkit.data.stored import Images
+from nlkit.data.photos.stored import Images
 from nlkit.parts.heads import ContrastiveLearner
 from nlkit.parts.retrieval import count_votes, nearest
 from nlkit.training import encoders

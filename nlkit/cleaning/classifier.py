@@ -12,7 +12,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from nlkit.data.decode import decode_all
+from nlkit.data.photos.decode import decode_all
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.errors import NlkitError
 from nlkit.methods import Method, build_method

@@ -18,9 +18,9 @@ from nlkit.cleaning import scores
 from nlkit.cleaning.classifier import save_classifier
 from nlkit.cleaning.defaults import Choice, Situation, choose, choose_side
 from nlkit.data import data_root
-from nlkit.data.decode import probe
 from nlkit.data.folder import load_folder
 from nlkit.data.listing import read_listing
+from nlkit.data.photos.decode import probe
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import output_paths, write_atomically

@@ -16,8 +16,8 @@ import torchvision
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from nlkit.data.decode import decode_all
 from nlkit.data.listing import read_listing
+from nlkit.data.photos.decode import decode_all
 from nlkit.errors import NlkitError
 from nlkit.training.runs import choose_device
 

@@ -10,8 +10,8 @@ import pandas as pd
 from safetensors import SafetensorError
 from torch import Tensor
 
+from nlkit.data.photos.stored import Images
 from nlkit.data.problem import Problem
-from nlkit.data.stored import Images
 from nlkit.errors import NlkitError
 from nlkit.methods import Method
 from nlkit.training import checkpoints

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from nlkit.data.photos.stored import Images
 from nlkit.data.problem import Problem
-from nlkit.data.stored import Images
 from nlkit.figures.losses import threshold
 from nlkit.figures.style import CLEAN, NOISY
 from nlkit.training.runs import Run

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from nlkit.data.stored import Images
+from nlkit.data.photos.stored import Images
 from nlkit.parts.mixture import Mixture
 
 Tick = Callable[[float], None]

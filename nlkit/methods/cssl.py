@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nlkit.data.photos.stored import Images
 from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Images
 from nlkit.methods.base import Mean, Tick
 from nlkit.methods.mixmatch import Views2, mixmatch
 from nlkit.params import Params

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nlkit.data.photos.stored import Images
 from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Images
 from nlkit.errors import NlkitError
 from nlkit.methods.base import Mean, Split, Tick
 from nlkit.params import Params

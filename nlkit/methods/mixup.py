@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nlkit.data.photos.stored import Images
 from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Images
 from nlkit.methods.base import Mean, Split, Tick
 from nlkit.methods.loss_split import split_by_loss
 from nlkit.params import Params

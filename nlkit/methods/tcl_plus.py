@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nlkit.data.photos.stored import Images
 from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Images
 from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
 from nlkit.methods.tcl import TCL
 from nlkit.params import Params

@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from nlkit.data.photos.stored import Batch, Images
 from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import Batch, Images
 from nlkit.models import LabelDiffusionNet, build_diffusion
 from nlkit.params import Params
 from nlkit.params.lra import LRADiffusionParams

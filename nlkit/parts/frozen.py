@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from nlkit.data.photos.stored import ImageBatch, Images, StoredImages
 from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import ImageBatch, Images, StoredImages
 from nlkit.errors import NlkitError
 from nlkit.files import locate, project_root
 from nlkit.models import build_model

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.data.stored import Images
+from nlkit.data.photos.stored import Images
 from nlkit.models import ContrastiveNet, TwinNet
 from nlkit.parts.learner import Learner
 

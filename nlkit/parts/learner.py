@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nlkit.data.photos.stored import ImageBatch, Images
 from nlkit.data.problem import TrainingSet
-from nlkit.data.stored import ImageBatch, Images
 from nlkit.models import build_network
 from nlkit.params import Params
 from nlkit.params.training import OptimParams

@@ -11,8 +11,8 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
+from nlkit.data.photos.stored import StoredImages
 from nlkit.data.problem import Problem
-from nlkit.data.stored import StoredImages
 from nlkit.methods import Method, Split
 
 MANY_CLASSES = 50

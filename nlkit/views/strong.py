@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.data.stored import Batch, ImageBatch
+from nlkit.data.photos.stored import Batch, ImageBatch
 from nlkit.params.views import AffineStrongParams, AutoAugmentParams, AutoAugmentPhotoParams, SimCLRParams, ViewParams
 from nlkit.views.autoaugment import AutoAugment
 from nlkit.views.colours import grey, jitter, solarise

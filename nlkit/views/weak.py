@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.data.stored import Batch, ImageBatch
+from nlkit.data.photos.stored import Batch, ImageBatch
 from nlkit.kernels.crop_flip import crop_flip
 from nlkit.params.views import PhotoViewParams, ViewParams
 from nlkit.views.photos import centre, random_view

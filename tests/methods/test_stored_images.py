@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from nlkit import figures
-from nlkit.data import stored
+from nlkit.data.photos import stored
+from nlkit.data.photos.store import Store
+from nlkit.data.photos.stored import StoredImages
 from nlkit.data.problem import Problem
-from nlkit.data.store import Store
-from nlkit.data.stored import StoredImages
 from nlkit.methods import METHODS as MADE
 from nlkit.methods import LRADiffusion
 from nlkit.params import Params, make_params

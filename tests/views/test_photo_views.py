@@ -11,9 +11,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from nlkit.data import stored
-from nlkit.data.store import Store
-from nlkit.data.stored import ImageBatch, StoredImages
+from nlkit.data.photos import stored
+from nlkit.data.photos.store import Store
+from nlkit.data.photos.stored import ImageBatch, StoredImages
 from nlkit.params.views import AutoAugmentPhotoParams, PhotoViewParams, SimCLRParams, ViewParams
 from nlkit.views.strong import SimCLR, StrongView, strong_view
 from nlkit.views.weak import Views

@@ -4,7 +4,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from nlkit.data.stored import ImageBatch
+from nlkit.data.photos.stored import ImageBatch
 from nlkit.kernels.resized_crop import naive, one_by_one
 from nlkit.kernels.resized_crop.naive import Box
 
