@@ -19,7 +19,6 @@ from nlbook.detection import out_of_fold
 from nlbook.noise_models import AGGREGATE, PEOPLE, WORST, NoiseModels, NoiseSummary, read_summary
 from nlkit import data, noise
 from nlkit.data import cifar, human
-from nlkit.data.files import is_file
 from nlkit.errors import NlkitError
 from nlkit.files import project_root, write_atomically
 from nlkit.lazy import torch
@@ -118,7 +117,7 @@ def cifar_models(root: Path, seed: int = 123) -> NoiseModels:
 
 def _pmd_files(root: Path, count: int, missing: list[str]) -> dict[str, np.ndarray]:
     paths = {name: root / PMD_FOLDER / file for name, file in PMD_FILES.items()}
-    if not all(map(is_file, paths.values())):
+    if not all(path.is_file() for path in paths.values()):
         missing.append(f"the label files of PMD noise that LRA-diffusion published ({PMD_FOLDER})")
         return {}
     return {name: data.read_label_file(path, PMD_COUNT, 10)[:count] for name, path in paths.items()}

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision import transforms
 
-from nlkit.data.stored import Batch
+from nlkit.data.photos.stored import Batch
 from nlkit.kernels.crop_flip import crop_flip
 from nlkit.params.views import AutoAugmentParams, AutoAugmentPhotoParams
 from nlkit.views.colours import grey, solarise

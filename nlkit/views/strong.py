@@ -11,7 +11,7 @@ from nlkit.views.colours import grey, jitter, solarise
 from nlkit.views.weak import View, Views, flips
 
 if TYPE_CHECKING:
-    from nlkit.data.stored import Batch
+    from nlkit.data.photos.stored import Batch
     from nlkit.kernels.resized_crop import Box
 
 BLUR = 0.1, 2.0

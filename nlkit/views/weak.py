@@ -11,7 +11,7 @@ from nlkit.lazy import Tensor, functional, torch
 from nlkit.params.views import PhotoViewParams, ViewParams
 
 if TYPE_CHECKING:
-    from nlkit.data.stored import Batch
+    from nlkit.data.photos.stored import Batch
 
 Own = TypeVar("Own")
 

@@ -14,7 +14,7 @@ from torchvision import transforms
 from torchvision.transforms import autoaugment as reference
 from torchvision.transforms.functional import InterpolationMode
 
-from nlkit.data.stored import ImageBatch
+from nlkit.data.photos.stored import ImageBatch
 from nlkit.params.views import AutoAugmentParams, AutoAugmentPhotoParams
 from nlkit.views.autoaugment import OPERATIONS, AutoAugment, apply, policy_tables
 

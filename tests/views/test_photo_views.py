@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
-from nlkit.data.stored import ImageBatch
+from nlkit.data.photos.stored import ImageBatch
 from nlkit.params.views import PhotoViewParams, SimCLRParams, ViewParams
 from nlkit.views.photos import Box, centre_corner, crop_boxes, longest_side, random_corner
 from nlkit.views.strong import strong_view

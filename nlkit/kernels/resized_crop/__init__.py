@@ -5,7 +5,7 @@ Image by image is faster on a CPU, where a call costs little.
 
 from torch import Tensor
 
-from nlkit.data.stored import ImageBatch
+from nlkit.data.photos.stored import ImageBatch
 from nlkit.kernels.resized_crop import naive, one_by_one
 from nlkit.kernels.resized_crop.naive import Box
 
