@@ -1,57 +1,45 @@
-"""The graph of the book: parameters -> records -> executed notebooks -> pages."""
+"""The graph of the book: parameters -> records -> executed notebooks -> pages.
 
-import shutil
+The cells in NEW are trained anew, with the pre-training that they refer to; for all others the committed records are
+shown. `--config fresh=none` trains nothing, `--config fresh=all` trains every cell on digits that has a page.
+"""
+
+import os
 from pathlib import Path
 
-import nbformat
+from nlbook import contents
 
-from nlkit.params.files import read_tree, sources
+NEW = [f"{paper}-digits-sym-50" for paper in ("cross_entropy", "dividemix", "tcl", "codim", "lra_diffusion")]
 
-PAPERS = ["cross_entropy", "mixup", "elr", "confident_learning", "dividemix", "simclr", "tcl", "codim", "lra_diffusion"]
-FRESH = {paper: [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")] for paper in PAPERS}
-FRESH |= {paper: ["digits-sym-50", "digits-sym-80"] for paper in ("mixup", "elr")} | {"simclr": ["digits"]}
-FRESH |= {"confident_learning": ["digits-sym-50"]}
-FRESH["codim"] += ["digits-sym-50-sup"]
-RECORDED = {paper: ["cifar10n-worst-laptop"] for paper in PAPERS if paper != "simclr"}
-SEED = 0
+
+def is_fresh(page):
+    """Whether the run that a page shows is trained anew."""
+    return {"all": "-digits" in page, "none": False}.get(config.get("fresh"), page in NEW)
+
+
+def record(page):
+    """The record of a run that is trained anew."""
+    return str(Path("runs", *contents.committed(page).parts[1:]))
+
+
+os.environ["OMP_NUM_THREADS"] = "1"  # two jobs with two threads each stall each other on two cores
 BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
 PYTHON = f"{BIN}python"
-
-# What decides the outcome of a run, as opposed to how it is shown.
-ROOMS = ("params", "data", "noise", "kernels", "views", "models", "parts", "methods", "training")
-TRAINING = [str(path) for room in ROOMS for path in sorted(Path("nlkit", room).rglob("*.py"))]
+RUNS = contents.run_pages(Path(), is_fresh)
+FRESH = [page for page in RUNS if is_fresh(page)]
+FRESH += sorted({before for page in FRESH for before in contents.pretraining(page)} - {*FRESH})
+RECORDED = [page for page in RUNS if page not in FRESH]
+OTHERS = contents.other_pages(Path())
+FRAGMENTS = [f"book/_generated/{name}" for name in contents.fragments(Path())]
+TRAINED = [record(page) for page in FRESH]
+COMMITTED = sorted(map(str, Path("results").rglob("*.json")))
+NOTEBOOKS = sorted(map(str, Path("notebooks").glob("*.ipynb")))
+PARAMS = sorted(map(str, Path("params").rglob("*.yaml")))
 SHOWN = [str(path) for folder in ("nlkit", "book/nlbook") for path in sorted(Path(folder).rglob("*.py"))]
-COMMITTED = [str(path) for path in sorted(Path("results").rglob("*.json"))]
-PAGES = [f"book/pages/{paper}-{cell}.ipynb" for paper in PAPERS for cell in FRESH[paper] + RECORDED.get(paper, [])]
-TRAINED = [f"runs/{paper}/{cell}/seed-{SEED}/record.json" for paper in PAPERS for cell in FRESH[paper]]
-GENERATED = (
-    *(f"results_{paper}" for paper in ("dividemix", "mixup", "elr", "tcl", "codim", "lra_diffusion", "digits")),
-    *("variations_tcl", "variations_codim_50", "variations_codim_80", "variations_lra_diffusion"),
-    *("variations_lra_diffusion_50", "vote_lra_diffusion", "encoder_digits", "photo_rows", "environment"),
-)
-FRAGMENTS = [f"book/_generated/{name}.md" for name in GENERATED]
-
-
-def execute(notebook, log, page, parameters):
-    """Run a notebook with papermill; its executed copy is kept as the log even where it fails."""
-    given = f"-f {parameters}" if parameters else ""
-    shell(f"{PYTHON} -m papermill --no-progress-bar --cwd . {notebook} {log} {given} > {log}.txt 2>&1")
-    shutil.copyfile(log, page)
-
-
-def finish(page, cell):
-    """Name the cell in the page's title, and fold the injected parameters away."""
-    notebook = nbformat.read(page, as_version=4)
-    title, *rest = notebook.cells[0].source.split("\n")
-    notebook.cells[0].source = "\n".join([f"{title}: {cell}", *rest])
-    for one in notebook.cells:
-        if "injected-parameters" in one.metadata.get("tags", []):
-            one.metadata.tags.append("hide-input")
-    nbformat.write(notebook, page)
 
 
 wildcard_constraints:
-    paper="|".join(PAPERS),
+    paper="[a-z0-9_]+",
     cell="[a-z0-9-]+",
 
 
@@ -60,112 +48,72 @@ rule book:
         "_build/html/index.html",
 
 
-def encoder_of(wildcards):
-    """The record of the pre-training that a run refers to; with it stands the encoder that all such runs share."""
-    path = Path("params", wildcards.paper, f"{wildcards.cell}.yaml")
-    reference = read_tree(path)["method"].get("encoder")
-    reference = reference.get("params") if isinstance(reference, dict) else reference
-    return [f"runs/simclr/{Path(reference).stem}/seed-{SEED}/record.json"] if reference else []
-
-
-def params_of(wildcards):
-    """A cell's parameter file, first, and all that it is based on."""
-    return [str(path) for path in sources(Path("params", wildcards.paper, f"{wildcards.cell}.yaml"))]
-
-
 rule train:
     """One run, trained anew; a committed record is never loaded in its place."""
     input:
-        encoder_of,
-        params=params_of,
-        code=TRAINING,
+        encoder=lambda run: [record(page) for page in contents.pretraining(f"{run.paper}-{run.cell}")],
+        params=lambda run: contents.parameter_files(f"{run.paper}-{run.cell}"),
+        code=lambda run: contents.code(f"{run.paper}-{run.cell}"),
     output:
-        f"runs/{{paper}}/{{cell}}/seed-{SEED}/record.json",
+        f"runs/{{paper}}/{{cell}}/seed-{contents.SEED}/record.json",
     log:
-        f"runs/logs/{{paper}}-{{cell}}-seed-{SEED}.txt",
+        f"runs/logs/{{paper}}-{{cell}}-seed-{contents.SEED}.txt",
     threads: 1
     shell:
-        f"{PYTHON} -m nlkit run {{input.params[0]}} -s seed={SEED} --fresh --quiet > {{log}} 2>&1"
+        f"{PYTHON} -m nlkit run params/{{wildcards.paper}}/{{wildcards.cell}}.yaml -s seed={contents.SEED}"
+        " --fresh --quiet > {log} 2>&1"
 
 
-def record_of(wildcards):
-    place = "runs" if wildcards.cell in FRESH[wildcards.paper] else "results"
-    return f"{place}/{wildcards.paper}/{wildcards.cell}/seed-{SEED}/record.json"
-
-
-rule page:
-    """One executed notebook for a paper and a cell."""
+rule pages_of_records:
+    """The pages of runs that are not trained, while others are."""
     input:
-        record=record_of,
-        params=params_of,
-        notebook="notebooks/{paper}.ipynb",
-        committed=COMMITTED,
-        code=SHOWN,
+        NOTEBOOKS,
+        PARAMS,
+        COMMITTED,
+        SHOWN,
     output:
-        "book/pages/{paper}-{cell}.ipynb",
+        touch("book/pages/.of_records"),
     log:
-        "runs/logs/{paper}-{cell}.ipynb",
-    threads: 1
-    run:
-        execute(input.notebook, str(log), output[0], input.params[0])
-        finish(output[0], wildcards.cell)
+        "runs/logs/pages_of_records.txt",
+    threads: 1 if FRESH else workflow.cores
+    shell:
+        f"{PYTHON} -m nlbook.pages {{threads}} {' '.join(RECORDED)} > {{log}} 2>&1 || (cat {{log}}; exit 1)"
 
 
-rule overview:
-    """The executed notebooks that look at labels, or at all records together."""
+rule pages:
+    """All executed notebooks; those that are there already and would come out the same are kept."""
     input:
-        records=TRAINED,
-        notebook="notebooks/{name}.ipynb",
-        committed=COMMITTED,
-        code=SHOWN,
+        TRAINED,
+        rules.pages_of_records.output,
     output:
-        "book/pages/{name,noise|noise_models|compare|detection}.ipynb",
+        touch("book/pages/.all"),
     log:
-        "runs/logs/{name}.ipynb",
-    threads: 1
-    run:
-        execute(input.notebook, str(log), output[0], None)
-
-
-rule your_data:
-    """The executed notebook that cleans a folder of images."""
-    input:
-        notebook="notebooks/your_data.ipynb",
-        code=SHOWN,
-    output:
-        "book/pages/your_data.ipynb",
-    log:
-        "runs/logs/your_data.ipynb",
-    threads: 1
-    run:
-        execute(input.notebook, str(log), output[0], None)
+        "runs/logs/pages.txt",
+    threads: workflow.cores
+    shell:
+        f"{PYTHON} -m nlbook.pages {{threads}} {' '.join(OTHERS + FRESH + RECORDED)} > {{log}} 2>&1 || (cat {{log}}; exit 1)"
 
 
 rule fragments:
     """Tables and figures of the chapters, from records and claims."""
     input:
-        records=TRAINED,
-        committed=COMMITTED,
-        claims="book/claims.yaml",
-        notebooks=[str(path) for path in sorted(Path("notebooks").glob("*.ipynb"))],
-        params=[str(path) for path in sorted(Path("params").rglob("*.yaml"))],
-        code=SHOWN,
+        TRAINED,
+        NOTEBOOKS,
+        PARAMS,
+        COMMITTED,
+        SHOWN,
+        "book/claims.yaml",
     output:
         FRAGMENTS,
     threads: 1
     shell:
-        f"{PYTHON} -m nlbook.fragments book/_generated"
+        f"{PYTHON} -m nlbook.fragments"
 
 
 rule html:
     """The book, with warnings as errors."""
     input:
-        PAGES,
-        "book/pages/noise.ipynb",
-        "book/pages/noise_models.ipynb",
-        "book/pages/compare.ipynb",
-        "book/pages/detection.ipynb",
-        "book/pages/your_data.ipynb",
+        rules.pages.output,
         FRAGMENTS,
         ["_config.yml", "_toc.yml", "book/references.bib"],
         [str(path) for path in sorted(Path("book").glob("*.md"))],
@@ -176,5 +124,8 @@ rule html:
     log:
         "runs/logs/book.txt",
     threads: 1
+    params:
+        toc="book/_generated/_toc.yml",
     shell:
-        f"{BIN}jupyter-book build . --warningiserror -n > {{log}} 2>&1 || (tail -n 30 {{log}}; exit 1)"
+        f"{PYTHON} -m nlbook.toc {{params.toc}} {' '.join(RUNS)} && {BIN}jupyter-book build . --toc {{params.toc}}"
+        " --warningiserror -n > {log} 2>&1 || (tail -n 30 {log}; exit 1)"

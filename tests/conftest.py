@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
-from nlkit import noise
 from nlkit.data import data_root
 from nlkit.data.photo_catalog import SOURCES
-from nlkit.data.problem import Problem, TrainingSet
+from nlkit.data.problem import Problem
 from nlkit.data.store import Store
-from nlkit.params import Params, make_params, registry
+from nlkit.params import Params
 
 torch.set_num_threads(1)
 os.environ["MPLBACKEND"] = "agg"
@@ -58,78 +57,15 @@ def empty_is_nan() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_params() -> Callable[..., Params]:
+def tiny_params() -> Callable[..., Params[Any]]:
     """A function that makes parameters of a tiny run of a method; overrides are dotted keys."""
-
-    def make(name: str = "dividemix", **overrides: Any) -> Params:
-        entry = registry.find(name)
-        content = {
-            "paper": entry.paper,
-            "cell": "tiny",
-            "data": {"name": "digits"},
-            "noise": {"kind": "symmetric", "rate": 0.4},
-            "views": {"pad": 1, "flip": True},
-            "model": {"name": "small_cnn", "width": 4},
-            "optim": {"lr": 0.05},
-            "training": {"epochs": 4, "batch_size": 16, "precision": "fp32"},
-            "method": dict(entry.tiny),
-        }
-        return make_params(content, overrides, source="tiny")
-
-    return make
+    return tiny.params
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_problem() -> Callable[..., Problem]:
     """A function that makes a problem of small images whose brightness pattern tells the class."""
-
-    def make(count: int = 96, classes: int = 3, rate: float = 0.4, size: int = 8, channels: int = 1) -> Problem:
-        rng = np.random.default_rng(7)
-        patterns = rng.integers(0, 200, (classes, size, size, channels))
-
-        def draw(number: int) -> tuple[torch.Tensor, np.ndarray]:
-            labels = np.arange(number) % classes
-            pixels = patterns[labels] + rng.integers(0, 56, (number, size, size, channels))
-            return torch.from_numpy(pixels.astype(np.uint8)), labels
-
-        images, clean = draw(count)
-        test_images, test_labels = draw(30)
-        observed = noise.symmetric(clean, rate, classes, seed=123)
-        shade = (0.5,) * channels
-        return Problem(
-            train=TrainingSet(images, torch.from_numpy(observed), classes, shade, shade),
-            clean=torch.from_numpy(clean),
-            tests={"test": (test_images, torch.from_numpy(test_labels))},
-            noise=noise.NoisyLabels.of(observed, clean, rate),
-            dataset="tiny",
-            class_names=tuple(str(name) for name in range(classes)),
-            sha256="0" * 64,
-            warnings=(),
-        )
-
-    return make
-
-
-@pytest.fixture
-def interrupt() -> Callable[[str, int], AbstractContextManager[None]]:
-    """A function whose context stops the training of a method by Ctrl-C in the middle of an epoch, which must come."""
-
-    @contextmanager
-    def stopped(name: str, epoch: int) -> Iterator[None]:
-        method = registry.find(name).build
-        train_epoch = method.train_epoch
-
-        def tick_out(share: float) -> None:
-            raise KeyboardInterrupt
-
-        def stop(self: Any, now: int, tick: Callable[[float], None]) -> dict[str, float]:
-            return train_epoch(self, now, tick_out if now == epoch else tick)
-
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(method, "train_epoch", stop)
-            yield
-
-    return stopped
+    return tiny.problem
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from typing import Any
 import nbformat
 import pytest
 import yaml
-from nlbook import fragments as book
 
+from nlbook import contest
 from nlkit import load_params
 from nlkit.params.files import sources
 from nlkit.training import records
@@ -82,7 +82,7 @@ def test_a_notebook_is_committed_without_outputs_and_with_one_parameters_cell(pa
 
 def test_the_table_of_the_readme_is_that_of_the_records() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert book.with_results(text, ROOT / "results") == text
+    assert contest.readme(text, ROOT / "results") == text
 
 
 SAID_BY_THE_NAME = {"paper", "cell", "base", "name", "kind", "rate", "annotator"}

@@ -1,63 +1,95 @@
-"""The methods side by side: which runs take part, and the tables of the page that compares them."""
+"""The methods side by side: which runs take part, and the tables of the page that compares them and of the README.
+
+`python -m nlbook.contest` writes the table and the figure of the README, from the committed records.
+"""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
-from nlbook import tables
-from nlkit.figures.style import LOOKS
-from nlkit.params.registry import find
-from nlkit.training.runs import Run
+from nlkit import figures
+from nlkit.files import project_root
+from nlkit.params import load_params, registry
+from nlkit.training.runs import Run, load_run, run_path
 
+LOOKS = registry.contestants()
+"""The contestants by paper and ending of the cell's name, in the order of the book."""
+NOT_RUN = "not run here"
 Groups = Mapping[tuple[str, str], Sequence[Run]]
 """Runs of several seeds by contestant, a key of LOOKS, and cell."""
 
-CELL = re.compile(r"(digits-(?:sym|asym|pmd)-\d+|cifar10n-worst-laptop)(-sup|-self)?")
+
+def all_runs() -> list[Run]:
+    """Every committed record, and in its place or beside it the fresh runs of committed parameters."""
+    figures.use_book_style()
+    root = project_root()
+    found = {run_path(run.params): run for run in runs_below(root / "results")}
+    for run in runs_below(root / "runs"):
+        path = root / "params" / run.params.paper / f"{run.params.cell}.yaml"
+        if path.exists() and load_params(path, seed=run.params.seed).digest == run.params.digest:
+            found[run_path(run.params)] = run
+    return list(found.values())
+
+
+def runs_below(folder: Path, paper: str = "*") -> list[Run]:
+    """The runs `<paper>/<cell>/seed-<k>` below a folder."""
+    return [load_run(path.parent) for path in sorted(folder.glob(f"{paper}/*/seed-*/record.json"))]
 
 
 def contestants(runs: Sequence[Run], cells: Sequence[str]) -> dict[tuple[str, str], list[Run]]:
-    """The runs that compete on the cells, by contestant and cell, seeds in order.
-
-    A variation, whose cell has a longer name, belongs to the chapter of its method; only CoDiM has two variants
-    that compete, of which `-sup` names the second.
-    """
+    """The runs that compete on the cells, by contestant and cell, seeds in order."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for run in sorted(runs, key=lambda run: run.params.seed):
-        key = entry(run.params.paper, run.params.cell)
-        if key is not None and key[1] in cells:
+        key = entry(run.params.paper, run.params.cell, cells)
+        if key is not None:
             groups.setdefault(key, []).append(run)
     order = list(LOOKS)
     return dict(sorted(groups.items(), key=lambda item: (order.index(item[0][0]), list(cells).index(item[0][1]))))
 
 
-def entry(paper: str, cell: str) -> tuple[str, str] | None:
-    """Contestant and cell of a run, None for one that does not compete."""
-    found = CELL.fullmatch(cell)
-    if found is None or (found[2] and paper != "codim"):
-        return None
-    name = f"codim{found[2] or '-self'}" if paper == "codim" else paper
-    return (name, found[1]) if name in LOOKS else None
+def entry(paper: str, cell: str, cells: Sequence[str]) -> tuple[str, str] | None:
+    """Contestant and cell of a run, None for one that does not compete.
 
-
-def methods(groups: Groups) -> list[str]:
-    """The contestants that have at least one run, in the order of the book."""
-    return list(dict.fromkeys(name for name, _ in groups))
+    Its own cell is one of the cells, followed by an ending under which its method competes. Other endings tell
+    variations, which belong to the chapter of the method.
+    """
+    for base in cells:
+        if cell.startswith(base) and f"{paper}{cell.removeprefix(base)}" in LOOKS:
+            return f"{paper}{cell.removeprefix(base)}", base
+    return None
 
 
 def accuracy_table(groups: Groups, cells: Sequence[str], metric: str = "last") -> pd.DataFrame:
     """One row a method, one column a cell: accuracy in percent, mean and standard deviation, number of seeds."""
-    table = {cell: {LOOKS[name].label: _accuracy(groups.get((name, cell)), metric) for name in LOOKS} for cell in cells}
+    table = {
+        cell: {look.label: _accuracy(groups.get((name, cell)), metric) for name, look in LOOKS.items()}
+        for cell in cells
+    }
     return pd.DataFrame(table).rename_axis(index="method")
 
 
 def _accuracy(runs: Sequence[Run] | None, metric: str) -> str:
     if not runs:
-        return "not run here"
-    values = pd.Series([run.record["accuracy"][metric] for run in runs])
-    return f"{tables.spread(values)} ({len(values)})"
+        return NOT_RUN
+    return f"{spread(pd.Series([run.record['accuracy'][metric] for run in runs]))} ({len(runs)})"
+
+
+def spread(values: pd.Series, digits: int = 1) -> str:
+    """`mean ± standard deviation` of several numbers, or the one there is."""
+    values = values.dropna().astype(float)
+    if values.empty:
+        return "–"
+    if len(values) == 1:
+        return f"{values.iloc[0]:.{digits}f}"
+    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share in percent; human labels have no nominal rate, and without clean labels none is known."""
+    return "–" if share is None or pd.isna(share) else f"{100 * share:.{digits}f} %"
 
 
 def cost_table(groups: Groups, cell: str) -> pd.DataFrame:
@@ -79,7 +111,7 @@ def _cost(runs: Sequence[Run]) -> dict[str, str]:
         "epochs": str(epochs),
         "passes": "–" if passes.isna().all() else f"{passes.mean():.1f}",
         "passes of a run": "–" if passes.isna().all() else f"{passes.mean() * epochs:,.0f}",
-        "seconds": tables.spread(pd.Series([run.record["seconds"] for run in runs]), 0),
+        "seconds": spread(pd.Series([run.record["seconds"] for run in runs]), 0),
         "seconds of pre-training": f"{sum(before) / len(before):.0f}" if before else "–",
         "peak memory in MB": f"{max(run.record['peak_memory_mb'] for run in runs):.0f}",
         "parameters": f"{first.record['network']['parameters']:,}",
@@ -88,12 +120,45 @@ def _cost(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def passes_of(run: Run) -> float | None:
-    """Forward-equivalents per training image and epoch of a run, None where no rule counts them."""
-    rule, count = find(run.params.method.name).passes, run.record["data"]["train"]
-    return None if rule is None else rule(run.params, count, run.epochs) / (count * len(run.epochs))
+    """Forward-equivalents per training image and epoch of a run, None where its method does not count them."""
+    passes = passes_of_all_epochs(run)
+    return None if passes is None else passes / len(run.epochs)
 
 
 def passes_of_all_epochs(run: Run) -> float | None:
-    """Forward-equivalents per training image of a whole run, None where no rule counts them."""
-    passes = passes_of(run)
-    return None if passes is None else passes * len(run.epochs)
+    """Forward-equivalents per training image of a whole run, None where its method does not count them."""
+    count, passes = run.record["data"]["train"], registry.find(run.params.method.name).passes
+    return None if passes is None else passes(run.params, count, run.epochs) / count
+
+
+MARKS = ("<!-- results -->", "<!-- /results -->")
+README_CELLS = {
+    "digits-sym-20": "sym 20 %",
+    "digits-sym-50": "sym 50 %",
+    "digits-sym-80": "sym 80 %",
+    "digits-asym-40": "asym 40 %",
+    "digits-pmd-35": "PMD 35 %",
+    "cifar10n-worst-laptop": "CIFAR-10N worst, small network",
+}
+
+
+def readme(text: str, results: Path) -> str:
+    """The README's text with the table between its two marks made from the records; empty where nothing was run."""
+    groups = contestants(runs_below(results), list(README_CELLS))
+    table = accuracy_table(groups, list(README_CELLS)).rename(columns=README_CELLS).replace(NOT_RUN, "")
+    before, rest = text.split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    return f"{before}{MARKS[0]}\n{table.to_markdown(disable_numparse=True)}\n{MARKS[1]}{after}"
+
+
+def write_readme(root: Path) -> None:
+    """Write the table into the README, and the figure at its top."""
+    path = root / "README.md"
+    path.write_text(readme(path.read_text(encoding="utf-8"), root / "results"), encoding="utf-8")
+    figures.use_book_style()
+    figure = figures.loss_ridges(load_run(root / "results" / "dividemix" / "digits-sym-50" / "seed-0"))
+    figure.savefig(root / "book" / "_static" / "hero.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    write_readme(project_root())

@@ -5,21 +5,34 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from sklearn.metrics import roc_auc_score
 
-from nlbook import tables
-from nlbook.contest import Groups
-from nlkit.figures.reading import threshold
-from nlkit.figures.style import LOOKS
+from nlbook.contest import LOOKS, NOT_RUN, Groups, spread
+from nlbook.figures.contest import WIDTH, Quantity, dots, handle
+from nlkit.figures.losses import threshold
+from nlkit.figures.style import NEUTRAL
 from nlkit.noise import transition_matrix
-from nlkit.parts import confident
+from nlkit.params.registry import Look
 from nlkit.training.runs import Run
+
+DIGITS = {
+    "AUC": 3, "precision at E": 3, "marked": 0, "precision of the marked": 3, "recall of the marked": 3,
+    "last accuracy in %": 1, "seconds": 0,
+}  # fmt: skip
+"""Columns of the table, and how many digits they show."""
+PRECISION = Quantity("precision at the number of wrong labels", 1.0, 2e-3, (1, 0.995, 0.99, 0.98, 0.95, 0.9, 0.8, 0.5))
+POINTS = 120
+"""Points of a curve."""
 
 
 def wrong_labels(samples: pd.DataFrame) -> np.ndarray:
@@ -30,6 +43,11 @@ def wrong_labels(samples: pd.DataFrame) -> np.ndarray:
 def inspection_order(quality: np.ndarray, loss: np.ndarray) -> np.ndarray:
     """Indices [N] by rising quality [N]; of equal ones the larger loss [N] comes first, then the smaller index."""
     return np.lexsort((-loss.astype(np.float64), quality.astype(np.float64)))
+
+
+def order_of(run: Run) -> np.ndarray:
+    """Indices [N] of a run's labels by its P(clean) after the last epoch, in half precision as recorded."""
+    return inspection_order(run.samples["p_clean"].to_numpy(), run.samples["loss"].to_numpy())
 
 
 def found(wrong: np.ndarray, order: np.ndarray) -> np.ndarray:
@@ -46,18 +64,9 @@ def precision_at_errors(wrong: np.ndarray, order: np.ndarray) -> float | None:
     return float(wrong[order[:errors]].mean()) if errors else None
 
 
-def order_of(run: Run) -> np.ndarray:
-    """Indices [N] of a run's labels by its P(clean) after the last epoch, in half precision as recorded."""
-    return inspection_order(run.samples["p_clean"].to_numpy(), run.samples["loss"].to_numpy())
-
-
 def run_precision(run: Run) -> float | None:
     """`precision_at_errors` of a run; None without clean labels or wrong ones."""
     return precision_at_errors(wrong_labels(run.samples), order_of(run)) if "clean" in run.samples else None
-
-
-SOURCE = "confident_learning"
-NONE = "–"
 
 
 @dataclass(frozen=True)
@@ -72,51 +81,38 @@ class Judgement:
 def detection_table(groups: Groups, cell: str) -> pd.DataFrame:
     """One row a method of a cell, means over seeds: how well it ranks wrong labels, and how good its own set is.
 
-    Rows of confident learning are followed by cleanlab's functions on the very probabilities in its record.
+    Where records hold out-of-fold probabilities, further readings of them follow: self-confidence, and cleanlab's.
     """
     rows = {}
     for name, look in LOOKS.items():
         runs = groups.get((name, cell), [])
-        rows[look.label] = _method_row(runs)
-        if name == SOURCE and runs:
-            rows |= _out_of_fold_rows(runs)
+        rows[look.label] = _row([_measures_of(run) for run in runs]) if runs else _row([]) | {"AUC": NOT_RUN}
+        rows |= _out_of_fold_rows(runs)
     return pd.DataFrame(rows).T.rename_axis(index="method")
 
 
-def _method_row(runs: Sequence[Run]) -> dict[str, str]:
-    if not runs:
-        return _row([], {"AUC": "not run here"})
-    recorded = [(run.record["split"]["auc"], run.record["accuracy"]["last"], run.record["seconds"]) for run in runs]
-    auc, accuracy, seconds = (pd.Series(values, dtype=float) for values in zip(*recorded, strict=True))
-    return _row(
-        [measures(run, own_judgement(run)) for run in runs],
-        {
-            "AUC": tables.spread(auc, 3),
-            "last accuracy in %": tables.spread(accuracy),
-            "seconds": tables.spread(seconds, 0),
-        },
-    )
+def _row(values: Sequence[dict[str, float | None]]) -> dict[str, str]:
+    columns = pd.DataFrame(list(values), columns=list(DIGITS), dtype=float)
+    return {name: spread(columns[name], digits) for name, digits in DIGITS.items()}
+
+
+def _measures_of(run: Run) -> dict[str, float | None]:
+    """A run's own judgement, with the AUC of its record, which has P(clean) in full precision."""
+    recorded = {"AUC": run.record["split"]["auc"], "last accuracy in %": run.record["accuracy"]["last"]}
+    return measures(run, own_judgement(run)) | recorded | {"seconds": run.record["seconds"]}
 
 
 def _out_of_fold_rows(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
-    """Further readings of the out-of-fold probabilities, where the records hold them: ours, then cleanlab's."""
-    known = [(run, p) for run in runs if (p := out_of_fold(run)) is not None]
-    found: dict[str, list[dict[str, float | None]]] = {}
-    for run, p in known:
-        labels = run.samples["noisy"].to_numpy(np.int64)
-        for one in (_self_confidence(p, labels), *cleanlab_judgements(p, labels)):
-            found.setdefault(one.name, []).append(measures(run, one))
-    rows = {name: _row(values, {}) for name, values in found.items()}
-    if known and not has_cleanlab():
-        rows["cleanlab"] = _row([], {"AUC": "not installed here"})
-    return rows
-
-
-def _row(values: Sequence[dict[str, float | None]], more: dict[str, str]) -> dict[str, str]:
-    digits = {"AUC": 3, "precision at E": 3, "marked": 0, "precision of the marked": 3, "recall of the marked": 3}
-    columns = pd.DataFrame(list(values), columns=list(digits), dtype=float)
-    row = {name: tables.spread(columns[name], number) for name, number in digits.items()}
-    return row | {"last accuracy in %": NONE, "seconds": NONE} | more
+    """Readings of the out-of-fold probabilities of runs by name; none where the records hold none."""
+    values: dict[str, list[dict[str, float | None]]] = {}
+    for run in runs:
+        p, labels = out_of_fold(run), run.samples["noisy"].to_numpy(np.int64)
+        if p is not None:
+            own = Judgement("the same networks, self-confidence", p[np.arange(len(p)), labels], None)
+            for one in (own, *cleanlab_judgements(p, labels)):
+                values.setdefault(one.name, []).append(measures(run, one))
+    rows = {name: _row(some) for name, some in values.items()}
+    return rows | {"cleanlab": _row([]) | {"AUC": "not installed here"}} if rows and not has_cleanlab() else rows
 
 
 def own_judgement(run: Run) -> Judgement:
@@ -131,29 +127,6 @@ def out_of_fold(run: Run) -> np.ndarray | None:
     """Out-of-fold probabilities float64 [N, C] of a record, kept in half precision; None where there are none."""
     names = [f"oof_{c}_{run.params.training.epochs}" for c in range(len(run.record["data"]["classes"]))]
     return run.samples[names].to_numpy(np.float64, copy=True) if set(names) <= set(run.samples) else None
-
-
-def joint_matrices(run: Run) -> dict[str, np.ndarray]:
-    """Transition matrices [C, C], true class to label: given where the truth is known, and of the confident joint.
-
-    Empty where neither the truth nor the out-of-fold probabilities are in the record.
-    """
-    labels, classes = run.samples["noisy"].to_numpy(np.int64), len(run.record["data"]["classes"])
-    matrices, p = {}, out_of_fold(run)
-    if "clean" in run.samples:
-        matrices["given: true class to label"] = transition_matrix(
-            run.samples["clean"].to_numpy(np.int64), labels, classes
-        )
-    if p is not None:
-        given = torch.from_numpy(labels)
-        joint = confident.calibrated(confident.confident_joint(torch.from_numpy(p), given), given).T.numpy()
-        matrices["estimated: confident joint"] = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-12)
-    return matrices
-
-
-def _self_confidence(p: np.ndarray, labels: np.ndarray) -> Judgement:
-    quality = confident.self_confidence(torch.from_numpy(p), torch.from_numpy(labels)).numpy()
-    return Judgement("the same networks, self-confidence", quality, None)
 
 
 def has_cleanlab() -> bool:
@@ -197,11 +170,83 @@ def measures(run: Run, judged: Judgement) -> dict[str, float | None]:
 
 
 def errors_table(groups: Groups, cell: str) -> pd.DataFrame:
-    """How many labels of a cell are wrong, and how many confident learning estimates; one row a seed."""
+    """How many labels of a cell are wrong, and how many are estimated by the methods that do; one row a seed."""
     rows = []
-    for run in groups.get((SOURCE, cell), []):
-        wrong = int(wrong_labels(run.samples).sum())
+    for run in (run for (_, where), runs in groups.items() for run in runs if where == cell):
         last = run.epochs.iloc[-1]
-        row = {"seed": run.params.seed, "labels": len(run.samples), "wrong (E)": wrong}
-        rows.append(row | {"estimated": f"{last['estimated_errors']:.0f}", "marked": int(last["issues"])})
-    return pd.DataFrame(rows).set_index("seed") if rows else pd.DataFrame({"estimated": ["not run here"]})
+        if "estimated_errors" in last:
+            wrong = int(wrong_labels(run.samples).sum())
+            row = {"seed": run.params.seed, "labels": len(run.samples), "wrong (E)": wrong}
+            rows.append(row | {"estimated": f"{last['estimated_errors']:.0f}", "marked": int(last["issues"])})
+    return pd.DataFrame(rows).set_index("seed") if rows else pd.DataFrame({"estimated": [NOT_RUN]})
+
+
+def joint_matrices(run: Run) -> dict[str, np.ndarray]:
+    """Transition matrices [C, C], true class to label: given where the truth is known, and of the confident joint.
+
+    The joint needs cleanlab, which counts it as our method does, and out-of-fold probabilities in the record.
+    """
+    labels, classes = run.samples["noisy"].to_numpy(np.int64), len(run.record["data"]["classes"])
+    matrices, p = {}, out_of_fold(run)
+    if "clean" in run.samples:
+        clean = run.samples["clean"].to_numpy(np.int64)
+        matrices["given: true class to label"] = transition_matrix(clean, labels, classes)
+    if p is not None and has_cleanlab():
+        from cleanlab.count import compute_confident_joint
+
+        joint: Any = compute_confident_joint(labels, p, calibrate=False)
+        joint = (joint / joint.sum(axis=1, keepdims=True) * np.bincount(labels, minlength=classes)[:, None]).T
+        matrices["estimated: confident joint"] = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-12)
+    return matrices
+
+
+def detection_dots(groups: Groups, cells: Sequence[str]) -> Figure:
+    """Share of wrong labels among the E most suspicious ones, where E are wrong: mean and range of the seeds."""
+    return dots(groups, cells, PRECISION, run_precision, None)
+
+
+def detection_curves(groups: Groups, cell: str) -> Figure:
+    """Precision and recall over the number of inspected labels of a cell, one line a method: mean of the seeds.
+
+    Dotted: the number of wrong labels; grey: an order that knows them all, and one that knows nothing.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.6))
+    here = {name: runs for (name, where), runs in groups.items() if where == cell}
+    for ax, title in zip(axes, ("how many of the inspected are wrong", "how many of the wrong are found"), strict=True):
+        ax.set(title=title, xlabel="inspected labels in %", xlim=(0, 100), ylim=(0, 103))
+    axes[0].set_ylabel("precision in %")
+    axes[1].set_ylabel("recall in %")
+    if not here:
+        axes[0].text(0.5, 0.5, NOT_RUN, transform=axes[0].transAxes, ha="center", fontsize=8, color=NEUTRAL)
+        return figure
+    _limits(axes, wrong_labels(next(iter(here.values()))[0].samples))
+    for number, (name, runs) in enumerate(here.items()):
+        _curves(axes, LOOKS[name], runs, number)
+    figure.legend(handles=[handle(LOOKS[name]) for name in here], loc="outside right center")
+    return figure
+
+
+def _limits(axes: Sequence[Axes], wrong: np.ndarray) -> None:
+    """The best order, the random one, and where as many labels have been inspected as are wrong."""
+    share, x = 100 * wrong.mean(), np.linspace(0.1, 100, 500)
+    best, grey = np.minimum(x, share), partial(Line2D, color=NEUTRAL, linewidth=1.0, alpha=0.7)
+    axes[0].add_line(grey(x, 100 * best / x, linestyle="--"))
+    axes[0].add_line(grey(x, np.full_like(x, share), linestyle="-."))
+    axes[1].add_line(grey(x, 100 * best / max(share, 1e-9), linestyle="--"))
+    axes[1].add_line(grey(x, x, linestyle="-."))
+    for ax in axes:
+        ax.add_line(grey([share, share], [0, 103], linestyle=":"))
+
+
+def _curves(axes: Sequence[Axes], look: Look, runs: Sequence[Run], number: int) -> None:
+    """Both curves of one method; markers of different methods stand at different places."""
+    count = min(len(run.samples) for run in runs)
+    inspected = np.unique(np.linspace(max(count // 100, 1), count, POINTS).astype(int))
+    hits = np.mean([found(wrong_labels(run.samples), order_of(run))[inspected - 1] for run in runs], axis=0)
+    errors = np.mean([wrong_labels(run.samples).sum() for run in runs])
+    every = (4 + 2 * number, POINTS // 6)
+    for ax, values in zip(axes, (hits / inspected, hits / max(errors, 1)), strict=True):
+        ax.plot(
+            100 * inspected / count, 100 * values, color=look.colour, linewidth=1.3,
+            marker=look.marker, markevery=every, markersize=5,
+        )  # fmt: skip

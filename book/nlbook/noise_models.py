@@ -3,12 +3,130 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import pandas as pd
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
 from nlbook import noise_statistics as statistics
-from nlbook.noise_summary import AGGREGATE, PEOPLE, WORST, Agreement, ModelNumbers, NoiseSummary
+from nlbook.contest import percent
+from nlkit.data.files import read_bytes
+from nlkit.errors import NlkitError
 from nlkit.noise import transition_matrix
+
+WORST, AGGREGATE = "human, worst", "human, aggregate"
+PEOPLE = {"random1": "human, random 1", "random2": "human, random 2", "random3": "human, random 3"}
+"""One label a person: the three were drawn at random for each image."""
+LIMIT = 2 * 2**20
+Number = Annotated[float, AfterValidator(lambda value: round(float(value), 6))]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Agreement(_Part):
+    """Two sets of labels: share of images that both get wrong, and of these the share with the same wrong label.
+
+    Each beside what independent draws from the two transition matrices would give; None where nothing is shared.
+    """
+
+    both: Number
+    both_expected: Number
+    same: Number | None
+    same_expected: Number | None
+
+
+class ModelNumbers(_Part):
+    """One noise model: its transition matrix [C, C], and numbers that `noise_statistics` defines.
+
+    curve: noise rate over its mean by tenth of the margin, None where there is no classifier.
+    """
+
+    rate: Number
+    matrix: list[list[Number]]
+    top_share: Number | None
+    entropy: Number | None
+    auc: Number | None
+    auc_error: Number | None
+    curve: list[Number] | None
+
+    def row(self) -> dict[str, str]:
+        """A row of the table."""
+        rates = 1 - np.diag(np.array(self.matrix))
+        return {
+            "wrong labels": percent(self.rate),
+            "by class": f"{100 * rates.min():.0f} to {100 * rates.max():.0f} %",
+            "most frequent wrong class": _text(self.top_share),
+            "entropy": _text(self.entropy),
+            "AUC of the margin": f"{_text(self.auc)} ± {_text(self.auc_error)}" if self.auc else "–",
+        }
+
+
+class NoiseSummary(_Part):
+    """Numbers of all models of a data set of `count` images; lifts by two models, agreements by two sets of labels."""
+
+    title: str
+    names: list[str]
+    count: int
+    models: dict[str, ModelNumbers]
+    lifts: dict[str, dict[str, Number | None]]
+    agreements: dict[str, Agreement]
+    missing: list[str]
+
+    def _shown(self, hybrids: bool = False) -> dict[str, ModelNumbers]:
+        """One of the three people stands for all; hybrids have a plus in their name."""
+        left_out = list(PEOPLE.values())[1:]
+        return {n: one for n, one in self.models.items() if n not in left_out and (hybrids or "+" not in n)}
+
+    def matrices(self) -> dict[str, np.ndarray]:
+        """Transition matrices [C, C] by model, with the realised rate in the name."""
+        return {f"{n}, {100 * one.rate:.0f} %": np.array(one.matrix) for n, one in self._shown(True).items()}
+
+    def rates(self) -> dict[str, np.ndarray]:
+        """Noise rates of the classes [C] by model, without hybrids."""
+        return {name: 1 - np.diag(np.array(one.matrix)) for name, one in self._shown().items()}
+
+    def curves(self) -> dict[str, np.ndarray]:
+        """Noise rate over its mean by tenth of the margin [10], without hybrids; empty without a classifier."""
+        return {name: np.array(one.curve) for name, one in self._shown().items() if one.curve is not None}
+
+    def lift_table(self) -> pd.DataFrame:
+        """How much more often two models hit the same image than independent ones would; NaN on the diagonal."""
+        return pd.DataFrame(self.lifts, dtype=float).reindex(index=list(self.lifts), columns=list(self.lifts))
+
+    def table(self) -> pd.DataFrame:
+        """One row a model: what tells it from the others."""
+        return pd.DataFrame({(self.title, name): one.row() for name, one in self.models.items()}).T
+
+    def agreement_table(self) -> pd.DataFrame:
+        """One row a pair: two draws of a model, or two people; what is shared beside what would be by chance."""
+        rows = {
+            (self.title, name): {
+                "both wrong": percent(one.both),
+                "by chance": percent(one.both_expected),
+                "of these the same label": percent(one.same, 0),
+                "the same by chance": percent(one.same_expected, 0),
+            }
+            for name, one in self.agreements.items()
+        }
+        return pd.DataFrame(rows).T
+
+
+def _text(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def read_summary(path: Path) -> NoiseSummary:
+    """A summary that was kept; raises NlkitError where it is missing or damaged."""
+    try:
+        return NoiseSummary.model_validate_json(read_bytes(path, LIMIT))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key, again = ".".join(map(str, first["loc"])), "write it again with python -m nlbook.noise_sources"
+        raise NlkitError(f"{path}: key '{key}': {first['msg']}; {again}") from None
 
 
 @dataclass(frozen=True)
@@ -31,13 +149,17 @@ class NoiseModels:
 
     def summary(self) -> NoiseSummary:
         """All numbers of the page."""
+        agreements = {
+            name: Agreement.model_validate(statistics.agreement(self.clean, *pair, len(self.names)))
+            for name, pair in self._pairs().items()
+        }
         return NoiseSummary(
             title=self.title,
             names=self.names,
             count=len(self.clean),
             models={name: self._numbers(labels) for name, labels in self.labels.items()},
             lifts=self._lifts(),
-            agreements={name: self._agreement(*pair) for name, pair in self._pairs().items()},
+            agreements=agreements,
             missing=list(self.missing),
         )
 
@@ -56,14 +178,14 @@ class NoiseModels:
         auc = error = curve = None
         if self.margin is not None and wrong.any():
             auc, error = statistics.within_class_auc(self.margin, wrong, clean)
-            curve = statistics.rates_by_margin(self.margin, wrong, clean).round(6).tolist()
+            curve = statistics.rates_by_margin(self.margin, wrong, clean).tolist()
         return ModelNumbers(
-            rate=round(float(wrong.mean()), 6),
-            matrix=transition_matrix(clean, labels, classes).round(6).tolist(),
-            top_share=_short(statistics.top_share(clean, labels, classes)),
-            entropy=_short(statistics.wrong_entropy(clean, labels, classes)),
-            auc=_short(auc),
-            auc_error=_short(error),
+            rate=float(wrong.mean()),
+            matrix=transition_matrix(clean, labels, classes).tolist(),
+            top_share=statistics.top_share(clean, labels, classes),
+            entropy=statistics.wrong_entropy(clean, labels, classes),
+            auc=auc,
+            auc_error=error,
             curve=curve,
         )
 
@@ -72,7 +194,7 @@ class NoiseModels:
         if any(name in wrong for name in PEOPLE.values()):  # of which the majority and the worst are made
             wrong = {name: mask for name, mask in wrong.items() if name not in (WORST, AGGREGATE)}
         return {
-            one: {two: _short(statistics.lift(self.clean, wrong[one], wrong[two])) for two in wrong if two != one}
+            one: {two: statistics.lift(self.clean, wrong[one], wrong[two]) for two in wrong if two != one}
             for one in wrong
         }
 
@@ -83,11 +205,3 @@ class NoiseModels:
         for (one, first), (two, second) in zip(people, [*people[1:], *people[:1]], strict=True):
             pairs[f"{one} and {two.removeprefix('human, ')}"] = first, second
         return pairs
-
-    def _agreement(self, first: np.ndarray, second: np.ndarray) -> Agreement:
-        found = statistics.agreement(self.clean, first, second, len(self.names))
-        return Agreement.model_validate({name: _short(value) for name, value in found.items()})
-
-
-def _short(value: float | None) -> float | None:
-    return None if value is None else round(value, 6)

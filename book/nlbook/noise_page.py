@@ -1,27 +1,118 @@
-"""What the page on noise models shows: thin layers over the numbers, and the galleries where there are images."""
+"""What the two notebooks on noise show: the labels of one parameter file, and all noise models side by side."""
 
 from __future__ import annotations
 
 import html
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from matplotlib.figure import Figure
 
-from nlbook import figures as page_figures
-from nlbook.noise_models import NoiseModels
-from nlbook.noise_sources import cifar_models, cifar_summary, digits_models
-from nlbook.noise_summary import NoiseSummary
-from nlkit import figures
+from nlbook.contest import percent
+from nlbook.figures import noise as drawn
+from nlbook.noise_models import NoiseModels, NoiseSummary
+from nlbook.noise_sources import cifar_models, cifar_summary, digits_models, recorded_labels
+from nlkit import data, figures, noise
 from nlkit.data import data_root
+from nlkit.data.problem import Problem
 from nlkit.files import project_root
+from nlkit.lazy import torch
+from nlkit.params import Params
+from nlkit.params.noise import NoiseParams, PMDNoiseParams
+from nlkit.training.problem import load_problem, pmd_margins
+
+
+@dataclass(frozen=True)
+class NoiseView:
+    """The labels that parameters make, to be looked at."""
+
+    params: Params
+    problem: Problem
+
+    @property
+    def names(self) -> list[str]:
+        """Class names."""
+        return list(self.problem.class_names)
+
+    def _labels(self) -> tuple[np.ndarray, np.ndarray]:
+        assert self.problem.clean is not None
+        return self.problem.clean.numpy(), self.problem.train.labels.numpy()
+
+    def matrices(self) -> dict[str, np.ndarray]:
+        """Transition matrices [C, C]: meant, where a generator made the labels, and the one that came out."""
+        asked = self.params.noise
+        realised = noise.transition_matrix(*self._labels(), len(self.names))
+        if not isinstance(asked, NoiseParams) or asked.kind not in ("symmetric", "asymmetric"):
+            return {"realised": realised}
+        flips = noise.flips_of(self.problem.dataset) if asked.kind == "asymmetric" else None
+        meant = noise.nominal_matrix(len(self.names), asked.rate, flips, asked.own_class)
+        return {"meant": meant, "realised": realised}
+
+    def table(self) -> pd.DataFrame:
+        """Rates, counts and hash of the labels."""
+        made = self.problem.noise
+        rows = {
+            "data set": self.problem.dataset,
+            "training samples": f"{len(self.problem.train):,}",
+            "kind of noise": self.params.noise.kind,
+            "nominal rate": percent(made.nominal),
+            "realised rate": percent(made.realised),
+            "sha256 of the labels": made.sha256[:16],
+        }
+        return pd.DataFrame({"value": rows})
+
+    def gallery(self) -> Figure:
+        """One wrongly labelled image of each class."""
+        return figures.noise_gallery(self.problem.train.images, *self._labels(), self.names)
+
+    def of(self, kind: str, rate: float) -> NoiseView:
+        """The same data under another synthetic noise."""
+        asked = NoiseParams.model_validate({"kind": kind, "rate": rate, "seed": self.params.noise.seed})
+        return noise_view(self.params.model_copy(update={"noise": asked}))
+
+    def margins(self) -> Figure:
+        """How many labels are correct and wrong at each margin, and the share of wrong ones; for PMD noise only."""
+        assert isinstance(self.params.noise, PMDNoiseParams)
+        asked: Any = self.params.data  # PMD noise is never laid over a folder's labels
+        whole, size = data.load_dataset(asked.name, data_root(None)), len(self.problem.train)
+        part = replace(whole, images=whole.images[:size], labels=whole.labels[:size])
+        found = pmd_margins(part, self.params.noise, data_root(None), torch.device("cpu"))
+        clean, noisy = self._labels()
+        return drawn.margins(found.delta, noisy != clean)
+
+    def box(self) -> HTML:
+        """Where the labels come from."""
+        rows = self.table()["value"].to_dict() | {"seed of the noise": self.params.noise.seed}
+        rows["sha256 of the data"] = self.problem.sha256[:16]
+        items = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items())
+        return HTML(f'<div class="nlkit-repro"><h4>How this page was made</h4><dl>{items}</dl></div>')
+
+
+def noise_view(params: Params) -> NoiseView:
+    """Load the data of the parameters and corrupt their labels."""
+    problem = load_problem(params.data, params.noise, data_root(None), torch.device("cpu"))
+    return NoiseView(params, problem)
+
+
+def human_and_synthetic(seed: int = 123) -> Figure:
+    """Transition matrices of the human labels in a committed record, and of symmetric noise of the same rate."""
+    clean, noisy, names = recorded_labels()
+    rate = float((clean != noisy).mean())
+    synthetic = noise.symmetric(clean, rate, len(names), seed, own_class=False)
+    matrices = {
+        "human labels": noise.transition_matrix(clean, noisy, len(names)),
+        f"symmetric noise, {percent(rate)}": noise.transition_matrix(clean, synthetic, len(names)),
+    }
+    return figures.transition_matrices(matrices, names)
 
 
 @dataclass(frozen=True)
 class NoisePage:
-    """Two data sets under all their noise models, and where the numbers of the second one come from."""
+    """Two data sets under all their noise models, their numbers, and where those of the second one come from."""
 
     digits: NoiseModels
     cifar: NoiseModels
@@ -36,22 +127,6 @@ class NoisePage:
         ]
         return HTML(f"<ul>{''.join(lines)}</ul>")
 
-    def matrices(self, which: int) -> Figure:
-        """Transition matrices of the digits (0) or of CIFAR-10 (1)."""
-        return page_figures.matrix_grid(self.numbers[which].matrices(), self.numbers[which].names)
-
-    def class_rates(self) -> Figure:
-        """Noise rates by class."""
-        return page_figures.class_rate_dots({one.title: (one.names, one.rates()) for one in self.numbers})
-
-    def lifts(self) -> Figure:
-        """Which models hit the same images."""
-        return page_figures.lift_maps({one.title: one.lift_table() for one in self.numbers})
-
-    def curves(self) -> Figure:
-        """How often images are hit by the margin of a classifier."""
-        return page_figures.margin_curves({one.title: one.curves() for one in self.numbers})
-
     def table(self) -> pd.DataFrame:
         """What tells the models apart."""
         return pd.concat([one.table() for one in self.numbers])
@@ -60,14 +135,11 @@ class NoisePage:
         """Two draws of a model, and two people."""
         return pd.concat([one.agreement_table() for one in self.numbers])
 
-    def gallery(self, which: int, first: str, second: str) -> Figure | HTML:
+    def gallery(self, models: NoiseModels, first: str, second: str) -> Figure | HTML:
         """Images that both, or only one of two models hit; one line where images or labels are not here."""
-        models = (self.digits, self.cifar)[which]
         if models.images is None or first not in models.labels or second not in models.labels:
             return HTML(f"<p>Not on this machine, so not shown: {html.escape(', '.join(models.missing))}.</p>")
-        labels = [models.labels[first], models.labels[second]]
-        rows = models.hit_rows(first, second)
-        figure = page_figures.hit_gallery(models.images, rows, models.clean, labels, models.names)
+        figure = drawn.hit_gallery(models, first, second)
         plt.close(figure)
         return figure
 

@@ -10,20 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from nlbook.detection import out_of_fold
-from nlbook.noise_models import NoiseModels
-from nlbook.noise_summary import AGGREGATE, PEOPLE, WORST, NoiseSummary, read_summary
+from nlbook.noise_models import AGGREGATE, PEOPLE, WORST, NoiseModels, NoiseSummary, read_summary
 from nlkit import data, noise
 from nlkit.data import cifar, human
 from nlkit.data.files import is_file
 from nlkit.errors import NlkitError
 from nlkit.files import project_root, write_atomically
+from nlkit.lazy import torch
 from nlkit.params.noise import ExtraNoiseParams, PMDNoiseParams
 from nlkit.training import records
 from nlkit.training.problem import pmd_labels
@@ -93,15 +92,21 @@ def true_margin(p: np.ndarray, clean: np.ndarray) -> np.ndarray:
     return p[own] - np.where(own, -np.inf, p).max(axis=1)
 
 
+def recorded_labels() -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Clean labels and the worst human ones int64 [N] of the first CIFAR-10 images, and class names, from a record."""
+    record = records.load(project_root() / "results" / "cross_entropy" / LAPTOP / "seed-0")
+    clean, worst = (record.samples[name].to_numpy(np.int64) for name in ("clean", "noisy"))
+    return clean, worst, record.info["data"]["classes"]
+
+
 def cifar_models(root: Path, seed: int = 123) -> NoiseModels:
     """Synthetic, PMD and human noise on the first CIFAR-10 images: as much of it as this machine has.
 
     Clean labels and the worst human ones come from a committed record. The other human labels, PMD label files and
     images are looked for below `root`, and what is missing is named.
     """
-    record = records.load(project_root() / "results" / "cross_entropy" / LAPTOP / "seed-0")
-    clean, worst = (record.samples[name].to_numpy(np.int64) for name in ("clean", "noisy"))
-    names, rate = record.info["data"]["classes"], float((worst != clean).mean())
+    clean, worst, names = recorded_labels()
+    rate = float((worst != clean).mean())
     labels, again = (_synthetic(clean, rate, len(names), noise.CIFAR10_FLIPS, start) for start in (seed, seed + 10))
     missing: list[str] = []
     labels |= _pmd_files(root, len(clean), missing) | _people(root, clean, missing) | {WORST: worst}

@@ -8,12 +8,6 @@ from sklearn.metrics import roc_auc_score
 from nlkit.noise import transition_matrix
 
 
-def class_rates(clean: np.ndarray, noisy: np.ndarray, classes: int) -> np.ndarray:
-    """The share of wrong labels in each class [classes]; 0 for a class without images."""
-    counts = np.bincount(clean, minlength=classes)
-    return np.bincount(clean[noisy != clean], minlength=classes) / np.maximum(counts, 1)
-
-
 def wrong_shares(clean: np.ndarray, noisy: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the wrong labels of each class go, rows [C, C] that sum to 1 (or to 0), and their number [C]."""
     wrong = noisy != clean

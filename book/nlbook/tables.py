@@ -1,163 +1,77 @@
-"""Tables: what the papers claim beside what the records say."""
+"""The tables that chapters include, each made by its name: what the records say, beside what the papers claim.
+
+A name begins with the kind of table and goes on with what it is of: `params_tcl`, `variations_tcl_digits-sym-80`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from nlbook import contents
+from nlbook.contest import NOT_RUN, percent, spread
 from nlkit.errors import NlkitError
+from nlkit.params import load_params
 from nlkit.training import records
+from nlkit.training.runs import Run, load_run
 
 MEASURES = {
     "best": "best", "last_single": "last_single", "best_single": "best_single", "selected": "selected",
     "imagenet_top1": "last_imagenet",
 }  # fmt: skip
 """What of a record answers a claim of each kind; for every other kind the accuracy of the last epoch does."""
+UNSHOWN = ("cell", "training.snapshots")
+"""Parameters that tell nothing of a variation."""
 
 
-def claims(path: Path) -> pd.DataFrame:
-    """One row a claim: paper, cell, metric, value in percent, source, evidence."""
-    try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise NlkitError(f"{path}: cannot read the claims ({error})") from None
-    return pd.DataFrame(entries)
+@dataclass(frozen=True)
+class Source:
+    """What tables are made from: a project with its parameters, records and claims."""
+
+    root: Path
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """One row a committed record."""
+        return rowsof(record.info for record in records.find(self.root / "results"))
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """One row a claim: paper, cell, metric, value in percent, source, evidence."""
+        return pd.DataFrame(yaml.safe_load((self.root / "book" / "claims.yaml").read_text(encoding="utf-8")))
+
+    def run(self, paper: str, cell: str) -> Run:
+        """The fresh run of a cell, else the committed one; raises NlkitError where there is neither."""
+        for place in ("runs", "results"):
+            folder = self.root / place / paper / cell / f"seed-{contents.SEED}"
+            if (folder / "record.json").exists():
+                return load_run(folder)
+        raise NlkitError(f"no record of {paper}, {cell}; make one: nlkit run params/{paper}/{cell}.yaml")
+
+    def parameter_files(self, paper: str) -> list[Path]:
+        """The parameter files of a paper; raises NlkitError where there are none."""
+        found = sorted((self.root / "params" / paper).glob("*.yaml"))
+        if not found:
+            raise NlkitError(f"params/{paper}: no parameter files there")
+        return found
 
 
-def measured(root: Path) -> pd.DataFrame:
-    """One row a record below a folder: accuracies in percent, split quality, noise rates, cost."""
-    return rows_of(record.info for record in records.find(root))
+def rowsof(infos: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """One row a record, from the contents of record.json: accuracies in percent, split, noise rates, seconds."""
+    names = ["paper", "cell", "seed", "seconds"]
+    rows = [{name: info[name] for name in names} | info["noise"] | info["accuracy"] | info["split"] for info in infos]
+    return pd.DataFrame(rows) if rows else pd.DataFrame(columns=names)
 
 
-def classifiers(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of methods that classify; what pre-training reports is a vote with the labels it is given."""
-    return rows[rows["paper"] != "simclr"] if len(rows) else rows
-
-
-def rows_of(infos: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """One row a record, from the contents of record.json."""
-    return pd.DataFrame([_row(info) for info in infos])
-
-
-def _row(info: dict[str, Any]) -> dict[str, Any]:
-    accuracy, split, noise = info["accuracy"], info["split"], info["noise"]
-    return {
-        "paper": info["paper"],
-        "cell": info["cell"],
-        "seed": info["seed"],
-        "nominal": noise["nominal"],
-        "realised": noise["realised"],
-        **accuracy,
-        **split,
-        "network": ", width ".join(str(part) for part in _network(info)),
-        "train": info["data"]["train"],
-        "epochs": info["params"]["training"]["epochs"],
-        "seconds": info["seconds"],
-        "peak_memory_mb": info["peak_memory_mb"],
-        "device": info["device"]["name"],
-    }
-
-
-def _network(info: dict[str, Any]) -> list[Any]:
-    """Name and, where it has one, width."""
-    model = info["params"]["model"]
-    return [model[key] for key in ("name", "width") if key in model]
-
-
-def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a paper and cell: mean over seeds, with the standard deviation where there are several."""
-    table = []
-    for (paper, cell), group in rows.groupby(["paper", "cell"], sort=False):
-        first = group.iloc[0]
-        table.append(
-            {
-                "method": paper,
-                "cell": cell,
-                "rate": rate(first["nominal"], first["realised"]),
-                "last": spread(group["last"]),
-                "best*": spread(group["best"]),
-                "last, one network": spread(group["last_single"]),
-                "AUC": spread(group["auc"], 3),
-                "seeds": len(group),
-                "seconds a run": f"{group['seconds'].mean():.0f}",
-            }
-        )
-    return pd.DataFrame(table)
-
-
-def memorised(record: records.Record) -> float | None:
-    """Share of the wrong labels that the trained ensemble repeats on their images; None without clean labels."""
-    samples = record.samples
-    if "clean" not in samples:
-        return None
-    wrong = samples[samples["noisy"] != samples["clean"]]
-    return float((wrong["prediction"] == wrong["noisy"]).mean())
-
-
-def memorisation(found: Iterable[records.Record]) -> pd.DataFrame:
-    """One row a record: how far the last epoch lies below the best, and how many wrong labels were learnt."""
-    table = []
-    for record in found:
-        accuracy, share = record.info["accuracy"], memorised(record)
-        table.append(
-            {
-                "method": record.info["paper"],
-                "seed": record.info["seed"],
-                "epochs": len(record.epochs),
-                "last": f"{accuracy['last']:.1f}",
-                "best* minus last": f"{accuracy['best'] - accuracy['last']:.1f}",
-                "wrong labels repeated": "unknown" if share is None else f"{100 * share:.1f} %",
-                "precision of the last split": spread(pd.Series([record.info["split"]["precision"]]), 3),
-                "minutes": f"{record.info['seconds'] / 60:.0f}",
-            }
-        )
-    return pd.DataFrame(table)
-
-
-def spread(values: pd.Series, digits: int = 1) -> str:
-    """`mean ± standard deviation` of several numbers, or the one there is."""
-    values = values.dropna().astype(float)
-    if values.empty:
-        return "–"
-    if len(values) == 1:
-        return f"{values.iloc[0]:.{digits}f}"
-    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
-
-
-def rate(nominal: float | None, realised: float | None) -> str:
-    """Nominal and realised noise rate in percent; human labels have no nominal rate."""
-    parts = ["–" if pd.isna(value) else f"{100 * float(value):.1f} %" for value in (nominal, realised)]  # type: ignore[arg-type]
-    return " / ".join(parts)
-
-
-def claimed_and_measured(paper: str, claimed: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """The claims of a paper, each beside the measurement of that cell or the command that would make one."""
-    table = []
-    ours = claimed[claimed["paper"] == paper]
-    for _, claim in ours.iterrows():
-        group = rows[(rows["paper"] == paper) & (rows["cell"] == claim["cell"])] if len(rows) else rows
-        metric = MEASURES.get(str(claim["metric"]), "last")
-        table.append(
-            {
-                "cell": claim["cell"],
-                "metric": claim["metric"],
-                "claimed": _claimed(claim),
-                "measured": spread(group[metric]) if metric in group and len(group) else "not run here",
-                "seeds": len(group) or "",
-                "run it": "" if len(group) else _command(paper, str(claim["cell"])),
-                "source of the claim": claim["source"],
-            }
-        )
-    return pd.DataFrame(table)
-
-
-def _claimed(claim: pd.Series) -> str:
-    std = claim.get("std")
-    return f"{claim['value']:.2f}".rstrip("0").rstrip(".") + ("" if pd.isna(std) else f" ± {std}")
+def of(rows: pd.DataFrame, paper: str, cell: str) -> pd.DataFrame:
+    """The rows of one cell, a seed each."""
+    return rows[(rows["paper"] == paper) & (rows["cell"] == cell)]
 
 
 def _command(paper: str, cell: str) -> str:
@@ -165,14 +79,171 @@ def _command(paper: str, cell: str) -> str:
     return f"`nlkit run {path}`" if path.exists() else "no parameters here yet"
 
 
+Maker = Callable[[Source, str], pd.DataFrame]
+MAKERS: dict[str, Maker] = {}
+"""The makers of tables by the beginning of their names."""
+
+
+def named(beginning: str) -> Callable[[Maker], Maker]:
+    """Decorator: makes the tables whose names begin so; the maker gets the rest of the name."""
+
+    def keep(maker: Maker) -> Maker:
+        MAKERS[beginning] = maker
+        return maker
+
+    return keep
+
+
+def table(name: str, source: Source) -> pd.DataFrame:
+    """The table of a name; raises NlkitError for a name that nothing makes."""
+    for beginning in sorted(MAKERS, key=len, reverse=True):
+        if f"{name}_".startswith(f"{beginning}_"):
+            return MAKERS[beginning](source, name.removeprefix(beginning).removeprefix("_"))
+    raise NlkitError(f"no table is called so; the kinds of tables are {', '.join(MAKERS)}")
+
+
 def markdown(table: pd.DataFrame) -> str:
     """A Markdown table; an empty one says that nothing was run."""
     if table.empty:
         return "Not run here.\n"
-    lines = [_line(table.columns), _line("---" for _ in table.columns)]
-    lines += [_line(row) for row in table.itertuples(index=False)]
-    return "\n".join(lines) + "\n"
+    cells = table.map(lambda value: str(value).replace("|", "\\|"))
+    return f"{cells.to_markdown(index=False, disable_numparse=True)}\n"
 
 
-def _line(values: Iterable[Any]) -> str:
-    return "| " + " | ".join(str(value).replace("|", "\\|") for value in values) + " |"
+@named("params")
+def settings(source: Source, paper: str) -> pd.DataFrame:
+    """`params_<paper>`: the settings that its method shows, one row a cell."""
+    shown = dict.fromkeys(name for entry in contents.papers().get(paper, []) for name in entry.shown)
+    found = []
+    for path in source.parameter_files(paper):
+        params = load_params(path)
+        method = params.method.model_dump()
+        method |= method.get("first") or {}
+        schedule = {"epochs": params.training.epochs, "B": params.training.batch_size, "lr": params.optim.lr}
+        found.append({"cell": path.stem, **schedule, **{f"`{name}`": _plain(method.get(name)) for name in shown}})
+    return pd.DataFrame(found)
+
+
+def _plain(value: Any) -> Any:
+    """A setting as a cell of a table: nothing for None, its kind for a group of settings."""
+    return "" if value is None else value.get("kind", value) if isinstance(value, dict) else value
+
+
+@named("results")
+def results(source: Source, name: str) -> pd.DataFrame:
+    """`results_<paper>`: claimed and measured; `results_<paper>-<paper>_digits`: what was measured on digits."""
+    if not name.endswith("_digits"):
+        return claimed_and_measured(source.claims[source.claims["paper"] == name], source.rows)
+    rows = source.rows[source.rows["paper"].isin(name.removesuffix("_digits").split("-"))]
+    return by_cell(rows[rows["cell"].str.startswith("digits-")].sort_values("cell", kind="stable"))
+
+
+def claimed_and_measured(claims: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+    """The claims of a paper, each beside the measurement of that cell or the command that would make one."""
+    found = []
+    for _, claim in claims.iterrows():
+        group = of(rows, claim["paper"], claim["cell"])
+        metric = MEASURES.get(str(claim["metric"]), "last")
+        std = claim.get("std")
+        found.append(
+            {
+                "cell": claim["cell"],
+                "metric": claim["metric"],
+                "claimed": f"{claim['value']:.2f}".rstrip("0").rstrip(".") + ("" if pd.isna(std) else f" ± {std}"),
+                "measured": spread(group[metric]) if metric in group and len(group) else NOT_RUN,
+                "seeds": len(group) or "",
+                "run it": "" if len(group) else _command(claim["paper"], claim["cell"]),
+                "source of the claim": claim["source"],
+            }
+        )
+    return pd.DataFrame(found)
+
+
+@named("summary")
+def summary(source: Source, beginning: str) -> pd.DataFrame:
+    """`summary_<beginning>`: what was measured of all that compete, on the cells whose names begin so."""
+    papers = [paper for paper, entries in contents.papers().items() if any(entry.looks for entry in entries)]
+    rows = source.rows
+    return by_cell(rows[rows["paper"].isin(papers) & rows["cell"].str.startswith(beginning)])
+
+
+def by_cell(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a paper and cell: mean over seeds, with the standard deviation where there are several."""
+    return pd.DataFrame(
+        {
+            "method": paper,
+            "cell": cell,
+            "rate": " / ".join(percent(group[kind].iloc[0]) for kind in ("nominal", "realised")),
+            "last": spread(group["last"]),
+            "best*": spread(group["best"]),
+            "last, one network": spread(group["last_single"]),
+            "AUC": spread(group["auc"], 3),
+            "seeds": len(group),
+            "seconds a run": f"{group['seconds'].mean():.0f}",
+        }
+        for (paper, cell), group in rows.groupby(["paper", "cell"], sort=False)
+    )
+
+
+@named("memorisation")
+def memorisation(source: Source, cell: str) -> pd.DataFrame:
+    """`memorisation_<cell>`: how far the last epoch lies below the best, and how many wrong labels were learnt."""
+    found = []
+    for path in sorted((source.root / "results").glob(f"*/{cell}/seed-*/record.json")):
+        record = records.load(path.parent)
+        accuracy = record.info["accuracy"]
+        found.append(
+            {
+                "method": record.info["paper"],
+                "seed": record.info["seed"],
+                "epochs": len(record.epochs),
+                "last": f"{accuracy['last']:.1f}",
+                "best* minus last": f"{accuracy['best'] - accuracy['last']:.1f}",
+                "wrong labels repeated": percent(memorised(record.samples)),
+                "precision of the last split": spread(pd.Series([record.info["split"]["precision"]]), 3),
+                "minutes": f"{record.info['seconds'] / 60:.0f}",
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def memorised(samples: pd.DataFrame) -> float | None:
+    """Share of the wrong labels that the trained ensemble repeats on their images; None without clean labels."""
+    if "clean" not in samples:
+        return None
+    wrong = samples[samples["noisy"] != samples["clean"]]
+    return float((wrong["prediction"] == wrong["noisy"]).mean())
+
+
+@named("variations")
+def variations(source: Source, name: str) -> pd.DataFrame:
+    """`variations_<paper>_<cell>`: the cell and those that continue its name; what differs, and what was measured."""
+    paper, _, cell = name.rpartition("_")
+    base, found = None, []
+    for path in source.parameter_files(paper):
+        if not f"{path.stem}-".startswith(f"{cell}-"):
+            continue
+        values = _leaves(load_params(path).model_dump(mode="json"))
+        base = base or values  # the shortest name comes first
+        changes = [f"`{key}` {value}" for key, value in values.items() if base.get(key) != value and key not in UNSHOWN]
+        group = of(source.rows, paper, path.stem)
+        found.append(
+            {
+                "cell": path.stem,
+                "changed": ", ".join(changes) or "–",
+                "last": spread(group["last"]) if len(group) else NOT_RUN,
+                "AUC": spread(group["auc"], 3) if len(group) else "",
+                "seeds": len(group) or "",
+                "run it": "" if len(group) else _command(paper, path.stem),
+            }
+        )
+    return pd.DataFrame(found)
+
+
+def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Values of a nested dictionary by dotted key; those of a first stage stand where they stand without a second."""
+    found: dict[str, Any] = {}
+    for key, value in tree.items():
+        inner = prefix if key == "first" else f"{prefix}{key}."
+        found |= _leaves(value, inner) if isinstance(value, dict) else {prefix + key: value}
+    return found

@@ -1,21 +1,29 @@
-"""How a vote of nearest neighbours does: what a pre-trained encoder is worth before anything is trained on it."""
+"""What nearest neighbours know: an encoder's worth before training, and what LRA-diffusion retrieves and samples."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor
-from torch.nn import functional
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from nlbook.contest import spread
 from nlkit import noise
-from nlkit.data.stored import Images
-from nlkit.parts.heads import ContrastiveLearner
-from nlkit.parts.retrieval import count_votes, nearest
-from nlkit.training import encoders
+from nlkit.data.problem import Problem
+from nlkit.figures.images import show
+from nlkit.figures.losses import groups
+from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY
+from nlkit.lazy import functional, torch
+from nlkit.parts.diffusion import sampling_times
 from nlkit.training.runs import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.DataFrame:
@@ -24,6 +32,10 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
     The voters are the training images with clean labels, and with symmetric noise of 50 and 80 %. Where the encoder of
     the run is not on this machine, the table has one line that says so.
     """
+    from nlkit.parts.heads import ContrastiveLearner
+    from nlkit.parts.retrieval import count_votes, nearest
+    from nlkit.training import encoders
+
     problem = run.problem()
     encoder = encoders.find(run.params, problem.sha256)
     if encoder is None:
@@ -32,20 +44,156 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
     data = replace(problem.train, encoder=encoder.tensors)
     learner = ContrastiveLearner(data, run.params, "net1")
     learner.load_parts(encoder.tensors, "encoder")
-    features = {"raw pixels": _pixels, "encoder": learner.features}
+    kinds = {"raw pixels": _pixels, "encoder": learner.features}
+    ranked = {name: nearest(make(images), make(data.images), max(neighbours))[1] for name, make in kinds.items()}
     rows = []
     for rate in (0.0, 0.5, 0.8):
-        labels = torch.from_numpy(noise.symmetric(problem.train.labels.numpy(), rate, problem.train.classes, 123))
-        for name, make in features.items():
+        labels = torch.from_numpy(noise.symmetric(data.labels.numpy(), rate, data.classes, 123))
+        for name, index in ranked.items():
             row = {"voters": f"{100 * rate:.0f} % noise", "features": name}
             for k in neighbours:
-                index = nearest(make(images), make(data.images), k)[1]
-                voted = count_votes(labels, index, data.classes).argmax(dim=1)
+                voted = count_votes(labels, index[:, :k], data.classes).argmax(dim=1)
                 row[f"k = {k}"] = f"{100 * float((voted == truth).double().mean()):.1f}"
             rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _pixels(images: Images) -> Tensor:
-    assert isinstance(images, Tensor)
+def _pixels(images: Any) -> Tensor:
     return functional.normalize(images.float().flatten(1), dim=1)
+
+
+def accuracy_columns(run: Run) -> dict[str, str]:
+    """The columns of LRA-diffusion's epoch table: test accuracy in percent of both kinds of weights and of the vote."""
+    weights = ["accuracy_1", "accuracy_2"]
+    if getattr(run.params.method, "evaluate", "ema") == "raw":
+        weights.reverse()
+    names = ("averaged weights", "weights of the last step", "vote of the neighbours")
+    return dict(zip(names, (*weights, "accuracy_3"), strict=True))
+
+
+def weights_and_vote(runs: Sequence[Run]) -> pd.DataFrame:
+    """Last accuracy of LRA-diffusion's averaged and raw weights, beside the vote on the same features, by cell."""
+    found: dict[str, list[dict[str, float]]] = {}
+    for run in runs:
+        last = {name: run.epochs[column].iloc[-1] for name, column in accuracy_columns(run).items()}
+        found.setdefault(run.params.cell, []).append(last)
+    rows = {cell: pd.DataFrame(values).apply(spread) for cell, values in found.items()}
+    return pd.DataFrame(rows).T.rename_axis(index="cell").assign(seeds=list(map(len, found.values()))).reset_index()
+
+
+def weights_and_vote_curves(run: Run) -> Figure:
+    """Test accuracy over epochs of the averaged and of the raw weights, above that of the neighbours' vote."""
+    figure, ax = plt.subplots(figsize=(6.4, 3.2))
+    for (label, column), colour in zip(accuracy_columns(run).items(), (CYCLE[0], CYCLE[4], NOISY), strict=True):
+        style = "--" if column == "accuracy_3" else "-"
+        ax.plot(run.epochs["epoch"], run.epochs[column], color=colour, linestyle=style, label=label)
+    ax.set(xlabel="epoch", ylabel="test accuracy in %")
+    ax.legend()
+    return figure
+
+
+def label_trajectories(run: Run, count: int = 4) -> Figure:
+    """Label vectors of a few training images through the sampling steps after the last epoch, one line a class."""
+    vectors, picks = _label_vectors(run), _picks(run, count)
+    method: Any = run.params.method
+    times = ["start", *map(str, reversed(sampling_times(method.timesteps, method.sampling_steps)))]
+    names = run.record["data"]["classes"]
+    figure, axes = plt.subplots(1, len(picks), figsize=(2.2 * len(picks), 2.9), sharey=True, squeeze=False)
+    for ax, number in zip(axes[0], picks, strict=True):
+        path, sample = vectors[:, number], run.samples.iloc[number]
+        given, decided = int(sample["noisy"]), int(np.abs(path[-1] - 1).argmin())
+        for c in range(path.shape[1]):
+            if c not in (given, decided):
+                ax.plot(path[:, c], color=NEUTRAL, linewidth=0.8, alpha=0.5)
+        known, wrong = "clean" in sample, "clean" in sample and sample["clean"] != given
+        ax.plot(path[:, given], color=NOISY if wrong or not known else CLEAN, label=f"given: {names[given]}")
+        if decided != given:
+            right = known and sample["clean"] == decided
+            ax.plot(
+                path[:, decided], color=CLEAN if right else CYCLE[5], linestyle="--", label=f"found: {names[decided]}"
+            )
+        ax.set_xticks(range(0, len(times), 2), times[::2], fontsize=8, rotation=90)
+        ax.set(title=f"image {number}", xlabel="time of the step")
+        ax.legend(fontsize=8, loc="upper left")
+    axes[0][0].set_ylabel("coordinate of the label vector")
+    axes[0][0].set_ylim(None, max(1.55, float(vectors[:, picks].max()) + 0.35))
+    return figure
+
+
+def _label_vectors(run: Run) -> np.ndarray:
+    """[S + 1, images, C] of the last epoch."""
+    method: Any = run.params.method
+    flat = np.asarray(run.epochs["label_vectors"].iloc[-1], dtype=np.float64)
+    return flat.reshape(method.sampling_steps + 1, -1, len(run.record["data"]["classes"]))
+
+
+def _picks(run: Run, count: int) -> list[int]:
+    """The first recorded images, those with a wrong label before the others, where that is known."""
+    shown = run.samples.head(_label_vectors(run).shape[1])
+    if "clean" in shown:
+        wrong = (shown["noisy"] != shown["clean"]).to_numpy()
+        return [*np.flatnonzero(wrong)[: count - 1], *np.flatnonzero(~wrong)][:count]
+    return list(range(min(count, len(shown))))
+
+
+def retrieved_labels(run: Run, problem: Problem, count: int = 4) -> Figure:
+    """A few training images, their nearest neighbours with the labels that these carry, and the vote of all k."""
+    row, picks = run.epochs.iloc[-1], _picks(run, count)
+    names = run.record["data"]["classes"]
+    shown = _label_vectors(run).shape[1]
+    neighbours = np.asarray(row["neighbours"], dtype=np.int64).reshape(shown, -1)
+    votes = np.asarray(row["votes"], dtype=np.int64).reshape(shown, -1)
+    columns = neighbours.shape[1] + 1
+    figure, axes = plt.subplots(
+        len(picks), columns + 1, figsize=(0.72 * columns + 3.0, 1.25 * len(picks)), squeeze=False,
+        width_ratios=[1] * columns + [3.2],
+    )  # fmt: skip
+    for line, number in zip(axes, picks, strict=True):
+        for ax, index in zip(line[:-1], [number, *neighbours[number]], strict=True):
+            show(ax, np.asarray(problem.train.images[int(index)]))
+            ax.set(xticks=[], yticks=[], frame_on=False)
+            ax.grid(visible=False)
+            _name(ax, run.samples.iloc[int(index)], names)
+        line[0].set_title("given label", fontsize=9, color=NEUTRAL) if number == picks[0] else None
+        _bars(line[-1], votes[number], run.samples.iloc[number], names)
+    axes[0][1].set_title("nearest first", fontsize=9, color=NEUTRAL)
+    axes[0][-1].set_title(f"votes of {votes[0].sum()} neighbours", fontsize=9)
+    return figure
+
+
+def _name(ax: Axes, sample: pd.Series, names: list[str]) -> None:
+    """The observed label below an image: blue where it is right, vermilion where it is wrong, else black."""
+    colour = "black" if "clean" not in sample else CLEAN if sample["noisy"] == sample["clean"] else NOISY
+    ax.set_xlabel(names[int(sample["noisy"])], fontsize=10, color=colour, labelpad=2)
+
+
+def _bars(ax: Axes, votes: np.ndarray, sample: pd.Series, names: list[str]) -> None:
+    """Votes by class, the largest few where there are many classes; colours as those of the labels."""
+    order = np.sort(np.argsort(-votes, kind="stable")[:10])
+    colours = [NEUTRAL] * len(order)
+    for place, c in enumerate(order):
+        if c == sample["noisy"]:
+            colours[place] = NOISY
+        if "clean" in sample and c == sample["clean"]:
+            colours[place] = CLEAN
+    ax.bar(range(len(order)), votes[order], color=colours)
+    ax.set_xticks(range(len(order)), [names[c] for c in order], fontsize=7)
+    ax.tick_params(axis="y", labelsize=7)
+
+
+def vote_shares(run: Run) -> Figure:
+    """Share of the k neighbours that carry the given label of an image, for correct and for wrong labels."""
+    method: Any = run.params.method
+    column = f"vote_{run.params.training.epochs}"
+    step = max(1, -(-method.k // 25))  # bins of whole votes, at most about 25
+    edges = (np.arange(0, method.k + step + 1, step) - 0.5) / method.k
+    figure, ax = plt.subplots(figsize=(6.4, 3.1))
+    for label, colour, mask in groups(run.samples):
+        values = run.samples[column].to_numpy(dtype=np.float64)[mask]
+        ax.hist(values, list(edges), color=colour, alpha=0.6, label=label)
+    ax.axvline(
+        1 / len(run.record["data"]["classes"]), color="black", linestyle=":", label="one class of all, by chance"
+    )
+    ax.set(xlabel=f"share of the {method.k} neighbours with the same label", ylabel="samples")
+    ax.legend()
+    return figure

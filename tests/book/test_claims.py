@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from nlkit.params import registry
+
 ROOT = Path(__file__).resolve().parents[2]
-METHODS = {"cross_entropy", "mixup", "elr", "dividemix", "codim", "tcl", "lra_diffusion"}
+METHODS = {entry.paper for entry in registry.everything() if entry.looks}
 BASELINES = {"f_correction", "iterative_cv", "m_correction", "meta_learning", "p_correction"}
 BASELINES |= {"c2d", "cc", "moit", "plc", "rrl", "sel_cl_plus"}
 METRICS = {

@@ -8,13 +8,14 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
-from nlbook import contest, detection
-from nlbook import figures as page_figures
-from nlbook.detection import order_of, run_precision
+import torch
 from sklearn.metrics import roc_auc_score
 
 import nlkit
-from nlkit.figures.style import LOOKS
+from nlbook import contest, detection
+from nlbook.contest import LOOKS
+from nlbook.detection import order_of, run_precision
+from nlkit.parts import confident
 from nlkit.training.runs import Run
 
 matplotlib.use("agg")
@@ -109,15 +110,21 @@ def test_the_estimated_number_of_errors_stands_beside_the_true_one(
     assert detection.errors_table({}, CELL).loc[0, "estimated"] == "not run here"
 
 
-def test_the_matrices_are_row_stochastic_and_the_joint_needs_the_probabilities(runs: dict[str, Run]) -> None:
+def test_the_matrices_are_row_stochastic_and_the_joint_is_that_of_the_method(runs: dict[str, Run]) -> None:
+    pytest.importorskip("cleanlab", reason="the package cleanlab is not installed")
     matrices = detection.joint_matrices(runs["confident_learning"])
     assert len(matrices) == 2 and len(detection.joint_matrices(runs["cross_entropy"])) == 1
+    run = runs["confident_learning"]
+    p, labels = torch.from_numpy(detection.out_of_fold(run)), torch.from_numpy(run.samples["noisy"].to_numpy(np.int64))
+    joint = confident.calibrated(confident.confident_joint(p, labels), labels).T.numpy()
+    expected = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-12)
+    np.testing.assert_allclose(matrices["estimated: confident joint"], expected)
     for matrix in matrices.values():
         np.testing.assert_allclose(matrix.sum(axis=1), 1)
 
 
 def test_the_curves_end_at_the_noise_rate_and_at_everything_found(groups: contest.Groups, runs: dict[str, Run]) -> None:
-    figure = page_figures.detection_curves(groups, CELL)
+    figure = detection.detection_curves(groups, CELL)
     figure.canvas.draw()
     rate = 100 * (runs["cross_entropy"].samples["noisy"] != runs["cross_entropy"].samples["clean"]).mean()
     curves = [[line for line in ax.lines if line.get_marker() not in ("None", "")] for ax in figure.axes]
@@ -128,7 +135,7 @@ def test_the_curves_end_at_the_noise_rate_and_at_everything_found(groups: contes
 
 
 def test_figures_are_drawn_without_any_record() -> None:
-    for figure in (page_figures.detection_curves({}, CELL), page_figures.detection_dots({}, [CELL])):
+    for figure in (detection.detection_curves({}, CELL), detection.detection_dots({}, [CELL])):
         figure.canvas.draw()
         plt.close(figure)
 

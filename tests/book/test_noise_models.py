@@ -8,13 +8,11 @@ import matplotlib
 import numpy as np
 import pytest
 from IPython.display import HTML
-from nlbook import figures as page_figures
+
 from nlbook import noise_page, noise_sources
 from nlbook.figures import noise as drawn
-from nlbook.noise_models import NoiseModels
+from nlbook.noise_models import NoiseModels, NoiseSummary, read_summary
 from nlbook.noise_sources import KEPT, cifar_models, cifar_summary, digits_models, true_margin, uniform_on_top
-from nlbook.noise_summary import NoiseSummary, read_summary
-
 from nlkit import NlkitError
 
 matplotlib.use("agg")
@@ -136,10 +134,10 @@ def test_the_rows_of_the_gallery_are_hit_as_their_titles_say(digits: NoiseModels
 
 
 def test_every_model_has_a_look_of_its_own(digits: NoiseModels) -> None:
-    assert set(digits.summary().rates()) <= set(drawn.LOOKS)
-    assert set(read_summary(ROOT / KEPT).rates()) <= set(drawn.LOOKS)
-    for part in ("colour", "marker"):
-        assert len({getattr(look, part) for look in drawn.LOOKS.values()}) == len(drawn.LOOKS)
+    assert set(digits.summary().rates()) <= set(drawn.MODELS)
+    assert set(read_summary(ROOT / KEPT).rates()) <= set(drawn.MODELS)
+    for part in zip(*drawn.MODELS.values(), strict=True):
+        assert len(set(part)) == len(drawn.MODELS)
 
 
 def test_the_page_is_drawn_with_all_numbers_with_few_and_without_images(
@@ -148,21 +146,22 @@ def test_the_page_is_drawn_with_all_numbers_with_few_and_without_images(
     few = without_data.summary()
     for summary in (read_summary(ROOT / KEPT), few):
         page = noise_page.NoisePage(digits, without_data, (digits.summary(), summary), "somewhere")
-        for figure in (page.matrices(0), page.matrices(1), page.class_rates(), page.lifts(), page.curves()):
+        made = [draw(page.numbers) for draw in (drawn.class_rate_dots, drawn.lift_maps, drawn.margin_curves)]
+        for figure in (drawn.matrix_grid(page.numbers[0]), drawn.matrix_grid(summary), *made):
             figure.canvas.draw()
             plt.close(figure)
         assert len(page.table()) == 6 + len(summary.models) and str(page.sources().data).count("<li>") == 2
         assert set(page.agreements().columns) == {
             "both wrong", "by chance", "of these the same label", "the same by chance",
         }  # fmt: skip
-    shown = page.gallery(1, "human, random 1", "PMD I")
+    shown = page.gallery(page.cifar, "human, random 1", "PMD I")
     assert isinstance(shown, HTML) and "Not on this machine" in str(shown.data)
-    figure = page.gallery(0, "PMD I", "symmetric")
+    figure = page.gallery(page.digits, "PMD I", "symmetric")
     assert isinstance(figure, plt.Figure) and sum(len(ax.images) for ax in figure.axes) == 27
 
 
 def test_the_matrices_of_the_grid_have_no_diagonal(digits: NoiseModels) -> None:
-    figure = page_figures.matrix_grid(digits.summary().matrices(), digits.names)
+    figure = drawn.matrix_grid(digits.summary())
     panels = [ax for ax in figure.axes if ax.images]
     assert len(panels) == 6 and {ax.images[0].norm.vmax for ax in panels} == {panels[0].images[0].norm.vmax}
     assert all(np.isnan(np.diag(np.ma.filled(ax.images[0].get_array(), np.nan))).all() for ax in panels)

@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
-from nlbook import noise_statistics as statistics
 
+from nlbook import noise_statistics as statistics
 from nlkit import noise
 
 Labels = tuple[np.ndarray, np.ndarray]
@@ -21,7 +21,6 @@ def labels(seed: int, count: int = 200, classes: int = 4) -> Labels:
 
 def test_rates_and_shares_of_a_small_case() -> None:
     clean, noisy = np.array([0, 0, 0, 0, 1, 1, 2]), np.array([0, 1, 1, 2, 1, 0, 2])
-    np.testing.assert_allclose(statistics.class_rates(clean, noisy, 3), [3 / 4, 1 / 2, 0])
     shares, counts = statistics.wrong_shares(clean, noisy, 3)
     np.testing.assert_allclose(shares, [[0, 2 / 3, 1 / 3], [1, 0, 0], [0, 0, 0]])
     assert counts.tolist() == [3, 1, 0]

@@ -1,34 +1,42 @@
+"""The tables that chapters include: what each is called, what it says, and what it says of what was not run."""
+
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from nlbook import tables
+import pytest
+import yaml
+
+from nlbook import contents, fragments, tables
+from nlbook.tables import Source
+from nlkit import NlkitError
+from nlkit.params import registry
+
+ROOT = Path(__file__).parents[2]
 
 
-def info(cell: str, seed: int, model: dict[str, Any], **accuracy: float) -> dict[str, Any]:
+@pytest.fixture(scope="module")
+def source() -> Source:
+    return Source(ROOT)
+
+
+def info(cell: str, seed: int, paper: str = "dividemix", **accuracy: float) -> dict[str, Any]:
     base = {"last": 70.0, "best": 80.0, "last_single": 60.0, "best_single": 65.0}
     return {
-        "paper": "dividemix", "cell": cell, "seed": seed, "seconds": 1.0, "peak_memory_mb": 1.0,
-        "accuracy": base | accuracy, "split": {"auc": 0.9}, "noise": {"nominal": None, "realised": None},
-        "network": {"name": model["name"]}, "params": {"model": model, "training": {"epochs": 2}},
-        "data": {"train": 5}, "device": {"name": "cpu"},
+        "paper": paper, "cell": cell, "seed": seed, "seconds": 1.0, "accuracy": base | accuracy,
+        "split": {"auc": 0.9}, "noise": {"nominal": None, "realised": None},
     }  # fmt: skip
-
-
-def claim(cell: str, metric: str, paper: str = "dividemix") -> dict[str, Any]:
-    return {"paper": paper, "cell": cell, "metric": metric, "value": 75.0, "source": "paper"}
-
-
-WIDE, PHOTO = {"name": "resnet34", "width": 8}, {"name": "inception_resnet_v2", "weights": None}
 
 
 def measured(metric: str, cell: str = "webvision") -> str:
     rows = tables.rows_of(
-        [info("webvision", seed, PHOTO, last_imagenet=50.0 + seed, selected=71.0) for seed in (0, 2)]
-        + [info("cifar10-sym-50", 0, WIDE)]
+        [info("webvision", seed, last_imagenet=50.0 + seed, selected=71.0) for seed in (0, 2)]
+        + [info("cifar10-sym-50", 0)]
     )
-    return str(tables.claimed_and_measured("dividemix", pd.DataFrame([claim(cell, metric)]), rows)["measured"][0])
+    claim = {"paper": "dividemix", "cell": cell, "metric": metric, "value": 75.0, "source": "paper"}
+    return str(tables.claimed_and_measured(pd.DataFrame([claim]), rows)["measured"][0])
 
 
 def test_each_kind_of_claim_is_answered_by_its_own_measurement() -> None:
@@ -40,12 +48,78 @@ def test_each_kind_of_claim_is_answered_by_its_own_measurement() -> None:
 
 
 def test_what_was_not_measured_is_not_answered_by_something_else() -> None:
-    assert measured("top1", "clothing1m") == "not run here"
-    rows = tables.rows_of([info("webvision", 0, PHOTO)])
-    found = tables.claimed_and_measured("dividemix", pd.DataFrame([claim("webvision", "imagenet_top1")]), rows)
-    assert found["measured"][0] == "not run here"
+    assert measured("top1", "clothing1m") == measured("imagenet_top1", "cifar10-sym-50") == "not run here"
 
 
-def test_networks_are_named_with_their_width_where_they_have_one() -> None:
-    rows = tables.rows_of([info("webvision", 0, PHOTO), info("cifar10-sym-50", 0, WIDE)])
-    assert rows["network"].tolist() == ["inception_resnet_v2", "resnet34, width 8"]
+@pytest.mark.parametrize("name", sorted(name for name in contents.fragments(ROOT) if name.endswith(".md")))
+def test_all_that_chapters_include_has_rows(name: str, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    text = tables.markdown(tables.table(name.removesuffix(".md"), source))
+    assert len(text.splitlines()) > 2 and "nan" not in text.split()
+
+
+@pytest.mark.parametrize("name", ["result_tcl", "params_nobody", "variations_nobody_digits-sym-50"])
+def test_a_name_that_nothing_makes_ends_with_one_line(name: str, source: Source) -> None:
+    with pytest.raises(NlkitError) as error:
+        tables.table(name, source)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["loss_ridges_tcl", "gallery_tcl_digits-sym-50x", "figure_tcl_digits-sym-50"])
+def test_a_figure_that_nothing_draws_ends_with_one_line(name: str, source: Source, tmp_path: Path) -> None:
+    with pytest.raises(NlkitError):
+        fragments.draw(name, source, tmp_path / "drawn.svg")
+
+
+def test_the_shown_settings_are_those_of_the_method(source: Source) -> None:
+    table = tables.table("params_dividemix", source).set_index("cell")
+    assert [name.strip("`") for name in table.columns[3:]] == list(registry.find("dividemix").shown)
+    assert table.loc["digits-sym-50", "epochs"] > 0
+
+
+def test_variations_tell_what_differs(source: Source) -> None:
+    table = tables.table("variations_codim_digits-sym-50", source).set_index("cell")
+    assert list(table.index) == [f"digits-sym-50{ending}" for ending in ("", "-no-ctr", "-sup", "-weak")]
+    assert table.loc["digits-sym-50", "changed"] == "–"
+    assert "`method.variant` sup" in table.loc["digits-sym-50-sup", "changed"]
+
+
+def test_a_summary_has_no_pre_training_and_results_have_the_papers_that_are_named(source: Source) -> None:
+    assert "simclr" not in set(tables.table("summary_digits", source)["method"])
+    both = tables.table("results_mixup-elr_digits", source)
+    assert set(both["method"]) == {"mixup", "elr"} and all(both["cell"].str.startswith("digits-"))
+
+
+def test_every_row_on_photographs_is_listed_with_its_records() -> None:
+    source = Source(ROOT)
+    source.__dict__["rows"] = tables.rows_of([info("webvision", 0, "tcl"), info("webvision", 1, "tcl")])
+    table = tables.table("photo_rows", source).set_index(["method", "cell"])
+    assert {"webvision", "webvision-resnet18", "clothing1m"} == set(table.loc["dividemix"].index)
+    assert table.loc[("tcl", "webvision"), "record"] == "2 seeds"
+    assert table.loc[("tcl", "clothing1m"), "record"] == "not run here"
+    assert not any(cell.startswith(("digits", "cifar")) for _, cell in table.index)
+
+
+def test_a_project_without_records_has_tables_that_say_so(tmp_path: Path) -> None:
+    folder = tmp_path / "params" / "mixup"
+    folder.mkdir(parents=True)
+    (folder / "toy.yaml").write_text((ROOT / "params" / "mixup" / "digits-sym-50.yaml").read_text())
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "claims.yaml").write_text(yaml.safe_dump([{"paper": "tcl", "cell": "a", "metric": "last"}]))
+    source = Source(tmp_path)
+    assert len(tables.table("params_mixup", source)) == 1
+    assert tables.table("variations_mixup_toy", source)["last"].tolist() == ["not run here"]
+    for name in ("results_mixup", "results_mixup_digits", "summary_digits", "memorisation_toy", "vote_lra_diffusion"):
+        assert tables.markdown(tables.table(name, source)) == "Not run here.\n"
+    with pytest.raises(NlkitError, match=r"nlkit run params/mixup/toy\.yaml"):
+        source.run("mixup", "toy")
+
+
+def test_the_fresh_run_comes_before_the_committed_one(source: Source, tmp_path: Path) -> None:
+    for place, seed in (("runs", 0), ("results", 1)):
+        (tmp_path / place / "tcl" / "digits-sym-50").mkdir(parents=True)
+        target = tmp_path / place / "tcl" / "digits-sym-50" / "seed-0"
+        target.symlink_to(ROOT / "results" / "tcl" / "digits-sym-50" / f"seed-{seed}")
+    assert Source(tmp_path).run("tcl", "digits-sym-50").params.seed == 0
+    (tmp_path / "runs" / "tcl" / "digits-sym-50" / "seed-0").unlink()
+    assert Source(tmp_path).run("tcl", "digits-sym-50").params.seed == 1

@@ -9,11 +9,13 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
-from nlbook import figures as page_figures
-from nlbook import votes
+import torch
 
 import nlkit
-from nlkit import figures
+from nlbook import votes
+from nlbook.figures import contrast
+from nlkit.parts import contrast as contrastive
+from nlkit.parts import semi
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -45,7 +47,7 @@ def pretraining(tmp_path_factory: pytest.TempPathFactory) -> nlkit.Run:
 @pytest.mark.parametrize("name", ["positive_pairs", "feature_geometry"])
 def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, name: str, known: bool) -> None:
     shown = run if known else replace(run, samples=run.samples.drop(columns="clean"))
-    figure = getattr(figures, name)(shown)
+    figure = getattr(contrast, name)(shown)
     figure.canvas.draw()
     assert len(figure.axes) == (3 if name == "positive_pairs" else 2)
     assert all(ax.has_data() for ax in figure.axes)
@@ -53,7 +55,7 @@ def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, name
 
 
 def test_pairs_grow_from_variant_to_variant_and_are_coloured_by_the_truth(run: nlkit.Run) -> None:
-    figure = page_figures.positive_pairs(run, epoch=2)
+    figure = contrast.positive_pairs(run, epoch=2)
     masks = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
     for mask in masks:
         assert np.array_equal(mask, mask.T) and (np.diag(mask) == 1).all()
@@ -64,16 +66,33 @@ def test_pairs_grow_from_variant_to_variant_and_are_coloured_by_the_truth(run: n
     plt.close(figure)
 
 
+@pytest.mark.parametrize("variant", ["self", "sup", "sup_pseudo"])
+def test_the_classes_of_the_figure_are_those_of_the_method(run: nlkit.Run, variant: contrastive.Variant) -> None:
+    chosen, size = contrast._batch(run, 2)
+    targets = contrast._targets(run, 2, chosen, size, 0.5)
+    rows, classes = run.samples.iloc[chosen], 10
+    sure, guess, label = (torch.from_numpy(rows[name].to_numpy(float)) for name in ("sure_2", "guess_2", "noisy"))
+    p = torch.where(
+        torch.nn.functional.one_hot(guess.long(), classes) > 0, sure[:, None], (1 - sure[:, None]) / (classes - 1)
+    )
+    trust = torch.from_numpy(rows["p_clean_2"].to_numpy(float))[:size]
+    refined = semi.refine(torch.nn.functional.one_hot(label.long(), classes)[:size].double(), p[:size], trust, 0.5)
+    guessed = semi.sharpen(p[size:], 0.5)
+    np.testing.assert_allclose(targets, torch.cat([refined, guessed]).numpy())
+    expected = contrastive.contrast_classes(variant, refined, guessed, 0.2)
+    assert contrast.contrast_classes(variant, targets, size, 0.2).tolist() == expected.tolist()
+
+
 def test_the_start_of_a_run_without_encoder_is_called_random(run: nlkit.Run) -> None:
-    figure = page_figures.feature_geometry(run)
+    figure = contrast.feature_geometry(run)
     assert [ax.get_title() for ax in figure.axes] == ["random start", "after epoch 3"]
     plt.close(figure)
 
 
 def test_pre_training_has_maps_and_neighbours(pretraining: nlkit.Run) -> None:
     for figure in (
-        page_figures.feature_maps(pretraining),
-        page_figures.neighbour_gallery(pretraining, pretraining.problem()),
+        contrast.feature_maps(pretraining),
+        contrast.neighbour_gallery(pretraining, pretraining.problem()),
     ):
         figure.canvas.draw()
         assert all(ax.has_data() for ax in figure.axes)

@@ -9,11 +9,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
-from nlbook import figures as page_figures
 
 import nlkit
-from nlkit import figures
-from nlkit.figures import notebook
+from nlbook import votes
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -32,15 +30,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> nlkit.Run:
 @pytest.mark.parametrize("known", [True, False])
 def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, known: bool) -> None:
     shown = run if known else replace(run, samples=run.samples.drop(columns="clean"))
-    drawn = [getattr(figures, name)(shown) for name in ("label_trajectories", "vote_shares", "weights_and_vote")]
-    for figure in [*drawn, page_figures.retrieved_labels(shown, run.problem())]:
+    drawn = [getattr(votes, name)(shown) for name in ("label_trajectories", "vote_shares", "weights_and_vote_curves")]
+    for figure in [*drawn, votes.retrieved_labels(shown, run.problem())]:
         figure.canvas.draw()
         assert all(ax.has_data() for ax in figure.axes)
         plt.close(figure)
 
 
 def test_label_vectors_start_at_zero_and_end_at_the_recorded_decision(run: nlkit.Run) -> None:
-    figure = page_figures.label_trajectories(run)
+    figure = votes.label_trajectories(run)
     assert len(figure.axes) == 4
     for ax in figure.axes:
         lines = np.stack([line.get_ydata() for line in ax.lines])
@@ -55,13 +53,13 @@ def test_label_vectors_start_at_zero_and_end_at_the_recorded_decision(run: nlkit
 
 
 def test_the_histogram_counts_every_sample_once(run: nlkit.Run) -> None:
-    figure = page_figures.vote_shares(run)
+    figure = votes.vote_shares(run)
     assert sum(patch.get_height() for patch in figure.axes[0].patches) == 300
     plt.close(figure)
 
 
 def test_the_bars_are_the_votes_of_k_neighbours(run: nlkit.Run) -> None:
-    figure = page_figures.retrieved_labels(run, run.problem())
+    figure = votes.retrieved_labels(run, run.problem())
     bars = [ax for ax in figure.axes if ax.patches]
     assert len(bars) == 4
     assert all(sum(patch.get_height() for patch in ax.patches) == 10 for ax in bars)
@@ -69,7 +67,10 @@ def test_the_bars_are_the_votes_of_k_neighbours(run: nlkit.Run) -> None:
 
 
 def test_the_table_has_the_accuracies_of_both_weights_and_of_the_vote(run: nlkit.Run) -> None:
-    table = notebook.weights_and_vote(run)
     last = run.epochs.iloc[-1]
-    assert table["last accuracy in %"].tolist() == [f"{last[f'accuracy_{k}']:.2f}" for k in (1, 2, 3)]
     assert last["accuracy"] == last["accuracy_1"]
+    row = votes.weights_and_vote([run]).iloc[0]
+    assert row.tolist() == [run.params.cell, *(f"{last[f'accuracy_{k}']:.1f}" for k in (1, 2, 3)), 1]
+    method = run.params.method.model_copy(update={"evaluate": "raw"})
+    raw = replace(run, params=run.params.model_copy(update={"method": method}))
+    assert votes.weights_and_vote([raw]).iloc[0]["averaged weights"] == f"{last['accuracy_2']:.1f}"

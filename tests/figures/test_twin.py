@@ -8,10 +8,9 @@ from typing import Any
 
 import matplotlib
 import pytest
-from nlbook import figures as page_figures
 
 import nlkit
-from nlkit import figures
+from nlbook.figures import contrast
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -31,18 +30,18 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.parametrize("known", [True, False])
-@pytest.mark.parametrize("name", ["score_histograms", "feature_map", "label_map"])
+@pytest.mark.parametrize("name", ["score_histograms", "feature_maps", "label_map"])
 def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, name: str, known: bool) -> None:
     shown = run if known else replace(run, samples=run.samples.drop(columns="clean"))
-    figure = getattr(figures, name)(shown)
+    figure = getattr(contrast, name)(shown)
     figure.canvas.draw()
-    assert len(figure.axes) == (2 if name == "feature_map" else 3)
+    assert len(figure.axes) == (2 if name == "feature_maps" else 3)
     assert all(ax.has_data() for ax in figure.axes)
     plt.close(figure)
 
 
 def test_the_scores_of_a_figure_are_those_of_the_record_and_the_mixture_lies_over_them(run: nlkit.Run) -> None:
-    figure = page_figures.score_histograms(run)
+    figure = contrast.score_histograms(run)
     lines = 2 if run.params.method.mixture_per == "set" else 0  # type: ignore[union-attr]
     for ax, epoch in zip(figure.axes, (1, 2, 3), strict=True):
         counts = sum(patch.get_height() for patch in ax.patches)
@@ -52,6 +51,6 @@ def test_the_scores_of_a_figure_are_those_of_the_record_and_the_mixture_lies_ove
 
 
 def test_a_map_shows_each_prototype_by_the_name_of_its_class(run: nlkit.Run) -> None:
-    figure = page_figures.feature_map(run)
+    figure = contrast.feature_maps(run)
     assert [text.get_text() for text in figure.axes[1].texts] == run.record["data"]["classes"]
     plt.close(figure)

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy as ce
 
-from nlkit.data.problem import Problem
 from nlkit.methods.elr import ELR, early_learning, moved
 from nlkit.methods.mixup import Mixup
-from nlkit.params import Params
-
-MakeParams = Callable[..., Params]
-MakeProblem = Callable[..., Problem]
-
-PLAIN = {"views.pad": 0, "views.flip": False}
 
 
 def recorded(method: Any) -> list[tuple[Tensor, Tensor]]:
@@ -50,11 +43,9 @@ def shares(method: Mixup, inputs: Tensor) -> list[tuple[float, int, int]]:
     return found
 
 
-def test_mixup_trains_on_the_mean_of_two_images_with_the_mean_of_their_labels(
-    tiny_problem: MakeProblem, tiny_params: MakeParams
-) -> None:
-    data = tiny_problem(count=24).train
-    method = Mixup(data, tiny_params("mixup", **PLAIN, **{"training.batch_size": 24, "method.alpha": 4}))
+def test_mixup_trains_on_the_mean_of_two_images_with_the_mean_of_their_labels() -> None:
+    data = tiny.problem(count=24).train
+    method = Mixup(data, tiny.params("mixup", **tiny.PLAIN, **{"training.batch_size": 24, "method.alpha": 4}))
     seen = recorded(method)
     loss = method.train_epoch(0, lambda share: None)["loss"]
     inputs, logits = seen[0]
@@ -67,10 +58,8 @@ def test_mixup_trains_on_the_mean_of_two_images_with_the_mean_of_their_labels(
     assert loss == pytest.approx(float(torch.stack(expected).mean()), abs=1e-3)
 
 
-def test_a_batch_of_mixup_has_one_share_and_every_image_is_in_both_places_once(
-    tiny_problem: MakeProblem, tiny_params: MakeParams
-) -> None:
-    method = Mixup(tiny_problem(count=24).train, tiny_params("mixup", **PLAIN, **{"training.batch_size": 24}))
+def test_a_batch_of_mixup_has_one_share_and_every_image_is_in_both_places_once() -> None:
+    method = Mixup(tiny.problem(count=24).train, tiny.params("mixup", **tiny.PLAIN, **{"training.batch_size": 24}))
     seen = recorded(method)
     method.train_epoch(0, lambda share: None)
     weights, folded = torch.zeros(24), []
@@ -111,11 +100,9 @@ def test_targets_are_running_means_of_predictions() -> None:
         torch.testing.assert_close(t, (1 - 0.7**step) * p / 1.2)
 
 
-def test_elr_moves_the_target_of_a_sample_once_an_epoch_before_it_uses_it(
-    tiny_problem: MakeProblem, tiny_params: MakeParams
-) -> None:
-    data = tiny_problem(count=24).train
-    method = ELR(data, tiny_params("elr", **PLAIN, **{"training.batch_size": 24, "method.weight": 2}))
+def test_elr_moves_the_target_of_a_sample_once_an_epoch_before_it_uses_it() -> None:
+    data = tiny.problem(count=24).train
+    method = ELR(data, tiny.params("elr", **tiny.PLAIN, **{"training.batch_size": 24, "method.weight": 2}))
     seen = recorded(method)
     values = method.train_epoch(0, lambda share: None)
     torch.testing.assert_close(method.targets.sum(dim=1), torch.full((24,), 0.3))
@@ -127,10 +114,10 @@ def test_elr_moves_the_target_of_a_sample_once_an_epoch_before_it_uses_it(
     torch.testing.assert_close(method.targets.sum(dim=1), torch.full((24,), 0.51))
 
 
-def test_without_weight_the_targets_steer_nothing(tiny_problem: MakeProblem, tiny_params: MakeParams) -> None:
-    data = tiny_problem(count=40).train
+def test_without_weight_the_targets_steer_nothing() -> None:
+    data = tiny.problem(count=40).train
     methods = [
-        ELR(data, tiny_params("elr", **{"method.weight": w, "method.beta": b}))
+        ELR(data, tiny.params("elr", **{"method.weight": w, "method.beta": b}))
         for w, b in ((0, 0.1), (0, 0.9), (3, 0.9))
     ]
     for method in methods:
@@ -141,9 +128,9 @@ def test_without_weight_the_targets_steer_nothing(tiny_problem: MakeProblem, tin
     assert not all(torch.equal(same[name], weighted[name]) for name in same)
 
 
-def test_elr_follows_its_cosine(tiny_problem: MakeProblem, tiny_params: MakeParams) -> None:
+def test_elr_follows_its_cosine() -> None:
     method = ELR(
-        tiny_problem(count=16).train, tiny_params("elr", **{"method.cosine_epochs": 4, "method.lr_floor": 0.01})
+        tiny.problem(count=16).train, tiny.params("elr", **{"method.cosine_epochs": 4, "method.lr_floor": 0.01})
     )
     rates = []
     for epoch in range(5):

@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import tiny
 import torch
+from recording import divide
 from torch import Tensor, nn
 
-from nlkit.data.problem import Problem
 from nlkit.methods import codim as codim_module
 from nlkit.methods.codim import CoDiM
 from nlkit.methods.dividemix import Batch, DivideMix
-from nlkit.methods.simclr import SimCLR
-from nlkit.params import Params
 from nlkit.parts.learner import Learner
 
-Make = Callable[..., CoDiM]
 OFF = {"method.ssl_views": "weak", "method.lambda_c": 0, "method.clip": None}
 
 
-@pytest.fixture
-def codim(tiny_problem: Callable[..., Problem], tiny_params: Callable[..., Params]) -> Make:
-    """A function that makes a method past its warm-up; 41 and 54 of 96 samples are labelled for the two networks."""
-
-    def make(encoder: bool = False, count: int = 96, **own: Any) -> CoDiM:
-        data = tiny_problem(count=count).train
-        if encoder:
-            pretraining = SimCLR(data, tiny_params("simclr"))
-            pretraining.train_epoch(0, lambda share: None)
-            data = replace(data, encoder=pretraining.shared_weights())
-        method = CoDiM(data, tiny_params("codim", **own))
-        for network, number in enumerate((41, 54)):
-            values = torch.cat([torch.linspace(0.61, 0.99, number), torch.linspace(0.01, 0.39, count - number)])
-            order = torch.randperm(count, generator=torch.Generator().manual_seed(network))
-            method.p_clean[1 - network] = values[order]
-        return method
-
-    return make
+def codim(encoder: bool = False, **own: Any) -> CoDiM:
+    """A method past its warm-up; 41 and 54 of 96 samples are labelled for the two networks."""
+    data = tiny.problem().train
+    if encoder:
+        pretraining = tiny.method("simclr", data)
+        tiny.train(pretraining, 0)
+        data = replace(data, encoder=pretraining.shared_weights())
+    method = tiny.method("codim", data, **own)
+    divide(method, (41, 54))
+    return method
 
 
 def train(method: DivideMix, *epochs: int) -> list[dict[str, float]]:
@@ -51,11 +40,9 @@ def common(name: str) -> str:
     return name.replace("encoder.", "")
 
 
-def test_with_its_parts_switched_off_it_is_dividemix_bit_for_bit(
-    tiny_problem: Callable[..., Problem], tiny_params: Callable[..., Params]
-) -> None:
-    data, own = tiny_problem(count=70).train, {"method.penalty": True}
-    ours, theirs = CoDiM(data, tiny_params("codim", **own, **OFF)), DivideMix(data, tiny_params("dividemix"))
+def test_with_its_parts_switched_off_it_is_dividemix_bit_for_bit() -> None:
+    data, own = tiny.problem(count=70).train, {"method.penalty": True}
+    ours, theirs = CoDiM(data, tiny.params("codim", **own, **OFF)), DivideMix(data, tiny.params("dividemix"))
     for epoch in range(4):
         rows, splits = [], []
         for method in (ours, theirs):
@@ -77,7 +64,7 @@ def momenta(net: Learner) -> dict[str, Tensor]:
     return {common(name): state[w]["momentum_buffer"] for name, w in net.net.named_parameters() if state.get(w)}
 
 
-def test_both_networks_start_from_the_encoder_which_stays_and_have_classifiers_of_their_own(codim: Make) -> None:
+def test_both_networks_start_from_the_encoder_which_stays_and_have_classifiers_of_their_own() -> None:
     method = codim(encoder=True)
     first, second = (net.net.state_dict() for net in method.nets)
     assert method.data.encoder is not None and len(method.data.encoder) == len(first) - 2
@@ -90,15 +77,13 @@ def test_both_networks_start_from_the_encoder_which_stays_and_have_classifiers_o
     assert all(torch.equal(value, method.data.encoder[name]) for name, value in before.items())
 
 
-def test_a_fresh_projector_is_not_that_of_pre_training(codim: Make) -> None:
+def test_a_fresh_projector_is_not_that_of_pre_training() -> None:
     kept, fresh = (codim(encoder=True, **{"method.projector": name}).nets[0].net for name in ("kept", "fresh"))
     for name, value in kept.state_dict().items():
         assert torch.equal(value, fresh.state_dict()[name]) == (not name.startswith("projector"))
 
 
-def test_the_gradient_of_the_warm_up_is_cut_and_later_ones_are_not(
-    codim: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_gradient_of_the_warm_up_is_cut_and_later_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     norms: list[float] = []
     method = codim(**{"method.clip": 0.01})
 
@@ -115,7 +100,7 @@ def test_the_gradient_of_the_warm_up_is_cut_and_later_ones_are_not(
     assert min(norms) > 0.0101
 
 
-def test_the_projector_stays_as_it_is_in_the_warm_up_and_without_contrast(codim: Make) -> None:
+def test_the_projector_stays_as_it_is_in_the_warm_up_and_without_contrast() -> None:
     for settings, epoch, moves in (({}, 0, False), ({"method.lambda_c": 0}, 1, False), ({}, 1, True)):
         method = codim(**settings)
         before = method.nets[0].net.projector[0].weight.clone()
@@ -140,7 +125,7 @@ def gradients(method: CoDiM) -> dict[str, Tensor | None]:
 @pytest.mark.parametrize(
     ("loss", "reached", "spared"), [("loss_c", "projector", "classifier"), ("loss_x", "classifier", "projector")]
 )
-def test_each_loss_reaches_the_encoder_and_its_own_head(codim: Make, loss: str, reached: str, spared: str) -> None:
+def test_each_loss_reaches_the_encoder_and_its_own_head(loss: str, reached: str, spared: str) -> None:
     method = codim()
     one_step(method)[loss].backward()
     found = gradients(method)
@@ -150,14 +135,14 @@ def test_each_loss_reaches_the_encoder_and_its_own_head(codim: Make, loss: str, 
     assert all(w.grad is None for w in method.nets[1].net.parameters())
 
 
-def test_the_total_is_the_weighted_sum_of_its_terms(codim: Make) -> None:
+def test_the_total_is_the_weighted_sum_of_its_terms() -> None:
     terms = {"loss_x": torch.tensor(1.0), "loss_u": torch.tensor(2.0), "loss_reg": torch.tensor(4.0)}
     losses = terms | {"lambda_u": 0.5, "loss_c": torch.tensor(8.0)}
     assert float(codim(**{"method.lambda_c": 0.25, "method.lambda_r": 0.5}).total(losses)) == 1 + 1 + 2 + 2
     assert float(codim(**{"method.lambda_c": 0}).total(terms | {"lambda_u": 0.5})) == 1 + 1 + 4
 
 
-def test_batch_norm_counts_six_passes_of_the_network_and_none_of_its_peer(codim: Make) -> None:
+def test_batch_norm_counts_six_passes_of_the_network_and_none_of_its_peer() -> None:
     for settings, passes in (({}, 6), ({"method.lambda_c": 0}, 5)):
         method = codim(**settings)
         norms = [[m for m in net.net.modules() if isinstance(m, nn.BatchNorm2d)] for net in method.nets]
@@ -169,7 +154,7 @@ def test_batch_norm_counts_six_passes_of_the_network_and_none_of_its_peer(codim:
 
 
 def test_targets_come_from_weak_views_without_gradient_and_losses_from_strong_ones(
-    codim: Make, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     method, made, mixed = codim(), list[Tensor](), list[tuple[Any, ...]]()
     strong, mixmatch = method.strong, codim_module.mixmatch
@@ -202,7 +187,7 @@ def test_targets_come_from_weak_views_without_gradient_and_losses_from_strong_on
     ],
 )
 def test_strong_views_are_drawn_where_they_are_used(
-    codim: Make, settings: dict[str, Any], draws: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], draws: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method, counts = codim(**settings), {"strong": 0, "contrast_strong": 0}
     for name in counts:
@@ -218,14 +203,14 @@ def test_strong_views_are_drawn_where_they_are_used(
 
 
 @pytest.mark.parametrize("subset", ["all", "unlabelled"])
-def test_the_subset_says_which_images_are_contrasted(codim: Make, subset: str) -> None:
+def test_the_subset_says_which_images_are_contrasted(subset: str) -> None:
     method, rows = codim(**{"method.cl_subset": subset}), list[int]()
     method.nets[0].net.projector.register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
     one_step(method)
     assert rows == [64 if subset == "all" else 32]
 
 
-def test_variants_differ_in_the_contrastive_loss_alone(codim: Make) -> None:
+def test_variants_differ_in_the_contrastive_loss_alone() -> None:
     settings = [{"variant": "self"}, {"variant": "sup"}, {"variant": "sup_pseudo", "tau_p": 0.0}]
     settings.append(settings[-1] | {"weighted": True})
     methods = [codim(**{f"method.{key}": value for key, value in one.items()}) for one in settings]
@@ -236,7 +221,7 @@ def test_variants_differ_in_the_contrastive_loss_alone(codim: Make) -> None:
     assert len({float(row["loss_c"]) for row in rows}) == 4
 
 
-def test_recorded_epochs_have_guesses_and_places_and_the_last_one_where_it_began(codim: Make) -> None:
+def test_recorded_epochs_have_guesses_and_places_and_the_last_one_where_it_began() -> None:
     method, kinds = codim(**{"training.snapshots": [1]}), []
     for epoch in range(4):
         train(method, epoch)

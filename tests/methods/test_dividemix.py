@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import pytest
+import tiny
 import torch
+from recording import Recording, dividemix
 from torch import Tensor
 
 from nlkit.methods.dividemix import DivideMix
 from nlkit.parts import semi
 
-Make = Callable[..., DivideMix]
-Record = Callable[[DivideMix], Any]
 COUNT, SIZE = 96, 16
 
 
 def train(method: DivideMix, epoch: int = 1) -> dict[str, float]:
-    return method.train_epoch(epoch, lambda share: None)
+    return tiny.train(method, epoch)[0]
 
 
 def snapshot(method: DivideMix, k: int) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in method.nets[k].tensors().items()}
+    return tiny.copied(method.nets[k].tensors())
 
 
-def test_each_network_learns_from_the_division_and_the_weights_of_its_peer(
-    dividemix: Make, record: Record, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_network_learns_from_the_division_and_the_weights_of_its_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     method, refine = dividemix(), semi.refine
     seen: list[tuple[Tensor, Tensor]] = []
     monkeypatch.setattr(semi, "refine", lambda y, p, w, t: seen.append((y, w)) or refine(y, p, w, t))
     before = method.p_clean.clone()
-    recording = record(method)
+    recording = Recording(method)
     result = train(method)
     assert torch.equal(method.p_clean, before)
     for k in (0, 1):
@@ -50,17 +46,17 @@ def test_each_network_learns_from_the_division_and_the_weights_of_its_peer(
         del seen[: len(steps)]
 
 
-def test_a_sample_is_labelled_above_the_threshold_and_not_at_it(dividemix: Make) -> None:
+def test_a_sample_is_labelled_above_the_threshold_and_not_at_it() -> None:
     method = dividemix(**{"method.threshold": 0.75})
     method.p_clean[1] = torch.linspace(0.5, 1, COUNT)
     method.p_clean[1, 60:70] = 0.75
     assert train(method)["labelled_1"] == float((method.p_clean[1] > 0.75).sum()) == 38
 
 
-def test_the_second_network_guesses_with_the_updated_first_one(dividemix: Make, record: Record) -> None:
+def test_the_second_network_guesses_with_the_updated_first_one() -> None:
     method = dividemix()
     second_before = method.nets[1].net.classifier.weight.detach().clone()
-    recording = record(method)
+    recording = Recording(method)
     train(method)
     steps = recording.steps()
     assert [step.mixed.net for step in steps] == [0] * 3 + [1] * 4
@@ -73,11 +69,9 @@ def test_the_second_network_guesses_with_the_updated_first_one(dividemix: Make, 
 @pytest.mark.parametrize(
     ("above", "unlabelled"), [(48, [16] * 3), (33, [16] * 3), (41, [16] * 3), (76, [16, 4, 16, 4, 16])]
 )
-def test_an_epoch_is_one_pass_over_x_and_u_starts_again_when_it_ends(
-    dividemix: Make, record: Record, above: int, unlabelled: list[int]
-) -> None:
+def test_an_epoch_is_one_pass_over_x_and_u_starts_again_when_it_ends(above: int, unlabelled: list[int]) -> None:
     method = dividemix((above, 48))
-    recording = record(method)
+    recording = Recording(method)
     train(method)
     steps = recording.steps(0)
     assert len(steps) == math.ceil(above / SIZE)
@@ -89,10 +83,8 @@ def test_an_epoch_is_one_pass_over_x_and_u_starts_again_when_it_ends(
 
 
 @pytest.mark.parametrize("pad", [0, 2])
-def test_the_trained_network_sees_all_four_views_its_peer_two_and_the_mixture_has_as_many_rows(
-    dividemix: Make, record: Record, pad: int
-) -> None:
-    recording = record(dividemix(**{"views.pad": pad}))
+def test_the_trained_network_sees_all_four_views_its_peer_two_and_the_mixture_has_as_many_rows(pad: int) -> None:
+    recording = Recording(dividemix(**{"views.pad": pad}))
     train(recording.method)
     for step in recording.steps():
         u1, u2, x1, x2 = (call.inputs for call in step.own)
@@ -102,26 +94,20 @@ def test_the_trained_network_sees_all_four_views_its_peer_two_and_the_mixture_ha
 
 
 @pytest.mark.parametrize(("bn", "passes"), [("paper", 5), ("fused", 2)])
-def test_batch_norm_sees_the_passes_of_the_mode_and_the_peer_stays_as_it_was(
-    dividemix: Make, record: Record, bn: str, passes: int
-) -> None:
+def test_batch_norm_sees_the_passes_of_the_mode_and_the_peer_stays_as_it_was(bn: str, passes: int) -> None:
     problem = {"count": 40, "size": 32, "channels": 3}
     method = dividemix((21, 21), problem, **{"method.bn": bn, "model.name": "preact_resnet18"})
-    recording, peer_before = record(method), snapshot(method, 1)
+    recording, peer_before = Recording(method), snapshot(method, 1)
     method._train_network(0, method.p_clean[1], 1, lambda share: None)
     tracked = [value for name, value in snapshot(method, 0).items() if name.endswith("num_batches_tracked")]
     assert len(tracked) == 17 and all(int(value) == passes * 2 for value in tracked)
     assert {call.net for call in recording.calls} == {0, 1}
     assert all(call.training is (call.net == 0) for call in recording.calls)
-    peer_after = snapshot(method, 1)
-    assert peer_after.keys() == peer_before.keys()
-    assert all(torch.equal(value, peer_after[name]) for name, value in peer_before.items())
+    assert tiny.same(snapshot(method, 1), peer_before)
 
 
 @pytest.mark.parametrize("bn", ["paper", "fused"])
-def test_targets_and_loss_of_a_step_are_those_of_the_algorithm(
-    dividemix: Make, record: Record, bn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_targets_and_loss_of_a_step_are_those_of_the_algorithm(bn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method = dividemix(**{"method.bn": bn, "method.temperature": 0.7, "method.lambda_r": 0.8})
     mixup, mixes, losses = semi.mixup, list[tuple[Tensor, ...]](), list[float]()
 
@@ -136,7 +122,7 @@ def test_targets_and_loss_of_a_step_are_those_of_the_algorithm(
     for net in method.nets:
         step = net.step
         monkeypatch.setattr(net, "step", lambda loss, step=step: (losses.append(float(loss.detach())), step(loss)))
-    recording, peer_w, parts = record(method), method.p_clean[1].clone(), list[list[float]]()
+    recording, peer_w, parts = Recording(method), method.p_clean[1].clone(), list[list[float]]()
     result = train(method)
     for number, one in enumerate(recording.steps(0)):
         inputs, targets, mixed, mixed_targets = mixes[number]
@@ -164,7 +150,7 @@ def test_targets_and_loss_of_a_step_are_those_of_the_algorithm(
 
 @pytest.mark.parametrize(("alpha", "mean"), [(4.0, 0.637), (0.5, 0.818)])
 def test_the_mixing_share_is_one_folded_beta_variable_a_step(
-    dividemix: Make, alpha: float, mean: float, monkeypatch: pytest.MonkeyPatch
+    alpha: float, mean: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = dividemix((2000, 2000), {"count": 4000}, **{"method.alpha": alpha, "training.batch_size": 1})
     shares, zero = list[float](), torch.zeros(())
@@ -182,7 +168,7 @@ def test_the_mixing_share_is_one_folded_beta_variable_a_step(
     assert sum(shares) / len(shares) == pytest.approx(mean, abs=0.01)
 
 
-def test_two_equal_networks_predict_as_one_and_the_ensemble_sums_logits(dividemix: Make) -> None:
+def test_two_equal_networks_predict_as_one_and_the_ensemble_sums_logits() -> None:
     method = dividemix()
     images = method.data.images
     ensemble, singles = method.logits(images)

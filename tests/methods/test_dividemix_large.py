@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
+import tiny
 import torch
+from recording import Recording, dividemix
 from torch import Tensor
 
 from nlkit.methods.dividemix import DivideMix
 from nlkit.parts import semi
 from nlkit.parts.semi import Views2, mixmatch
 
-Make = Callable[..., DivideMix]
 HALF = {"method.mixed": "labelled", "method.lambda_u": 0}
 
 
 def train(method: DivideMix, epoch: int = 1) -> dict[str, float]:
-    return method.train_epoch(epoch, lambda share: None)
+    return tiny.train(method, epoch)[0]
 
 
-def test_the_network_sees_the_mixed_rows_of_labelled_images_only(dividemix: Make, record: Callable[..., Any]) -> None:
-    recording = record(dividemix(**HALF))
+def test_the_network_sees_the_mixed_rows_of_labelled_images_only() -> None:
+    recording = Recording(dividemix(**HALF))
     result = train(recording.method)
     for step in recording.steps():
         assert len(step.mixed.inputs) == 2 * len(step.own[2].inputs)
@@ -39,11 +37,11 @@ def test_partners_come_from_both_parts_and_losses_are_those_of_the_first_rows() 
     refined, guess = torch.eye(3)[:2], torch.eye(3)[1:]
     partners = set()
     for seed in range(20):
-        losses = mixmatch(net, x, u, refined, guess, 0.75, torch.Generator().manual_seed(seed), "labelled")  # type: ignore[arg-type]
+        losses = mixmatch(net, x, u, refined, guess, 0.75, tiny.stream(seed), "labelled")  # type: ignore[arg-type]
         assert len(seen[-1]) == 4
         others = 4 * (seen[-1][:, 0, 0, 0] - 0.75 * torch.arange(4.0))
         partners |= set(others.round().int().tolist())
-        order = torch.randperm(8, generator=torch.Generator().manual_seed(seed))[:4]
+        order = torch.randperm(8, generator=tiny.stream(seed))[:4]
         assert others.round().int().tolist() == order.tolist()
         targets = torch.cat([refined, refined, guess, guess])
         mixed = 0.75 * targets[:4] + 0.25 * targets[order]
@@ -58,7 +56,7 @@ def test_mixing_a_part_of_the_rows_is_that_part_of_mixing_all() -> None:
     torch.testing.assert_close(semi.mix(rows, 0.6, order[:5]), semi.mix(rows, 0.6, order)[:5], rtol=0, atol=0)
 
 
-def test_each_network_looks_at_a_balanced_subset_and_its_peer_trains_on_exactly_that(dividemix: Make) -> None:
+def test_each_network_looks_at_a_balanced_subset_and_its_peer_trains_on_exactly_that() -> None:
     method = dividemix(**{"method.balanced": 30, "training.batch_size": 4})
     method.epoch = 1
     split = method.split()
@@ -74,7 +72,7 @@ def test_each_network_looks_at_a_balanced_subset_and_its_peer_trains_on_exactly_
     assert not torch.equal(torch.isfinite(method.split().p_clean[0]), known[0])
 
 
-def test_p_clean_of_a_subset_is_that_of_its_own_losses(dividemix: Make) -> None:
+def test_p_clean_of_a_subset_is_that_of_its_own_losses() -> None:
     method = dividemix(**{"method.balanced": 30})
     split = method.split()
     for k, net in enumerate(method.nets):
@@ -87,10 +85,8 @@ def test_p_clean_of_a_subset_is_that_of_its_own_losses(dividemix: Make) -> None:
         torch.testing.assert_close(split.p_clean[k, chosen], mixture.p_clean(z).float(), atol=1e-5, rtol=1e-4)
 
 
-def test_the_warm_up_passes_over_a_subset_twice_as_large_and_another_one_for_each_network(
-    dividemix: Make, record: Callable[..., Any]
-) -> None:
-    recording = record(dividemix(**{"method.balanced": 15, "method.warm_up": 2}))
+def test_the_warm_up_passes_over_a_subset_twice_as_large_and_another_one_for_each_network() -> None:
+    recording = Recording(dividemix(**{"method.balanced": 15, "method.warm_up": 2}))
     train(recording.method, epoch=1)
     seen = [
         sorted(recording.samples(torch.cat([call.inputs for call in recording.calls if call.net == k]))) for k in (0, 1)

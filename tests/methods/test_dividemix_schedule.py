@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+import tiny
 import torch
+from recording import Recording, dividemix
 from torch.nn import functional
 
 from nlkit.methods.dividemix import DivideMix
 from nlkit.params.sections import MixtureParams
 from nlkit.parts.mixture import fit_mixture, normalise
 
-Make = Callable[..., DivideMix]
-Record = Callable[[DivideMix], Any]
 COUNT, SIZE = 96, 16
 
 
 def train(method: DivideMix, epoch: int = 1) -> dict[str, float]:
-    return method.train_epoch(epoch, lambda share: None)
+    return tiny.train(method, epoch)[0]
 
 
 @pytest.mark.parametrize("penalty", [False, True])
-def test_warm_up_is_cross_entropy_with_the_penalty_on_all_labels_in_double_batches(
-    dividemix: Make, record: Record, penalty: bool
-) -> None:
+def test_warm_up_is_cross_entropy_with_the_penalty_on_all_labels_in_double_batches(penalty: bool) -> None:
     method = dividemix(**{"method.penalty": penalty})
-    recording = record(method)
+    recording = Recording(method)
     result = train(method, epoch=0)
     assert [call.net for call in recording.calls] == [0] * 3 + [1] * 3
     for k in (0, 1):
@@ -44,13 +41,13 @@ def test_warm_up_is_cross_entropy_with_the_penalty_on_all_labels_in_double_batch
         assert result[f"loss_{k + 1}"] == pytest.approx(sum(losses) / 3, rel=1e-4)
 
 
-def test_the_penalty_belongs_to_the_warm_up_only(dividemix: Make) -> None:
+def test_the_penalty_belongs_to_the_warm_up_only() -> None:
     one, other = dividemix(**{"method.penalty": True}), dividemix(**{"method.penalty": False})
     assert train(one, 1) == train(other, 1)
 
 
 @pytest.mark.parametrize(("lr", "epoch"), [(0.02, 0), (0.02, 149), (0.002, 150), (0.002, 300)])
-def test_both_optimisers_follow_the_schedule(dividemix: Make, lr: float, epoch: int) -> None:
+def test_both_optimisers_follow_the_schedule(lr: float, epoch: int) -> None:
     method = dividemix(**{"optim.lr": 0.02, "optim.drop_epochs": [150], "method.warm_up": 400})
     train(method, epoch)
     rates = [group["lr"] for net in method.nets for group in net.optimiser.param_groups]
@@ -59,7 +56,7 @@ def test_both_optimisers_follow_the_schedule(dividemix: Make, lr: float, epoch: 
 
 @pytest.mark.parametrize("above", [48, 41])
 @pytest.mark.parametrize("epoch", [10, 12, 26])
-def test_the_weight_of_the_unlabelled_loss_ramps_within_the_epoch(dividemix: Make, above: int, epoch: int) -> None:
+def test_the_weight_of_the_unlabelled_loss_ramps_within_the_epoch(above: int, epoch: int) -> None:
     method = dividemix((above, above), **{"method.warm_up": 10, "method.ramp_epochs": 16})
     counted = above // SIZE + 1  # the official code counts one step too many where the batch size divides |X|
     times = [epoch + step / counted for step in range(math.ceil(above / SIZE))]
@@ -69,10 +66,10 @@ def test_the_weight_of_the_unlabelled_loss_ramps_within_the_epoch(dividemix: Mak
 
 @pytest.mark.parametrize(("loss_epochs", "first"), [(1, 7), (5, 3)])
 def test_the_mixture_sees_the_mean_of_the_last_normalised_losses(
-    dividemix: Make, loss_epochs: int, first: int, monkeypatch: pytest.MonkeyPatch
+    loss_epochs: int, first: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = dividemix(**{"method.loss_epochs": loss_epochs})
-    losses = torch.rand(8, 2, COUNT, generator=torch.Generator().manual_seed(0))
+    losses = torch.rand(8, 2, COUNT, generator=tiny.stream(0))
     scaled = torch.stack([torch.stack([normalise(one) for one in pair]) for pair in losses])  # type: ignore[misc]
     for now in range(8):
         for k in (0, 1):
@@ -88,7 +85,7 @@ def test_the_mixture_sees_the_mean_of_the_last_normalised_losses(
     assert start == first
 
 
-def test_the_loss_history_starts_at_the_end_of_the_warm_up(dividemix: Make) -> None:
+def test_the_loss_history_starts_at_the_end_of_the_warm_up() -> None:
     method = dividemix(**{"method.warm_up": 3, "method.loss_epochs": 5})
     lengths = []
     for epoch in range(5):
@@ -104,7 +101,7 @@ def all_finite(method: DivideMix, result: dict[str, float]) -> bool:
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
-def test_a_division_with_an_empty_side_is_filled_by_rank_and_noted(dividemix: Make, value: float) -> None:
+def test_a_division_with_an_empty_side_is_filled_by_rank_and_noted(value: float) -> None:
     method = dividemix()
     method.p_clean[:] = value
     result = train(method)
@@ -115,11 +112,9 @@ def test_a_division_with_an_empty_side_is_filled_by_rank_and_noted(dividemix: Ma
 
 
 @pytest.mark.parametrize("above", [1, 15, 81, 95])
-def test_a_side_smaller_than_a_batch_is_filled_with_the_nearest_in_rank(
-    dividemix: Make, record: Record, above: int
-) -> None:
+def test_a_side_smaller_than_a_batch_is_filled_with_the_nearest_in_rank(above: int) -> None:
     method = dividemix((above, 48))
-    recording, ranked = record(method), method.p_clean[1].argsort(descending=True)
+    recording, ranked = Recording(method), method.p_clean[1].argsort(descending=True)
     result = train(method)
     count = SIZE if above < 48 else COUNT - SIZE
     labelled = {i for step in recording.steps(0) for i in recording.samples(step.own[2].inputs)}
@@ -129,7 +124,7 @@ def test_a_side_smaller_than_a_batch_is_filled_with_the_nearest_in_rank(
 
 
 @pytest.mark.parametrize("above", [16, 48, 80])
-def test_a_division_with_a_batch_on_both_sides_is_left_alone(dividemix: Make, above: int) -> None:
+def test_a_division_with_a_batch_on_both_sides_is_left_alone(above: int) -> None:
     method = dividemix((above, above))
     assert train(method)["labelled_2"] == above and method.events == []
 
@@ -140,9 +135,7 @@ def test_a_division_with_a_batch_on_both_sides_is_left_alone(dividemix: Make, ab
     [({"rate": 0.0, "classes": 1}, 48), ({}, 49), ({}, 79), ({"count": 33}, 17), ({"count": 3}, 2), ({"count": 2}, 1)],
     ids=["one class", "labelled batch of one", "unlabelled batch of one", "both", "three samples", "two samples"],
 )
-def test_odd_batches_and_a_single_class_keep_everything_finite(
-    dividemix: Make, problem: dict[str, Any], above: int, bn: str
-) -> None:
+def test_odd_batches_and_a_single_class_keep_everything_finite(problem: dict[str, Any], above: int, bn: str) -> None:
     method = dividemix((above, above), problem, **{"method.bn": bn})
     for epoch in (1, 2):
         assert all_finite(method, train(method, epoch))
@@ -150,7 +143,7 @@ def test_odd_batches_and_a_single_class_keep_everything_finite(
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1.0])
 def test_losses_that_cannot_be_separated_keep_the_division_and_are_noted(
-    dividemix: Make, bad: float, monkeypatch: pytest.MonkeyPatch
+    bad: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = dividemix()
     before = method.p_clean.clone()

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from sklearn.metrics import roc_auc_score
 
 from nlkit.data.problem import Problem
-from nlkit.params import Params
 from nlkit.training import loop as training
 from nlkit.training.problem import load_problem
 
@@ -30,11 +30,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def fit_digits(tiny_params: Callable[..., Params], tmp_path_factory: pytest.TempPathFactory) -> FitDigits:
+def fit_digits(tmp_path_factory: pytest.TempPathFactory) -> FitDigits:
     """A function that trains a small network on 600 digits; settings are dotted keys."""
 
     def fit(name: str, **settings: Any) -> Fitted:
-        params = tiny_params(name, **{"data.train_size": 600, "model.width": 8, "views.flip": False, **settings})
+        params = tiny.params(name, **{"data.train_size": 600, "model.width": 8, "views.flip": False, **settings})
         problem = load_problem(params.data, params.noise, Path("unused"), torch.device("cpu"))
         return problem, training.fit(problem, params, tmp_path_factory.mktemp(name), progress=False)
 

@@ -3,56 +3,41 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from nlkit import NlkitError
 from nlkit.methods.lra_diffusion import LRADiffusion
-from nlkit.params import Params
 from nlkit.parts.diffusion import add_noise, antithetic_times
 from nlkit.parts.retrieval import vote_weights
 
-MakeParams = Callable[..., Params]
-Make = Callable[..., LRADiffusion]
 
-
-@pytest.fixture
-def lra(tiny_problem: Callable[..., Any], tiny_params: MakeParams) -> Make:
-    """A function that makes a method before its first epoch; settings are dotted keys."""
-
-    def make(count: int = 48, **settings: Any) -> LRADiffusion:
-        return LRADiffusion(tiny_problem(count=count).train, tiny_params("lra_diffusion", **settings))
-
-    return make
-
-
-def stream(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def lra(count: int = 48, **settings: Any) -> LRADiffusion:
+    return tiny.method("lra_diffusion", count, **settings)
 
 
 def epochs(method: LRADiffusion, count: int) -> LRADiffusion:
-    for epoch in range(count):
-        method.train_epoch(epoch, lambda share: None)
+    tiny.train(method, *range(count))
     return method
 
 
 def loss_of(method: LRADiffusion, w: Tensor, labels: Tensor) -> Tensor:
     view = method.learner.views.plain(method.data.images[: len(labels)])
-    return method._loss(view, method.bank[: len(labels)], labels, w, stream())
+    return method._loss(view, method.bank[: len(labels)], labels, w, tiny.stream())
 
 
-def test_the_loss_is_that_of_the_equation(lra: Make) -> None:
+def test_the_loss_is_that_of_the_equation() -> None:
     method = lra(**{"method.draws": 2})
     learner = method.learner
     learner.net.eval()
-    labels, w = torch.randint(3, (6, 2), generator=stream(1)), torch.rand(6, 2, generator=stream(2))
+    labels, w = torch.randint(3, (6, 2), generator=tiny.stream(1)), torch.rand(6, 2, generator=tiny.stream(2))
     found = loss_of(method, w, labels)
-    draws = stream()
+    draws = tiny.stream()
     t = antithetic_times(12, 40, draws, torch.device("cpu"))
     noise = torch.randn(12, 3, generator=draws)
     expected = 0.0
@@ -66,10 +51,10 @@ def test_the_loss_is_that_of_the_equation(lra: Make) -> None:
     assert float(found.detach()) == pytest.approx(expected, rel=1e-4)
 
 
-def test_equal_weights_make_the_plain_mean_square_and_the_unit_of_the_votes_does_not_matter(lra: Make) -> None:
+def test_equal_weights_make_the_plain_mean_square_and_the_unit_of_the_votes_does_not_matter() -> None:
     method = lra()
     method.learner.net.eval()
-    labels = torch.randint(3, (8, 1), generator=stream(1))
+    labels = torch.randint(3, (8, 1), generator=tiny.stream(1))
     rows = torch.stack([loss_of(method, functional.one_hot(torch.tensor(i), 8)[:, None], labels) for i in range(8)])
     assert float(loss_of(method, torch.full((8, 1), 1 / 8), labels)) == pytest.approx(float(rows.mean()), rel=1e-5)
     votes = torch.arange(1, 9)[:, None]
@@ -79,7 +64,7 @@ def test_equal_weights_make_the_plain_mean_square_and_the_unit_of_the_votes_does
 
 
 @pytest.mark.parametrize("weighted", [True, False])
-def test_a_step_weighs_by_votes_or_all_the_same(lra: Make, weighted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_weighs_by_votes_or_all_the_same(weighted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     method = lra(**{"method.weighted": weighted, "method.draws": 2})
     seen: list[Tensor] = []
 
@@ -97,9 +82,7 @@ def test_a_step_weighs_by_votes_or_all_the_same(lra: Make, weighted: bool, monke
 
 
 @pytest.mark.parametrize("trained", [True, False])
-def test_a_gradient_reaches_the_encoder_only_where_it_is_trained_and_never_the_frozen_one(
-    lra: Make, trained: bool
-) -> None:
+def test_a_gradient_reaches_the_encoder_only_where_it_is_trained_and_never_the_frozen_one(trained: bool) -> None:
     method = lra(**{"method.train_encoder": trained})
     net = method.learner.net
     before = {name: value.clone() for name, value in net.state_dict().items()}
@@ -114,10 +97,10 @@ def test_a_gradient_reaches_the_encoder_only_where_it_is_trained_and_never_the_f
 
 
 @pytest.mark.parametrize("query", ["view", "cached"])
-def test_queries_are_of_the_view_or_rows_of_the_bank(lra: Make, query: str) -> None:
+def test_queries_are_of_the_view_or_rows_of_the_bank(query: str) -> None:
     method = lra(**{"method.query": query, "method.bank": "plain", "views.pad": 1})
     batch = torch.tensor([3, 5, 40])
-    view = method.learner.views.weak(method.data.images[batch], stream())
+    view = method.learner.views.weak(method.data.images[batch], tiny.stream())
     z, counts = method._retrieve(batch, view)
     assert torch.equal(z, view.flatten(1) if query == "view" else method.bank[batch])
     index = torch.cdist(z, method.bank).topk(5, largest=False).indices
@@ -125,14 +108,14 @@ def test_queries_are_of_the_view_or_rows_of_the_bank(lra: Make, query: str) -> N
     assert torch.equal(counts, functional.one_hot(candidates, 3).sum(dim=1))
 
 
-def test_the_bank_holds_one_random_view_or_the_plain_image(lra: Make) -> None:
+def test_the_bank_holds_one_random_view_or_the_plain_image() -> None:
     plain, view = (lra(**{"method.bank": kind, "views.pad": 2}) for kind in ("plain", "view"))
     assert torch.equal(plain.bank, plain.learner.views.plain(plain.data.images).flatten(1))
     assert not torch.equal(view.bank, plain.bank) and torch.equal(view.plain, plain.bank)
     assert torch.equal(view._bank(), view.bank)
 
 
-def test_the_cosine_is_the_euclidean_distance_of_unit_vectors(lra: Make) -> None:
+def test_the_cosine_is_the_euclidean_distance_of_unit_vectors() -> None:
     cosine = lra(**{"method.distance": "cosine", "method.bank": "plain", "method.query": "cached"})
     z = cosine.bank.double()
     similar = functional.normalize(z, dim=1) @ functional.normalize(z, dim=1).T
@@ -145,23 +128,23 @@ def test_the_cosine_is_the_euclidean_distance_of_unit_vectors(lra: Make) -> None
     ("time", "rate"),
     [(0, 0.0), (2.5, 5e-4), (5, 1e-3), (200, 0.5e-3 * (1 + math.cos(math.pi * 195 / 995)))],
 )
-def test_the_learning_rate_has_the_published_values(lra: Make, time: float, rate: float) -> None:
+def test_the_learning_rate_has_the_published_values(time: float, rate: float) -> None:
     own = {"method.lr_warm_up": 5, "method.horizon": 1000.0, "training.epochs": 200, "optim.lr": 1e-3}
     assert lra(**own)._rate(time) == pytest.approx(rate)
     assert time != 200 or rate == pytest.approx(9.1e-4, rel=1e-2)
     assert lra(**{**own, "method.horizon": None})._rate(200) == pytest.approx(0)
 
 
-def test_gradients_of_both_networks_are_clipped_each(lra: Make) -> None:
+def test_gradients_of_both_networks_are_clipped_each() -> None:
     method = lra(**{"method.clip_norm": 0.01})
-    labels = torch.randint(3, (16, 1), generator=stream(1))
+    labels = torch.randint(3, (16, 1), generator=tiny.stream(1))
     method.learner.step(100 * loss_of(method, torch.full((16, 1), 1 / 16), labels), 0.0)
     for part in (method.learner.net.denoiser, method.learner.net.encoder):
         squares = [weight.grad.square().sum() for weight in part.parameters() if weight.grad is not None]
         assert float(torch.stack(squares).sum().sqrt()) == pytest.approx(0.01, rel=1e-3)
 
 
-def test_predictions_repeat_and_do_not_depend_on_the_batch(lra: Make) -> None:
+def test_predictions_repeat_and_do_not_depend_on_the_batch() -> None:
     method = epochs(lra(), 1)
     images = method.data.images
     ensemble, singles = method.logits(images)
@@ -172,7 +155,7 @@ def test_predictions_repeat_and_do_not_depend_on_the_batch(lra: Make) -> None:
         torch.testing.assert_close(method.logits(part)[1], singles[:, index], atol=1e-3, rtol=1e-4)
 
 
-def test_the_result_is_of_the_weights_that_the_parameters_name(lra: Make) -> None:
+def test_the_result_is_of_the_weights_that_the_parameters_name() -> None:
     ema, raw = (epochs(lra(**{"method.evaluate": name}), 2) for name in ("ema", "raw"))
     images = ema.data.images[:9]
     (first, of_ema), (second, of_raw) = ema.logits(images), raw.logits(images)
@@ -181,7 +164,7 @@ def test_the_result_is_of_the_weights_that_the_parameters_name(lra: Make) -> Non
     assert not torch.equal(of_ema[0], of_ema[1])
 
 
-def test_the_third_network_is_the_vote_of_the_nearest_observed_labels(lra: Make) -> None:
+def test_the_third_network_is_the_vote_of_the_nearest_observed_labels() -> None:
     method = lra(**{"method.bank": "plain"})
     images = method.data.images[:6].flip(1)
     z = method.learner.views.plain(images).flatten(1)
@@ -190,7 +173,7 @@ def test_the_third_network_is_the_vote_of_the_nearest_observed_labels(lra: Make)
     torch.testing.assert_close(method.logits(images)[1][2].exp(), (counts + 1) / 8)
 
 
-def test_the_vote_of_a_split_leaves_the_image_itself_out(lra: Make) -> None:
+def test_the_vote_of_a_split_leaves_the_image_itself_out() -> None:
     method = epochs(lra(**{"method.bank": "plain"}), 1)
     split = method.split()
     index = torch.cdist(method.bank, method.bank).fill_diagonal_(torch.inf).topk(5, largest=False).indices
@@ -199,7 +182,7 @@ def test_the_vote_of_a_split_leaves_the_image_itself_out(lra: Make) -> None:
     torch.testing.assert_close(split.losses[2], -((5 * share + 1) / 8).log())
 
 
-def test_label_vectors_are_recorded_where_snapshots_are_taken(lra: Make) -> None:
+def test_label_vectors_are_recorded_where_snapshots_are_taken() -> None:
     method = lra(**{"training.epochs": 3, "training.snapshots": [1]})
     for epoch, recorded in enumerate((True, False, True)):
         method.train_epoch(epoch, lambda share: None)
@@ -213,7 +196,7 @@ def test_label_vectors_are_recorded_where_snapshots_are_taken(lra: Make) -> None
             assert torch.equal(decided.argmax(dim=1), method.logits(method.data.images[:16])[0].argmax(dim=1))
 
 
-def test_more_neighbours_than_images_are_cut_and_noted(lra: Make) -> None:
+def test_more_neighbours_than_images_are_cut_and_noted() -> None:
     method = epochs(lra(count=9, **{"method.k": 50}), 1)
     split = method.split()
     assert method.k == 7 and method.events == ["9 images have 7 neighbours each at most"]
@@ -222,11 +205,11 @@ def test_more_neighbours_than_images_are_cut_and_noted(lra: Make) -> None:
         lra(count=2)
 
 
-def test_blobs_with_wrong_labels_are_learnt(tiny_problem: Callable[..., Any], tiny_params: MakeParams) -> None:
-    problem = tiny_problem(count=400, classes=4, rate=0.4, size=4)
+def test_blobs_with_wrong_labels_are_learnt() -> None:
+    problem = tiny.problem(count=400, classes=4, rate=0.4, size=4)
     settings = {"method.k": 10, "method.width": 32, "method.timesteps": 1000, "method.sampling_steps": 10}
     settings |= {"optim.lr": 0.005, "training.epochs": 8, "method.draws": 8, "method.ema_decay": 0.95}
-    params = tiny_params("lra_diffusion", **settings, **{"views.pad": 0, "views.flip": False, "optim.weight_decay": 0})
+    params = tiny.params("lra_diffusion", **settings, **{"views.pad": 0, "views.flip": False, "optim.weight_decay": 0})
     method = epochs(LRADiffusion(problem.train, params), 8)
     images, labels = problem.tests["test"]
     _, singles = method.logits(images)

@@ -10,6 +10,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import tiny
 import torch
 
 from nlkit import figures
@@ -36,7 +37,7 @@ def with_views(settings: dict[str, Any], strong: dict[str, Any]) -> dict[str, An
     return nested | ({"strong": strong} if "strong" in settings else {})
 
 
-def params_of(make: Callable[..., Params], name: str, strong: dict[str, Any] = SIMCLR, **own: Any) -> Params:
+def params_of(name: str, strong: dict[str, Any] = SIMCLR, **own: Any) -> Params:
     content = {
         "cell": "stored",
         "data": {"name": "webvision", "short": 24},
@@ -45,16 +46,14 @@ def params_of(make: Callable[..., Params], name: str, strong: dict[str, Any] = S
         "training": {"epochs": 3, "batch_size": 8, "eval_batch_size": 7, "precision": "fp32"},
         "method": with_views(dict(registry.find(name).tiny), strong),
     }
-    made = make(name).model_dump(mode="json")
+    made = tiny.params(name).model_dump(mode="json")
     return make_params(made | content, own, source="stored")
 
 
 @pytest.fixture
-def problem(
-    make_store: Callable[..., Store], photographs: Callable[..., list[np.ndarray]], tiny_problem: Callable[..., Problem]
-) -> Problem:
+def problem(make_store: Callable[..., Store], photographs: Callable[..., list[np.ndarray]]) -> Problem:
     """Images of three classes that differ in brightness, of varying sizes, and a test set."""
-    base = tiny_problem(count=COUNT, rate=0.2, channels=3)
+    base = tiny.problem(count=COUNT, rate=0.2, channels=3)
     clean = torch.arange(COUNT + TESTED) % 3
     drawn = photographs(COUNT + TESTED)
     bright = [np.minimum(image, 150) + np.uint8(45 * c) for image, c in zip(drawn, clean.tolist(), strict=True)]
@@ -65,20 +64,16 @@ def problem(
 
 
 @pytest.mark.parametrize("case", METHODS)
-def test_a_method_trains_and_is_measured_and_recorded(
-    case: str, problem: Problem, tiny_params: Callable[..., Params], tmp_path: Path
-) -> None:
+def test_a_method_trains_and_is_measured_and_recorded(case: str, problem: Problem, tmp_path: Path) -> None:
     name, own = METHODS[case]
-    run = train_run(problem, params_of(tiny_params, name, **own), tmp_path / "run", tmp_path, progress=False)
+    run = train_run(problem, params_of(name, **own), tmp_path / "run", tmp_path, progress=False)
     assert len(run.epochs) == 3 and bool(np.isfinite(run.epochs["accuracy"]).all())
     seen = int(np.isfinite(run.samples["loss"]).sum())
     assert len(run.samples) == COUNT and (seen == COUNT or "balanced" in case)
 
 
 @pytest.mark.parametrize("name", ["dividemix", "codim", "lra_diffusion"])
-def test_pixels_on_the_device_give_the_same_run(
-    name: str, problem: Problem, tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pixels_on_the_device_give_the_same_run(name: str, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether batches are read or kept decides nothing."""
     images = problem.train.images
     assert isinstance(images, StoredImages)
@@ -86,34 +81,27 @@ def test_pixels_on_the_device_give_the_same_run(
     kept = StoredImages(images.store, SIDE, CPU).subset(np.arange(COUNT))
     results = []
     for train in (problem.train, replace(problem.train, images=kept)):
-        method = build_method(train, params_of(tiny_params, name))
-        for epoch in range(2):
-            method.train_epoch(epoch, lambda _: None)
-            method.split()
+        method = build_method(train, params_of(name))
+        tiny.train(method, 0, 1, split=True)
         results.append(method.state_dict())
-    assert results[0].keys() == results[1].keys()
-    assert all(torch.equal(one, results[1][key]) for key, one in results[0].items())
+    assert tiny.same(*results)
 
 
-def test_features_from_a_file_find_their_stored_images(
-    problem: Problem, tiny_params: Callable[..., Params], tmp_path: Path
-) -> None:
+def test_features_from_a_file_find_their_stored_images(problem: Problem, tmp_path: Path) -> None:
     rows = np.random.default_rng(0).random((COUNT + TESTED, 5), dtype=np.float32)
     np.save(tmp_path / "train.npy", rows[:COUNT])
     np.save(tmp_path / "test.npy", rows[COUNT:])
     paths = {"kind": "file", "train": str(tmp_path / "train.npy"), "test": str(tmp_path / "test.npy")}
     own = {"method.encoder": paths, "method.query": "cached", "method.bank": "plain"}
-    params = params_of(tiny_params, "lra_diffusion", **own)
+    params = params_of("lra_diffusion", **own)
     features = params.method.given_tensors(problem, tmp_path, False)
     method: Any = build_method(replace(problem.train, encoder=features), params)
     np.testing.assert_array_equal(method.frozen.images(problem.tests["test"][0]), rows[COUNT:])
     np.testing.assert_array_equal(method.bank, rows[:COUNT])
 
 
-def test_galleries_show_whole_stored_images(
-    problem: Problem, tiny_params: Callable[..., Params], tmp_path: Path
-) -> None:
-    params = params_of(tiny_params, "cross_entropy")
+def test_galleries_show_whole_stored_images(problem: Problem, tmp_path: Path) -> None:
+    params = params_of("cross_entropy")
     run = train_run(problem, params, tmp_path / "run", tmp_path, progress=False)
     assert problem.clean is not None
     shown = figures.gallery(run, problem.train.images, 3)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nlkit.data.problem import Problem, TrainingSet
+from nlkit.data.problem import TrainingSet
 from nlkit.methods.tcl import TCL, make_targets
-from nlkit.params import Params, load_params
+from nlkit.params import load_params
 from nlkit.parts import semi
 from nlkit.parts.contrast import nt_xent
 from nlkit.parts.diagnosis import diagnose
@@ -24,27 +24,17 @@ from nlkit.training import loop as training
 
 ROOT = Path(__file__).parents[2]
 B, C = 7, 3
-Make = Callable[..., TCL]
 
 
-@pytest.fixture
-def tcl(tiny_problem: Callable[..., Problem], tiny_params: Callable[..., Params]) -> Make:
-    """A function that makes a method that has been diagnosed once; settings are dotted keys."""
-
-    def make(count: int = 96, **settings: Any) -> TCL:
-        method = TCL(tiny_problem(count=count).train, tiny_params("tcl", **settings))
-        method.split()
-        return method
-
-    return make
-
-
-def stream(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def tcl(count: int = 96, **settings: Any) -> TCL:
+    """A method that has been diagnosed once; settings are dotted keys."""
+    method = tiny.method("tcl", count, **settings)
+    method.split()
+    return method
 
 
 def logits(seed: int, rows: int = B) -> Tensor:
-    return torch.randn(rows, C, generator=stream(seed))
+    return torch.randn(rows, C, generator=tiny.stream(seed))
 
 
 def one_hot() -> Tensor:
@@ -53,7 +43,7 @@ def one_hot() -> Tensor:
 
 def losses_of(method: TCL, epoch: int = 1, share: float = 0.8, batch: int = 16) -> dict[str, Tensor]:
     assert method.diagnosis is not None
-    return method._losses(torch.arange(batch), method.diagnosis, 0.6, share, epoch, stream())
+    return method._losses(torch.arange(batch), method.diagnosis, 0.6, share, epoch, tiny.stream())
 
 
 @pytest.mark.parametrize("share", [0.7, 1.0])
@@ -61,8 +51,8 @@ def losses_of(method: TCL, epoch: int = 1, share: float = 0.8, batch: int = 16) 
 def test_a_target_is_the_label_as_far_as_it_is_trusted_and_the_prediction_of_the_other_view_for_the_rest(
     trust: float | None, share: float
 ) -> None:
-    w = torch.rand(B, generator=stream()) if trust is None else torch.full((B,), trust)
-    order = torch.randperm(3 * B, generator=stream(9))
+    w = torch.rand(B, generator=tiny.stream()) if trust is None else torch.full((B,), trust)
+    order = torch.randperm(3 * B, generator=tiny.stream(9))
     found = make_targets(logits(1), logits(2), one_hot(), w, (0.8, 0.5), share, order)
     p1, p2, y, w = logits(1).softmax(dim=1), logits(2).softmax(dim=1), one_hot(), w[:, None]
     torch.testing.assert_close(found.first, (1 - 0.8 * w) * p2 + 0.8 * w * y)
@@ -72,7 +62,7 @@ def test_a_target_is_the_label_as_far_as_it_is_trusted_and_the_prediction_of_the
 
 
 def test_swapped_views_swap_their_targets() -> None:
-    w, order = torch.rand(B, generator=stream()), torch.arange(3 * B)
+    w, order = torch.rand(B, generator=tiny.stream()), torch.arange(3 * B)
     one = make_targets(logits(1), logits(2), one_hot(), w, (0.8, 0.9), 1.0, order)
     two = make_targets(logits(2), logits(1), one_hot(), w, (0.8, 0.9), 1.0, order)
     assert torch.equal(one.first, two.second) and torch.equal(one.second, two.first)
@@ -80,10 +70,10 @@ def test_swapped_views_swap_their_targets() -> None:
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
-def test_swapped_views_leave_every_loss_unchanged(tcl: Make, epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_swapped_views_leave_every_loss_unchanged(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     method = tcl()
     method.learner.net.eval()  # batch norm fixed, no dropout
-    views = [method.strong(method.data.images[:16], stream(seed)) for seed in (1, 2)]
+    views = [method.strong(method.data.images[:16], tiny.stream(seed)) for seed in (1, 2)]
     results = []
     for pair in (views, views[::-1]):
         waiting = list(pair)
@@ -93,9 +83,9 @@ def test_swapped_views_leave_every_loss_unchanged(tcl: Make, epoch: int, monkeyp
         torch.testing.assert_close(value, results[1][name], atol=1e-5, rtol=0, msg=name)
 
 
-def test_gradients_flow_through_predictions_only(tcl: Make) -> None:
+def test_gradients_flow_through_predictions_only() -> None:
     first, second = logits(1).requires_grad_(), logits(2).requires_grad_()
-    w = torch.rand(B, generator=stream())
+    w = torch.rand(B, generator=tiny.stream())
     found = make_targets(first, second, one_hot(), w, (0.8, 0.8), 0.7, torch.arange(3 * B))
     assert not any(rows.requires_grad for rows in (found.first, found.second, found.mixed))
     (semi.soft_cross_entropy(first, found.first) + semi.soft_cross_entropy(second, found.second)).backward()
@@ -108,7 +98,7 @@ def test_gradients_flow_through_predictions_only(tcl: Make) -> None:
     assert all(weight.grad is not None for weight in method.learner.net.parameters())
 
 
-def test_the_losses_are_those_of_the_equations(tcl: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_losses_are_those_of_the_equations(monkeypatch: pytest.MonkeyPatch) -> None:
     method, seen = tcl(), []
     forward = method._forward
     monkeypatch.setattr(method, "_forward", lambda *views: seen.append((views, forward(*views))) or seen[0][1])
@@ -116,7 +106,7 @@ def test_the_losses_are_those_of_the_equations(tcl: Make, monkeypatch: pytest.Mo
     losses = losses_of(method, share=share, batch=size)
     (weak, mixed, first, second), out = seen[0]
     stacked = torch.cat([weak, first, second])
-    generator = stream()
+    generator = tiny.stream()
     method.learner.views.weak(method.data.images[:size], generator)
     for _ in range(2):
         method.strong(method.data.images[:size], generator)
@@ -146,13 +136,13 @@ def test_the_losses_are_those_of_the_equations(tcl: Make, monkeypatch: pytest.Mo
         torch.testing.assert_close(losses[name], value, atol=1e-5, rtol=1e-5, msg=name)
 
 
-def test_the_total_weighs_the_contrast_and_the_marginal_term(tcl: Make) -> None:
+def test_the_total_weighs_the_contrast_and_the_marginal_term() -> None:
     losses = {"loss_ctr": torch.tensor(2.0), "loss_ne": torch.tensor(3.0), "loss_cls1": torch.tensor(5.0)}
     assert float(tcl()._total(losses)) == 0.25 * 2 + 3 + 5
     assert float(tcl(**{"method.ctr_weight": 1.0, "method.marginal_weight": 0.5})._total(losses)) == 2 + 1.5 + 5
 
 
-def test_during_warm_up_the_targets_are_the_labels(tcl: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_during_warm_up_the_targets_are_the_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     method, seen = tcl(**{"method.warm_up": 19, "training.epochs": 200}), []
     make = make_targets
     monkeypatch.setattr("nlkit.methods.tcl.make_targets", lambda *a: seen.append(make(*a)) or seen[-1])
@@ -163,16 +153,16 @@ def test_during_warm_up_the_targets_are_the_labels(tcl: Make, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(("given", "expected"), [({}, (0.6, 0.6)), ({"method.scale2": 1.0}, (0.6, 1.0))])
-def test_a_scale_that_is_left_out_is_the_share_of_clean_labels(tcl: Make, given: Any, expected: Any) -> None:
+def test_a_scale_that_is_left_out_is_the_share_of_clean_labels(given: Any, expected: Any) -> None:
     assert tcl(**given)._scales(0.6) == expected
 
 
-def test_the_one_pass_has_six_rows_an_image_and_the_weak_view_enters_no_loss(tcl: Make) -> None:
+def test_the_one_pass_has_six_rows_an_image_and_the_weak_view_enters_no_loss() -> None:
     method, seen = tcl(), []
     method.learner.net.encoder.register_forward_hook(lambda net, inputs, out: seen.append(inputs[0]))
     method.learner.net.eval()
     weak = torch.zeros(4, 1, 8, 8, requires_grad=True)
-    rows = [torch.randn(n, 1, 8, 8, generator=stream(n)) for n in (12, 4, 4)]
+    rows = [torch.randn(n, 1, 8, 8, generator=tiny.stream(n)) for n in (12, 4, 4)]
     out = method._forward(weak, *rows)
     torch.testing.assert_close(seen[0], torch.cat([weak, *rows]))
     sum(getattr(out, name).sum() for name in ("mixed", "first", "second", "v_mixed", "v_first", "v_second")).backward()
@@ -180,7 +170,7 @@ def test_the_one_pass_has_six_rows_an_image_and_the_weak_view_enters_no_loss(tcl
     torch.testing.assert_close(out.v_first.norm(dim=1), torch.ones(4))
 
 
-def test_the_learning_rate_moves_with_every_step(tcl: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_learning_rate_moves_with_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     method, rates = tcl(**{"optim.lr": 0.12, "training.epochs": 200, "method.lr_warm_up": 20}), []
     monkeypatch.setattr(
         method.learner, "step", lambda loss: rates.append(method.learner.optimiser.param_groups[0]["lr"])
@@ -192,16 +182,14 @@ def test_the_learning_rate_moves_with_every_step(tcl: Make, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(96, [16] * 6), (70, [16] * 4), (17, [16]), (9, [9]), (1, [1])])
-def test_batches_are_full_and_the_rest_is_dropped(tcl: Make, count: int, sizes: list[int]) -> None:
-    batches = tcl(count).full_batches(stream())
+def test_batches_are_full_and_the_rest_is_dropped(count: int, sizes: list[int]) -> None:
+    batches = tcl(count).full_batches(tiny.stream())
     assert [len(batch) for batch in batches] == sizes
     together = torch.cat(batches).tolist()
     assert len(set(together)) == len(together) <= count
 
 
-def test_mixup_shares_are_at_least_one_half_and_three_quarters_on_average(
-    tcl: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mixup_shares_are_at_least_one_half_and_three_quarters_on_average(monkeypatch: pytest.MonkeyPatch) -> None:
     method, shares = tcl(), []
     monkeypatch.setattr(
         method, "_losses", lambda *a: shares.append(a[3]) or {"loss_ctr": torch.zeros((), requires_grad=True)}
@@ -213,9 +201,9 @@ def test_mixup_shares_are_at_least_one_half_and_three_quarters_on_average(
 
 
 def test_the_first_diagnosis_is_that_of_the_untrained_network_and_each_is_frozen_for_an_epoch(
-    tiny_problem: Callable[..., Problem], tiny_params: Callable[..., Params], monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    method, seen = TCL(tiny_problem().train, tiny_params("tcl")), []
+    method, seen = tiny.method("tcl"), []
     original = method._losses
     monkeypatch.setattr(method, "_losses", lambda batch, d, *rest: seen.append(d) or original(batch, d, *rest))
     v, out = method.learner.embed(method.data.images)
@@ -232,7 +220,7 @@ def test_the_first_diagnosis_is_that_of_the_untrained_network_and_each_is_frozen
     assert all(torch.equal(d.w, later.w) for d in seen)
 
 
-def test_scores_that_cannot_be_separated_leave_a_note(tcl: Make) -> None:
+def test_scores_that_cannot_be_separated_leave_a_note() -> None:
     method = tcl()
     with torch.no_grad():
         for weight in method.learner.net.parameters():
@@ -244,10 +232,10 @@ def test_scores_that_cannot_be_separated_leave_a_note(tcl: Make) -> None:
 
 @pytest.mark.parametrize("own", [{}, {"method.mixture_per": "class"}, {"method.sigma_mode": "per_class"}])
 def test_a_row_tells_the_mixture_of_the_scores_and_the_places_of_the_prototypes(
-    own: dict[str, Any], tiny_problem: Callable[..., Problem], tiny_params: Callable[..., Params], tmp_path: Path
+    own: dict[str, Any], tmp_path: Path
 ) -> None:
-    params = tiny_params("tcl", **{"training.epochs": 2, "training.snapshots": [1]}, **own)
-    fit = training.fit(tiny_problem(), params, tmp_path, progress=False)
+    params = tiny.params("tcl", **{"training.epochs": 2, "training.snapshots": [1]}, **own)
+    fit = training.fit(tiny.problem(), params, tmp_path, progress=False)
     for row in fit.rows:
         assert len(row["prototypes_1"]) == len(row["prototypes_2"]) == C
         assert row["mixture_means"] is None  # no mixture is fitted to the losses

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
+import tiny
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,21 +14,12 @@ from nlkit import lazy
 from nlkit.methods.tcl_plus import TCLPlus, correct
 from nlkit.seeding import torch_stream
 
-Make = Callable[..., TCLPlus]
 
-
-@pytest.fixture
-def begun(tiny_problem: Callable[..., Any], tiny_params: Callable[..., Any]) -> Make:
-    """A function that makes TCL+ two epochs old, so that its next epoch is the first of the second stage."""
-
-    def make(**overrides: Any) -> TCLPlus:
-        method = TCLPlus(tiny_problem(count=64).train, tiny_params("tcl_plus", **overrides))
-        for epoch in (0, 1):
-            method.train_epoch(epoch, lambda share: None)
-            method.split()
-        return method
-
-    return make
+def begun(**overrides: Any) -> TCLPlus:
+    """TCL+ two epochs old, so that its next epoch is the first of the second stage."""
+    method = tiny.method("tcl_plus", 64, **overrides)
+    tiny.train(method, 0, 1, split=True)
+    return method
 
 
 def weights(net: nn.Module) -> list[Tensor]:
@@ -43,7 +34,7 @@ def test_a_label_is_replaced_only_where_the_posterior_is_above_one_half() -> Non
     assert torch.equal(correct(flat, labels), labels)
 
 
-def test_the_second_stage_starts_from_the_first_and_leaves_it_alone(begun: Make) -> None:
+def test_the_second_stage_starts_from_the_first_and_leaves_it_alone() -> None:
     method = begun()
     first = {name: value.clone() for name, value in method.first.state_dict().items()}
     method._begin()
@@ -56,7 +47,7 @@ def test_the_second_stage_starts_from_the_first_and_leaves_it_alone(begun: Make)
     assert all(torch.equal(value, after[name]) for name, value in first.items())
 
 
-def test_corrected_labels_stay_for_the_whole_stage(begun: Make) -> None:
+def test_corrected_labels_stay_for_the_whole_stage() -> None:
     method = begun(**{"method.first.temperature": 0.05})
     method.train_epoch(2, lambda share: None)
     labels = method.labels.clone()
@@ -64,7 +55,7 @@ def test_corrected_labels_stay_for_the_whole_stage(begun: Make) -> None:
     assert torch.equal(method.labels, labels) and not torch.equal(labels, method.data.labels)
 
 
-def test_the_follower_has_the_weights_before_the_step_and_statistics_of_its_own(begun: Make) -> None:
+def test_the_follower_has_the_weights_before_the_step_and_statistics_of_its_own() -> None:
     method = begun()
     method._begin()
     assert method.learner is not None and method.follower is not None
@@ -80,7 +71,7 @@ def test_the_follower_has_the_weights_before_the_step_and_statistics_of_its_own(
     assert means and all(not torch.equal(statistics[0][name], statistics[1][name]) for name in means)
 
 
-def test_the_projector_is_not_trained(begun: Make) -> None:
+def test_the_projector_is_not_trained() -> None:
     method = begun()
     method.train_epoch(2, lambda share: None)
     assert method.learner is not None
@@ -89,7 +80,7 @@ def test_the_projector_is_not_trained(begun: Make) -> None:
 
 
 @pytest.mark.parametrize("bootstrapping", [False, True])
-def test_the_loss_is_that_of_the_script(begun: Make, bootstrapping: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loss_is_that_of_the_script(bootstrapping: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     method = begun(**{"method.first.dropout": 0.0, "views.pad": 0, "views.flip": False})
     method._begin()
     assert method.learner is not None
@@ -110,7 +101,7 @@ def test_the_loss_is_that_of_the_script(begun: Make, bootstrapping: bool, monkey
     torch.testing.assert_close(loss, expected)
 
 
-def test_the_learning_rate_of_the_second_stage_is_constant(begun: Make) -> None:
+def test_the_learning_rate_of_the_second_stage_is_constant() -> None:
     method = begun(**{"method.lr": 0.03})
     rates = []
     for epoch in (2, 3):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 import yaml
 
@@ -20,40 +19,28 @@ from nlkit.params import Params
 from nlkit.training import checkpoints, encoders, records
 
 CPU = torch.device("cpu")
-Make = Callable[..., Params]
-Interrupt = Callable[[str, int], AbstractContextManager[None]]
+
+
+def pretraining(**own: Any) -> Params[Any]:
+    """Parameters of a tiny pre-training."""
+    return tiny.params("simclr", **{"data.train_size": 64, "training.epochs": 2, "cell": "pre", **own})
+
+
+def user(**own: Any) -> Params[Any]:
+    """Parameters of a tiny run that refers to an encoder."""
+    return tiny.params(
+        "codim", **{"data.train_size": 64, "training.epochs": 2, "method.encoder": "params/pre.yaml", **own}
+    )
 
 
 @pytest.fixture
-def pretraining(tiny_params: Make) -> Make:
-    """A function that makes parameters of a tiny pre-training."""
-
-    def make(**own: Any) -> Params:
-        base = {"data.train_size": 64, "training.epochs": 2, "cell": "pre"}
-        return tiny_params("simclr", **{**base, **own})
-
-    return make
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pretraining: Make) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project as the current folder, with one parameter file of pre-training."""
     for name in ("params", "notebooks"):
         (tmp_path / name).mkdir()
     write(tmp_path / "params/pre.yaml", pretraining())
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def user(tiny_params: Make) -> Make:
-    """A function that makes parameters of a tiny run that refers to an encoder."""
-
-    def make(**own: Any) -> Params:
-        base = {"data.train_size": 64, "training.epochs": 2, "method.encoder": "params/pre.yaml"}
-        return tiny_params("codim", **{**base, **own})
-
-    return make
 
 
 def write(path: Path, params: Params) -> None:
@@ -68,9 +55,7 @@ def provide(params: Params, project: Path) -> encoders.Encoder:
     return encoders.provide(params, project, CPU, progress=False)
 
 
-def test_an_encoder_is_trained_once_and_then_read(
-    project: Path, pretraining: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_encoder_is_trained_once_and_then_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = provide(pretraining(), project)
     assert files(project) == [".lock", ".safetensors"]
     monkeypatch.setattr(SimCLR, "train_epoch", None)
@@ -79,9 +64,7 @@ def test_an_encoder_is_trained_once_and_then_read(
     assert all(torch.equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
 
 
-def test_the_name_and_the_noise_do_not_change_an_encoder_and_everything_else_does(
-    pretraining: Make,
-) -> None:
+def test_the_name_and_the_noise_do_not_change_an_encoder_and_everything_else_does() -> None:
     one = encoders.identity(pretraining())
     same = [{"cell": "other"}, {"noise.rate": 0.8}, {"noise.kind": "none", "noise.rate": 0}, {"noise.seed": 1}]
     assert {encoders.identity(pretraining(**own)) for own in same} == {one}
@@ -90,16 +73,14 @@ def test_the_name_and_the_noise_do_not_change_an_encoder_and_everything_else_doe
     assert encoders.path_of(pretraining(), "a") != encoders.path_of(pretraining(), "b")
 
 
-def test_another_noise_leaves_the_same_weights(project: Path, pretraining: Make) -> None:
+def test_another_noise_leaves_the_same_weights(project: Path) -> None:
     first = provide(pretraining(), project)
     next((project / "runs/encoders").glob("*.safetensors")).unlink()
     assert provide(pretraining(**{"noise.rate": 0.8}), project).origin.weights_sha256 == first.origin.weights_sha256
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flip", "other"])
-def test_a_damaged_file_is_made_again(
-    damage: str, project: Path, pretraining: Make, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_damaged_file_is_made_again(damage: str, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = provide(pretraining(), project)
     target = next((project / "runs/encoders").glob("*.safetensors"))
     blob = target.read_bytes()
@@ -117,9 +98,7 @@ def test_a_damaged_file_is_made_again(
     assert encoders._read(target, pretraining(), CPU) is not None
 
 
-def test_an_interrupted_pre_training_goes_on(
-    project: Path, pretraining: Make, interrupt: Interrupt, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_pre_training_goes_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = pretraining(**{"training.epochs": 4})
     undisturbed = provide(params, project)
     next((project / "runs/encoders").glob("*.safetensors")).unlink()
@@ -127,15 +106,13 @@ def test_an_interrupted_pre_training_goes_on(
     monkeypatch.setattr(
         SimCLR, "train_epoch", lambda self, epoch, tick: epochs.append(epoch) or train(self, epoch, tick)
     )
-    with interrupt("simclr", 2):
+    with tiny.interrupted("simclr", 2):
         provide(params, project)
     assert provide(params, project).origin.weights_sha256 == undisturbed.origin.weights_sha256
     assert epochs == [0, 1, 2, 2, 3] and files(project) == [".lock", ".safetensors"]
 
 
-def test_a_run_of_pre_training_leaves_the_file_that_others_read(
-    project: Path, user: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_of_pre_training_leaves_the_file_that_others_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done = nlkit.run(nlkit.load_params("params/pre.yaml"), progress=False)
     assert files(project) == [".safetensors"]
     with monkeypatch.context() as patch:
@@ -148,7 +125,7 @@ def test_a_run_of_pre_training_leaves_the_file_that_others_read(
     assert records.differences(records.load(run.folder), records.load(again.folder)) == []
 
 
-def test_the_record_tells_the_encoder_and_its_cost_apart_from_the_run(project: Path, user: Make) -> None:
+def test_the_record_tells_the_encoder_and_its_cost_apart_from_the_run(project: Path) -> None:
     run = nlkit.run(user(), progress=False)
     known = run.record["encoder"]
     assert set(known) == {"params_sha256", "weights_sha256", "seconds"} and known["seconds"] > 0
@@ -164,7 +141,7 @@ def test_the_record_tells_the_encoder_and_its_cost_apart_from_the_run(project: P
     assert "encoder" not in without.record
 
 
-def test_a_record_with_another_encoder_is_never_loaded(project: Path, user: Make, pretraining: Make) -> None:
+def test_a_record_with_another_encoder_is_never_loaded(project: Path) -> None:
     run = nlkit.run(user(), progress=False)
     assert nlkit.run(user(), progress=False).origin == "loaded"
     write(project / "params/pre.yaml", pretraining(**{"method.temperature": 0.1}))
@@ -174,7 +151,7 @@ def test_a_record_with_another_encoder_is_never_loaded(project: Path, user: Make
     assert fresh.record["encoder"]["params_sha256"] != run.record["encoder"]["params_sha256"]
 
 
-def test_a_committed_record_with_another_encoder_is_passed_over(project: Path, user: Make, pretraining: Make) -> None:
+def test_a_committed_record_with_another_encoder_is_passed_over(project: Path) -> None:
     run = nlkit.run(user(), progress=False)
     records.adopt(run.folder, project / "results")
     (run.folder / "record.json").unlink()
@@ -183,10 +160,8 @@ def test_a_committed_record_with_another_encoder_is_passed_over(project: Path, u
     assert nlkit.run(user(), progress=False).origin == "trained"
 
 
-def test_an_unfinished_run_with_another_encoder_is_not_resumed(
-    project: Path, user: Make, pretraining: Make, interrupt: Interrupt
-) -> None:
-    with interrupt("codim", 1):
+def test_an_unfinished_run_with_another_encoder_is_not_resumed(project: Path) -> None:
+    with tiny.interrupted("codim", 1):
         nlkit.run(user(), out="out", progress=False)
     write(project / "params/pre.yaml", pretraining(**{"method.temperature": 0.1}))
     with pytest.raises(NlkitError, match="other encoder"):
@@ -213,8 +188,6 @@ def test_a_reference_that_cannot_be_followed_is_one_clear_line(
     theirs: dict[str, Any],
     message: str,
     project: Path,
-    user: Make,
-    pretraining: Make,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     content = pretraining().model_dump(mode="json") | theirs
@@ -225,13 +198,11 @@ def test_a_reference_that_cannot_be_followed_is_one_clear_line(
     assert len(lines) == 1 and "key 'method.encoder' is" in lines[0] and message in lines[0]
 
 
-def test_a_fresh_projector_may_have_another_size(project: Path, user: Make) -> None:
+def test_a_fresh_projector_may_have_another_size(project: Path) -> None:
     assert nlkit.run(user(**{"method.dim": 9, "method.projector": "fresh"}), progress=False).origin == "trained"
 
 
-def test_a_reference_is_found_from_a_folder_below_the_project(
-    project: Path, user: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_reference_is_found_from_a_folder_below_the_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project / "notebooks")
     found = encoders.referred(user())
     assert found is not None and found.cell == "pre"

@@ -9,11 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import yaml
 
 from nlkit.params import registry
@@ -109,7 +110,7 @@ class Starter:
         code, seconds = self.process.stdout.readline().split()
         return int(code), float(seconds)
 
-    def calm(self, method: str, epochs: int, command: Command) -> tuple[Path, float]:
+    def calm(self, method: str, epochs: int) -> tuple[Path, float]:
         """The folder of an undisturbed run of a method, and the CPU seconds that it took."""
         if (method, epochs) not in self.undisturbed:
             folder = self.folder / f"{method}-{epochs}"
@@ -128,21 +129,13 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
     one.process.wait()
 
 
-Command = Callable[..., list[str]]
-
-
-@pytest.fixture
-def command(tiny_params: Callable) -> Command:
-    """A function that gives the command line of a short run into `folder / "out"`."""
-
-    def make(method: str, folder: Path, epochs: int = EPOCHS) -> list[str]:
-        small = {"training.epochs": epochs, "training.snapshots": [1, epochs // 2, epochs], "data.train_size": 512}
-        params = tiny_params(method, **small, **{"training.threads": 1})
-        folder.mkdir(exist_ok=True)
-        (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
-        return ["run", str(folder / "params.yaml"), "--out", str(folder / "out"), "--quiet"]
-
-    return make
+def command(method: str, folder: Path, epochs: int = EPOCHS) -> list[str]:
+    """The command line of a short run into `folder / "out"`."""
+    small = {"training.epochs": epochs, "training.snapshots": [1, epochs // 2, epochs], "data.train_size": 512}
+    params = tiny.params(method, **small, **{"training.threads": 1})
+    folder.mkdir(exist_ok=True)
+    (folder / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
+    return ["run", str(folder / "params.yaml"), "--out", str(folder / "out"), "--quiet"]
 
 
 def assert_same_record(a: Path, b: Path) -> None:
@@ -151,10 +144,8 @@ def assert_same_record(a: Path, b: Path) -> None:
 
 
 @every
-def test_ten_kills_at_random_moments_do_not_show_in_the_record(
-    method: str, starter: Starter, command: Command, tmp_path: Path
-) -> None:
-    undisturbed, seconds = starter.calm(method, EPOCHS, command)
+def test_ten_kills_at_random_moments_do_not_show_in_the_record(method: str, starter: Starter, tmp_path: Path) -> None:
+    undisturbed, seconds = starter.calm(method, EPOCHS)
     moments, out = np.random.default_rng(0), tmp_path / "out"
     kills = with_progress = 0
     while kills < 10:
@@ -188,19 +179,19 @@ POINTS = [
 @every
 @pytest.mark.parametrize("point", POINTS, ids=" ".join)
 def test_a_kill_in_the_middle_of_writing_does_not_show_in_the_record(
-    method: str, point: tuple[str, str], starter: Starter, command: Command, tmp_path: Path
+    method: str, point: tuple[str, str], starter: Starter, tmp_path: Path
 ) -> None:
     assert starter.run(command(method, tmp_path, FEW), *point) == -signal.SIGKILL
     assert (tmp_path / "out/record.json").exists() == (point == ("after", "record.json"))
     assert starter.run(command(method, tmp_path, FEW)) == 0
-    assert_same_record(starter.calm(method, FEW, command)[0], tmp_path / "out")
+    assert_same_record(starter.calm(method, FEW)[0], tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["epochs.parquet", "record.json"])
 def test_a_kill_while_a_record_is_replaced_leaves_the_old_one_or_a_run_to_resume(
-    name: str, starter: Starter, command: Command, tmp_path: Path
+    name: str, starter: Starter, tmp_path: Path
 ) -> None:
-    undisturbed, _ = starter.calm("cross_entropy", FEW, command)
+    undisturbed, _ = starter.calm("cross_entropy", FEW)
     shutil.copytree(undisturbed, tmp_path / "out")
     order = command("cross_entropy", tmp_path, FEW)
     assert starter.run([*order, "--fresh"], "before", name) == -signal.SIGKILL
@@ -208,8 +199,8 @@ def test_a_kill_while_a_record_is_replaced_leaves_the_old_one_or_a_run_to_resume
     assert_same_record(undisturbed, tmp_path / "out")
 
 
-def test_ctrl_c_at_a_random_moment_leaves_a_run_to_resume(starter: Starter, command: Command, tmp_path: Path) -> None:
-    undisturbed, seconds = starter.calm("dividemix", EPOCHS, command)
+def test_ctrl_c_at_a_random_moment_leaves_a_run_to_resume(starter: Starter, tmp_path: Path) -> None:
+    undisturbed, seconds = starter.calm("dividemix", EPOCHS)
     assert starter.run(command("dividemix", tmp_path), "ctrl-c at", seconds / 2) == 130
     lines = starter.log.read_text().splitlines()
     assert len(lines) == 1 and "the same command resumes" in lines[0]
@@ -220,7 +211,7 @@ def test_ctrl_c_at_a_random_moment_leaves_a_run_to_resume(starter: Starter, comm
 
 @pytest.mark.parametrize(("number", "ended"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)])
 def test_the_command_itself_is_stopped_from_outside_and_started_again(
-    number: signal.Signals, ended: int, starter: Starter, command: Command, tmp_path: Path
+    number: signal.Signals, ended: int, starter: Starter, tmp_path: Path
 ) -> None:
     words = [sys.executable, "-m", "nlkit", *command("dividemix", tmp_path)]
 
@@ -236,4 +227,4 @@ def test_the_command_itself_is_stopped_from_outside_and_started_again(
     assert first.wait() == ended
     assert starter.run(command("dividemix", tmp_path)) == 0
     assert starter.log.read_text().startswith("resumed: ")
-    assert_same_record(starter.calm("dividemix", EPOCHS, command)[0], tmp_path / "out")
+    assert_same_record(starter.calm("dividemix", EPOCHS)[0], tmp_path / "out")

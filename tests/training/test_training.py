@@ -3,56 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 
 from nlkit import NlkitError, load_run, run
-from nlkit.data.problem import Problem
 from nlkit.params import Params
 from nlkit.training import loop as training
 from nlkit.training import records
 from nlkit.training.checkpoints import checkpoints, load_latest, save
 
-Tiny = Callable[..., Params]
-FitHere = Callable[..., training.Fit]
+
+def params(**own: Any) -> Params[Any]:
+    """Parameters of four short epochs of cross-entropy on digits."""
+    return tiny.params("cross_entropy", **{"data.train_size": 256, "training.snapshots": [1, 3]}, **own)
 
 
-@pytest.fixture(scope="session")
-def tiny(tiny_params: Tiny) -> Tiny:
-    """A function that makes parameters of four short epochs of cross-entropy on digits."""
-
-    def make(**own: Any) -> Params:
-        return tiny_params("cross_entropy", **{"data.train_size": 256, "training.snapshots": [1, 3]}, **own)
-
-    return make
+def fit(folder: Path, changed: dict[str, Any] | None = None, **own: Any) -> training.Fit:
+    """Train on the tiny problem, or on a changed one, or go on there."""
+    problem = replace(tiny.problem(count=70), **(changed or {}))
+    return training.fit(problem, params(**own), folder, progress=False)
 
 
-@pytest.fixture
-def fit(tiny_problem: Callable[..., Problem], tiny: Tiny, tmp_path: Path) -> FitHere:
-    """A function that trains on a tiny problem in the folder of the test, or goes on there."""
-
-    def start(folder: str = "run", changed: dict[str, Any] | None = None, **own: Any) -> training.Fit:
-        problem = replace(tiny_problem(count=70), **(changed or {}))
-        return training.fit(problem, tiny(**own), tmp_path / folder, progress=False)
-
-    return start
-
-
-@pytest.fixture
-def stop_at(fit: FitHere, interrupt: Callable[[str, int], AbstractContextManager[None]]) -> Callable[[int], None]:
-    """A function that trains in that folder until Ctrl-C in the middle of an epoch."""
-
-    def start(epoch: int) -> None:
-        with interrupt("cross_entropy", epoch):
-            fit()
-
-    return start
+def stop_at(epoch: int, folder: Path) -> None:
+    """Train there until Ctrl-C in the middle of an epoch."""
+    with tiny.interrupted("cross_entropy", epoch):
+        fit(folder)
 
 
 def assert_same(a: training.Fit, b: training.Fit) -> None:
@@ -62,10 +42,10 @@ def assert_same(a: training.Fit, b: training.Fit) -> None:
 
 
 def test_two_runs_on_a_cpu_give_the_same_record_and_another_seed_another_one_from_the_same_labels(
-    tiny: Tiny, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     folders = [
-        run(tiny(seed=seed), tmp_path / name, progress=False).folder for seed, name in ((0, "a"), (0, "b"), (1, "c"))
+        run(params(seed=seed), tmp_path / name, progress=False).folder for seed, name in ((0, "a"), (0, "b"), (1, "c"))
     ]
     first, second, other = map(records.load, folders)
     assert records.differences(first, second) == []
@@ -75,29 +55,29 @@ def test_two_runs_on_a_cpu_give_the_same_record_and_another_seed_another_one_fro
 
 
 def test_a_truncated_checkpoint_costs_one_epoch_and_one_line(
-    fit: FitHere, stop_at: Callable[[int], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stop_at(3)
-    newest = checkpoints(tmp_path / "run/checkpoints")[-1]
+    stop_at(3, tmp_path)
+    newest = checkpoints(tmp_path / "checkpoints")[-1]
     newest.write_bytes(newest.read_bytes()[:-100])
     capsys.readouterr()
-    resumed = fit()
+    resumed = fit(tmp_path)
     lines = "".join(capsys.readouterr()).splitlines()
     assert len(lines) == 1 and newest.name in lines[0]
-    assert_same(fit("calm"), resumed)
+    assert_same(fit(tmp_path / "calm"), resumed)
 
 
 def test_where_all_checkpoints_are_damaged_training_starts_anew_and_says_so(
-    fit: FitHere, stop_at: Callable[[int], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stop_at(3)
-    for path in checkpoints(tmp_path / "run/checkpoints"):
+    stop_at(3, tmp_path)
+    for path in checkpoints(tmp_path / "checkpoints"):
         path.write_bytes(b"")
-    stop_at(1)
+    stop_at(1, tmp_path)
     assert "starting anew" in "".join(capsys.readouterr())
-    resumed = fit()
+    resumed = fit(tmp_path)
     assert resumed.resumed, "the first epoch of the new start was kept"
-    assert_same(fit("calm"), resumed)
+    assert_same(fit(tmp_path / "calm"), resumed)
 
 
 @pytest.mark.parametrize(
@@ -110,33 +90,30 @@ def test_where_all_checkpoints_are_damaged_training_starts_anew_and_says_so(
     ],
 )
 def test_an_unfinished_run_of_another_identity_is_left_alone(
-    given: dict[str, Any], named: str, fit: FitHere, stop_at: Callable[[int], None], tmp_path: Path,
-    tiny_problem: Callable[..., Problem],
+    given: dict[str, Any], named: str, tmp_path: Path,
 ) -> None:  # fmt: skip
-    stop_at(2)
+    stop_at(2, tmp_path)
     if given.get("changed") == "noise":
-        given = {"changed": {"noise": replace(tiny_problem(count=70).noise, sha256="0")}}
-    before = {path: path.read_bytes() for path in checkpoints(tmp_path / "run/checkpoints")}
+        given = {"changed": {"noise": replace(tiny.problem(count=70).noise, sha256="0")}}
+    before = {path: path.read_bytes() for path in checkpoints(tmp_path / "checkpoints")}
     with pytest.raises(NlkitError, match=f"unfinished run with other {named}"):
-        fit(**given)
-    assert {path: path.read_bytes() for path in checkpoints(tmp_path / "run/checkpoints")} == before
+        fit(tmp_path, **given)
+    assert {path: path.read_bytes() for path in checkpoints(tmp_path / "checkpoints")} == before
 
 
 @pytest.mark.parametrize("lacking", ["a weight", "rows"])
-def test_a_checkpoint_that_other_code_wrote_is_an_error_and_no_crash(
-    lacking: str, fit: FitHere, stop_at: Callable[[int], None], tmp_path: Path
-) -> None:
-    stop_at(2)
-    found = load_latest(tmp_path / "run/checkpoints")
+def test_a_checkpoint_that_other_code_wrote_is_an_error_and_no_crash(lacking: str, tmp_path: Path) -> None:
+    stop_at(2, tmp_path)
+    found = load_latest(tmp_path / "checkpoints")
     assert found is not None
     tensors, info, _ = found
     if lacking == "rows":
         del info["rows"]
     else:
         del tensors[next(name for name in tensors if name.endswith("weight"))]
-    save(tmp_path / "run/checkpoints", 2, tensors, info)
+    save(tmp_path / "checkpoints", 2, tensors, info)
     with pytest.raises(NlkitError, match=r"checkpoints.*--fresh"):
-        fit()
+        fit(tmp_path)
 
 
 def test_threads_are_set_for_the_run_and_put_back() -> None:
@@ -147,44 +124,39 @@ def test_threads_are_set_for_the_run_and_put_back() -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(tiny: Tiny, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(tiny(), tmp_path_factory.mktemp("finished"), progress=False).folder
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run(params(), tmp_path_factory.mktemp("finished"), progress=False).folder
 
 
-def test_the_record_of_the_very_same_parameters_is_loaded(
-    finished: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_record_of_the_very_same_parameters_is_loaded(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nlkit.training.loop.fit", lambda *_: pytest.fail("trained again"))
-    found = run(tiny(), finished, progress=False)
+    found = run(params(), finished, progress=False)
     assert found.origin == "loaded"
     assert found.record == load_run(finished).record
     assert list(found.epochs["epoch"]) == [1, 2, 3, 4] and len(found.samples) == 256
 
 
-def test_other_parameters_in_the_same_folder_are_an_error_that_names_the_first_key(finished: Path, tiny: Tiny) -> None:
+def test_other_parameters_in_the_same_folder_are_an_error_that_names_the_first_key(finished: Path) -> None:
     before = (finished / "record.json").read_bytes()
     with pytest.raises(NlkitError, match=r"optim\.lr: 0\.05 there, 0\.125 here"):
-        run(tiny(**{"optim.lr": 0.125}), finished, progress=False)
+        run(params(**{"optim.lr": 0.125}), finished, progress=False)
     assert (finished / "record.json").read_bytes() == before
 
 
-def test_fresh_trains_anew_even_over_other_parameters_and_checkpoints(
-    tiny: Tiny, stop_at: Callable[[int], None], tmp_path: Path
-) -> None:
-    folder = tmp_path / "run"
-    run(tiny(), folder, progress=False)
-    stop_at(2)
-    assert run(tiny(seed=3), folder, fresh=True, progress=False).origin == "trained"
-    assert json.loads((folder / "record.json").read_text())["seed"] == 3
-    assert sorted(path.name for path in folder.iterdir()) == ["epochs.parquet", "record.json", "samples.parquet"]
+def test_fresh_trains_anew_even_over_other_parameters_and_checkpoints(tmp_path: Path) -> None:
+    run(params(), tmp_path, progress=False)
+    stop_at(2, tmp_path)
+    assert run(params(seed=3), tmp_path, fresh=True, progress=False).origin == "trained"
+    assert json.loads((tmp_path / "record.json").read_text())["seed"] == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epochs.parquet", "record.json", "samples.parquet"]
 
 
 def test_a_committed_record_is_found_where_no_folder_is_named(
-    finished: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("params", "notebooks"):
         (tmp_path / name).mkdir()
     records.adopt(finished, tmp_path / "results")
     monkeypatch.chdir(tmp_path)
-    assert run(tiny(), progress=False).folder.is_relative_to(tmp_path / "results")
-    assert run(tiny(seed=2), progress=False).folder.is_relative_to(tmp_path / "runs")
+    assert run(params(), progress=False).folder.is_relative_to(tmp_path / "results")
+    assert run(params(seed=2), progress=False).folder.is_relative_to(tmp_path / "runs")

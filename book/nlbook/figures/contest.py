@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -15,10 +15,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from nlkit.figures.style import LOOKS, NEUTRAL, Look
+from nlbook.contest import LOOKS, NOT_RUN, Groups
+from nlkit.figures.style import NEUTRAL
+from nlkit.params.registry import Look
 from nlkit.training.runs import Run
 
-Groups = Mapping[tuple[str, str], Sequence[Run]]
 Value = Callable[[Run], float | None]
 WIDTH = 8.6
 """Inches of a figure that fills the page."""
@@ -122,7 +123,7 @@ def _frame(ax: Axes, cell: str, shown: Sequence[float], quantity: Quantity) -> N
 
 
 def _not_run(ax: Axes, row: float) -> None:
-    ax.text(0.05, row, "not run here", transform=ax.get_yaxis_transform(), va="center", fontsize=7, color=NEUTRAL)
+    ax.text(0.05, row, NOT_RUN, transform=ax.get_yaxis_transform(), va="center", fontsize=7, color=NEUTRAL)
 
 
 def epoch_curves(groups: Groups, cells: Sequence[str], column: str = "accuracy") -> Figure:
@@ -138,7 +139,7 @@ def epoch_curves(groups: Groups, cells: Sequence[str], column: str = "accuracy")
         ends += [value for found in here for value in found]
         ax.set(title=cell, xlabel="epoch")
         if not any(here):
-            ax.text(0.5, 0.5, "not run here", transform=ax.transAxes, ha="center", fontsize=8, color=NEUTRAL)
+            ax.text(0.5, 0.5, NOT_RUN, transform=ax.transAxes, ha="center", fontsize=8, color=NEUTRAL)
             ax.set_xticks([])
     if ends:
         quantity.scale(axes[0][0], "y", np.array(ends))

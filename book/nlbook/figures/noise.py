@@ -1,19 +1,19 @@
-"""Where noise that depends on the image hits: wrong labels by the margin of a classifier."""
+"""Noise models side by side: where wrong labels go, whom they hit, and how that depends on the image."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 
 from nlbook.figures.contest import WIDTH
+from nlbook.noise_models import NoiseModels, NoiseSummary
 from nlkit.figures.images import heading, image_grid, settle, show
-from nlkit.figures.style import CLEAN, NEUTRAL, NOISY, Look
+from nlkit.figures.style import CLEAN, NEUTRAL, NOISY
 
 
 def margins(delta: np.ndarray, wrong: np.ndarray, bins: int = 10) -> Figure:
@@ -40,26 +40,27 @@ def margins(delta: np.ndarray, wrong: np.ndarray, bins: int = 10) -> Figure:
     return figure
 
 
-LOOKS = {
-    "symmetric": Look("symmetric", "#5A5A5A", "o"),
-    "asymmetric": Look("asymmetric", "#E69F00", "s"),
-    "PMD I": Look("PMD I", "#0072B2", "^"),
-    "PMD II": Look("PMD II", "#56B4E9", "v"),
-    "PMD III": Look("PMD III", "#009E73", "D"),
-    "PMD I + uniform": Look("PMD I + uniform", "#CC79A7", "P"),
-    "PMD I + asymmetric": Look("PMD I + asymmetric", "#882255", "X"),
-    "human, aggregate": Look("human, aggregate", "#999933", "<"),
-    "human, random 1": Look("human, random 1", "#000000", "p"),
-    "human, worst": Look("human, worst", "#D55E00", "*"),
+MODELS = {
+    "symmetric": ("#5A5A5A", "o"),
+    "asymmetric": ("#E69F00", "s"),
+    "PMD I": ("#0072B2", "^"),
+    "PMD II": ("#56B4E9", "v"),
+    "PMD III": ("#009E73", "D"),
+    "PMD I + uniform": ("#CC79A7", "P"),
+    "PMD I + asymmetric": ("#882255", "X"),
+    "human, aggregate": ("#999933", "<"),
+    "human, random 1": ("#000000", "p"),
+    "human, worst": ("#D55E00", "*"),
 }
-"""The noise models, in the order of the page."""
+"""Colour and marker of the noise models, in the order of the page."""
 
 
-def matrix_grid(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> Figure:
-    """Where wrong labels go: transition matrices [C, C] on one colour scale, without their diagonals.
+def matrix_grid(summary: NoiseSummary) -> Figure:
+    """Where wrong labels go: the transition matrices of all models on one colour scale, without their diagonals.
 
     Colours follow the square root of a share, so that small ones can be told apart.
     """
+    matrices = summary.matrices()
     columns = 4 if len(matrices) > 6 else 3
     rows, side = -(-len(matrices) // columns), WIDTH / columns
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, rows * side + 0.9), squeeze=False)
@@ -70,7 +71,7 @@ def matrix_grid(matrices: Mapping[str, np.ndarray], names: Sequence[str]) -> Fig
         ax.set_facecolor("#DDDDDD")
         ax.grid(False)
         ax.set_title(title, fontsize=9)
-        _class_ticks(ax, names, number % columns == 0, number + columns >= len(matrices))
+        _class_ticks(ax, summary.names, number % columns == 0, number + columns >= len(matrices))
     for ax in axes.flat[len(matrices) :]:
         ax.set_axis_off()
     if matrices:
@@ -88,31 +89,34 @@ def _class_ticks(ax: Axes, names: Sequence[str], left: bool, bottom: bool) -> No
     ax.tick_params(length=2)
 
 
-def class_rate_dots(panels: Mapping[str, tuple[Sequence[str], Mapping[str, np.ndarray]]]) -> Figure:
-    """Share of wrong labels in each class: one panel a data set, with its class names and the rates [C] by model."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.9), squeeze=False)
-    for ax, (title, (names, rates)) in zip(axes[0], panels.items(), strict=True):
-        spread = np.linspace(-0.32, 0.32, max(len(rates), 2))
-        for shift, (name, values) in zip(spread, rates.items(), strict=False):
-            look = LOOKS[name]
-            ax.plot(100 * values, np.arange(len(names)) + shift, look.marker, color=look.colour, markersize=4.5)
-        ax.set_yticks(range(len(names)), names, fontsize=8)
-        ax.set(title=title, xlabel="wrong labels in %", ylim=(len(names) - 0.5, -0.5), xlim=(-2, None))
+def class_rate_dots(summaries: Sequence[NoiseSummary]) -> Figure:
+    """Share of wrong labels in each class by model: one panel a data set."""
+    figure, axes = plt.subplots(1, len(summaries), figsize=(WIDTH, 3.9), squeeze=False)
+    for ax, one in zip(axes[0], summaries, strict=True):
+        rates, count = one.rates(), len(one.names)
+        for shift, (name, values) in zip(np.linspace(-0.32, 0.32, len(rates)), rates.items(), strict=True):
+            colour, marker = MODELS[name]
+            ax.plot(100 * values, np.arange(count) + shift, marker, color=colour, markersize=4.5)
+        ax.set_yticks(range(count), one.names, fontsize=8)
+        ax.set(title=one.title, xlabel="wrong labels in %", ylim=(count - 0.5, -0.5), xlim=(-2, None))
         ax.grid(axis="y", visible=False)
-        for edge in np.arange(0.5, len(names) - 1):
+        for edge in np.arange(0.5, count - 1):
             ax.axhline(edge, color=NEUTRAL, linewidth=0.4, alpha=0.4)
-    _legend(figure, [name for _, rates in panels.values() for name in rates])
+    _legend(figure, [name for one in summaries for name in one.rates()])
     return figure
 
 
 def _legend(figure: Figure, names: Sequence[str]) -> None:
-    shown = [look for name, look in LOOKS.items() if name in names]
-    handles = [plt.Line2D([], [], color=one.colour, marker=one.marker, label=one.label, linewidth=1) for one in shown]
+    shown = {name: look for name, look in MODELS.items() if name in names}
+    handles = [
+        plt.Line2D([], [], color=c, marker=marker, label=name, linewidth=1) for name, (c, marker) in shown.items()
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
 
 
-def lift_maps(panels: Mapping[str, pd.DataFrame]) -> Figure:
-    """How much more often two models hit the same image than if they were independent: one square table a panel."""
+def lift_maps(summaries: Sequence[NoiseSummary]) -> Figure:
+    """How much more often two models hit the same image than if they were independent: one square table a data set."""
+    panels = {one.title: one.lift_table() for one in summaries}
     sizes = [len(table) + 1.5 for table in panels.values()]
     figure, axes = plt.subplots(
         1, len(panels), figsize=(WIDTH, 4.2), squeeze=False, gridspec_kw={"width_ratios": sizes}
@@ -135,40 +139,42 @@ def lift_maps(panels: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def margin_curves(panels: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """How often images are hit, by how sure a classifier is of their true class: rates [10] by model, one panel a set.
+def margin_curves(summaries: Sequence[NoiseSummary]) -> Figure:
+    """How often images are hit, by how sure a classifier is of their true class, by model: one panel a data set.
 
     The images of each class are divided into tenths by the classifier's margin; 1 is the mean rate of the model.
     """
-    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.9), squeeze=False, sharey=True)
-    for ax, (title, curves) in zip(axes[0], panels.items(), strict=True):
-        ax.set(title=title, xlabel="tenth of the class, the least sure first", xticks=range(1, 11), xlim=(0.5, 10.5))
+    figure, axes = plt.subplots(1, len(summaries), figsize=(WIDTH, 3.9), squeeze=False, sharey=True)
+    for ax, one in zip(axes[0], summaries, strict=True):
+        ax.set(
+            title=one.title, xlabel="tenth of the class, the least sure first", xticks=range(1, 11), xlim=(0.5, 10.5)
+        )
         ax.axhline(1, color=NEUTRAL, linewidth=0.8, linestyle=":")
-        for name, rates in curves.items():
-            look = LOOKS[name]
-            ax.plot(range(1, 11), rates, color=look.colour, marker=look.marker, markersize=4.5, linewidth=1.2)
-        if not curves:
+        for name, rates in one.curves().items():
+            colour, marker = MODELS[name]
+            ax.plot(range(1, 11), rates, color=colour, marker=marker, markersize=4.5, linewidth=1.2)
+        if not one.curves():
             ax.text(0.5, 0.6, "no classifier here", transform=ax.transAxes, ha="center", color=NEUTRAL, fontsize=9)
     axes[0][0].set_ylabel("noise rate over its mean")
     axes[0][0].set_ylim(0, None)
-    _legend(figure, [name for curves in panels.values() for name in curves])
+    _legend(figure, [name for one in summaries for name in one.curves()])
     return figure
 
 
-def hit_gallery(
-    images: np.ndarray, rows: Mapping[str, np.ndarray], clean: np.ndarray, labels: Sequence[np.ndarray],
-    names: Sequence[str],
-) -> Figure:  # fmt: skip
-    """Images that two noise models hit: a row has a title and indices; above is the true class, below the wrong labels.
+def hit_gallery(models: NoiseModels, first: str, second: str) -> Figure:
+    """Images that two noise models both hit, or only one of them: above is the true class, below the wrong labels.
 
-    Where both models name the same wrong class it stands there once.
+    Where both models name the same wrong class it stands there once. The images must be here.
     """
+    assert models.images is not None
+    rows, clean, names = models.hit_rows(first, second), models.clean, models.names
+    labels = [models.labels[first], models.labels[second]]
     count = max(map(len, rows.values()), default=1)
     figure, axes = image_grid(max(len(rows), 1), count, extra=0.85)
     for line, (title, index) in zip(axes, rows.items(), strict=False):
         heading(line[0], title, 1.32)
         for ax, i in zip(line, index, strict=False):
-            show(ax, images[i])
+            show(ax, models.images[i])
             given = list(dict.fromkeys(names[one[i]] for one in labels if one[i] != clean[i]))
             place = {"transform": ax.transAxes, "ha": "center", "fontsize": 7.5}
             ax.text(0.5, 1.04, names[clean[i]], va="bottom", color=CLEAN, **place)

@@ -1,4 +1,4 @@
-"""DivideMix past its warm-up, and a recorder of what its two networks see."""
+"""DivideMix past its warm-up, and a recorder of what its two networks see; for tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pytest
+import tiny
 import torch
 from torch import Tensor
 
@@ -81,27 +81,22 @@ def _four_views(call: Call, unlabelled: int) -> list[Call]:
     return [replace(call, inputs=inputs, logits=logits) for inputs, logits in pairs]
 
 
-@pytest.fixture
-def record() -> Callable[[DivideMix], Recording]:
-    """A function that begins a recording."""
-    return Recording
-
-
-@pytest.fixture
-def dividemix(tiny_problem: Callable[..., Any], tiny_params: Callable[..., Any]) -> Callable[..., DivideMix]:
-    """A function that makes a method past its warm-up; views do nothing, so that inputs tell the sample.
+def dividemix(
+    above: tuple[int, int] = (41, 54), problem: dict[str, Any] | None = None, name: str = "dividemix", **overrides: Any
+) -> Any:
+    """DivideMix, or a method that stands on it, past its warm-up; views do nothing, so that inputs tell the sample.
 
     Network 1 gets `above[0]` labelled samples of 96, network 2 `above[1]`; every P(clean) is another number.
     """
+    method = tiny.method(name, tiny.problem(**(problem or {})).train, **{**tiny.PLAIN, **overrides})
+    divide(method, above)
+    return method
 
-    def make(above: tuple[int, int] = (41, 54), problem: dict[str, Any] | None = None, **overrides: Any) -> DivideMix:
-        settings = {"views.pad": 0, "views.flip": False, **overrides}
-        method = DivideMix(tiny_problem(**(problem or {})).train, tiny_params("dividemix", **settings))
-        count = len(method.data)
-        for network, number in enumerate(above):
-            values = torch.cat([torch.linspace(0.61, 0.99, number), torch.linspace(0.01, 0.39, count - number)])
-            order = torch.randperm(count, generator=torch.Generator().manual_seed(network))
-            method.p_clean[1 - network] = values[order]
-        return method
 
-    return make
+def divide(method: DivideMix, above: tuple[int, int]) -> None:
+    """Give each network a division with so many labelled samples."""
+    count = len(method.data)
+    for network, number in enumerate(above):
+        values = torch.cat([torch.linspace(0.61, 0.99, number), torch.linspace(0.01, 0.39, count - number)])
+        order = torch.randperm(count, generator=tiny.stream(network))
+        method.p_clean[1 - network] = values[order]

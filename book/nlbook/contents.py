@@ -1,0 +1,142 @@
+"""What the book is made of: pages, the files behind each, and the fragments that its chapters include."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+
+from nlkit.params import files, load_params, registry
+from nlkit.params.registry import Entry
+
+ROOMS = ("params", "data", "noise", "kernels", "views", "models", "parts", "training")
+"""What decides the outcome of a run, beside its method; all else only shows it."""
+SEED = 0
+INCLUDED = re.compile(r"_generated/([\w.+-]+\.(?:md|svg))")
+
+
+def papers() -> dict[str, list[Entry]]:
+    """The methods of each paper, in the order of the book."""
+    found: dict[str, list[Entry]] = {}
+    for entry in registry.everything():
+        found.setdefault(entry.paper, []).append(entry)
+    return found
+
+
+def run_pages(root: Path, is_fresh: Callable[[str], bool] = lambda page: False) -> list[str]:
+    """The pages of runs, `<paper>-<cell>`, in the order of the book: of committed records and of fresh runs.
+
+    Such a page has a notebook and a parameter file.
+    """
+    found = []
+    for paper, entries in papers().items():
+        endings = {ending for entry in entries for ending in entry.looks}
+        cells = {path.stem: path for path in (root / "params" / paper).glob("*.yaml")}
+        for cell in sorted(cells, key=_order) if (root / "notebooks" / f"{paper}.ipynb").exists() else []:
+            page = f"{paper}-{cell}"
+            if (is_fresh(page) or (root / committed(page)).exists()) and not _is_variation(cell, cells, endings):
+                found.append(page)
+    return found
+
+
+def other_pages(root: Path) -> list[str]:
+    """The notebooks that are of no paper: those that look at labels, at all records, or at one's own images."""
+    return sorted({path.stem for path in (root / "notebooks").glob("*.ipynb")} - set(papers()))
+
+
+def is_run(page: str) -> bool:
+    """Whether a page shows one run; names of notebooks are those of modules, without a hyphen."""
+    return "-" in page
+
+
+def notebook(page: str) -> Path:
+    """The notebook of a page."""
+    return Path("notebooks", f"{page.split('-', 1)[0]}.ipynb")
+
+
+def committed(page: str) -> Path:
+    """The committed record of the run that a page shows."""
+    return Path("results", *page.split("-", 1), f"seed-{SEED}", "record.json")
+
+
+def _is_variation(cell: str, cells: dict[str, Path], endings: Collection[str]) -> bool:
+    """Whether a cell continues the name of another one on the same images, with an ending that is no contestant's."""
+    shorter = [one for one in cells if cell.startswith(f"{one}-") and cell.removeprefix(one) not in endings]
+    return any(load_params(cells[one]).data == load_params(cells[cell]).data for one in shorter)
+
+
+KINDS = {"sym": "symmetric", "asym": "asymmetric", "pmd": "PMD"}
+"""Kinds of noise in the names of cells, in the order in which pages stand."""
+DATA = {
+    "digits": "Digits", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "cifar10n": "CIFAR-10N",
+    "cifar100n": "CIFAR-100N", "webvision": "WebVision", "clothing1m": "Clothing1M", "food101n": "Food-101N",
+}  # fmt: skip
+
+
+def title(cell: str) -> str:
+    """A cell in words: `Digits, symmetric 50 %`, `CIFAR-10N on a laptop`."""
+    first, *rest = cell.split("-")
+    data = DATA.get(first, first)
+    if rest[-1:] == ["laptop"]:
+        return f"{data} on a laptop"
+    words = re.sub(r" (\d+)\b", r" \1 %", " ".join(KINDS.get(word, word.capitalize()) for word in rest))
+    return ", ".join([data, *re.split(r"(?<=%) ", words)]) if words else data
+
+
+def _order(cell: str) -> tuple[bool, int, str]:
+    """Digits before the rest, then by kind of noise and rate."""
+    kind = next((place for place, kind in enumerate(KINDS) if f"-{kind}-" in cell), len(KINDS))
+    return not cell.startswith("digits"), kind, cell
+
+
+def fragments(root: Path) -> dict[str, str]:
+    """The names of the generated tables and figures, each with a chapter that includes it."""
+    chapters = sorted((root / "book").glob("*.md"))
+    return {name: path.name for path in chapters for name in INCLUDED.findall(path.read_text(encoding="utf-8"))}
+
+
+def pretraining(page: str) -> list[str]:
+    """The page of the pre-training that a run refers to; its encoder is shared by all such runs."""
+    needed = load_params(parameter_file(page)).method.pretraining
+    return [f"{Path(needed[1]).parent.name}-{Path(needed[1]).stem}"] if needed else []
+
+
+def parameter_file(page: str) -> Path:
+    """The parameter file of a run."""
+    paper, cell = page.split("-", 1)
+    return Path("params", paper, f"{cell}.yaml")
+
+
+def parameter_files(page: str) -> list[Path]:
+    """The parameter file of a run, and those that it is based on."""
+    path, sources = parameter_file(page), getattr(files, "sources", None)
+    return [path] if sources is None else list(sources(path))
+
+
+def code(page: str) -> list[Path]:
+    """The files that decide the outcome of a run; those for photographs do not concern runs on digits."""
+    found = [path for room in ROOMS for path in sorted(Path("nlkit", room).rglob("*.py"))]
+    if "-digits" in page:
+        found = [path for path in found if not any(part.startswith("photo") for part in path.parts)]
+    return [*found, Path("nlkit/seeding.py"), *_method_files(load_params(parameter_file(page)).method.name)]
+
+
+def _method_files(name: str) -> list[Path]:
+    """The file of a method, and those beside it that it stands on."""
+    folder = Path("nlkit", "methods")
+    found, open_ones = set(), {"base", name}
+    while open_ones:
+        path = folder / f"{open_ones.pop()}.py"
+        found.add(path)
+        open_ones |= {one for one in _imported(path) if folder / f"{one}.py" not in found}
+    return sorted(found)
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """Names of the methods' files that a file imports from."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module == registry.PACKAGE:
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{registry.PACKAGE}."):
+            yield str(node.module).rsplit(".", 1)[1]

@@ -1,0 +1,230 @@
+"""Methods that contrast: where images lie among the features, who is pulled together, and what TCL's prototypes say."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from sklearn.manifold import TSNE
+
+from nlkit.data.problem import Problem
+from nlkit.figures.images import image_grid, show
+from nlkit.figures.losses import draw_mixture, groups, snapshots, threshold, warm_up
+from nlkit.figures.style import CLEAN, NEUTRAL, NOISY
+from nlkit.methods.simclr import QUERIES, SHOWN
+from nlkit.training.runs import Run
+
+BINS = 40
+SIDE = 24
+"""Images of X, and of U, in the batch that is drawn."""
+VARIANTS = {"self": "Self", "sup": "Sup", "sup_pseudo": "Sup + pseudo-labels"}
+COLOURS = ("white", "black", CLEAN, NOISY, NEUTRAL)
+
+
+def feature_maps(run: Run) -> Figure:
+    """Features laid out by t-SNE at the first and the last recorded epoch, each class with its name.
+
+    Where the record has prototypes, they are squares, and their names those of the classes.
+    """
+    recorded = snapshots(run)
+    epochs = dict.fromkeys([recorded[0], recorded[-1]])
+    return _maps(run, {f"after {_title(run, epoch)}": ("map", epoch) for epoch in epochs})
+
+
+def feature_geometry(run: Run) -> Figure:
+    """Features of the first network laid out by t-SNE, at the start of the run and after its last epoch.
+
+    The start is the pre-trained encoder where the run has one, else a random network.
+    """
+    last = snapshots(run)[-1]
+    start = "pre-trained" if run.record.get("encoder") else "random start"
+    return _maps(run, {start: ("start", last), f"after {_title(run, last)}": ("map", last)})
+
+
+def _title(run: Run, epoch: int) -> str:
+    return f"epoch {epoch}" + (" (warm-up)" if epoch <= (warm_up(run) or 0) else "")
+
+
+def _maps(run: Run, panels: Mapping[str, tuple[str, int]]) -> Figure:
+    """One panel a title, with the coordinates that are recorded under a name at an epoch."""
+    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 4.2), squeeze=False)
+    for ax, (title, (name, epoch)) in zip(axes[0], panels.items(), strict=True):
+        points, prototypes = _layout(run, name, epoch)
+        for label, colour, mask in groups(run.samples.iloc[: len(points)]):
+            if mask.any():
+                ax.scatter(*points[mask].T, s=6, color=colour, alpha=0.5, linewidths=0, label=label, rasterized=True)
+        if len(prototypes):
+            ax.plot(*prototypes.T, "s", color="black", markerfacecolor="white", markersize=6, label="prototype")
+        _name_classes(ax, run, points, prototypes)
+        ax.set(title=title, xticks=[], yticks=[])
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    if len(handles) > 1:
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, markerscale=2)
+    return figure
+
+
+def _layout(run: Run, name: str, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places [n, 2] of recorded images and [C or 0, 2] of prototypes; neighbours are kept, distances are not."""
+    columns = [str(one) for one in run.samples if re.fullmatch(rf"{name}_\d+_{epoch}", str(one))]
+    points = run.samples[columns].dropna().to_numpy(dtype=np.float64)
+    row, axes = run.epochs.iloc[epoch - 1], [one.split("_")[1] for one in columns]
+    known = all(f"prototypes_{axis}" in row for axis in axes)
+    prototypes = np.stack([row[f"prototypes_{axis}"] for axis in axes], axis=1) if known else points[:0]
+    whole = np.concatenate([points, prototypes])
+    perplexity = min(30.0, (len(whole) - 1) / 3)
+    laid = TSNE(2, init="pca", random_state=0, perplexity=perplexity, max_iter=500).fit_transform(whole)
+    return laid[: len(points)], laid[len(points) :]
+
+
+def _name_classes(ax: Axes, run: Run, points: np.ndarray, prototypes: np.ndarray) -> None:
+    """The name of each class beside its prototype, else at the median of its images.
+
+    Their class is the true one where it is known, else the predicted one.
+    """
+    names = run.record["data"]["classes"]
+    known = run.samples["clean" if "clean" in run.samples else "prediction"].to_numpy()[: len(points)]
+    for number, name in enumerate(names if len(names) <= 20 else []):
+        own = prototypes[[number]] if len(prototypes) else points[known == number]
+        if len(own):
+            shift = (9, 9) if len(prototypes) else (0, 0)
+            ax.annotate(
+                name, np.median(own, axis=0), xytext=shift, textcoords="offset points", ha="center", va="center",
+                fontsize=11, fontweight="bold", path_effects=[patheffects.withStroke(linewidth=3, foreground="white")],
+            )  # fmt: skip
+
+
+def neighbour_gallery(run: Run, problem: Problem) -> Figure:
+    """Training images (top row) and, below each, the images with the nearest features; the number is the class.
+
+    Blue: the same true class as the image at the top, vermilion: another one, grey: unknown.
+    """
+    index = np.array(run.epochs["neighbours"].iloc[-1]).reshape(QUERIES, SHOWN)
+    names = run.record["data"]["classes"]
+    figure, axes = image_grid(SHOWN + 1, QUERIES, extra=0.18)
+    for column, neighbours in enumerate(index):
+        for row, i in enumerate([column, *neighbours]):
+            ax = axes[row][column]
+            show(ax, np.asarray(problem.train.images[int(i)]))
+            if problem.clean is None:
+                continue
+            own, top = int(problem.clean[int(i)]), int(problem.clean[column])
+            colour = NEUTRAL if row == 0 else (CLEAN if own == top else NOISY)
+            ax.set_title(names[own], fontsize=8, color=colour, pad=2)
+    return figure
+
+
+def score_histograms(run: Run) -> Figure:
+    """Score of each training label at the recorded epochs, with the fitted mixture where there is one for all."""
+    epochs = snapshots(run)
+    figure, axes = plt.subplots(1, len(epochs), figsize=(2.6 * len(epochs), 2.9), squeeze=False)
+    for ax, epoch in zip(axes[0], epochs, strict=True):
+        highest, row = 1.0, run.epochs.iloc[epoch - 1]
+        values = run.samples[f"score_{epoch}"].to_numpy(dtype=np.float64)
+        for label, colour, mask in groups(run.samples):
+            counts, *_ = ax.hist(values[mask], list(np.linspace(0, 1, BINS + 1)), color=colour, alpha=0.6, label=label)
+            highest = max(highest, float(np.max(counts)))
+        if row["score_means"] is not None:
+            mixture = (row["score_weights"], row["score_means"], row["score_variances"])
+            draw_mixture(ax, *mixture, 0.0, 1.0, len(run.samples) / BINS, ("mixture: clean", "mixture: wrong"))
+        ax.set(title=_title(run, epoch), xlabel="score", yscale="log", ylim=(0.5, 4 * highest))
+    axes[0][0].set_ylabel("samples")
+    axes[0][-1].legend(fontsize=8, loc="upper center")
+    return figure
+
+
+def label_map(run: Run) -> Figure:
+    """Each label by the similarity of its image to the label's prototype and to the nearest other one."""
+    epochs = snapshots(run)
+    figure, axes = plt.subplots(1, len(epochs), figsize=(2.6 * len(epochs), 2.9), sharey=True, squeeze=False)
+    for ax, epoch in zip(axes[0], epochs, strict=True):
+        own, other = (run.samples[f"{name}_{epoch}"].to_numpy(dtype=np.float64) for name in ("own", "other"))
+        for label, colour, mask in groups(run.samples):
+            ax.scatter(own[mask], other[mask], s=4, color=colour, alpha=0.4, linewidths=0, label=label, rasterized=True)
+        ax.axline((0, 0), slope=1, color="black", linestyle=":", linewidth=1)
+        ax.set(title=_title(run, epoch), xlabel="similarity, own prototype", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
+    axes[0][0].set_ylabel("nearest other prototype")
+    axes[0][0].legend(fontsize=8, markerscale=2.5, loc="lower left")
+    return figure
+
+
+def positive_pairs(run: Run, epoch: int | None = None) -> Figure:
+    """Positive pairs of one batch under each variant, from the P(clean) and the predictions of a recorded epoch.
+
+    The first recorded epoch after the warm-up is shown, or the one that is given. Each image has two rows, its views;
+    the images of X stand before those of U, and each part is sorted by class. The ensemble's prediction on the plain
+    image stands in for the guesses of a step, which are made on random views.
+    """
+    method: Any = run.params.method
+    later = [one for one in snapshots(run) if one > method.warm_up]
+    epoch = epoch or (later or snapshots(run))[0]
+    chosen, size = _batch(run, epoch)
+    targets = _targets(run, epoch, chosen, size, method.temperature)
+    source = np.arange(len(chosen)).repeat(2)
+    truth = run.samples["clean"].to_numpy()[chosen].repeat(2) if "clean" in run.samples else None
+    figure, axes = plt.subplots(1, len(VARIANTS), figsize=(10.2, 3.9))
+    for ax, (variant, title) in zip(axes, VARIANTS.items(), strict=True):
+        classes = contrast_classes(variant, targets, size, method.tau_p).repeat(2)
+        pairs = (source[:, None] == source) | ((classes[:, None] == classes) & (classes >= 0))
+        _panel(ax, pairs, source, truth, 2 * size)
+        ax.set_title(f"{title}: {pairs.sum(axis=1).mean() - 1:.1f} positives a row" if variant != "self" else title)
+    names = {"one image": "black"}
+    names |= {"one class": NEUTRAL} if truth is None else {"one class, rightly": CLEAN, "one class, wrongly": NOISY}
+    handles = [Patch(color=colour, label=name) for name, colour in names.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def _batch(run: Run, epoch: int) -> tuple[np.ndarray, int]:
+    """Indices of up to SIDE images of X, then of U, each part sorted by class; and how many are of X."""
+    trusted = run.samples[f"p_clean_{epoch}"].to_numpy(dtype=np.float64) > threshold(run)
+    order = run.samples["clean" if "clean" in run.samples else f"guess_{epoch}"].to_numpy()
+    rng, parts = np.random.default_rng(0), []
+    for mask in (trusted, ~trusted):
+        part = np.flatnonzero(mask)
+        part = rng.choice(part, min(SIDE, len(part)), replace=False)
+        parts.append(part[np.argsort(order[part], kind="stable")])
+    return np.concatenate(parts), len(parts[0])
+
+
+def _targets(run: Run, epoch: int, chosen: np.ndarray, size: int, temperature: float) -> np.ndarray:
+    """Targets [B_x + B_u, C]: predictions, mixed with the label for the first `size` rows, and sharpened.
+
+    What the recorded confidence leaves is spread over the other classes.
+    """
+    rows, classes = run.samples.iloc[chosen], np.arange(len(run.record["data"]["classes"]))
+    sure = rows[f"sure_{epoch}"].to_numpy(dtype=np.float64)[:, None]
+    guessed = rows[f"guess_{epoch}"].to_numpy()[:, None] == classes
+    p = np.where(guessed, sure, (1 - sure) / max(len(classes) - 1, 1))
+    trust = np.where(np.arange(len(rows)) < size, rows[f"p_clean_{epoch}"].to_numpy(dtype=np.float64), 0.0)[:, None]
+    p = trust * (rows["noisy"].to_numpy()[:, None] == classes) + (1 - trust) * p
+    sharp = p ** (1 / temperature)
+    return sharp / sharp.sum(axis=1, keepdims=True)
+
+
+def contrast_classes(variant: str, targets: np.ndarray, size: int, tau_p: float) -> np.ndarray:
+    """The class of each image in the contrastive loss [B_x + B_u], -1 for none, as `nlkit.parts.positives` has it."""
+    labelled = np.arange(len(targets)) < size
+    named = {"self": False, "sup": labelled, "sup_pseudo": labelled | (targets.max(axis=1) >= tau_p)}[variant]
+    return np.where(named, targets.argmax(axis=1), -1)
+
+
+def _panel(ax: Axes, pairs: np.ndarray, source: np.ndarray, truth: np.ndarray | None, labelled: int) -> None:
+    """One matrix: 1 two views of an image, 2 one true class, 3 different classes, 4 unknown."""
+    kind = np.full(pairs.shape, 4) if truth is None else np.where(truth[:, None] == truth, 2, 3)
+    kind = np.where(source[:, None] == source, 1, kind)
+    ax.imshow(np.where(pairs, kind, 0), cmap=ListedColormap(COLOURS), vmin=0, vmax=4, interpolation="nearest")
+    for draw in (ax.axhline, ax.axvline):
+        draw(labelled - 0.5, color=NEUTRAL, linewidth=0.8)
+    middles = [labelled / 2, (labelled + len(pairs)) / 2]
+    ax.set_xticks(middles, ["X", "U"])
+    ax.set_yticks(middles, ["X", "U"])
+    ax.tick_params(length=0)
+    ax.grid(False)

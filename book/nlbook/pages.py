@@ -1,0 +1,132 @@
+"""The notebooks of the book, with papermill's parameters, executed one after the other in kernels that stay warm.
+
+`python -m nlbook.pages WORKERS PAGE...` makes those of the pages that are missing, or whose notebook, parameters,
+records or code are no longer what they were made from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.util import run_sync
+from nbformat.v4 import new_code_cell, new_notebook
+from papermill.iorw import load_notebook_node
+from papermill.parameterize import parameterize_notebook
+
+from nlbook import contents
+from nlkit.params.files import read_tree
+
+PAGES, LOGS = Path("book", "pages"), Path("runs", "logs")
+RESET = """
+import os, matplotlib.pyplot
+os.chdir("{root}")
+matplotlib.pyplot.close("all")
+get_ipython().reset(new_session=True)
+"""
+
+
+def make(names: Sequence[str], workers: int) -> list[str]:
+    """Execute the notebooks of all pages that are due; returns the names of those that failed."""
+    code = _sha256([*Path("nlkit").rglob("*.py"), *Path(__file__).parent.rglob("*.py")])
+    due = {name: digest for name in names if (digest := _sha256(_sources(name), code)) != _made_from(name)}
+    for folder in (PAGES, LOGS):
+        folder.mkdir(parents=True, exist_ok=True)
+    todo = iter(due.items())
+    with ThreadPoolExecutor(workers) as pool:  # each takes the next page from the one iterator
+        return [name for failed in pool.map(_work, [todo] * min(workers, len(due))) for name in failed]
+
+
+def _sources(name: str) -> list[Path]:
+    """What a page is made from, beside code: its notebook and parameters, and the records that it may show."""
+    if not contents.is_run(name):
+        records = [path for place in ("results", "runs") for path in Path(place).glob("*/*/seed-*/record.json")]
+        return [contents.notebook(name), *records]
+    record = contents.committed(name)
+    fresh = Path("runs", *record.parts[1:])
+    known = [path for path in (record, fresh) if path.exists()]
+    return [contents.notebook(name), *contents.parameter_files(name), *known]
+
+
+def _sha256(files: Iterable[Path], more: str = "") -> str:
+    """A hash of the names and contents of files."""
+    digest = hashlib.sha256(more.encode())
+    for path in sorted(files):
+        digest.update(f"{path} {hashlib.sha256(path.read_bytes()).hexdigest()}".encode())
+    return digest.hexdigest()
+
+
+def _made_from(name: str) -> str | None:
+    """The hash of what a page was made from; None where there is no page."""
+    path = PAGES / f"{name}.ipynb"
+    return nbformat.read(path, as_version=4).metadata.get("made_from") if path.exists() else None
+
+
+def _work(todo: Iterator[tuple[str, str]]) -> list[str]:
+    """Execute notebooks in one kernel until none is left; returns the names of those that failed."""
+    kernel: dict[str, Any] = {}
+    failed = []
+    for name, digest in todo:
+        try:
+            _execute(name, digest, kernel)
+        except Exception as error:  # whatever ended it: the notebook is kept, and the other pages are made
+            print(f"page {name}: {error}", file=sys.stderr)
+            failed.append(name)
+            _stop(kernel)
+    _stop(kernel)
+    return failed
+
+
+def _stop(kernel: dict[str, Any]) -> None:
+    if kernel.get("client"):
+        kernel["client"].stop_channels()
+        run_sync(kernel["manager"].shutdown_kernel)(now=True)
+    kernel.clear()
+
+
+def _execute(name: str, digest: str, kernel: dict[str, Any]) -> None:
+    """Make one page; where its notebook fails, that is kept among the logs with the traceback."""
+    page = load_notebook_node(str(contents.notebook(name)))
+    if contents.is_run(name):
+        page = parameterize_notebook(page, read_tree(contents.parameter_file(name)))
+    try:
+        _run(new_notebook(cells=[new_code_cell(RESET.format(root=Path.cwd()))]), kernel)
+        _run(page, kernel)
+    except Exception:
+        nbformat.write(page, LOGS / f"{name}.ipynb")
+        raise
+    if contents.is_run(name):
+        _name_the_cell(page, name)
+    page.metadata["made_from"] = digest
+    nbformat.write(page, PAGES / f"{name}.ipynb")
+
+
+def _run(notebook: Any, kernel: dict[str, Any]) -> None:
+    """Execute a notebook in the kernel that is kept, as its manager and a client; the first notebook starts it."""
+    client = NotebookClient(notebook, km=kernel.get("manager"))
+    client.kc = kernel.get("client")
+    try:
+        client.execute(cleanup_kc=False)
+    finally:
+        kernel |= {"manager": client.km, "client": client.kc}
+
+
+def _name_the_cell(page: Any, name: str) -> None:
+    """Put the cell into the page's title, and fold the injected parameters away."""
+    title, *rest = page.cells[0].source.split("\n")
+    page.cells[0].source = "\n".join([f"{title}: {name.split('-', 1)[1]}", *rest])
+    for one in page.cells:
+        if "injected-parameters" in one.metadata.get("tags", []):
+            one.metadata.tags.append("hide-input")
+
+
+if __name__ == "__main__":
+    failed = make(sys.argv[2:], int(sys.argv[1]))
+    if failed:
+        sys.exit(f"not made: {', '.join(failed)}; the notebooks with their tracebacks are in {LOGS}")

@@ -1,0 +1,112 @@
+"""Tiny problems, parameters and methods that every test can afford."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nlkit import noise
+from nlkit.data.problem import Problem, TrainingSet
+from nlkit.methods import build_method
+from nlkit.methods.base import Method, Tick
+from nlkit.params import Params, make_params, registry
+
+PLAIN = {"views.pad": 0, "views.flip": False}
+"""Views that do nothing, so that inputs tell the sample."""
+
+
+def params(name: str = "dividemix", **overrides: Any) -> Params[Any]:
+    """Parameters of a run of a second of a method; overrides are dotted keys."""
+    entry = registry.find(name)
+    content = {
+        "paper": entry.paper,
+        "cell": "tiny",
+        "data": {"name": "digits"},
+        "noise": {"kind": "symmetric", "rate": 0.4},
+        "views": {"pad": 1, "flip": True},
+        "model": {"name": "small_cnn", "width": 4},
+        "optim": {"lr": 0.05},
+        "training": {"epochs": 4, "batch_size": 16, "precision": "fp32"},
+        "method": dict(entry.tiny),
+    }
+    return make_params(content, overrides, source="tiny")
+
+
+def problem(count: int = 96, classes: int = 3, rate: float = 0.4, size: int = 8, channels: int = 1) -> Problem:
+    """Small images whose brightness pattern tells the class, and 30 to test on."""
+    rng = np.random.default_rng(7)
+    patterns = rng.integers(0, 200, (classes, size, size, channels))
+
+    def draw(number: int) -> tuple[Tensor, np.ndarray]:
+        labels = np.arange(number) % classes
+        pixels = patterns[labels] + rng.integers(0, 56, (number, size, size, channels))
+        return torch.from_numpy(pixels.astype(np.uint8)), labels
+
+    images, clean = draw(count)
+    test_images, test_labels = draw(30)
+    observed = noise.symmetric(clean, rate, classes, seed=123)
+    shade = (0.5,) * channels
+    return Problem(
+        train=TrainingSet(images, torch.from_numpy(observed), classes, shade, shade),
+        clean=torch.from_numpy(clean),
+        tests={"test": (test_images, torch.from_numpy(test_labels))},
+        noise=noise.NoisyLabels.of(observed, clean, rate),
+        dataset="tiny",
+        class_names=tuple(str(name) for name in range(classes)),
+        sha256="0" * 64,
+        warnings=(),
+    )
+
+
+def method(name: str, data: int | TrainingSet = 96, **overrides: Any) -> Any:
+    """A method before its first epoch, on a training set or on so many images of the tiny problem."""
+    given = problem(count=data).train if isinstance(data, int) else data
+    return build_method(given, params(name, **overrides))
+
+
+def train(method: Method, *epochs: int, split: bool = False) -> list[dict[str, float]]:
+    """Train these epochs, with a split after each if asked, and return what was reported."""
+    results = []
+    for epoch in epochs:
+        results.append(method.train_epoch(epoch, lambda share: None))
+        if split:
+            method.split()
+    return results
+
+
+@contextmanager
+def interrupted(name: str, epoch: int) -> Iterator[None]:
+    """Inside, Ctrl-C stops the training of a method in the middle of an epoch; it must come to that."""
+    built = registry.find(name).build
+    train_epoch = built.train_epoch
+
+    def tick_out(share: float) -> None:
+        raise KeyboardInterrupt
+
+    def stop(self: Any, now: int, tick: Tick) -> dict[str, float]:
+        return train_epoch(self, now, tick_out if now == epoch else tick)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(built, "train_epoch", stop)
+        yield
+
+
+def stream(seed: int = 0) -> torch.Generator:
+    """A stream of random numbers."""
+    return torch.Generator().manual_seed(seed)
+
+
+def copied(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors as they are now, whatever happens to them later."""
+    return {name: value.clone() for name, value in state.items()}
+
+
+def same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    """Whether two states have the same names and are equal bit for bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
