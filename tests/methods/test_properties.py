@@ -18,10 +18,6 @@ from nlkit.methods.base import GRADIENT, Method
 from nlkit.params import registry
 from nlkit.parts.batches import endless_batches
 from nlkit.parts.division import drawn_unlabelled
-<<<<<<< HEAD
-from nlkit.parts.batches import endless_batches
-=======
->>>>>>> house
 from nlkit.parts.learner import Learner
 from nlkit.training import loop as training
 

@@ -15,13 +15,7 @@ from torch.nn import functional
 
 from nlkit import NlkitError
 from nlkit.data.problem import Problem
-<<<<<<< HEAD
 from nlkit.models import build_model
-=======
-from nlkit.methods.lra_diffusion import LRADiffusion
-from nlkit.models import build_model, clip
-from nlkit.models.heads import ContrastiveNet
->>>>>>> house
 from nlkit.params import Params, make_params
 from nlkit.parts import frozen
 from nlkit.training import encoders
@@ -141,19 +135,10 @@ def test_a_simclr_run_gives_unit_features_of_its_encoder(problem: Problem, tiny_
     params = simclr_params(tiny_params)
     referred = encoders.referred(params)
     assert referred is not None and referred.paper == "simclr"
-<<<<<<< HEAD
     net = build_model(referred.model, 1, 3, seed=5).eval()
     net.classifier = torch.nn.Identity()
     one = encoder(problem, params, {f"encoder.{name}": value for name, value in net.state_dict().items()})
     expected = functional.normalize(net(inputs(problem)), dim=1)
-=======
-    body = build_model(referred.model, 1, 3, seed=5)
-    net = ContrastiveNet(body, referred.method.dim, referred.method.hidden).eval()
-    given = replace(problem, train=replace(problem.train, encoder=net.state_dict()))
-    one = encoder(given, params)
-    views = ((problem.train.images / 255 - 0.5) / 0.5).permute(0, 3, 1, 2)
-    expected = functional.normalize(net.encoder(views), dim=1)  # type: ignore[operator]
->>>>>>> house
     torch.testing.assert_close(one.images(problem.train.images), expected)
     assert not one.views(inputs(problem)).requires_grad and one.features == expected.shape[1]
 
