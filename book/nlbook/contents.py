@@ -106,8 +106,7 @@ def parameter_file(page: str) -> Path:
 
 def parameter_files(page: str) -> list[Path]:
     """The parameter file of a run, and those that it is based on."""
-    path, sources = parameter_file(page), getattr(files, "sources", None)
-    return [path] if sources is None else list(sources(path))
+    return files.sources(parameter_file(page))
 
 
 def code(page: str) -> list[Path]:

@@ -14,9 +14,8 @@ from matplotlib.figure import Figure
 
 from nlbook.contest import spread
 from nlkit import noise
-from nlkit.data.problem import Problem
-from nlkit.figures.images import show
-from nlkit.figures.losses import groups
+from nlkit.figures.images import Images, show
+from nlkit.figures.reading import groups
 from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY
 from nlkit.lazy import functional, torch
 from nlkit.parts.diffusion import sampling_times
@@ -136,7 +135,7 @@ def _picks(run: Run, count: int) -> list[int]:
     return list(range(min(count, len(shown))))
 
 
-def retrieved_labels(run: Run, problem: Problem, count: int = 4) -> Figure:
+def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
     """A few training images, their nearest neighbours with the labels that these carry, and the vote of all k."""
     row, picks = run.epochs.iloc[-1], _picks(run, count)
     names = run.record["data"]["classes"]
@@ -150,7 +149,7 @@ def retrieved_labels(run: Run, problem: Problem, count: int = 4) -> Figure:
     )  # fmt: skip
     for line, number in zip(axes, picks, strict=True):
         for ax, index in zip(line[:-1], [number, *neighbours[number]], strict=True):
-            show(ax, np.asarray(problem.train.images[int(index)]))
+            show(ax, images[int(index)])
             ax.set(xticks=[], yticks=[], frame_on=False)
             ax.grid(visible=False)
             _name(ax, run.samples.iloc[int(index)], names)

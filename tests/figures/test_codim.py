@@ -92,7 +92,7 @@ def test_the_start_of_a_run_without_encoder_is_called_random(run: nlkit.Run) -> 
 def test_pre_training_has_maps_and_neighbours(pretraining: nlkit.Run) -> None:
     for figure in (
         contrast.feature_maps(pretraining),
-        contrast.neighbour_gallery(pretraining, pretraining.problem()),
+        contrast.neighbour_gallery(pretraining, pretraining.images()),
     ):
         figure.canvas.draw()
         assert all(ax.has_data() for ax in figure.axes)
