@@ -1,0 +1,158 @@
+"""A new method is a file, a folder of parameters, a notebook and a chapter; all else finds it, nothing is edited."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ROOT = Path(__file__).parents[1]
+RENAMED = {"CrossEntropy": "Toy", '"cross_entropy"': '"toy"', "Cross-entropy": "Toy"}
+"""What turns the file of cross-entropy, the smallest method, into that of the toy."""
+PARAMS = """paper: toy
+cell: digits-sym-50
+base: bases/shared/digits
+
+noise:
+  rate: 0.5
+training:                # ours: short
+  epochs: 2
+  snapshots: [1, 2]
+method:                  # ours
+  name: toy
+"""
+CHAPTER = """# Toy
+
+## Settings
+
+```{include} _generated/params_toy.md
+```
+
+## Results
+
+```{include} _generated/results_toy_digits.md
+```
+"""
+NOTEBOOK = new_notebook(
+    metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    cells=[
+        new_markdown_cell("# Toy"),
+        new_code_cell('# Parameters\nparams = "toy/digits-sym-50"\nseed = 0', metadata={"tags": ["parameters"]}),
+        new_markdown_cell("## Train, resume or load"),
+        new_code_cell(
+            "import nlkit\nfrom nlkit import figures\nfrom nlkit.figures import notebook\n\n"
+            "run = nlkit.run(notebook.parameters(globals()))\nnotebook.fresh_and_committed(run)"
+        ),
+        new_code_cell("figures.loss_histograms(run);"),
+    ],
+)
+FOUND = """
+import json
+from pathlib import Path
+from nlbook import contents, contest, tables, toc
+source, pages, cells = tables.Source(Path()), contents.run_pages(Path()), ["digits-sym-50"]
+groups = contest.contestants(contest.all_runs(), cells)
+print(json.dumps({
+    "fragments": sorted(name for name in contents.fragments(Path()) if "toy" in name),
+    "settings": tables.table("params_toy", source).to_dict("records"),
+    "results": tables.table("results_toy_digits", source).to_dict("records"),
+    "compared": contest.accuracy_table(groups, cells).loc["Toy"].to_list(),
+    "cost": contest.cost_table(groups, "digits-sym-50").loc["Toy", "passes"],
+    "pages": [page for page in pages if "toy" in page],
+    "toc": toc.table_of_contents(Path(), pages),
+    "code": [str(path) for path in contents.code("toy-digits-sym-50") if path.parts[1] == "methods"],
+}))
+"""
+
+
+def python(tree: Path, *words: str) -> str:
+    """What Python prints in the tree, with its packages."""
+    path = os.pathsep.join([str(tree), str(tree / "book")])
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *words]
+    ended = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project with a toy method, its run made and adopted."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no working copy of git, which knows what belongs to the project")
+    folder = tmp_path_factory.mktemp("tree")
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    (folder / "params/toy").mkdir()
+    method = (ROOT / "nlkit/methods/cross_entropy.py").read_text(encoding="utf-8")
+    for old, new in RENAMED.items():
+        method = method.replace(old, new)
+    (folder / "nlkit/methods/toy.py").write_text(method, encoding="utf-8")
+    (folder / "params/toy/digits-sym-50.yaml").write_text(PARAMS, encoding="utf-8")
+    (folder / "book/toy.md").write_text(CHAPTER, encoding="utf-8")
+    nbformat.write(NOTEBOOK, folder / "notebooks/toy.ipynb")
+    said = python(folder, "-m", "nlkit", "run", "params/toy/digits-sym-50.yaml", "--quiet")
+    assert said.startswith("trained: ")
+    python(folder, "-m", "nlkit", "adopt", "runs/toy/digits-sym-50/seed-0")
+    return folder
+
+
+def test_the_property_tests_take_it_up(tree: Path) -> None:
+    words = ("-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-o", "addopts=--import-mode=importlib")
+    collected = python(tree, *words, "-q", "tests/methods/test_properties.py")
+    assert collected.count("toy]") > 10
+
+
+def test_tables_comparison_pages_and_contents_show_it(tree: Path) -> None:
+    found = json.loads(python(tree, "-c", FOUND))
+    assert found["fragments"] == ["params_toy.md", "results_toy_digits.md"]
+    assert [row["cell"] for row in found["settings"]] == [row["cell"] for row in found["results"]] == ["digits-sym-50"]
+    assert found["settings"][0]["epochs"] == 2
+    assert found["compared"] != ["not run here"] and found["cost"] == "3.0"
+    assert found["pages"] == ["toy-digits-sym-50"]
+    assert found["code"] == ["nlkit/methods/base.py", "nlkit/methods/toy.py"]
+    chapters = [chapter for part in found["toc"]["parts"] for chapter in part["chapters"]]
+    (chapter,) = [one for one in chapters if one["file"] == "book/toy"]
+    assert [section["file"] for section in chapter["sections"]] == ["book/pages/toy-digits-sym-50"]
+
+
+def test_the_engine_makes_its_page(tree: Path) -> None:
+    words = ("-m", "snakemake", "--cores", "1", "--dry-run", "--printshellcmds", "--config", "fresh=none")
+    assert "toy-digits-sym-50" in python(tree, *words, "--", "book/pages/.all")
+
+
+@pytest.mark.slow
+def test_the_properties_hold_for_it(tree: Path) -> None:
+    python(tree, "-m", "pytest", "-p", "no:cacheprovider", "-k", "toy", "tests/methods/test_properties.py")
+
+
+@pytest.mark.slow
+def test_it_stands_in_the_built_book(tree: Path) -> None:
+    """A book of this chapter and page alone, with warnings as errors."""
+    python(tree, "-m", "nlbook.pages", "1", "toy-digits-sym-50")
+    generated = tree / "book/_generated"
+    (generated / "extra").mkdir(parents=True)
+    made = "from pathlib import Path; from nlbook import tables; source = tables.Source(Path())\n"
+    for name in ("params_toy", "results_toy_digits"):
+        made += f"text = tables.markdown(tables.table('{name}', source))\n"
+        made += f"Path('book/_generated/{name}.md').write_text(text)\n"
+    python(tree, "-c", made)
+    toc = {"format": "jb-book", "root": "book/toy", "chapters": [{"file": "book/pages/toy-digits-sym-50"}]}
+    (generated / "_toc.yml").write_text(yaml.safe_dump(toc))
+    words = ("build", ".", "--toc", "book/_generated/_toc.yml", "--warningiserror", "-n")
+    python(tree, "-c", "from jupyter_book.cli.main import main; main()", *words)
+    html = (tree / "_build/html/book/toy.html").read_text(encoding="utf-8")
+    page = (tree / "_build/html/book/pages/toy-digits-sym-50.html").read_text(encoding="utf-8")
+    assert ("digits-sym-50" in html and "smoothing" in html and "<svg" in page + html) or "<img" in page
