@@ -19,6 +19,7 @@ from nlkit.figures.reading import groups
 from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY
 from nlkit.lazy import functional, torch
 from nlkit.parts.diffusion import sampling_times
+from nlkit.training import encoders
 from nlkit.training.runs import Run
 
 if TYPE_CHECKING:
@@ -31,14 +32,14 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
     The voters are the training images with clean labels, and with symmetric noise of 50 and 80 %. Where the encoder of
     the run is not on this machine, the table has one line that says so.
     """
-    from nlkit.parts.heads import ContrastiveLearner
-    from nlkit.parts.retrieval import count_votes, nearest
-    from nlkit.training import encoders
-
-    problem = run.problem()
-    encoder = encoders.find(run.params, problem.sha256)
+    known = run.params, run.record["data"]["sha256"]
+    encoder = encoders.find(*known) if encoders.path_of(*known).exists() else None  # without one PyTorch is not needed
     if encoder is None:
         return pd.DataFrame([{"features": "the encoder is not on this machine"}])
+    from nlkit.parts.heads import ContrastiveLearner
+    from nlkit.parts.retrieval import count_votes, nearest
+
+    problem = run.problem()
     images, truth = problem.tests["test"]
     data = replace(problem.train, encoder=encoder.tensors)
     learner = ContrastiveLearner(data, run.params, "net1")
