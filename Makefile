@@ -1,12 +1,21 @@
 PYTHON ?= python3
 CORES ?= all
 BIN := .venv/bin
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet rules
 
-.PHONY: book test test-slow lab bench clean
+.PHONY: book preview reproduce test test-slow lab bench clean
 
 book: .venv/.installed
-	$(BIN)/snakemake --cores $(CORES) --quiet rules -- book
+	$(SNAKEMAKE) -- book
 	@echo "Open _build/html/index.html, or serve it: $(BIN)/python -m http.server --directory _build/html"
+
+# The book from committed records alone; nothing is trained but the example of `nlkit clean`.
+preview: .venv/.installed
+	$(SNAKEMAKE) --config fresh=none -- book
+
+# Every cell on digits that has a page is trained anew.
+reproduce: .venv/.installed
+	$(SNAKEMAKE) --config fresh=all -- book
 
 # Tests run side by side, so each process computes with one thread.
 test test-slow: export OMP_NUM_THREADS = 1

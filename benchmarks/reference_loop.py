@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from nlkit.params.dividemix import DivideMixParams
 from PIL import Image
 from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from torchvision import transforms
 from nlkit.data.problem import TrainingSet
 from nlkit.models import build_model
 from nlkit.params import Params
+from nlkit.params.dividemix import DivideMixParams
 
 WORKERS = 2
 M = 2

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.rows import RESULTS, append, make_row
-from nlkit.data.stored import ImageBatch
+from nlkit.data.photos.stored import ImageBatch
 from nlkit.kernels import resized_crop
 from nlkit.kernels.resized_crop import naive
 from nlkit.training.runs import choose_device

@@ -190,29 +190,29 @@ def _adopt(options: argparse.Namespace) -> int:
 
 
 def _data_status(options: argparse.Namespace) -> int:
-    from nlkit import data
+    from nlkit import data, noise
 
-    for row in data.status(data.data_root(options.data)):
+    for row in data.status(data.data_root(options.data), data.sources() | noise.human_sources()):
         print(f"{row.name:<13} {row.state:<11} {row.where}  {row.note}".rstrip())
     return 0
 
 
 def _data_get(options: argparse.Namespace) -> int:
-    from nlkit import data
+    from nlkit import data, noise
 
-    data.get(options.name, data.data_root(options.data))
+    data.get(options.name, data.data_root(options.data), data.sources() | noise.human_sources())
     return 0
 
 
 def _data_verify(options: argparse.Namespace) -> int:
-    from nlkit import data
+    from nlkit import data, noise
 
     root = data.data_root(options.data)
     if options.name in data.PHOTO_SOURCES:
         return _verify_photos(options, root)
     if options.list is not None:
         raise NlkitError(f"--list: {options.name} has no photographs; they are {', '.join(data.PHOTO_SOURCES)}")
-    print(data.verify(options.name, root))
+    print(data.verify(options.name, root, data.sources() | noise.human_sources()))
     return 0
 
 

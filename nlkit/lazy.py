@@ -16,8 +16,10 @@ Result = TypeVar("Result")
 
 if TYPE_CHECKING:
     import torch as torch
+    from torch import Tensor as Tensor
     from torch.nn import functional as functional
 else:
+    Tensor = Any  # for annotations only; what is a tensor is asked with torch.Tensor
 
     class _Module:
         """Stands for a module until one of its names is asked for."""

@@ -14,9 +14,9 @@ import tiny
 import torch
 
 from nlkit.data import data_root
-from nlkit.data.photo_catalog import SOURCES
+from nlkit.data.photos.catalog import PHOTO_SOURCES
+from nlkit.data.photos.store import Store
 from nlkit.data.problem import Problem
-from nlkit.data.store import Store
 from nlkit.params import Params
 
 torch.set_num_threads(1)
@@ -73,7 +73,7 @@ def official(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, int]],
     """A function that makes some numbers of images the official ones of a set of photographs."""
 
     def settle(name: str, counts: dict[str, int]) -> None:
-        monkeypatch.setitem(SOURCES, name, replace(SOURCES[name], official=counts))
+        monkeypatch.setitem(PHOTO_SOURCES, name, replace(PHOTO_SOURCES[name], official=counts))
 
     return settle
 
@@ -83,13 +83,13 @@ def make_store(tmp_path: Path) -> Callable[[Sequence[np.ndarray]], Store]:
     """A function that writes images uint8 [H, W, 3] of any sizes to a store."""
 
     def make(images: Sequence[np.ndarray]) -> Store:
-        path = tmp_path / "pixels.bin"
+        path = tmp_path / "00000.pixels"
         path.write_bytes(b"".join(image.tobytes() for image in images))
         ends = np.cumsum([image.size for image in images])
         heights, widths = (np.array([image.shape[axis] for image in images]) for axis in (0, 1))
-        count = len(images)
-        offsets = ends - 3 * heights * widths
-        return Store(path, offsets, heights, widths, 1000 + np.arange(count), np.arange(count), {}, "0" * 64)
+        offsets, places = ends - 3 * heights * widths, np.arange(len(images))
+        digests = np.stack([1000 + places, *[0 * places] * 3], axis=1).view(np.uint8)  # eight bytes of each are its key
+        return Store((path,), 0 * places, offsets, heights, widths, digests, places, {})
 
     return make
 

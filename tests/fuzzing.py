@@ -63,8 +63,10 @@ def watched() -> Iterator[None]:
     assert not _harm, _harm
 
 
-def fuzz(path: Path, read: Callable[[], tuple[Any, str]], sealed: bool = False, seed: int = 0) -> dict[str, int]:
-    """Read `COUNT` damaged copies in place of `path`, which is put back; how many were refused, seen and the same.
+def fuzz(
+    path: Path, read: Callable[[], tuple[Any, str]], sealed: bool = False, seed: int = 0, count: int = COUNT
+) -> dict[str, int]:
+    """Read `count` damaged copies in place of `path`, which is put back; how many were refused, seen and the same.
 
     `read` returns the content, comparable, and the fingerprint by which a run would know it. A file that is `sealed`
     carries its own checksum: any difference must be refused, not only be seen.
@@ -72,7 +74,7 @@ def fuzz(path: Path, read: Callable[[], tuple[Any, str]], sealed: bool = False, 
     good = path.read_bytes()
     content, fingerprint = read()
     outcome = {"refused": 0, "seen": 0, "same": 0}
-    for copy in damaged(good, seed):
+    for copy in damaged(good, seed, count):
         path.write_bytes(copy)
         try:
             with watched():

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from trees import animal10n_tree, clothing1m_tree, food101n_tree, mnist_files, webvision_tree
+from trees import TREES, animal10n_tree, mnist_files, webvision_tree
 
 from nlkit.cli import main
-from nlkit.data import PHOTO_SOURCES, catalog
+from nlkit.data import PHOTO_SOURCES, sources
+from nlkit.noise import human_sources
 
 Said = tuple[int, list[str], list[str]]
 
@@ -31,7 +32,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Sai
 def test_status_lists_every_data_set_and_where_it_belongs(tmp_path: Path, run: Callable[..., Said]) -> None:
     code, lines, errors = run("status")
     rows = [line.split() for line in lines]
-    assert (code, errors) == (0, []) and [row[0] for row in rows] == list(catalog.NAMES)
+    assert (code, errors) == (0, []) and [row[0] for row in rows] == [*sources(), *human_sources()]
     assert [row[1] for row in rows] == ["present", *["missing"] * (len(rows) - 1)]
     assert all(str(tmp_path) in line for line in lines[1:])
 
@@ -45,7 +46,7 @@ def test_status_says_what_must_come_from_its_owners(run: Callable[..., Said]) ->
 
 
 def test_status_tells_present_incomplete_and_corrupt(tmp_path: Path, run: Callable[..., Said]) -> None:
-    for make in (webvision_tree, food101n_tree, clothing1m_tree, animal10n_tree, mnist_files):
+    for make in (*TREES.values(), mnist_files):
         make(tmp_path)
     (tmp_path / "food-101n/meta/imagelist.tsv").write_bytes(b"\x89PNG\r\n")
     (tmp_path / "clothing1m/noisy_label_kv.txt").unlink()
@@ -64,7 +65,7 @@ def test_get_says_where_a_set_comes_from_that_cannot_be_downloaded(
 ) -> None:
     code, output, errors = run("get", name)
     assert (code, output, len(errors)) == (2, [], 1)
-    assert errors[0] == f"nlkit: {name} is not downloaded from here: {catalog.how_to_get(name)}"
+    assert errors[0] == f"nlkit: {name} is not downloaded from here: {sources()[name].origin}"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -112,7 +113,7 @@ def test_a_list_that_cannot_be_written_is_refused_before_any_image_is_read(
     tmp_path: Path, run: Callable[..., Said], monkeypatch: pytest.MonkeyPatch, place: str
 ) -> None:
     animal10n_tree(tmp_path)
-    monkeypatch.delattr("nlkit.data.verify_photos")
+    monkeypatch.setattr("nlkit.data.photos.catalog.load_photos", lambda *_: pytest.fail("read"))
     code, output, errors = run("verify", "animal10n", "--list", str(tmp_path / place))
     assert (code, output, len(errors)) == (2, [], 1) and errors[0].startswith(f"nlkit: {tmp_path}")
     assert [path.name for path in tmp_path.iterdir()] == ["animal10n"]

@@ -9,8 +9,8 @@ from typing import Any
 import nbformat
 import pytest
 import yaml
-from nlbook import contest
 
+from nlbook import contest
 from nlkit import load_params
 from nlkit.params.files import sources
 from nlkit.training import records

@@ -9,14 +9,19 @@ from __future__ import annotations
 import colorsys
 import gzip
 import io
+import pickle
 import random
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
+
+from nlkit.data import cifar
+from nlkit.noise import human
 
 Labels = dict[str, int]
 
@@ -135,6 +140,42 @@ def animal10n_tree(folder: Path, seed: int = 0) -> Expected:
     return Expected(train, {"test": test}, names, flaws, kinds)
 
 
+def cifar_folder(root: Path, name: str = "cifar10", protocol: int = 2, seed: int = 0) -> Path:
+    """A folder of CIFAR with as many images as `nlkit.data.cifar` asks for, to which tests give small numbers."""
+    rng = np.random.default_rng(seed)
+    layout = cifar.LAYOUTS[name]
+    folder = root / layout.folder
+    folder.mkdir(parents=True)
+    counts = dict.fromkeys(layout.train_files, cifar.TRAIN_COUNT // len(layout.train_files))
+    for file, count in {**counts, layout.test_file: cifar.TEST_COUNT}.items():
+        rows = rng.integers(0, 256, (count, cifar.ROW_BYTES), dtype=np.uint8)
+        labels = rng.integers(0, layout.classes, count).tolist()
+        batch = {"batch_label": file, layout.label_key: labels, "data": rows}
+        (folder / file).write_bytes(pickle.dumps(batch, protocol=protocol))
+    names = {layout.names_key: [f"class {index}" for index in range(layout.classes)]}
+    (folder / layout.names_file).write_bytes(pickle.dumps(names, protocol=protocol))
+    return folder
+
+
+def human_file(folder: Path, name: str, clean: np.ndarray, ending: str, **changes: Any) -> Path:
+    """Human labels for given clean labels, as `.npz` or `.pt`; returns the file."""
+    rng = np.random.default_rng(1)
+    kept = human.HUMAN_FILES[name]
+    arrays: dict[str, Any] = {"clean_label": clean}
+    for key in kept.keys.values():
+        arrays[key] = np.where(rng.random(len(clean)) < 0.3, rng.integers(0, kept.classes, len(clean)), clean)
+    arrays.update(changes)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / next(file for file in kept.files if file.endswith(ending))
+    if ending == ".npz":
+        np.savez(path, **arrays)
+    else:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", pickle.dumps(arrays, protocol=2))
+            archive.writestr("archive/version", "3\n")
+    return path
+
+
 def mnist_files(
     folder: Path, seed: int = 0, place: str = "MNIST/raw", packed: bool = False, train: int = 200, test: int = 50
 ) -> dict[str, np.ndarray]:
@@ -155,6 +196,14 @@ def mnist_files(
         else:
             (root / name).write_bytes(header + array.tobytes())
     return arrays
+
+
+TREES: dict[str, Callable[..., Expected]] = {
+    "webvision": webvision_tree,
+    "food101n": food101n_tree,
+    "clothing1m": clothing1m_tree,
+    "animal10n": animal10n_tree,
+}
 
 
 def photo(label: int, classes: int, rng: random.Random) -> Image.Image:

@@ -68,16 +68,12 @@ def _is_variation(cell: str, cells: dict[str, Path], endings: Collection[str]) -
 
 KINDS = {"sym": "symmetric", "asym": "asymmetric", "pmd": "PMD"}
 """Kinds of noise in the names of cells, in the order in which pages stand."""
-DATA = {
-    "digits": "Digits", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "cifar10n": "CIFAR-10N",
-    "cifar100n": "CIFAR-100N", "webvision": "WebVision", "clothing1m": "Clothing1M", "food101n": "Food-101N",
-}  # fmt: skip
 
 
 def title(cell: str) -> str:
     """A cell in words: `Digits, symmetric 50 %`, `CIFAR-10N on a laptop`."""
     first, *rest = cell.split("-")
-    data = DATA.get(first, first)
+    data = first.upper().replace("CIFAR", "CIFAR-") if first.startswith("cifar") else first.capitalize()
     if rest[-1:] == ["laptop"]:
         return f"{data} on a laptop"
     words = re.sub(r" (\d+)\b", r" \1 %", " ".join(KINDS.get(word, word.capitalize()) for word in rest))
@@ -110,8 +106,7 @@ def parameter_file(page: str) -> Path:
 
 def parameter_files(page: str) -> list[Path]:
     """The parameter file of a run, and those that it is based on."""
-    path, sources = parameter_file(page), getattr(files, "sources", None)
-    return [path] if sources is None else list(sources(path))
+    return files.sources(parameter_file(page))
 
 
 def code(page: str) -> list[Path]:

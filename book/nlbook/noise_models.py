@@ -103,16 +103,11 @@ class NoiseSummary(_Part):
 
     def agreement_table(self) -> pd.DataFrame:
         """One row a pair: two draws of a model, or two people; what is shared beside what would be by chance."""
-        rows = {
-            (self.title, name): {
-                "both wrong": percent(one.both),
-                "by chance": percent(one.both_expected),
-                "of these the same label": percent(one.same, 0),
-                "the same by chance": percent(one.same_expected, 0),
-            }
-            for name, one in self.agreements.items()
-        }
-        return pd.DataFrame(rows).T
+        rows = pd.DataFrame(
+            {(self.title, name): one.model_dump() for name, one in self.agreements.items()}, dtype=float
+        )
+        names = ["both wrong", "by chance", "of these the same label", "the same by chance"]
+        return rows.T.map(percent).set_axis(names, axis="columns")
 
 
 def _text(value: float | None) -> str:
@@ -167,11 +162,9 @@ class NoiseModels:
         """Images that two models both hit, and that one of them hits only: the first of each class, at most `count`."""
         one, two = self.labels[first] != self.clean, self.labels[second] != self.clean
         rows = {f"{first} and {second}": one & two, f"{first} only": one & ~two, f"{second} only": two & ~one}
-        return {title: self._one_a_class(mask)[:count] for title, mask in rows.items() if mask.any()}
-
-    def _one_a_class(self, mask: np.ndarray) -> np.ndarray:
-        index = np.flatnonzero(mask)
-        return index[np.sort(np.unique(self.clean[index], return_index=True)[1])]
+        hit = {title: np.flatnonzero(mask) for title, mask in rows.items() if mask.any()}
+        firsts = {title: np.sort(np.unique(self.clean[index], return_index=True)[1]) for title, index in hit.items()}
+        return {title: index[firsts[title]][:count] for title, index in hit.items()}
 
     def _numbers(self, labels: np.ndarray) -> ModelNumbers:
         clean, classes, wrong = self.clean, len(self.names), labels != self.clean

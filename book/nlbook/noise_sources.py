@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,11 +19,11 @@ from sklearn.preprocessing import StandardScaler
 from nlbook.detection import out_of_fold
 from nlbook.noise_models import AGGREGATE, PEOPLE, WORST, NoiseModels, NoiseSummary, read_summary
 from nlkit import data, noise
-from nlkit.data import cifar, human
-from nlkit.data.files import is_file
+from nlkit.data import cifar
 from nlkit.errors import NlkitError
 from nlkit.files import project_root, write_atomically
 from nlkit.lazy import torch
+from nlkit.noise import human
 from nlkit.params.noise import ExtraNoiseParams, PMDNoiseParams
 from nlkit.training import records
 from nlkit.training.problem import pmd_labels
@@ -118,10 +119,10 @@ def cifar_models(root: Path, seed: int = 123) -> NoiseModels:
 
 def _pmd_files(root: Path, count: int, missing: list[str]) -> dict[str, np.ndarray]:
     paths = {name: root / PMD_FOLDER / file for name, file in PMD_FILES.items()}
-    if not all(map(is_file, paths.values())):
+    if not all(map(os.path.isfile, paths.values())):
         missing.append(f"the label files of PMD noise that LRA-diffusion published ({PMD_FOLDER})")
         return {}
-    return {name: data.read_label_file(path, PMD_COUNT, 10)[:count] for name, path in paths.items()}
+    return {name: noise.read_label_file(path, PMD_COUNT, 10)[:count] for name, path in paths.items()}
 
 
 def _people(root: Path, clean: np.ndarray, missing: list[str]) -> dict[str, np.ndarray]:

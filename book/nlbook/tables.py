@@ -39,7 +39,7 @@ class Source:
     @cached_property
     def rows(self) -> pd.DataFrame:
         """One row a committed record."""
-        return rowsof(record.info for record in records.find(self.root / "results"))
+        return rows_of(record.info for record in records.find(self.root / "results"))
 
     @cached_property
     def claims(self) -> pd.DataFrame:
@@ -56,13 +56,13 @@ class Source:
 
     def parameter_files(self, paper: str) -> list[Path]:
         """The parameter files of a paper; raises NlkitError where there are none."""
-        found = sorted((self.root / "params" / paper).glob("*.yaml"))
+        found = sorted((self.root / "params" / paper).glob("*.yaml"), key=lambda path: path.stem)
         if not found:
             raise NlkitError(f"params/{paper}: no parameter files there")
         return found
 
 
-def rowsof(infos: Iterable[dict[str, Any]]) -> pd.DataFrame:
+def rows_of(infos: Iterable[dict[str, Any]]) -> pd.DataFrame:
     """One row a record, from the contents of record.json: accuracies in percent, split, noise rates, seconds."""
     names = ["paper", "cell", "seed", "seconds"]
     rows = [{name: info[name] for name in names} | info["noise"] | info["accuracy"] | info["split"] for info in infos]
@@ -143,14 +143,14 @@ def claimed_and_measured(claims: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFra
     found = []
     for _, claim in claims.iterrows():
         group = of(rows, claim["paper"], claim["cell"])
-        metric = MEASURES.get(str(claim["metric"]), "last")
+        values = group.get(MEASURES.get(str(claim["metric"]), "last"), pd.Series(dtype=float)).dropna()
         std = claim.get("std")
         found.append(
             {
                 "cell": claim["cell"],
                 "metric": claim["metric"],
                 "claimed": f"{claim['value']:.2f}".rstrip("0").rstrip(".") + ("" if pd.isna(std) else f" ± {std}"),
-                "measured": spread(group[metric]) if metric in group and len(group) else NOT_RUN,
+                "measured": spread(values) if len(values) else NOT_RUN,
                 "seeds": len(group) or "",
                 "run it": "" if len(group) else _command(claim["paper"], claim["cell"]),
                 "source of the claim": claim["source"],

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 
 from nlbook.contest import spread
 from nlkit import noise
-from nlkit.data.problem import Problem
-from nlkit.figures.images import show
-from nlkit.figures.losses import groups
+from nlkit.figures.images import Images, show
+from nlkit.figures.reading import groups
 from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY
 from nlkit.lazy import functional, torch
 from nlkit.parts.diffusion import sampling_times
+from nlkit.training import encoders
 from nlkit.training.runs import Run
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
     The voters are the training images with clean labels, and with symmetric noise of 50 and 80 %. Where the encoder of
     the run is not on this machine, the table has one line that says so.
     """
-    from nlkit.parts.heads import ContrastiveLearner
-    from nlkit.parts.retrieval import count_votes, nearest
-    from nlkit.training import encoders
-
-    problem = run.problem()
-    encoder = encoders.find(run.params, problem.sha256)
+    known = run.params, run.record["data"]["sha256"]
+    encoder = encoders.find(*known) if encoders.path_of(*known).exists() else None  # without one PyTorch is not needed
     if encoder is None:
         return pd.DataFrame([{"features": "the encoder is not on this machine"}])
+    from nlkit.parts.heads import ContrastiveLearner
+    from nlkit.parts.retrieval import count_votes, nearest
+
+    problem = run.problem()
     images, truth = problem.tests["test"]
     data = replace(problem.train, encoder=encoder.tensors)
     learner = ContrastiveLearner(data, run.params, "net1")
@@ -136,7 +136,7 @@ def _picks(run: Run, count: int) -> list[int]:
     return list(range(min(count, len(shown))))
 
 
-def retrieved_labels(run: Run, problem: Problem, count: int = 4) -> Figure:
+def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
     """A few training images, their nearest neighbours with the labels that these carry, and the vote of all k."""
     row, picks = run.epochs.iloc[-1], _picks(run, count)
     names = run.record["data"]["classes"]
@@ -150,7 +150,7 @@ def retrieved_labels(run: Run, problem: Problem, count: int = 4) -> Figure:
     )  # fmt: skip
     for line, number in zip(axes, picks, strict=True):
         for ax, index in zip(line[:-1], [number, *neighbours[number]], strict=True):
-            show(ax, np.asarray(problem.train.images[int(index)]))
+            show(ax, images[int(index)])
             ax.set(xticks=[], yticks=[], frame_on=False)
             ax.grid(visible=False)
             _name(ax, run.samples.iloc[int(index)], names)

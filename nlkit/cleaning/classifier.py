@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from nlkit.cleaning.results import Evidence, judged
-from nlkit.data.decode import decode_all
+from nlkit.data.photos.decode import decode_all
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.errors import NlkitError
 from nlkit.methods import build_method

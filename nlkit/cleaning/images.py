@@ -19,9 +19,9 @@ from nlkit.cleaning.defaults import METHOD, Situation, choose, choose_side
 from nlkit.cleaning.report import report
 from nlkit.cleaning.results import CleanResult, Evidence, output_paths, test_table, train_table, write_tables
 from nlkit.data import data_root
-from nlkit.data.decode import probe
 from nlkit.data.folder import FolderData, load_folder
 from nlkit.data.listing import read_listing
+from nlkit.data.photos.decode import probe
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import check_place, check_writable, write_atomically

@@ -1,15 +1,19 @@
-"""Where images and labels come from: arrays in memory, photographs, human annotations, files of labels, features."""
+"""Where images and labels come from: arrays in memory, folders, photographs, features.
 
-from nlkit.data.catalog import data_root, load_dataset, status, verify
+What photographs need is imported when it is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from nlkit.data.catalog import data_root, load_dataset, sources, status, verify
 from nlkit.data.dataset import Dataset
-from nlkit.data.features import read_feature_file
-from nlkit.data.fetch import get
-from nlkit.data.human import human_labels
-from nlkit.data.labels import read_label_file
-from nlkit.data.photo_catalog import SOURCES as PHOTO_SOURCES
-from nlkit.data.photo_catalog import load_photos
-from nlkit.data.photo_check import verify_photos
-from nlkit.data.photo_list import PhotoList, PhotoSet
+
+if TYPE_CHECKING:
+    from nlkit.data.feature_table import read_feature_file
+    from nlkit.data.fetch import get
+    from nlkit.data.photos.catalog import PHOTO_SOURCES, load_photos, verify_photos
+    from nlkit.data.photos.lists import PhotoList, PhotoSet
 
 __all__ = [
     "Dataset",
@@ -18,12 +22,27 @@ __all__ = [
     "PhotoSet",
     "data_root",
     "get",
-    "human_labels",
     "load_dataset",
     "load_photos",
     "read_feature_file",
-    "read_label_file",
+    "sources",
     "status",
     "verify",
     "verify_photos",
 ]
+
+_HOMES = {
+    "PHOTO_SOURCES": "photos.catalog",
+    "PhotoList": "photos.lists",
+    "PhotoSet": "photos.lists",
+    "get": "fetch",
+    "load_photos": "photos.catalog",
+    "read_feature_file": "feature_table",
+    "verify_photos": "photos.catalog",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nlkit.data' has no attribute '{name}'")
+    return getattr(import_module(f"nlkit.data.{_HOMES[name]}"), name)

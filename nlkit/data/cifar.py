@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nlkit.data.dataset import Dataset, check_labels, content_sha256
-from nlkit.data.files import is_file, read_bytes
+from nlkit.data.files import read_bytes
 from nlkit.data.pickles import parse_pickle
 from nlkit.errors import NlkitError
 
@@ -21,30 +23,42 @@ ROW_BYTES = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a CIFAR archive keeps what, and the channel statistics that DivideMix normalises with."""
+    """Where a CIFAR archive keeps what, and the channel statistics that DivideMix normalises with.
 
+    url, md5: of the archive; files: those that are needed, with their official MD5 sums, as torchvision knows them.
+    """
+
+    url: str
+    md5: str
     folder: str
     train_files: tuple[str, ...]
     test_file: str
     names_file: str
+    files: Mapping[str, str]
     label_key: str
     names_key: str
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    @property
-    def files(self) -> tuple[str, ...]:
-        """Every file that is needed."""
-        return (*self.train_files, self.test_file, self.names_file)
-
 
 LAYOUTS = {
     "cifar10": Layout(
+        url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+        md5="c58f30108f718f92721af3b95e74349a",
         folder="cifar-10-batches-py",
         train_files=tuple(f"data_batch_{part}" for part in range(1, 6)),
         test_file="test_batch",
         names_file="batches.meta",
+        files={
+            "data_batch_1": "c99cafc152244af753f735de768cd75f",
+            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
+            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
+            "data_batch_4": "634d18415352ddfa80567beed471001a",
+            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
+            "test_batch": "40351d587109b95175f43aff81a1287e",
+            "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
+        },
         label_key="labels",
         names_key="label_names",
         classes=10,
@@ -52,10 +66,17 @@ LAYOUTS = {
         std=(0.2023, 0.1994, 0.2010),
     ),
     "cifar100": Layout(
+        url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+        md5="eb9058c3a382ffc7106e4002c42a8d85",
         folder="cifar-100-python",
         train_files=("train",),
         test_file="test",
         names_file="meta",
+        files={
+            "train": "16019d7e3df5f24257cddd939b257f8d",
+            "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+            "meta": "7973b15100ade9c7d40fb424638fde48",
+        },
         label_key="fine_labels",
         names_key="fine_label_names",
         classes=100,
@@ -63,6 +84,16 @@ LAYOUTS = {
         std=(0.267, 0.256, 0.276),
     ),
 }
+
+
+def cifar_files(name: str, root: Path) -> list[Path]:
+    """The files that a CIFAR data set needs."""
+    return [root / LAYOUTS[name].folder / file for file in LAYOUTS[name].files]
+
+
+def missing_files(name: str, root: Path) -> list[str]:
+    """Names of the needed files that are not there."""
+    return [path.name for path in cifar_files(name, root) if not os.path.isfile(path)]
 
 
 def load_cifar(name: str, root: Path) -> Dataset:
@@ -73,77 +104,52 @@ def load_cifar(name: str, root: Path) -> Dataset:
     """
     layout = LAYOUTS[name]
     folder = root / layout.folder
-    contents = {file: read_bytes(folder / file) for file in layout.files}
-    part = TRAIN_COUNT // len(layout.train_files)
-    batches = [_read_batch(contents[file], folder / file, part, layout) for file in layout.train_files]
-    test = _read_batch(contents[layout.test_file], folder / layout.test_file, TEST_COUNT, layout)
-    arrays = (
-        np.concatenate([images for images, _ in batches]),
-        np.concatenate([labels for _, labels in batches]),
-        *test,
-    )
+    contents = {path.name: read_bytes(path) for path in cifar_files(name, root)}
+
+    def read(file: str, count: int) -> tuple[np.ndarray, np.ndarray]:
+        return _read_batch(folder / file, contents[file], count, layout)
+
+    parts = [read(file, TRAIN_COUNT // len(layout.train_files)) for file in layout.train_files]
+    images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    arrays = images, labels, *read(layout.test_file, TEST_COUNT)
     return Dataset(
         name,
         *arrays,
-        class_names=_class_names(contents[layout.names_file], folder / layout.names_file, layout),
+        class_names=_class_names(folder / layout.names_file, contents[layout.names_file], layout),
         mean=layout.mean,
         std=layout.std,
         sha256=content_sha256(arrays),
-        warnings=_differences(name, contents),
+        warnings=_differences(contents, layout),
     )
 
 
-def missing_files(name: str, root: Path) -> list[str]:
-    """Names of the files of a CIFAR folder under `root` that are not there."""
-    layout = LAYOUTS[name]
-    return [file for file in layout.files if not is_file(root / layout.folder / file)]
-
-
-def archive_md5(name: str) -> str:
-    """MD5 of the official archive."""
-    return str(_official(name).tgz_md5)
-
-
-def _official(name: str) -> Any:
-    # Importing torchvision takes seconds, which readers of the digits need not spend.
-    from torchvision import datasets
-
-    return {"cifar10": datasets.CIFAR10, "cifar100": datasets.CIFAR100}[name]
-
-
-def _official_md5s(name: str) -> dict[str, str]:
-    official = _official(name)
-    return {**dict(official.train_list + official.test_list), official.meta["filename"]: official.meta["md5"]}
-
-
-def _differences(name: str, contents: dict[str, bytes]) -> tuple[str, ...]:
-    official = _official_md5s(name)
+def _differences(contents: Mapping[str, bytes], layout: Layout) -> tuple[str, ...]:
     found = {file: hashlib.md5(data, usedforsecurity=False).hexdigest() for file, data in contents.items()}
-    different = [file for file in contents if found[file] != official[file]]
+    different = [file for file in found if found[file] != layout.files[file]]
     if not different:
         return ()
     first = different[0]
     return (
         f"content differs from the official archive in {len(different)} of {len(contents)} files "
-        f"({first}: md5 {found[first]} instead of {official[first]})",
+        f"({first}: md5 {found[first]} instead of {layout.files[first]})",
     )
 
 
-def _read_batch(data: bytes, path: Path, count: int, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+def _read_batch(path: Path, data: bytes, count: int, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     batch = parse_pickle(data, str(path), f"a CIFAR batch: a pickled dictionary with 'data' and '{layout.label_key}'")
     rows = _value(batch, "data", path)
     if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.shape != (count, ROW_BYTES):
-        raise NlkitError(f"{path}: key 'data' is {_kind(rows)}; expected uint8 [{count}, {ROW_BYTES}]")
+        kind = f"{rows.dtype} {list(rows.shape)}" if isinstance(rows, np.ndarray) else f"a {type(rows).__name__}"
+        raise NlkitError(f"{path}: key 'data' is {kind}; expected uint8 [{count}, {ROW_BYTES}]")
     labels = _value(batch, layout.label_key, path)
     images = rows.reshape(count, 3, 32, 32).transpose(0, 2, 3, 1)
     source = f"{path}, key '{layout.label_key}'"
     return np.ascontiguousarray(images), check_labels(labels, count, layout.classes, source)
 
 
-def _class_names(data: bytes, path: Path, layout: Layout) -> tuple[str, ...]:
-    names = _value(
-        parse_pickle(data, str(path), f"a pickled dictionary with '{layout.names_key}'"), layout.names_key, path
-    )
+def _class_names(path: Path, data: bytes, layout: Layout) -> tuple[str, ...]:
+    content = parse_pickle(data, str(path), f"a pickled dictionary with '{layout.names_key}'")
+    names = _value(content, layout.names_key, path)
     if type(names) is not list or len(names) != layout.classes or any(type(name) is not str for name in names):
         raise NlkitError(f"{path}: key '{layout.names_key}' is not a list of {layout.classes} class names")
     return tuple(names)
@@ -154,7 +160,3 @@ def _value(content: dict[str, Any], key: str, path: Path) -> Any:
         found = ", ".join(repr(found[:40]) for found in list(content)[:8]) or "none"
         raise NlkitError(f"{path}: key '{key}' is missing (keys found: {found})")
     return content[key]
-
-
-def _kind(value: Any) -> str:
-    return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"

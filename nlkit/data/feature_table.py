@@ -1,4 +1,4 @@
-"""A table of frozen features with given labels, from a file of one's own."""
+"""Features of images, made elsewhere, from a file of one's own; with given labels where they stand beside them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from nlkit.data.arrays import read_npz
-from nlkit.data.features import read_feature_file
-from nlkit.data.files import read_bytes, reason
+from nlkit.data.files import read_array, read_bytes, read_npz, reason
 from nlkit.data.listing import read_table
 from nlkit.errors import NlkitError
+
+Labels = tuple[tuple[str, ...], tuple[str, ...] | None]
+"""Given labels and, where known, correct ones."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,22 @@ class FeatureRows:
     truth: tuple[str, ...] | None
 
 
+def read_feature_file(path: Path) -> np.ndarray:
+    """Features float32 [N, d] from `.npy`, or from `.npz` with one array or a key 'features'.
+
+    Raises NlkitError for a missing or damaged file, another ending, another number of axes, an empty array, integers,
+    or values that are not finite.
+    """
+    if path.suffix.lower() not in (".npy", ".npz"):
+        raise NlkitError(f"{path}: the ending '{path.suffix}' is unknown; a file of features is .npy or .npz")
+    features = read_array(path, "features")
+    if features.ndim != 2 or 0 in features.shape:
+        raise NlkitError(f"{path}: has the shape {features.shape}; features are one row an image, [N, d]")
+    if features.dtype.kind != "f":
+        raise NlkitError(f"{path}: holds {features.dtype}; features are floating-point numbers")
+    return _finite(features, path)
+
+
 def read_feature_rows(path: Path, table: Path | None, truth: str | None) -> FeatureRows:
     """Rows of `.parquet` (columns path, label and numbers), or of `.npz` or `.npy` with labels in a table or a key.
 
@@ -33,17 +50,14 @@ def read_feature_rows(path: Path, table: Path | None, truth: str | None) -> Feat
     NlkitError for damaged files, numbers that are not finite, and rows that do not match.
     """
     if path.suffix.lower() == ".parquet":
-        names, columns, features = _parquet(path)
-        given = _by_path(table, truth, names) if table is not None else _own_labels(path, columns, truth)
-        return FeatureRows(features, names, *given)
+        return _parquet_rows(path, table, truth)
     features = read_feature_file(path)
     if table is not None:
-        rows = [cells for _, cells in read_table(table, ("path", "label", *([truth] if truth else [])))]
+        rows = _table_rows(table, truth)
         if len(rows) != len(features):
             raise NlkitError(f"{table}: {len(rows)} rows; {path} has {len(features)}, in the same order")
-        return FeatureRows(features, tuple(row[0] for row in rows), *_columns(rows, truth, str(table)))
-    arrays = read_npz(path) if path.suffix.lower() == ".npz" else {}
-    labels = arrays.get("labels")
+        return FeatureRows(features, tuple(row[0] for row in rows), *_labels(rows, str(table)))
+    labels = read_npz(path).get("labels") if path.suffix.lower() == ".npz" else None
     if labels is None or labels.dtype.kind not in "iu" or labels.shape != (len(features),):
         raise NlkitError(f"{path}: no whole numbers 'labels' [{len(features)}] in it; name a table with --labels")
     if truth is not None:
@@ -51,54 +65,55 @@ def read_feature_rows(path: Path, table: Path | None, truth: str | None) -> Feat
     return FeatureRows(features, tuple(map(str, range(len(features)))), tuple(str(label) for label in labels), None)
 
 
-def _parquet(path: Path) -> tuple[tuple[str, ...], dict[str, list[str]], np.ndarray]:
-    """Paths, columns of text, and the numeric columns as features, in the order of the file."""
+def _parquet_rows(path: Path, table: Path | None, truth: str | None) -> FeatureRows:
+    text = ["path", "label", *([truth] if truth else [])]
     try:
-        table = pq.read_table(pa.BufferReader(read_bytes(path)))
-        names = [str(name) for name in table.column("path").to_pylist()] if "path" in table.column_names else None
-        text, numbers = {}, []
-        for name in table.column_names:
-            kind = table.schema.field(name).type
-            if pa.types.is_floating(kind) or (pa.types.is_integer(kind) and name not in ("label", "truth")):
-                numbers.append(table.column(name).to_numpy().astype(np.float32))
-            elif name != "path":
-                text[name] = [str(value) for value in table.column(name).to_pylist()]
+        content = pq.read_table(pa.BufferReader(read_bytes(path))).to_pandas(ignore_metadata=True)
+        numbers = content.drop(columns=[*text, "truth"], errors="ignore").select_dtypes("number")
+        features = numbers.to_numpy(np.float32)
+        columns = content.reindex(columns=text).astype(object)
+        rows = list(columns.where(columns.notna(), "").astype(str).itertuples(index=False, name=None))
     except NlkitError:
         raise
     except Exception as error:  # a damaged file can raise almost anything
         raise NlkitError(f"{path}: not a parquet file of paths, labels and numbers ({reason(error)})") from None
-    if names is None or not numbers or not names:
+    if "path" not in content or not features.size:
         raise NlkitError(f"{path}: expected a column 'path' and columns of numbers, one row an image")
+    names = tuple(row[0] for row in rows)
     if len(set(names)) != len(names):
         raise NlkitError(f"{path}: a path stands in two rows")
-    features = np.stack(numbers, axis=1)
-    if not np.isfinite(features).all():
-        raise NlkitError(
-            f"{path}: row {int(np.argwhere(~np.isfinite(features))[0][0])} has a number that is not finite"
-        )
-    return tuple(names), text, features
+    if table is not None:
+        return FeatureRows(_finite(features, path), names, *_labels(_by_path(table, truth, names), str(table)))
+    lacking = next((name for name in text if name not in content), None)
+    if lacking is not None:
+        raise NlkitError(f"{path}: no column '{lacking}'; name a table with --labels")
+    return FeatureRows(_finite(features, path), names, *_labels(rows, str(path)))
 
 
-Labels = tuple[tuple[str, ...], tuple[str, ...] | None]
+def _table_rows(table: Path, truth: str | None) -> list[tuple[str, ...]]:
+    return [cells for _, cells in read_table(table, ("path", "label", *([truth] if truth else [])))]
 
 
-def _own_labels(path: Path, columns: dict[str, list[str]], truth: str | None) -> Labels:
-    for name in ("label", *([truth] if truth else [])):
-        if name not in columns:
-            raise NlkitError(f"{path}: no column '{name}'; name a table with --labels")
-    return tuple(columns["label"]), tuple(columns[truth]) if truth else None
-
-
-def _by_path(table: Path, truth: str | None, names: tuple[str, ...]) -> Labels:
-    rows = {cells[0]: cells for _, cells in read_table(table, ("path", "label", *([truth] if truth else [])))}
+def _by_path(table: Path, truth: str | None, names: tuple[str, ...]) -> list[tuple[str, ...]]:
+    rows = {row[0]: row for row in _table_rows(table, truth)}
     missing = [name for name in names if name not in rows]
     if missing:
         raise NlkitError(f"{table}: no row for {len(missing)} paths of the features, first {missing[0]!r}")
-    return _columns([rows[name] for name in names], truth, str(table))
+    return [rows[name] for name in names]
 
 
-def _columns(rows: list[tuple[str, ...]], truth: str | None, source: str) -> Labels:
+def _labels(rows: list[tuple[str, ...]], source: str) -> Labels:
+    """Given and correct labels of rows (path, label) or (path, label, truth)."""
     empty = next((row[0] for row in rows if not all(cell.strip() for cell in row[1:])), None)
     if empty is not None:
         raise NlkitError(f"{source}: {empty!r} has no label")
-    return tuple(row[1].strip() for row in rows), tuple(row[2].strip() for row in rows) if truth else None
+    given, *correct = zip(*(tuple(cell.strip() for cell in row[1:]) for row in rows), strict=True)
+    return given, correct[0] if correct else None
+
+
+def _finite(features: np.ndarray, path: Path) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        found = features.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise NlkitError(f"{path}: row {int(np.argwhere(~np.isfinite(found))[0][0])} is not finite in float32")
+    return found

@@ -1,33 +1,34 @@
-"""Bytes of files that come from outside: regular files only, of a bounded size."""
+"""Files that come from outside: of a bounded size, without pickle, and no path that leads out of its folder."""
 
 from __future__ import annotations
 
 import io
+import json
+import os
+import re
+import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from nlkit.data.dataset import content_sha256
 from nlkit.errors import NlkitError
+from nlkit.files import replaced_file
 
 MAX_FILE_BYTES = 600 * 2**20
-MAX_ARCHIVE_BYTES = 64 * 2**20
 
+_SEPARATORS = re.compile(r"[/\\]")
 _PLAIN_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
-    """Content of a regular file of at most `limit` bytes.
-
-    Raises NlkitError for a file that is missing, unreadable, too large, or not a regular file.
-    """
-    with open_file(path, limit) as file:
-        return file.read()
-
-
 @contextmanager
-def open_file(path: Path, limit: int) -> Iterator[BinaryIO]:
+def open_file(path: Path, limit: int = MAX_FILE_BYTES) -> Iterator[BinaryIO]:
     """A regular file of at most `limit` bytes, open for reading.
 
     Raises NlkitError for a file that is missing, unreadable, too large, or not a regular file.
@@ -38,41 +39,111 @@ def open_file(path: Path, limit: int) -> Iterator[BinaryIO]:
         size = path.stat().st_size
         if size > limit:
             raise NlkitError(f"{path}: holds {size} bytes; a file of this kind has at most {limit}")
-        with path.open("rb") as file:
-            yield file
+        file = path.open("rb")
     except OSError as error:
         raise NlkitError(f"{path}: cannot read the file ({error.strerror})") from None
+    with file:
+        yield file
 
 
-def is_file(path: Path) -> bool:
-    """Whether a regular file is there, and may be looked at."""
-    try:
-        return path.is_file()
-    except OSError:
-        return False
+def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
+    """Content of a regular file of at most `limit` bytes; raises NlkitError as `open_file` does."""
+    with open_file(path, limit) as file:
+        return file.read()
 
 
-def is_folder(path: Path) -> bool:
-    """Whether a folder is there, and may be looked at."""
-    try:
-        return path.is_dir()
-    except OSError:
-        return False
+def check_relative(name: str, source: str) -> None:
+    """Raise NlkitError, beginning with `source`, for the name of a file that, by its text, leaves its folder.
 
-
-def zip_members(path: Path, wanted: Callable[[str], bool], right: str) -> dict[str, bytes]:
-    """Decompressed members of a zip file whose names are `wanted`; `right` says what the file should be.
-
-    At most MAX_ARCHIVE_BYTES are decompressed. Raises NlkitError for a file that is damaged, encrypted or too large.
+    The disk is not looked at, so that a list of a million names is checked in seconds.
     """
-    data = read_bytes(path, MAX_ARCHIVE_BYTES)
+    parts = _SEPARATORS.split(name)
+    if parts[0] == "" or name[1:2] == ":" or ".." in parts or "\0" in name:
+        raise NlkitError(
+            f"{source}: the path {name[:200]!r} is empty or leaves the folder; paths are relative to it, without '..'"
+        )
+
+
+def inside(root: str | Path, name: str, source: str) -> Path:
+    """Where the file `name` below the folder `root` lies, links followed; to be called for each file that is opened.
+
+    Raises NlkitError for a name, or a link, that leaves the folder.
+    """
+    check_relative(name, source)
+    whole = os.path.realpath(root)
+    target = Path(os.path.realpath(os.path.join(whole, name)))
+    if not target.is_relative_to(whole):
+        raise NlkitError(f"{source}: {name[:200]!r} is a link that leaves the folder")
+    return target
+
+
+def check_encoding(name: str, root: Path) -> None:
+    """Raise NlkitError for a file name below `root` that is not UTF-8, which no table could hold."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = [member for member in archive.infolist() if wanted(member.filename)]
-            _check_sizes(members)
-            return {member.filename: _read_member(archive, member) for member in members}
-    except Exception as error:  # a damaged zip file can raise almost anything
-        raise NlkitError(f"{path}: not {right} ({reason(error)})") from None
+        name.encode()
+    except UnicodeEncodeError:
+        raise NlkitError(f"{root}: the file name {name!r} is not UTF-8; rename it") from None
+
+
+def read_array(path: Path, key: str | None = None) -> np.ndarray:
+    """The array of a `.npy` file, or of a `.npz` file the one called `key`, else the only one.
+
+    Raises NlkitError for a missing or damaged file, or one with objects or records in it.
+    """
+    if path.suffix.lower() == ".npz":
+        arrays = read_npz(path)
+        if key not in arrays and len(arrays) != 1:
+            name = f", or one of the name '{key}'" if key else ""
+            raise NlkitError(f"{path}: holds {len(arrays)} arrays; expected one{name}")
+        return arrays.get(key or "", next(iter(arrays.values())))
+    with open_file(path) as file:
+        return _plain_array(file, str(path))
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a `.npz` file by name, without the `.npy` ending; raises NlkitError as `read_array` does."""
+    members = zip_members(path, ".npy", "a .npz file of plain arrays")
+    return {
+        name.removesuffix(".npy"): _plain_array(io.BytesIO(content), f"{path}, member {name!r}")
+        for name, content in members.items()
+    }
+
+
+def zip_members(path: Path, ending: str, right: str) -> dict[str, bytes]:
+    """Members of a zip file whose names have this ending; `right` says what the file should be.
+
+    Raises NlkitError for a file that is damaged, or unpacks to more than MAX_FILE_BYTES.
+    """
+    with open_file(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                if sum(member.file_size for member in archive.infolist()) > MAX_FILE_BYTES:
+                    raise ValueError(f"its members declare more than {MAX_FILE_BYTES} bytes")
+                if any(member.compress_type not in _PLAIN_COMPRESSION for member in archive.infolist()):
+                    raise ValueError("an unusual compression method")
+                # What is read of a member ends at its declared size, whatever the stream would expand to.
+                return {name: archive.read(name) for name in archive.namelist() if name.endswith(ending)}
+        except Exception as error:  # a damaged zip file can raise almost anything
+            raise NlkitError(f"{path}: not {right} ({reason(error)})") from None
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
+    """Write arrays and JSON to a safetensors file, at once or not at all; raises OSError or SafetensorError."""
+    text = json.dumps(info)
+    with replaced_file(path) as temporary:
+        save_file(dict(arrays), temporary, {"info": text, "sha256": _digest(arrays, text)})
+
+
+def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
+    """Arrays and JSON of a file that `write_arrays` wrote; None where it is missing or not what was written."""
+    try:
+        with safe_open(path, framework="np") as file:
+            found = file.metadata()
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        intact = found["sha256"] == _digest(arrays, found["info"])
+        return (arrays, json.loads(found["info"])) if intact else None
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError):
+        return None
 
 
 def reason(error: Exception) -> str:
@@ -81,18 +152,22 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _check_sizes(members: list[zipfile.ZipInfo]) -> None:
-    if sum(member.file_size for member in members) > MAX_ARCHIVE_BYTES:
-        raise ValueError(f"its members declare more than {MAX_ARCHIVE_BYTES} bytes")
-    for member in members:
-        if member.compress_type not in _PLAIN_COMPRESSION:
-            raise ValueError(f"compression method {member.compress_type} of {member.filename[:80]!r}")
+def _digest(arrays: Mapping[str, np.ndarray], info: str) -> str:
+    text = np.frombuffer(" ".join([*sorted(arrays), info]).encode(), np.uint8)
+    return content_sha256([text, *(arrays[name] for name in sorted(arrays))])
 
 
-def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    # With a bound on the read, zlib stops there, whatever the compressed stream would expand to.
-    with archive.open(member) as handle:
-        content = handle.read(member.file_size)
-    if len(content) != member.file_size:
-        raise ValueError(f"{member.filename[:80]!r} is cut short")
-    return content
+def _plain_array(file: BinaryIO, source: str) -> np.ndarray:
+    """The array in the bytes of a `.npy` file; nothing is allocated beyond what the file holds."""
+    try:
+        # NumPy and the parser beneath it warn about odd headers, which the checks here accept or refuse.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"dtype {array.dtype} is not a plain number")
+        if file.read(1):
+            raise ValueError("bytes are left over")
+        return array
+    except Exception as error:  # a damaged file can raise almost anything
+        raise NlkitError(f"{source}: not a .npy array of plain numbers ({reason(error)})") from None

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from nlkit.data.dataset import content_sha256
-from nlkit.data.decode import decode_all
 from nlkit.data.listing import Entry, read_listing
+from nlkit.data.photos.decode import decode_all
 from nlkit.errors import NlkitError
 from nlkit.params.data import FolderDataParams
 from nlkit.seeding import numpy_stream

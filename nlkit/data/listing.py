@@ -7,9 +7,9 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
-from nlkit.data.files import MAX_ARCHIVE_BYTES, read_bytes
+from nlkit.data.files import check_encoding, inside, read_bytes
 from nlkit.errors import NlkitError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
@@ -48,30 +48,13 @@ def read_listing(folder: Path, table: Path | None, truth: str | None = None) -> 
     return listing
 
 
-def inside(root: Path, name: str, source: str) -> Path:
-    """The path of `name` below the resolved folder `root`; raises NlkitError for one that leads out of it."""
-    pure, windows = PurePosixPath(name), PureWindowsPath(name)
-    if not name or "\0" in name:
-        raise NlkitError(f"{source}: the path {name!r} is empty or holds a null character")
-    if pure.is_absolute() or windows.drive or ".." in pure.parts or ".." in windows.parts:
-        raise NlkitError(f"{source}: the path {name!r} leaves the folder; paths are relative to it and have no '..'")
-    path = root / pure
-    try:
-        target = path.resolve()
-    except (OSError, RuntimeError):  # a name too long, or links in a circle: reading it will say so
-        return path
-    if not target.is_relative_to(root):
-        raise NlkitError(f"{source}: {name!r} is a link that leaves the folder")
-    return target
-
-
 def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Line number and the cells of these columns, for each row of a CSV file in UTF-8; blank lines are skipped.
 
     Raises NlkitError for a file that is missing, damaged, or without one of the columns.
     """
     try:
-        text = read_bytes(path, 4 * MAX_ARCHIVE_BYTES).decode("utf-8-sig")
+        text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NlkitError(f"{path}: not a CSV file in UTF-8 (byte {error.start})") from None
     reader = csv.reader(io.StringIO(text, newline=""))
@@ -140,11 +123,3 @@ def _tree(root: Path) -> Listing:
             entries.append(Entry(relative, inside(root, relative, str(root)), here.parts[0], None, relative))
     notes = (f"{root}: {loose} images lie beside the class folders and are passed over",) if loose else ()
     return Listing(tuple(entries), notes)
-
-
-def check_encoding(name: str, root: Path) -> None:
-    """Raise NlkitError for a file name below `root` that is not UTF-8, which no table could hold."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise NlkitError(f"{root}: the file name {name!r} is not UTF-8; rename it") from None

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from nlkit.data.stored import Images
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from nlkit.data.photos.stored import Images
 
 
 @dataclass(frozen=True)

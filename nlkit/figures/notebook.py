@@ -149,12 +149,3 @@ def show_images(draw: Callable[[Run, Images], Figure], run: Run) -> Figure | HTM
         return HTML(f"<p>The images are not on this machine, so they are not shown: {html.escape(str(error))}</p>")
     plt.close(figure)
     return figure
-
-
-def weights_and_vote(run: Run) -> pd.DataFrame:
-    """Last test accuracy in percent of LRA-diffusion's averaged and raw weights, beside the vote of the neighbours."""
-    averaged, raw, vote = (f"{run.epochs[f'accuracy_{k}'].iloc[-1]:.2f}" for k in (1, 2, 3))
-    if getattr(run.params.method, "evaluate", "ema") == "raw":
-        averaged, raw = raw, averaged
-    names = ["averaged weights", "weights of the last step", "vote of the nearest neighbours"]
-    return pd.DataFrame({"last accuracy in %": [averaged, raw, vote]}, index=names)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+    from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
-    from nlkit.data.stored import Images
 
 GRADIENT = 3
 """A forward pass with its backward pass, in forward passes: the backward one is counted twice."""

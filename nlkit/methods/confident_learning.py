@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+    from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
-    from nlkit.data.stored import Images
 
 KEPT = 400_000
 """Out-of-fold probabilities are recorded where there are at most so many, so that a record stays small."""

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+    from nlkit.data.photos.stored import Images
     from nlkit.data.problem import Problem, TrainingSet
-    from nlkit.data.stored import Images
 
 TEMPERATURE = 0.1
 """Of the softmax that turns a label vector into a distribution; ours. The official code has 1, under which a one-hot

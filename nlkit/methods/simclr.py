@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor
 
+    from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
-    from nlkit.data.stored import Images
 
 QUERIES, SHOWN = 8, 6
 """So many training images have so many of their neighbours recorded for the figure."""

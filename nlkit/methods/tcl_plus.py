@@ -22,8 +22,8 @@ from nlkit.seeding import global_stream, numpy_stream, torch_stream
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
-    from nlkit.data.stored import Images
 
 
 class TCLPlusParams(MethodParams):

@@ -1,4 +1,4 @@
-"""Label noise: generators, noise that depends on the image, and what came out."""
+"""Label noise: generators, noise that depends on the image, labels from people and from files, and what came out."""
 
 from nlkit.data.problem import NoisyLabels, labels_sha256
 from nlkit.noise.generators import (
@@ -10,6 +10,7 @@ from nlkit.noise.generators import (
     symmetric,
     transition_matrix,
 )
+from nlkit.noise.human import human_labels, human_sources, read_label_file
 
 __all__ = [
     "CIFAR10_FLIPS",
@@ -17,8 +18,11 @@ __all__ = [
     "NoisyLabels",
     "asymmetric",
     "flips_of",
+    "human_labels",
+    "human_sources",
     "labels_sha256",
     "nominal_matrix",
+    "read_label_file",
     "symmetric",
     "transition_matrix",
 ]

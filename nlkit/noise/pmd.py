@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from nlkit.data.files import read_array
 from nlkit.errors import NlkitError
 
 Reading = Literal["code", "paper"]
@@ -100,3 +102,17 @@ def add_asymmetric(
 def block_flips(classes: int, block: int = 5) -> dict[int, int]:
     """Each class to the next one within its block of `block` class numbers, the last to the first."""
     return {c: c - block + 1 if c % block == block - 1 else c + 1 for c in range(classes)}
+
+
+def read_probabilities(path: Path, count: int, classes: int) -> np.ndarray:
+    """Class probabilities float64 [count, classes] from a `.npy` file, or a `.npz` file with one array.
+
+    Raises NlkitError for a missing or damaged file, another shape, or rows that are no probabilities.
+    """
+    found = read_array(path)
+    if found.shape != (count, classes):
+        raise NlkitError(f"{path}: probabilities of shape {list(found.shape)}; expected [{count}, {classes}]")
+    values = found.astype(np.float64)
+    if not (np.isfinite(values).all() and (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-2)):
+        raise NlkitError(f"{path}: not probabilities: each row must be at least 0 everywhere and sum to 1")
+    return values

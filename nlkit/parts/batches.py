@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
-from nlkit.lazy import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from nlkit.lazy import Tensor, torch
 
 
 def shuffled_batches(items: Tensor, size: int, stream: torch.Generator) -> Iterator[Tensor]:

@@ -6,12 +6,7 @@ that was not trained on that sample, and the observed labels int64 [N].
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from nlkit.lazy import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from nlkit.lazy import Tensor, torch
 
 NEVER = 2.0
 """The threshold of a class that no label names: no probability reaches it."""

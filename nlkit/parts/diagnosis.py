@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from nlkit.lazy import functional, torch
+from nlkit.lazy import Tensor, functional, torch
 from nlkit.params.registry import MethodParams
 from nlkit.params.sections import MixtureParams, PositiveFloat
 from nlkit.parts.mixture import Mixture, fit_mixture, normalise, p_clean_per_class
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 BLOCK = 8192
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
 
-from nlkit.lazy import torch
+from nlkit.lazy import Tensor, torch
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Denoiser: TypeAlias = "Callable[[Tensor, int], Tensor]"
+Denoiser = Callable[[Tensor, int], Tensor]
 """Predicts the noise [B, C] in label vectors y [B, C] at the time t."""
 
 MAX_BETA = 0.999

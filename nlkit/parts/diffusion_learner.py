@@ -19,8 +19,8 @@ from nlkit.views.weak import Views
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from nlkit.data.photos.stored import Batch, Images
     from nlkit.data.problem import TrainingSet
-    from nlkit.data.stored import Batch, Images
     from nlkit.models.label_denoiser import LabelDiffusionNet
 
 BETA_2 = 0.999

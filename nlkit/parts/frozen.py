@@ -22,8 +22,8 @@ from nlkit.views.weak import Views
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from nlkit.data.photos.stored import ImageBatch, Images
     from nlkit.data.problem import Problem, TrainingSet
-    from nlkit.data.stored import ImageBatch, Images
 
 TABLE = ("table.keys", "table.features")
 """Names of the two tensors that a file of features becomes, among those of `TrainingSet.encoder`."""

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from nlkit.lazy import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from nlkit.lazy import Tensor, torch
 
 POINTS, AXES = 2000, 8
 """Samples whose place is recorded for the figure, and by how many coordinates; the others are left out of it."""

@@ -11,7 +11,7 @@ from nlkit.parts.learner import Learner
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from nlkit.data.stored import Images
+    from nlkit.data.photos.stored import Images
     from nlkit.models.heads import ContrastiveNet, TwinNet
 
 

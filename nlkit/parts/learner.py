@@ -16,8 +16,8 @@ from nlkit.views.weak import Views
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from nlkit.data.photos.stored import ImageBatch, Images
     from nlkit.data.problem import TrainingSet
-    from nlkit.data.stored import ImageBatch, Images
 
 
 def choose_precision(asked: str, device: torch.device) -> torch.dtype:

@@ -3,37 +3,44 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import KW_ONLY, dataclass
 
 import numpy as np
 
-from nlkit.lazy import torch
+from nlkit.lazy import Tensor, torch
 from nlkit.params.sections import MixtureParams
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 EPS = float(10 * np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Weights, means and variances [2] of the components, the smaller mean first; float64."""
+    """Weights, means and variances [2] of the components, the smaller mean first; float64.
+
+    Or [K, 2] of K mixtures, whose values are rows [K, N].
+    """
 
     weights: Tensor
     means: Tensor
     variances: Tensor
-    iterations: int
-    converged: bool
+    _: KW_ONLY
+    iterations: int = 0
+    converged: bool = False
 
     def log_joint(self, z: Tensor) -> Tensor:
         """log(pi_k N(z_i; mu_k, sigma_k^2)) for values [N]; shape [N, 2]."""
-        return _log_joint(z, _Components(self.weights, self.means, self.variances))
+        weights, means, variances = (part.unsqueeze(-2) for part in self.parts)
+        squares = (z[..., None] - means) ** 2 / variances
+        return weights.log() - 0.5 * (squares + variances.log() + math.log(2 * math.pi))
 
     def p_clean(self, z: Tensor) -> Tensor:
         """Posterior [N] of the component with the smaller mean."""
-        return self.log_joint(z.double()).softmax(dim=1)[:, 0]
+        return self.log_joint(z.double()).softmax(dim=-1)[..., 0]
+
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Weights, means and variances."""
+        return self.weights, self.means, self.variances
 
 
 def normalise(losses: Tensor) -> Tensor | None:
@@ -62,7 +69,8 @@ def fit_mixture(z: Tensor, params: MixtureParams, start: Tensor | None = None) -
     """
     high = two_means(z) if start is None else start
     found, iterations, running = _em(z.double()[None], torch.ones_like(high)[None], high[None], params)
-    return Mixture(found.weights[0], found.means[0], found.variances[0], int(iterations), not bool(running))
+    parts = (part[0] for part in found.parts)
+    return Mixture(*parts, iterations=int(iterations), converged=not bool(running))
 
 
 def p_clean_per_class(z: Tensor, labels: Tensor, classes: int, params: MixtureParams) -> Tensor:
@@ -75,7 +83,7 @@ def p_clean_per_class(z: Tensor, labels: Tensor, classes: int, params: MixturePa
     values = z.double()[order] * inside
     high, fits = _two_means(values, inside)
     found = _em(values, inside, high, params)[0]
-    posterior = torch.where(fits[:, None], _log_joint(values, found).softmax(dim=2)[..., 0], 0.5)
+    posterior = torch.where(fits[:, None], found.p_clean(values), 0.5)
     result = torch.zeros_like(labels, dtype=torch.float64)
     result[order[inside]] = posterior[inside]
     return result
@@ -94,14 +102,6 @@ def fit_two_components(losses: Tensor | np.ndarray, params: MixtureParams | None
     else:
         result = fit_mixture(z, params or MixtureParams()).p_clean(z)
     return result.numpy() if isinstance(losses, np.ndarray) else result
-
-
-class _Components(NamedTuple):
-    """Weights, means and variances, each [..., 2]: of one mixture or of several in rows."""
-
-    weights: Tensor
-    means: Tensor
-    variances: Tensor
 
 
 def _rows_of_classes(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
@@ -127,41 +127,35 @@ def _two_means(values: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
     return values > ordered.gather(1, cut[:, None]), best > -math.inf
 
 
-def _em(values: Tensor, inside: Tensor, high: Tensor, params: MixtureParams) -> tuple[_Components, Tensor, Tensor]:
+def _em(values: Tensor, inside: Tensor, high: Tensor, params: MixtureParams) -> tuple[Mixture, Tensor, Tensor]:
     """EM for each row of values [K, n], of which those `inside` [K, n] are real, from the assignment `high` [K, n].
 
-    Returns the components with the smaller mean first, the iterations int64 [K] that each row took, and the rows
-    bool [K] that had not converged by then; each row stops by itself.
+    Returns K mixtures, the iterations int64 [K] that each took, and those, bool [K], that had not converged by then;
+    each row stops by itself.
     """
     count = inside.sum(dim=1).clamp_min(1)
     found = _m_step(values, torch.stack([~high & inside, high & inside], dim=2).double(), params.reg_covar)
     bound = torch.full_like(found.means[:, 0], -math.inf)
     running, iterations = torch.ones_like(bound, dtype=torch.bool), torch.zeros_like(count)
     for _ in range(params.max_iter):
-        joint = _log_joint(values, found)
+        joint = found.log_joint(values)
         total = joint.logsumexp(dim=2)
         shares = (joint - total[..., None]).exp() * inside[..., None]
         better = _m_step(values, shares, params.reg_covar)
-        found = _Components(*(torch.where(running[:, None], *pair) for pair in zip(better, found, strict=True)))
+        pairs = zip(better.parts, found.parts, strict=True)
+        found = Mixture(*(torch.where(running[:, None], *pair) for pair in pairs))
         iterations += running
         mean = (total * inside).sum(dim=1) / count
         running, bound = running & ~((mean - bound).abs() < params.tol), torch.where(running, mean, bound)
         if not bool(running.any()):
             break
     order = found.means.argsort(dim=1, stable=True)
-    return _Components(*(part.gather(1, order) for part in found)), iterations, running
+    return Mixture(*(part.gather(1, order) for part in found.parts)), iterations, running
 
 
-def _log_joint(values: Tensor, parts: _Components) -> Tensor:
-    """log(pi_k N(z_i; mu_k, sigma_k^2)) [..., n, 2] of values [..., n]."""
-    weights, means, variances = (part.unsqueeze(-2) for part in parts)
-    squares = (values[..., None] - means) ** 2 / variances
-    return weights.log() - 0.5 * (squares + variances.log() + math.log(2 * math.pi))
-
-
-def _m_step(values: Tensor, shares: Tensor, reg_covar: float) -> _Components:
-    """The components of each row, from responsibilities [K, n, 2]."""
+def _m_step(values: Tensor, shares: Tensor, reg_covar: float) -> Mixture:
+    """K mixtures from responsibilities [K, n, 2]."""
     count = shares.sum(dim=1) + EPS
     means = (shares * values[..., None]).sum(dim=1) / count
     variances = (shares * (values[..., None] - means[:, None]) ** 2).sum(dim=1) / count + reg_covar
-    return _Components(count / count.sum(dim=1, keepdim=True), means, variances)
+    return Mixture(count / count.sum(dim=1, keepdim=True), means, variances)

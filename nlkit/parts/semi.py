@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from nlkit.lazy import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from nlkit.lazy import Tensor, torch
 
 
 def mean_probability(logits: Sequence[Tensor]) -> Tensor:

@@ -8,10 +8,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,9 +17,9 @@ from torch.nn import functional
 from tqdm.auto import trange
 
 from nlkit.data import Dataset
-from nlkit.data.arrays import read_npy, read_npz
+from nlkit.data.files import read_npz
 from nlkit.errors import NlkitError
-from nlkit.files import project_root
+from nlkit.files import project_root, replaced_file
 from nlkit.models import build_model
 from nlkit.params.training import ModelParams
 from nlkit.params.views import ViewParams
@@ -74,32 +72,16 @@ def trained_probabilities(dataset: Dataset, device: torch.device) -> np.ndarray:
     parts = [dataset.sha256, len(dataset.labels), dataclasses.asdict(recipe)]
     name = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     path = project_root() / "runs" / "pmd" / f"{dataset.name}-{name}.npz"
-    shape = len(dataset.labels), len(dataset.class_names)
-    kept = _kept(path, shape)
-    if kept is None:
-        kept = _train(dataset, recipe, device)
-        _keep(path, kept)
-    return kept
-
-
-def read_probabilities(path: Path, count: int, classes: int) -> np.ndarray:
-    """Class probabilities float64 [count, classes] from a `.npy` file, or a `.npz` file with one array.
-
-    Raises NlkitError for a missing or damaged file, another shape, or rows that are no probabilities.
-    """
-    if path.suffix.lower() == ".npz":
-        arrays = list(read_npz(path).values())
-        if len(arrays) != 1:
-            raise NlkitError(f"{path}: holds {len(arrays)} arrays; expected one")
-        found = arrays[0]
-    else:
-        found = read_npy(path)
-    if found.shape != (count, classes):
-        raise NlkitError(f"{path}: probabilities of shape {list(found.shape)}; expected [{count}, {classes}]")
-    values = found.astype(np.float64)
-    if not (np.isfinite(values).all() and (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-2)):
-        raise NlkitError(f"{path}: not probabilities: each row must be at least 0 everywhere and sum to 1")
-    return values
+    try:
+        kept = read_npz(path)["probabilities"]
+        if kept.shape == (len(dataset.labels), len(dataset.class_names)):
+            return kept
+    except (NlkitError, KeyError):
+        pass  # there is none, or it is damaged
+    probabilities = _train(dataset, recipe, device)
+    with suppress(OSError), replaced_file(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, probabilities=probabilities)  # where that is not allowed it is trained again next time
+    return probabilities
 
 
 def _train(dataset: Dataset, recipe: Recipe, device: torch.device) -> np.ndarray:
@@ -130,30 +112,3 @@ def _train(dataset: Dataset, recipe: Recipe, device: torch.device) -> np.ndarray
             optimiser.step()
     torch.set_num_threads(threads)
     return probabilities.cpu().numpy()
-
-
-def _kept(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
-    """The array of a file that `_keep` wrote, None where there is none or it is damaged."""
-    try:
-        arrays = read_npz(path)
-    except NlkitError:
-        return None
-    found, digest = arrays.get("probabilities"), arrays.get("sha256")
-    if found is None or digest is None or found.shape != shape or digest.tobytes() != _digest(found):
-        return None
-    return found
-
-
-def _keep(path: Path, probabilities: np.ndarray) -> None:
-    """Write by atomic rename; where that is not allowed the array is trained again next time."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".writing-", suffix=".npz", delete=False) as file:
-            np.savez(file, probabilities=probabilities, sha256=np.frombuffer(_digest(probabilities), np.uint8))
-        os.replace(file.name, path)
-    except OSError:
-        return
-
-
-def _digest(probabilities: np.ndarray) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(probabilities).tobytes()).digest()

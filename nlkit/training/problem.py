@@ -5,23 +5,25 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from nlkit import data, noise
-from nlkit.data.folder import FolderData, load_folder
-from nlkit.data.photo_list import PhotoList
 from nlkit.data.problem import Problem, TrainingSet
-from nlkit.data.store_build import build
-from nlkit.data.stored import Images, StoredImages
 from nlkit.errors import NlkitError
+from nlkit.lazy import torch
 from nlkit.noise import pmd
-from nlkit.params.data import AnyDataParams, FolderDataParams, PhotoDataParams
+from nlkit.params.data import AnyDataParams, DataParams, FolderDataParams, PhotoDataParams
 from nlkit.params.noise import AnyNoiseParams, PMDNoiseParams
 from nlkit.seeding import numpy_stream
-from nlkit.training.pmd_network import read_probabilities, trained_probabilities
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from nlkit.data.folder import FolderData
+    from nlkit.data.photos.lists import PhotoList
+    from nlkit.data.photos.stored import Images, StoredImages
 
 STORES = ".stores"
 """Folder below the data root that keeps decoded images."""
@@ -37,32 +39,38 @@ def load_problem(
 ) -> Problem:
     """Load images, corrupt the labels, cut to `train_size` and move everything to the device.
 
-    Noise is drawn on the whole training set first, so that a part has the labels of the whole. PMD noise is made
-    for the part, and a label file may be. `side` is that of the views of photographs. Raises NlkitError where data are
-    missing, corrupt or too few.
+    `side` is that of the views of photographs. Raises NlkitError where data are missing, corrupt or too few.
     """
     if isinstance(data_params, FolderDataParams):
+        from nlkit.data.folder import load_folder
+
         return folder_problem(load_folder(data_params), device)
     if isinstance(data_params, PhotoDataParams):
         return photo_problem(data_params, root, device, side or data_params.short, progress)
-    dataset = data.load_dataset(data_params.name, root)
-    size = data_params.train_size or len(dataset.labels)
+    return memory_problem(data_params, noise_params, root, device)
+
+
+def memory_problem(params: DataParams, noise_params: AnyNoiseParams, root: Path, device: torch.device) -> Problem:
+    """The problem of a data set that fits into memory.
+
+    Noise is drawn on the whole training set first, so that a part has the labels of the whole. PMD noise is made
+    for the part, and a label file may be.
+    """
+    dataset = data.load_dataset(params.name, root)
+    size = params.train_size or len(dataset.labels)
     if size > len(dataset.labels):
         raise NlkitError(f"key 'data.train_size' is {size}: {dataset.name} has {len(dataset.labels)} training images")
     observed = observed_labels(dataset, size, noise_params, root, device)
     clean = dataset.labels[:size]
-    train = TrainingSet(
-        torch.from_numpy(dataset.images[:size].copy()).to(device),
-        torch.from_numpy(observed.copy()).to(device),
-        len(dataset.class_names),
-        dataset.mean,
-        dataset.std,
-    )
-    test = torch.from_numpy(dataset.test_images).to(device), torch.from_numpy(dataset.test_labels).to(device)
+
+    def tensor(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array.copy()).to(device)
+
+    images, labels = tensor(dataset.images[:size]), tensor(observed)
     return Problem(
-        train=train,
-        clean=torch.from_numpy(clean.copy()).to(device),
-        tests={"test": test},
+        train=TrainingSet(images, labels, len(dataset.class_names), dataset.mean, dataset.std),
+        clean=tensor(clean),
+        tests={"test": (tensor(dataset.test_images), tensor(dataset.test_labels))},
         noise=noise.NoisyLabels.of(observed, clean, nominal_rate(noise_params)),
         dataset=dataset.name,
         class_names=dataset.class_names,
@@ -98,8 +106,11 @@ def photo_problem(params: PhotoDataParams, root: Path, device: torch.device, sid
 
     Its labels are as they were found, so no label is known to be right.
     """
+    from nlkit.data.photos.build import build
+    from nlkit.data.photos.stored import StoredImages
+
     photos = data.load_photos(params.name, root)
-    notes = list(photos.notes)
+    notes, digest = list(photos.notes), hashlib.sha256()
 
     def part(name: str, listed: PhotoList) -> tuple[StoredImages, Tensor]:
         store = build(listed, params.short, root / STORES, params.corrupt, progress)
@@ -107,12 +118,11 @@ def photo_problem(params: PhotoDataParams, root: Path, device: torch.device, sid
             place = min(store.faults)
             first = f"{listed.names[place]}: {store.faults[place]}"
             notes.append(f"{params.name}, {name}: {len(store.faults)} of {len(listed)} images left out, first {first}")
-        digest.update(f"{name} {store.sha256}".encode())
         labels = listed.labels[store.kept].astype(np.int64)
+        digest.update(f"{name} {store.sha256}".encode())
         digest.update(labels.tobytes())
         return StoredImages(store, side, device), torch.from_numpy(labels).to(device)
 
-    digest = hashlib.sha256()
     images, labels = part("train", photos.train)
     tests: dict[str, tuple[Images, Tensor]] = {name: part(name, listed) for name, listed in photos.tests.items()}
     return Problem(
@@ -151,10 +161,10 @@ def observed_labels(
             whole = noise.asymmetric(clean, params.rate, noise.flips_of(dataset.name), params.seed)
         case "human":
             assert params.annotator is not None
-            whole = data.human_labels(params.annotator, root, dataset)
+            whole = noise.human_labels(params.annotator, root, dataset)
         case "file":
             assert params.file is not None
-            whole = data.read_label_file(_label_path(params.file, root), len(clean), classes, part=size)
+            whole = noise.read_label_file(_label_path(params.file, root), len(clean), classes, part=size)
     return whole[:size]
 
 
@@ -182,9 +192,11 @@ def pmd_labels(dataset: data.Dataset, params: PMDNoiseParams, root: Path, device
 def pmd_margins(dataset: data.Dataset, params: PMDNoiseParams, root: Path, device: torch.device) -> pmd.Margins:
     """The two most probable classes of each training image, trained or from the file that the parameters name."""
     if params.probabilities == "trained":
+        from nlkit.training.pmd_network import trained_probabilities
+
         return pmd.margins(trained_probabilities(dataset, device))
     shape = len(dataset.labels), len(dataset.class_names)
-    return pmd.margins(read_probabilities(_label_path(params.probabilities, root), *shape))
+    return pmd.margins(pmd.read_probabilities(_label_path(params.probabilities, root), *shape))
 
 
 def _label_path(name: str, root: Path) -> Path:

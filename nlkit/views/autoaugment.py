@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision import transforms
 
-from nlkit.data.stored import Batch
+from nlkit.data.photos.stored import Batch
 from nlkit.kernels.crop_flip import crop_flip
 from nlkit.params.views import AutoAugmentParams, AutoAugmentPhotoParams
 from nlkit.views.colours import grey, solarise
@@ -22,28 +20,24 @@ BLENDED = ("Brightness", "Color", "Contrast", "Sharpness")
 OPERATIONS = (*GEOMETRIC, *BLENDED, "Posterize", "Solarize", "Invert", "AutoContrast", "Equalize")
 
 
-@dataclass(frozen=True)
-class Policy:
-    """Sub-policies as tables [S, 2]: operation (a place in OPERATIONS), its probability, magnitude, whether signed."""
+def policy_tables(
+    name: transforms.AutoAugmentPolicy, height: int, width: int, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The sub-policies of one of torchvision's policies for images of this size, as tables [S, 2].
 
-    operation: Tensor
-    probability: Tensor
-    magnitude: Tensor
-    signed: Tensor
-
-    @classmethod
-    def of(cls, name: transforms.AutoAugmentPolicy, height: int, width: int, device: torch.device) -> Policy:
-        """The tables of one of torchvision's policies for images of this size."""
-        source = transforms.AutoAugment(name)
-        space = source._augmentation_space(BINS, (height, width))
-        rows = [
-            (OPERATIONS.index(name), p, 0.0 if level is None else float(space[name][0][level]), space[name][1])
-            for pair in source.policies
-            for name, p, level in pair
-        ]
-        dtypes = torch.int64, torch.float32, torch.float32, torch.bool
-        columns = zip(zip(*rows, strict=True), dtypes, strict=True)
-        return cls(*(torch.tensor(column, dtype=dtype, device=device).view(-1, 2) for column, dtype in columns))
+    Operation (a place in OPERATIONS), its probability, its magnitude, and whether that may be negative.
+    """
+    source = transforms.AutoAugment(name)
+    space = source._augmentation_space(BINS, (height, width))
+    rows = [
+        (OPERATIONS.index(name), p, 0.0 if level is None else float(space[name][0][level]), space[name][1])
+        for pair in source.policies
+        for name, p, level in pair
+    ]
+    operation, probability, magnitude, signed = (
+        torch.tensor(column, device=device) for column in zip(*rows, strict=True)
+    )
+    return operation.view(-1, 2), probability.view(-1, 2), magnitude.view(-1, 2), signed.view(-1, 2)
 
 
 class AutoAugment(View[AutoAugmentParams | AutoAugmentPhotoParams]):
@@ -52,27 +46,25 @@ class AutoAugment(View[AutoAugmentParams | AutoAugmentPhotoParams]):
     With AutoAugmentPhotoParams images come from a store, the crop is a resized one and the policy that of ImageNet.
     """
 
-    policy: Policy | None = None
+    tables: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
 
     def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
         """One normalised view float32 [B, 3, H, W] of each image."""
         batch, device = len(images), images.device
         pixels = self._cropped(images, stream)
-        policy = self.policy = self.policy or Policy.of(self.name, pixels.shape[2], pixels.shape[3], device)
-        choice = torch.randint(len(policy.operation), (batch,), generator=stream, device=device)
-        due = torch.rand(batch, 2, generator=stream, device=device) <= policy.probability[choice]
-        negative = policy.signed[choice] & (torch.rand(batch, 2, generator=stream, device=device) < 0.5)
-        magnitude = torch.where(negative, -policy.magnitude[choice], policy.magnitude[choice])
+        if self.tables is None:
+            photo = isinstance(self.params, AutoAugmentPhotoParams)
+            name = transforms.AutoAugmentPolicy.IMAGENET if photo else transforms.AutoAugmentPolicy.CIFAR10
+            self.tables = policy_tables(name, pixels.shape[2], pixels.shape[3], device)
+        operation, probability, magnitude, signed = self.tables
+        choice = torch.randint(len(operation), (batch,), generator=stream, device=device)
+        due = torch.rand(batch, 2, generator=stream, device=device) <= probability[choice]
+        negative = signed[choice] & (torch.rand(batch, 2, generator=stream, device=device) < 0.5)
+        strength = torch.where(negative, -magnitude[choice], magnitude[choice])
         for place in range(2):
-            changed = apply(pixels, policy.operation[choice, place], magnitude[:, place])
+            changed = apply(pixels, operation[choice, place], strength[:, place])
             pixels = torch.where(due[:, place, None, None, None], changed, pixels)
         return self.normalised(pixels)
-
-    @property
-    def name(self) -> transforms.AutoAugmentPolicy:
-        """Torchvision's name of the policy."""
-        photo = isinstance(self.params, AutoAugmentPhotoParams)
-        return transforms.AutoAugmentPolicy.IMAGENET if photo else transforms.AutoAugmentPolicy.CIFAR10
 
     def _cropped(self, images: Batch, stream: torch.Generator) -> Tensor:
         """Random crops and flips [B, 3, H, W], whole numbers 0..255 in float32."""

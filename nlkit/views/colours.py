@@ -5,12 +5,7 @@ The formulas are those of torchvision's functional transforms on floating-point 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from nlkit.lazy import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from nlkit.lazy import Tensor, torch
 
 
 def grey(pixels: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from nlkit.data.stored import ImageBatch
+from nlkit.data.photos.stored import ImageBatch
 from nlkit.kernels.resized_crop import Box, cut, resized_crop
 from nlkit.params.views import PhotoViewParams
 from nlkit.views.weak import flips

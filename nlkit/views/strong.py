@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from nlkit.lazy import functional, torch
+from nlkit.lazy import Tensor, functional, torch
 from nlkit.params.views import AffineStrongParams, AutoAugmentParams, AutoAugmentPhotoParams, SimCLRParams, ViewParams
 from nlkit.views.colours import grey, jitter, solarise
 from nlkit.views.weak import View, Views, flips
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nlkit.data.stored import Batch
+    from nlkit.data.photos.stored import Batch
     from nlkit.kernels.resized_crop import Box
 
 BLUR = 0.1, 2.0

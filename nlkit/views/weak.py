@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from nlkit.kernels.crop_flip import crop_flip
-from nlkit.lazy import functional, torch
+from nlkit.lazy import Tensor, functional, torch
 from nlkit.params.views import PhotoViewParams, ViewParams
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nlkit.data.stored import Batch
+    from nlkit.data.photos.stored import Batch
 
 Own = TypeVar("Own")
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from nlbook import contents
 from nlbook.toc import table_of_contents
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from nlbook import contents
 from nlbook.toc import table_of_contents
-
 from nlkit import NlkitError
 
 ROOT = Path(__file__).parents[2]

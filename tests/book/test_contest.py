@@ -10,11 +10,11 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+
 from nlbook import contest
 from nlbook.contest import LOOKS
 from nlbook.figures import contest as drawn
 from nlbook.figures.contest import ACCURACY, AUC, Quantity
-
 from nlkit.params import registry
 from nlkit.training.runs import Run
 

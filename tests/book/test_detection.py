@@ -9,12 +9,12 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from nlbook import contest, detection
-from nlbook.contest import LOOKS
-from nlbook.detection import order_of, run_precision
 from sklearn.metrics import roc_auc_score
 
 import nlkit
+from nlbook import contest, detection
+from nlbook.contest import LOOKS
+from nlbook.detection import order_of, run_precision
 from nlkit.parts import confident
 from nlkit.training.runs import Run
 

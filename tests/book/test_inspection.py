@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from nlbook.detection import found, inspection_order, precision_at_errors
 
 

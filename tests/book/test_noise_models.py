@@ -8,11 +8,11 @@ import matplotlib
 import numpy as np
 import pytest
 from IPython.display import HTML
+
 from nlbook import noise_page, noise_sources
 from nlbook.figures import noise as drawn
 from nlbook.noise_models import NoiseModels, NoiseSummary, read_summary
 from nlbook.noise_sources import KEPT, cifar_models, cifar_summary, digits_models, true_margin, uniform_on_top
-
 from nlkit import NlkitError
 
 matplotlib.use("agg")

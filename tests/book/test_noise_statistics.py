@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
-from nlbook import noise_statistics as statistics
 
+from nlbook import noise_statistics as statistics
 from nlkit import noise
 
 Labels = tuple[np.ndarray, np.ndarray]

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+
 from nlbook import contents, fragments, tables
 from nlbook.tables import Source
-
 from nlkit import NlkitError
 from nlkit.params import registry
 
@@ -51,24 +51,24 @@ def test_what_was_not_measured_is_not_answered_by_something_else() -> None:
     assert measured("top1", "clothing1m") == measured("imagenet_top1", "cifar10-sym-50") == "not run here"
 
 
-@pytest.mark.parametrize("name", sorted(name for name in contents.fragments(ROOT) if name.endswith(".md")))
-def test_all_that_chapters_include_has_rows(name: str, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("asked", sorted(name for name in contents.fragments(ROOT) if name.endswith(".md")))
+def test_all_that_chapters_include_has_rows(asked: str, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    text = tables.markdown(tables.table(name.removesuffix(".md"), source))
+    text = tables.markdown(tables.table(asked.removesuffix(".md"), source))
     assert len(text.splitlines()) > 2 and "nan" not in text.split()
 
 
-@pytest.mark.parametrize("name", ["result_tcl", "params_nobody", "variations_nobody_digits-sym-50"])
-def test_a_name_that_nothing_makes_ends_with_one_line(name: str, source: Source) -> None:
+@pytest.mark.parametrize("asked", ["result_tcl", "params_nobody", "variations_nobody_digits-sym-50"])
+def test_a_name_that_nothing_makes_ends_with_one_line(asked: str, source: Source) -> None:
     with pytest.raises(NlkitError) as error:
-        tables.table(name, source)
+        tables.table(asked, source)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["loss_ridges_tcl", "gallery_tcl_digits-sym-50x", "figure_tcl_digits-sym-50"])
-def test_a_figure_that_nothing_draws_ends_with_one_line(name: str, source: Source, tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", ["loss_ridges_tcl", "gallery_tcl_digits-sym-50x", "figure_tcl_digits-sym-50"])
+def test_a_figure_that_nothing_draws_ends_with_one_line(asked: str, source: Source, tmp_path: Path) -> None:
     with pytest.raises(NlkitError):
-        fragments.draw(name, source, tmp_path / "drawn.svg")
+        fragments.draw(asked, source, tmp_path / "drawn.svg")
 
 
 def test_the_shown_settings_are_those_of_the_method(source: Source) -> None:

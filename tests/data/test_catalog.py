@@ -1,21 +1,38 @@
+"""Data sets in memory: read as they were written, refused where they are wrong, and found by status and verify."""
+
 from __future__ import annotations
 
-from collections.abc import Callable
+import gzip
+import hashlib
+import pickle
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from trees import mnist_files
+from sklearn.datasets import load_digits as bundled_digits
+from torchvision import datasets as official_sets
+from trees import cifar_folder, mnist_files
 
-from nlkit.data import data_root, idx, load_dataset, status, verify
+from nlkit.data import cifar, data_root, idx, load_dataset, sources, status, verify
 from nlkit.errors import NlkitError
-from nlkit.params.noise import NoiseParams, PMDNoiseParams
-from nlkit.training.problem import observed_labels
+
+CIFAR = ["cifar10", "cifar100"]
+PLACES = [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")]
+IMAGES, LABELS = idx.FILES[:2]
 
 
 def states(root: Path) -> dict[str, str]:
     return {row.name: row.state for row in status(root)}
+
+
+def refused(name: Any, root: Path) -> str:
+    with pytest.raises(NlkitError) as caught:
+        load_dataset(name, root)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 def test_the_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -26,82 +43,208 @@ def test_the_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert data_root(None) == Path("data")
 
 
-def test_status_without_a_data_root(tmp_path: Path) -> None:
+def test_status_follows_the_files(tmp_path: Path, small_cifar: None) -> None:
     found = states(tmp_path / "nowhere")
-    assert found.pop("digits") == "present"
-    arrays = ["cifar10", "cifar100", "mnist", "fashion_mnist", "cifar10n", "cifar100n"]
-    assert found == dict.fromkeys([*arrays, "webvision", "food101n", "clothing1m", "animal10n"], "missing")
-
-
-def test_status_follows_the_files(
-    tmp_path: Path, write_cifar: Callable[..., Path], write_human: Callable[..., Path]
-) -> None:
-    folder = write_cifar(tmp_path)
-    write_human(tmp_path / "cifar-n", "cifar10n", load_dataset("cifar10", tmp_path).labels, ".pt")
-    assert states(tmp_path)["cifar10"] == states(tmp_path)["cifar10n"] == "present"
-    (folder / "data_batch_1").write_bytes(b"nonsense")
-    assert states(tmp_path)["cifar10"] == "corrupt" and states(tmp_path)["cifar10n"] == "present"
-    (folder / "data_batch_1").unlink()
-    assert states(tmp_path)["cifar10"] == "incomplete"
-    (tmp_path / "cifar-n" / "CIFAR-10_human.pt").write_bytes(b"nonsense")
-    assert states(tmp_path)["cifar10n"] == "corrupt"
-
-
-def test_verify_says_what_was_found(
-    tmp_path: Path, write_cifar: Callable[..., Path], write_human: Callable[..., Path]
-) -> None:
-    write_cifar(tmp_path)
-    clean = load_dataset("cifar10", tmp_path).labels
-    wrong = np.where(np.arange(50) < 20, (clean + 1) % 10, clean)
-    write_human(tmp_path, "cifar10n", clean, ".npz", worse_label=wrong)
-    assert verify("cifar10", tmp_path).startswith("cifar10: 50 training and 10 test images, 10 classes, sha256 ")
-    assert "differs from the official archive" in verify("cifar10", tmp_path)
-    assert verify("cifar10n", tmp_path).endswith("worst 40.00 %; aligned with cifar10")
-    assert verify("digits", tmp_path).startswith("digits: 1347 training")
-
-
-@pytest.mark.parametrize("name", ["cifar10", "cifar100", "cifar10n", "cifar100n"])
-def test_verify_raises_for_what_is_not_there(tmp_path: Path, name: str) -> None:
-    with pytest.raises(NlkitError, match=f"{name} is missing.*`nlkit data get {name}`"):
-        verify(name, tmp_path)
-
-
-def test_status_and_verify_know_idx_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert found.pop("digits") == "present" and set(found) == set(sources()) - {"digits"}
+    assert set(found.values()) == {"missing"}
+    first = {"cifar10": cifar_folder(tmp_path) / "data_batch_1", "mnist": tmp_path / "MNIST/raw" / IMAGES}
     mnist_files(tmp_path)
-    assert (states(tmp_path)["mnist"], states(tmp_path)["fashion_mnist"]) == ("present", "missing")
+    for name, path in first.items():
+        assert states(tmp_path)[name] == "present"
+        path.write_bytes(b"nonsense")
+        assert states(tmp_path)[name] == "corrupt"
+        path.unlink()
+        assert states(tmp_path)[name] == "incomplete"
+
+
+def test_verify_says_what_was_found(tmp_path: Path, small_cifar: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    cifar_folder(tmp_path)
+    mnist_files(tmp_path)
+    assert verify("digits", tmp_path).startswith("digits: 1347 training and 450 test images, 10 classes, sha256 446ec")
+    said = verify("cifar10", tmp_path)
+    assert said.startswith("cifar10: 50 training and 10 test images, 10 classes, sha256 ")
+    assert "content differs from the official archive in 7 of 7 files" in said and "instead of" in said
     assert verify("mnist", tmp_path).endswith("; 200 training and 50 test images instead of 60000 and 10000")
     monkeypatch.setattr(idx, "TRAIN_COUNT", 200)
     monkeypatch.setattr(idx, "TEST_COUNT", 50)
-    assert verify("mnist", tmp_path).startswith("mnist: 200 training and 50 test images, 10 classes, sha256 ")
-    assert verify("mnist", tmp_path).endswith("; the official counts")
-    (tmp_path / "MNIST/raw" / idx.FILES[0]).unlink()
-    assert states(tmp_path)["mnist"] == "incomplete"
-    (tmp_path / "MNIST/raw" / idx.FILES[0]).write_bytes(b"nonsense")
-    assert states(tmp_path)["mnist"] == "corrupt"
+    assert verify("mnist", tmp_path).endswith("; as published") and load_dataset("mnist", tmp_path).warnings == ()
 
 
-@pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-def test_symmetric_noise_is_defined_for_idx_files_and_asymmetric_is_not(tmp_path: Path, name: str) -> None:
-    dataset = load_dataset(name, mnist_root(tmp_path, name))  # type: ignore[arg-type]
-
-    def observed(params: NoiseParams | PMDNoiseParams) -> np.ndarray:
-        return observed_labels(dataset, 200, params, tmp_path, torch.device("cpu"))
-
-    wrong = observed(NoiseParams(kind="symmetric", rate=0.5, own_class=False)) != dataset.labels
-    assert wrong.sum() == 100
-    with pytest.raises(NlkitError, match=f"noise.kind 'asymmetric' is not defined for data.name '{name}'"):
-        observed(NoiseParams(kind="asymmetric", rate=0.4))
-    with pytest.raises(NlkitError, match=f"annotator 'worst' belongs to cifar10, not to {name}"):
-        observed(NoiseParams(kind="human", annotator="worst"))
-    with pytest.raises(NlkitError, match=f"no recipe for data.name '{name}'.*noise.probabilities"):
-        observed(PMDNoiseParams(kind="pmd", type=1, rate=0.3))
+@pytest.mark.parametrize("name", [*sources()][1:])
+def test_what_is_not_there_is_missed_in_one_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(
+        NlkitError, match=rf"^{name} is missing: {tmp_path} lacks .*--data DIR or NLKIT_DATA$"
+    ) as caught:
+        verify(name, tmp_path)
+    assert sources()[name].origin in str(caught.value)
 
 
-def mnist_root(root: Path, name: str) -> Path:
-    mnist_files(root, place={"mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}[name])
-    return root
-
-
-def test_verify_raises_for_unknown_names(tmp_path: Path) -> None:
+def test_unknown_names(tmp_path: Path) -> None:
     with pytest.raises(NlkitError, match="'imagenet' is unknown; use one of digits, cifar10"):
         verify("imagenet", tmp_path)
+    assert "'svhn' is unknown; use one of digits, cifar10, cifar100" in refused("svhn", tmp_path)
+
+
+def test_digits_need_neither_torch_nor_photographs() -> None:
+    code = (
+        "import sys; from pathlib import Path; from nlkit import data, noise; import nlkit.data.problem; "
+        "data.load_dataset('digits', Path()); "
+        "print([name for name in sys.modules if name in ('torch', 'PIL') or name.startswith('nlkit.data.photos')])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_digits_are_the_bundled_ones_in_a_fixed_and_stratified_split() -> None:
+    dataset = load_dataset("digits", Path("unused"))
+    assert dataset.images.shape == (1347, 8, 8, 1) and dataset.test_images.shape == (450, 8, 8, 1)
+    assert dataset.images.dtype == np.uint8 and dataset.labels.dtype == dataset.test_labels.dtype == np.int64
+    assert np.isclose(dataset.images.mean() / 255, dataset.mean[0], atol=1e-4)
+    assert np.isclose(dataset.images.std() / 255, dataset.std[0], atol=1e-4)
+    assert dataset.class_names == tuple("0123456789") and dataset.warnings == ()
+    both = np.concatenate([dataset.images, dataset.test_images]).reshape(1797, 64)
+    bundled = np.round(bundled_digits().data * 255 / 16).astype(np.uint8)
+    np.testing.assert_array_equal(np.unique(both, axis=0), np.unique(bundled, axis=0))
+    assert np.ptp(np.bincount(dataset.test_labels) / np.bincount(dataset.labels)) < 0.02
+    assert dataset.sha256 == "446ecec4af74bd114b3af36b0675aa5c41c6c02cea2dbdfd78e591699a6aac54"
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+@pytest.mark.parametrize("name", CIFAR)
+def test_cifar_is_read_batch_by_batch_and_its_rows_are_channel_major(
+    tmp_path: Path, small_cifar: None, name: Any, protocol: int
+) -> None:
+    folder, layout = cifar_folder(tmp_path, name, protocol), cifar.LAYOUTS[name]
+    dataset = load_dataset(name, tmp_path)
+    assert dataset.name == name and len(dataset.mean) == len(dataset.std) == 3
+    assert len(dataset.class_names) == layout.classes
+    for images, labels, files in (
+        (dataset.images, dataset.labels, layout.train_files),
+        (dataset.test_images, dataset.test_labels, [layout.test_file]),
+    ):
+        batches = [pickle.loads((folder / file).read_bytes()) for file in files]
+        rows = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
+        assert (images.dtype, labels.dtype) == (np.uint8, np.int64)
+        np.testing.assert_array_equal(images, np.moveaxis(rows, 1, 3))
+        assert labels.tolist() == [label for batch in batches for label in batch[layout.label_key]]
+
+
+def test_the_official_sums_are_those_of_torchvision_and_the_archive_itself_gives_no_warning(
+    tmp_path: Path, small_cifar: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, kind in (("cifar10", official_sets.CIFAR10), ("cifar100", official_sets.CIFAR100)):
+        sums = {**dict(kind.train_list + kind.test_list), kind.meta["filename"]: kind.meta["md5"]}
+        assert cifar.LAYOUTS[name].files == sums and cifar.LAYOUTS[name].md5 == kind.tgz_md5
+    folder = cifar_folder(tmp_path)
+    assert len(load_dataset("cifar10", tmp_path).warnings) == 1
+    for file in folder.iterdir():
+        own = hashlib.md5(file.read_bytes()).hexdigest()
+        monkeypatch.setitem(cifar.LAYOUTS["cifar10"].files, file.name, own)  # type: ignore[arg-type]
+    assert load_dataset("cifar10", tmp_path).warnings == ()
+
+
+def change(path: Path, **changes: Any) -> None:
+    batch = {**pickle.loads(path.read_bytes()), **changes}
+    path.write_bytes(pickle.dumps({key: value for key, value in batch.items() if value is not ...}, protocol=2))
+
+
+def test_the_hash_follows_the_content(tmp_path: Path, small_cifar: None) -> None:
+    folder = cifar_folder(tmp_path / "a", protocol=2)
+    cifar_folder(tmp_path / "b", protocol=4)
+    first = load_dataset("cifar10", tmp_path / "a").sha256
+    assert load_dataset("cifar10", tmp_path / "b").sha256 == first
+    labels = pickle.loads((folder / "test_batch").read_bytes())["labels"]
+    change(folder / "test_batch", labels=[(labels[0] + 1) % 10, *labels[1:]])
+    assert load_dataset("cifar10", tmp_path / "a").sha256 != first
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "message"),
+    [
+        ("data_batch_2", {"data": ...}, "key 'data' is missing"),
+        ("data_batch_2", {"data": [1, 2]}, "'data' is a list; expected uint8 [10, 3072]"),
+        ("data_batch_2", {"data": np.zeros((9, 3072), np.uint8)}, "uint8 [9, 3072]; expected"),
+        ("data_batch_2", {"data": np.zeros((10, 3072), np.int8)}, "int8"),
+        ("data_batch_2", {"labels": ...}, "key 'labels' is missing"),
+        ("data_batch_2", {"labels": [0] * 9}, "shape [9]; expected [10]"),
+        ("data_batch_2", {"labels": [0] * 9 + [10]}, "label 10 at index 9 is outside 0..9"),
+        ("data_batch_2", {"labels": [-1] + [0] * 9}, "label -1 at index 0"),
+        *(
+            ("data_batch_2", {"labels": wrong}, "nothing but integers")
+            for wrong in ([0.0] * 10, [True, *range(9)], [2**70] * 10, "0123456789", [[0]] * 10, None)
+        ),
+        *(("batches.meta", {"label_names": one}, "label_names") for one in (["a"] * 9, "abcdefghij", [1] * 10, ...)),
+    ],
+)  # fmt: skip
+def test_wrong_content_of_cifar_is_refused(
+    tmp_path: Path, small_cifar: None, file: str, changes: dict[str, Any], message: str
+) -> None:
+    change(cifar_folder(tmp_path) / file, **changes)
+    said = refused("cifar10", tmp_path)
+    assert file in said and message in said
+
+
+FOREIGN = [b"", b"\n", b"<html>", b"\x80\x04", b"PK\x03\x04", pickle.dumps([1]), pickle.dumps({"a": "b"})]
+
+
+def test_foreign_and_truncated_batches_are_refused(tmp_path: Path, small_cifar: None) -> None:
+    path = cifar_folder(tmp_path) / "data_batch_1"
+    data = path.read_bytes()
+    for content in (*FOREIGN, *(data[: int(len(data) * share)] for share in (0.001, 0.1, 0.5, 0.99, 0.99999))):
+        path.write_bytes(content)
+        assert "data_batch_1: " in refused("cifar10", tmp_path)
+    path.unlink()
+    assert "lacks cifar-10-batches-py/data_batch_1; bring it with `nlkit data get cifar10`" in refused(
+        "cifar10", tmp_path
+    )
+
+
+@pytest.mark.parametrize(("name", "place"), PLACES)
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_files_are_read_as_torchvision_reads_them(tmp_path: Path, name: Any, place: str, packed: bool) -> None:
+    arrays = mnist_files(tmp_path, place=f"{place}/raw", packed=packed)
+    dataset = load_dataset(name, tmp_path)
+    found = (dataset.images[..., 0], dataset.labels, dataset.test_images[..., 0], dataset.test_labels)
+    for file, array in zip(idx.FILES, found, strict=True):
+        np.testing.assert_array_equal(array, arrays[file])
+    assert dataset.images.dtype == np.uint8 and dataset.labels.dtype == np.int64 and dataset.images.flags.writeable
+    if not packed:
+        theirs = getattr(official_sets, place)(tmp_path)
+        np.testing.assert_array_equal(dataset.images[..., 0], theirs.data.numpy())
+        np.testing.assert_array_equal(dataset.labels, theirs.targets.numpy())
+        assert [text.split(" - ")[0] for text in theirs.classes] == list(dataset.class_names)
+
+
+def header(*sizes: int, kind: int = 8) -> bytes:
+    return bytes((0, 0, kind, len(sizes))) + np.array(sizes, ">u4").tobytes()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        *(
+            (IMAGES, content, "not an idx file of unsigned bytes [N, 28, 28] with N from 1 to 60000")
+            for content in (
+                b"",
+                b"\x1f\x8b" + bytes(40),
+                header(200, 28, 28, kind=13) + bytes(200 * 784),
+                header(200, 784) + bytes(200 * 784),
+                header(200, 32, 32) + bytes(200 * 1024),
+                header(2**32 - 1, 28, 28) + bytes(200 * 784),
+                header(0, 28, 28),
+            )
+        ),
+        (IMAGES, header(200, 28, 28) + bytes(200 * 784 - 1), "its header asks for"),
+        (IMAGES, header(200, 28, 28) + bytes(200 * 784 + 1), "its header asks for"),
+        (LABELS, header(199) + bytes(199), "expected [200], one for each image"),
+        (LABELS, header(200) + bytes([10] * 200), "label 10 at index 0 is outside 0..9"),
+        (LABELS, bytes(2**17), "more than 60008 bytes"),
+        (f"{LABELS}.gz", gzip.compress(bytes(2**24)), "more than 60008 bytes"),
+        (f"{LABELS}.gz", gzip.compress(header(200) + bytes(200))[:-6], "not a readable gzip file"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "content",  # a compressed one holds the time
+)
+def test_idx_files_that_do_not_fit_are_refused(tmp_path: Path, file: str, content: bytes, said: str) -> None:
+    mnist_files(tmp_path, packed=file.endswith(".gz"))
+    (tmp_path / "MNIST/raw" / file).write_bytes(content)
+    message = refused("mnist", tmp_path)
+    assert file in message and said in message

@@ -1,9 +1,7 @@
+"""One's own images: what a table or a tree says of them, and the parts that are made of both."""
+
 from __future__ import annotations
 
-import io
-import os
-import struct
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,6 @@ import pytest
 from PIL import Image
 
 from nlkit import NlkitError
-from nlkit.data import decode
-from nlkit.data.decode import decode_all, probe
 from nlkit.data.folder import class_names, load_folder
 from nlkit.data.listing import read_listing
 from nlkit.params.data import FolderDataParams
@@ -169,127 +165,16 @@ def test_a_tree_takes_its_labels_from_the_first_level(folder: Path) -> None:
     assert "12 images lie beside the class folders" in listing.notes[0]
 
 
-# What an image may be.
-
-
-def one_image(path: Path, side: int = 8) -> np.ndarray:
-    decoded = decode_all([path], side, progress=False)
-    assert decoded.faults == {}
-    return decoded.images[0]
-
-
-def as_rgb(image: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(image, (*image.shape[:2], 3)).astype(int)
-
-
-def png_that_declares(width: int, height: int) -> bytes:
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
-
-
-def jpeg(pixels: np.ndarray) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "JPEG")
-    return stream.getvalue()
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (b"", "empty file"),
-        (b"<!doctype html><title>404</title>", "not an image"),
-        (jpeg(noise((64, 64, 3)))[:700], "damaged"),
-        (jpeg(noise((64, 64, 3)))[:10], "damaged"),
-        (png_that_declares(40_000, 40_000), "pixels"),
-        (png_that_declares(10_001, 10_001), "pixels"),
-        (png_that_declares(64, 64), "damaged"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", "not an image"),
-    ],
-)
-def test_what_cannot_be_decoded_is_dropped_with_a_reason_or_fatal(folder: Path, content: bytes, said: str) -> None:
-    (folder / "odd.jpg").write_bytes(content)
-    labels = table(folder, [*good_rows(), ("odd.jpg", "a"), ("gone.jpg", "b")])
-    found = load_folder(params(folder, labels))
-    assert [(name, label) for name, label, _ in found.dropped] == [("odd.jpg", "a"), ("gone.jpg", "b")]
-    assert said in found.dropped[0][2] and found.dropped[1][2] == "no such file"
+@pytest.mark.parametrize("corrupt", ["drop", "fail"])
+def test_what_cannot_be_decoded_is_dropped_with_a_reason_or_fatal(folder: Path, corrupt: str) -> None:
+    (folder / "odd.jpg").write_bytes(b"<!doctype html><title>404</title>")
+    wanted = params(folder, table(folder, [*good_rows(), ("odd.jpg", "a"), ("gone.jpg", "b")]), corrupt=corrupt)
+    if corrupt == "fail":
+        assert "2 images cannot be used, first 'odd.jpg'" in refused(lambda: load_folder(wanted))
+        return
+    found = load_folder(wanted)
+    assert found.dropped == (("odd.jpg", "a", "not an image of a known kind"), ("gone.jpg", "b", "no such file"))
     assert found.train.names == tuple(f"{i}.png" for i in range(12))
-    message = refused(lambda: load_folder(params(folder, labels, corrupt="fail")))
-    assert "2 images cannot be used, first 'odd.jpg'" in message
-
-
-def test_a_pipe_or_a_folder_in_the_place_of_an_image_is_not_waited_for(folder: Path) -> None:
-    os.mkfifo(folder / "pipe.png")
-    (folder / "sub.png").mkdir()
-    decoded = decode_all([folder / "pipe.png", folder / "sub.png"], 8, progress=False)
-    assert decoded.faults == {0: "not a regular file", 1: "not a regular file"}
-
-
-def test_an_image_is_turned_as_its_exif_says(tmp_path: Path) -> None:
-    pixels = np.zeros((16, 16, 3), np.uint8)
-    pixels[:8] = 255  # light above, dark below
-    exif = Image.Exif()
-    exif[0x0112] = 3  # upside down
-    Image.fromarray(pixels).save(tmp_path / "turned.jpg", exif=exif, quality=95)
-    found = as_rgb(one_image(tmp_path / "turned.jpg"))
-    assert found[:3].mean() < 20 and found[5:].mean() > 235
-
-
-def test_modes_become_the_same_colours(tmp_path: Path) -> None:
-    red = np.zeros((16, 16, 3), np.uint8)
-    red[..., 0] = 255
-    image = Image.fromarray(red)
-    image.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
-    image.convert("P").save(tmp_path / "palette.gif")
-    transparent = np.dstack([red, np.zeros((16, 16), np.uint8)])
-    save(tmp_path / "clear.png", transparent)
-    assert np.abs(as_rgb(one_image(tmp_path / "cmyk.jpg")) - red[:8, :8]).max() < 12
-    assert np.array_equal(as_rgb(one_image(tmp_path / "palette.gif")), red[:8, :8])
-    assert (one_image(tmp_path / "clear.png") == 255).all()
-
-
-@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_grey_images_keep_their_depth_and_get_one_channel(tmp_path: Path, dtype: Any) -> None:
-    ramp = np.tile(np.linspace(0, np.iinfo(dtype).max, 8).astype(dtype), (8, 1))
-    save(tmp_path / "ramp.png", ramp)
-    found = one_image(tmp_path / "ramp.png")
-    assert found.shape == (8, 8, 1)
-    assert np.array_equal(found[0, :, 0], np.linspace(0, 255, 8).astype(np.uint8))
-
-
-def test_one_coloured_image_makes_all_of_them_coloured(tmp_path: Path) -> None:
-    save(tmp_path / "grey.png", noise((9, 9)))
-    save(tmp_path / "colour.png", noise((9, 9, 3)))
-    assert decode_all([tmp_path / "grey.png"], 8, False).images.shape == (1, 8, 8, 1)
-    assert decode_all([tmp_path / "grey.png", tmp_path / "colour.png"], 8, False).images.shape == (2, 8, 8, 3)
-
-
-def test_the_centre_of_a_long_image_is_kept_and_not_distorted(tmp_path: Path) -> None:
-    pixels = np.zeros((16, 64), np.uint8)
-    pixels[:, 24:40] = 200
-    save(tmp_path / "wide.png", pixels)
-    assert (one_image(tmp_path / "wide.png", 16)[..., 0] == 200).all()
-    save(tmp_path / "thin.png", np.full((1, 3000), 77, np.uint8))
-    assert (one_image(tmp_path / "thin.png", 16) == 77).all()
-
-
-def test_decoded_images_are_read_again_until_a_file_changes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths, cache = [folder / f"{i}.png" for i in range(3)], folder.parent / "images.safetensors"
-    first = decode_all(paths, 16, False, cache)
-    with monkeypatch.context() as patch:
-        patch.setattr(decode, "_square", lambda *_: pytest.fail("decoded again"))
-        assert np.array_equal(decode_all(paths, 16, False, cache).images, first.images)
-    save(paths[0], noise((50, 50, 3), 99))
-    assert not np.array_equal(decode_all(paths, 16, False, cache).images[0], first.images[0])
-    cache.write_bytes(cache.read_bytes()[:-9])
-    assert np.array_equal(decode_all(paths, 16, False, cache).images[1:], first.images[1:])
-
-
-def test_sides_are_those_of_readable_images(folder: Path) -> None:
-    (folder / "bad.png").write_bytes(b"x")
-    assert probe([folder / "0.png", folder / "bad.png", folder / "11.png"]) == [20, 29]
 
 
 # What is made of both.

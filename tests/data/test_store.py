@@ -1,120 +1,321 @@
+"""The store of decoded images: what it holds, when it is another one, and that nothing is decoded twice."""
+
 from __future__ import annotations
 
-import dataclasses
 import hashlib
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pytest
+from fuzzing import damaged
+from PIL import Image
 
 from nlkit import NlkitError
-from nlkit.data.store import Store, byte_sizes, image_digest, image_keys, read, store_sha256, verify
+from nlkit.data.photos import build as module
+from nlkit.data.photos import decode
+from nlkit.data.photos import store as stores
+from nlkit.data.photos.build import build, read_photo
+from nlkit.data.photos.lists import PhotoList
+from nlkit.data.photos.store import Store, image_digest, read
+
+SHORT = 12
+FORK = multiprocessing.get_context("fork")
+FAULTS = {5: "empty file", 11: "not an image of a known kind", 29: "no such file"}
 
 
-def make(folder: Path, count: int = 23) -> tuple[Store, list[np.ndarray]]:
-    """A store that is written by hand, and its images."""
-    rng = np.random.default_rng(0)
-    shapes = [tuple(int(side) for side in rng.integers(1, 9, 2)) for _ in range(count)]
-    images = [rng.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
-    pixels = folder / "pixels.bin"
-    pixels.write_bytes(b"".join(image.tobytes() for image in images))
-    heights, widths = np.array(shapes, np.int64).T
-    sizes = byte_sizes(heights, widths)
-    digests = b"".join(image_digest(*shape, image) for shape, image in zip(shapes, images, strict=True))
-    offsets = np.cumsum(sizes) - sizes
-    kept = np.arange(count)
-    return Store(pixels, offsets, heights, widths, image_keys(digests), kept, {}, store_sha256(digests)), images
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SHARD", 4)
 
 
-def refused(store: Store, indices: list[int], out: np.ndarray | None = None) -> str:
+@pytest.fixture
+def photos(tmp_path: Path) -> PhotoList:
+    """Thirty images of several shapes, kinds and names; places 5, 11 and 29 hold none."""
+    root, rng = tmp_path / "images", np.random.default_rng(0)
+    (root / "ä b").mkdir(parents=True)
+    names = [f"{'ä b/' if i % 3 else ''}图 {i}.{'jpg' if i % 2 else 'png'}" for i in range(30)]
+    for i, name in enumerate(names):
+        pixels = rng.integers(0, 256, (15 + i, 40 - i, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / name)
+    (root / names[5]).write_bytes(b"")
+    (root / names[11]).write_bytes(b"<html>gone</html>")
+    (root / names[29]).unlink()
+    return PhotoList(root, names, np.zeros(30, np.int64))
+
+
+def make(
+    photos: PhotoList, folder: Path | None = None, corrupt: Literal["drop", "fail"] = "drop", short: int = SHORT
+) -> Store:
+    return build(photos, short, folder or photos.root.parent / ".stores", corrupt, progress=False)
+
+
+def part(photos: PhotoList, *names: str) -> PhotoList:
+    return PhotoList(photos.root, names, np.zeros(len(names), np.int64))
+
+
+def refused(work: Callable[[], object]) -> str:
     with pytest.raises(NlkitError) as caught:
-        read(store, np.array(indices), out)
+        work()
     return str(caught.value)
 
 
+def pixels_of(store: Store, *indices: int) -> bytes:
+    out = np.empty(int(store.sizes[list(indices)].sum()), np.uint8)
+    read(store, np.array(indices, np.int64), out)
+    return out.tobytes()
+
+
+def same(one: Store, other: Store) -> bool:
+    """Whether two stores hold the same, in memory and on disk."""
+    names = ("heights", "widths", "digests", "keys", "kept")
+    columns = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in names)
+    alike = columns and one.sha256 == other.sha256 and one.faults == other.faults
+    return alike and pixels_of(one, *range(len(one))) == pixels_of(other, *range(len(other)))
+
+
+def count_decoding(monkeypatch: pytest.MonkeyPatch, each: Callable[[Path], object] = lambda path: None) -> list[Path]:
+    """Note every file that is decoded, after `each`."""
+    seen: list[Path] = []
+
+    def counted(path: Path, short: int) -> np.ndarray:
+        each(path)
+        seen.append(path)
+        return read_photo(path, short)
+
+    monkeypatch.setattr(module, "read_photo", counted)
+    return seen
+
+
+# What a store holds.
+
+
+def test_a_store_holds_what_decoding_one_by_one_gives(photos: PhotoList) -> None:
+    store = make(photos)
+    assert store.faults == FAULTS and store.kept.tolist() == [i for i in range(30) if i not in FAULTS]
+    digests = b""
+    for i, place in enumerate(store.kept):
+        pixels = read_photo(photos.root / photos.names[place], SHORT)
+        assert (store.heights[i], store.widths[i]) == pixels.shape[:2] and pixels_of(store, i) == pixels.tobytes()
+        digest = hashlib.sha256(f"{pixels.shape[0]} {pixels.shape[1]} 3\n".encode() + pixels.tobytes()).digest()
+        assert digest == image_digest(pixels) == store.digests[i].tobytes()
+        assert int(store.keys[i]) == int.from_bytes(digest[:8], "little", signed=True)
+        digests += digest
+    assert store.sha256 == hashlib.sha256(digests).hexdigest()
+
+
 @pytest.mark.parametrize(
-    "indices", [[], [5], [22, 0], list(range(23)), list(range(22, -1, -1)), [3, 4, 5, 9, 10, 2, 3, 3], [0, 1, 1, 2]]
+    "indices", [[], [5], [26, 0], [*range(27)], [*range(26, -1, -1)], [3, 4, 5, 9, 10, 2, 3, 3], [0, 1, 1, 2]]
 )
-@pytest.mark.parametrize("given", [False, True])
-def test_read_gives_the_images_one_after_the_other(tmp_path: Path, indices: list[int], given: bool) -> None:
-    store, images = make(tmp_path)
-    buffer = np.full(5000, 7, np.uint8) if given else None
-    found, begins = read(store, np.array(indices, np.int64), buffer)
-    expected = b"".join(images[i].tobytes() for i in indices)
-    assert found.tobytes() == expected and len(begins) == len(indices)
-    for i, begin in zip(indices, begins, strict=True):
-        shape = (store.heights[i], store.widths[i], 3)
-        assert np.array_equal(found[begin:][: images[i].size].reshape(shape), images[i])
-    if buffer is not None:
-        assert np.shares_memory(found, buffer) or not indices
-        assert (buffer[len(expected) :] == 7).all()
+def test_images_are_read_one_after_the_other_and_neighbours_in_one_call(
+    photos: PhotoList, indices: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, whole, calls = make(photos), stores._read_run, list[object]()
+    expected = b"".join(pixels_of(store, i) for i in indices)
+    monkeypatch.setattr(stores, "_read_run", lambda *call: (calls.append(call), whole(*call)))
+    assert pixels_of(store, *indices) == expected
+    pairs = pairwise(indices)
+    apart = [after != before + 1 or store.shards[after] != store.shards[before] for before, after in pairs]
+    assert len(calls) == sum(apart) + bool(indices)
 
 
-def test_read_agrees_with_slices_at_random(tmp_path: Path) -> None:
-    store, _ = make(tmp_path, 200)
-    whole = np.fromfile(store.pixels, np.uint8)
-    sizes = byte_sizes(store.heights, store.widths)
-    rng = np.random.default_rng(1)
-    for _ in range(30):
-        indices = rng.integers(0, 200, rng.integers(1, 80))
-        for order in (indices, np.sort(indices)):
-            found, _ = read(store, order)
-            assert np.array_equal(found, np.concatenate([whole[store.offsets[i] :][: sizes[i]] for i in order]))
+def test_what_cannot_be_read_is_told_in_one_line(photos: PhotoList) -> None:
+    store = make(photos)
+    file = store.files[0]
+    file.write_bytes(file.read_bytes()[:-1])
+    assert refused(lambda: pixels_of(store, 3)).startswith(f"{file}: the stored images are cut short")
+    gone = replace(store, files=(Path("/nowhere/00000.pixels"), *store.files[1:]))
+    assert "cannot read the stored images (No such file" in refused(lambda: pixels_of(gone, 0))
+    with pytest.raises(IndexError):
+        pixels_of(store, 27)
 
 
-def test_neighbours_are_read_in_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nlkit.data import store as module
-
-    store, _ = make(tmp_path)
-    calls = []
-    whole = module._read_run
-    monkeypatch.setattr(module, "_read_run", lambda *call: (calls.append(call[2]), whole(*call)))
-    read(store, np.arange(23))
-    read(store, np.array([4, 5, 6, 0, 1, 9]))
-    assert calls == [0, *store.offsets[[4, 0, 9]]]
+def test_shards_and_threads_leave_no_trace(photos: PhotoList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make(photos)
+    for shard, threads in ((1, 1), (7, 3), (1000, 8)):
+        monkeypatch.setattr(module, "SHARD", shard)
+        monkeypatch.setattr(decode, "MAX_THREADS", threads)
+        found = make(photos, tmp_path / f"{shard}")
+        assert same(found, store) and len(found.files) == -(-30 // shard)
 
 
-def test_the_kernel_may_give_less_than_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nlkit.data import store as module
-
-    store, images = make(tmp_path)
-    whole = module.os.preadv
-    monkeypatch.setattr(module.os, "preadv", lambda file, parts, at: whole(file, [parts[0][:5]], at))
-    found, _ = read(store, np.arange(23))
-    assert found.tobytes() == b"".join(image.tobytes() for image in images)
-
-
-def test_what_cannot_be_read_is_told_in_one_line(tmp_path: Path) -> None:
-    store, _ = make(tmp_path)
-    assert "outside 0..22" in refused(store, [23]) and "outside 0..22" in refused(store, [0, -1])
-    assert "too small" in refused(store, [0, 1], np.empty(1, np.uint8))
-    store.pixels.write_bytes(store.pixels.read_bytes()[:-1])
-    assert "cut short" in refused(store, [22])
-    store.pixels.unlink()
-    assert "No such file" in refused(store, [0])
+def test_a_finished_store_is_found_and_nothing_else_is_left(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make(photos)
+    seen = count_decoding(monkeypatch)
+    assert same(make(photos), store) and seen == []
+    folder = store.files[0].parent
+    assert sorted(path.suffix for path in folder.parent.iterdir()) == ["", ".lock"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        name for file in store.files for name in (file.name, f"{file.stem}.safetensors")
+    )
 
 
-def test_keys_and_the_hash_follow_shapes_and_pixels(tmp_path: Path) -> None:
-    store, images = make(tmp_path)
-    shape = images[0].shape
-    digest = hashlib.sha256(f"{shape[0]} {shape[1]} 3\n".encode() + images[0].tobytes()).digest()
-    assert int(store.keys[0]) == int.from_bytes(digest[:8], "little", signed=True)
-    other_shape = image_digest(3, 4, bytes(36)) != image_digest(4, 3, bytes(36))
-    assert other_shape and image_digest(3, 4, bytes(36)) == image_digest(3, 4, np.zeros((3, 4, 3), np.uint8))
-    assert store_sha256(b"a" * 32 + b"b" * 32) != store_sha256(b"b" * 32 + b"a" * 32)
+def test_corrupt_images_are_fatal_by_choice_and_nothing_is_lost(
+    photos: PhotoList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = refused(lambda: make(photos, corrupt="fail"))
+    assert "3 of 30 images cannot be used" in message and f"{photos.names[5]!r}: empty file" in message
+    seen = count_decoding(monkeypatch)
+    assert make(photos).faults == FAULTS and seen == []
+    assert refused(lambda: make(photos, corrupt="fail")) == message
+    unreadable = part(photos, photos.names[5], photos.names[29])
+    assert "2 of 2 images cannot be used" in refused(lambda: make(unreadable))
 
 
-def test_verify_finds_any_flipped_byte(tmp_path: Path) -> None:
-    store, _ = make(tmp_path)
-    verify(store, progress=False)
-    content = store.pixels.read_bytes()
-    for place in np.random.default_rng(3).integers(0, len(content), 20):
-        damaged = bytearray(content)
-        damaged[place] ^= 16
-        store.pixels.write_bytes(bytes(damaged))
-        index = int(np.searchsorted(store.offsets, place, "right")) - 1
-        with pytest.raises(NlkitError, match=f"image {index} is not what was written"):
-            verify(store, progress=False)
-    store.pixels.write_bytes(content)
-    with pytest.raises(NlkitError, match="its sha256 is not"):
-        verify(dataclasses.replace(store, sha256="0" * 64), progress=False)
+def test_requests_that_cannot_be_met_are_refused_in_one_line(
+    photos: PhotoList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("../x.png", "/etc/passwd", "a/../../x.png", "x\0.png"):
+        assert "leaves the folder" in refused(lambda name=name: make(part(photos, name)))  # type: ignore[misc]
+    (tmp_path / "file").write_text("")
+    assert "cannot write there" in refused(lambda: make(photos, tmp_path / "file"))
+    usage = shutil.disk_usage("/")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
+        assert "the disk has 0.0 GiB; what is there is kept" in refused(lambda: make(photos))
+    with monkeypatch.context() as patch:
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        patch.setattr(os, "fsync", full)
+        assert "No space left" in refused(lambda: make(photos))
+    seen = count_decoding(monkeypatch)
+    assert len(make(photos)) == 27 and len(seen) == 26
+
+
+# Content and requests.
+
+
+def test_the_hash_follows_content_and_the_request_follows_files(
+    photos: PhotoList, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = make(photos)
+    seen = count_decoding(monkeypatch)
+    for path in photos.root.rglob("*.png"):
+        os.utime(path, ns=(1, 1))
+    assert same(make(photos), store) and len(seen) == 30
+    copy = shutil.copytree(photos.root, photos.root.parent / "copy")
+    folder = photos.root.parent / ".stores"
+    assert same(make(PhotoList(copy, photos.names, photos.labels), folder), store) and len(seen) == 60
+    moved = photos.root.parent.rename(photos.root.parent.with_name("moved"))
+    assert make(PhotoList(moved / "images", photos.names, photos.labels)).sha256 == store.sha256 and len(seen) == 60
+
+
+@pytest.mark.parametrize("change", ["pixels", "order", "fewer", "short", "restored"])
+def test_other_images_are_another_store(photos: PhotoList, change: str) -> None:
+    store = make(photos)
+    names, short = list(photos.names), SHORT
+    if change in ("pixels", "restored"):
+        path = photos.root / names[0 if change == "pixels" else 29]
+        Image.fromarray(np.zeros((15, 40, 3), np.uint8)).save(path)
+    elif change == "order":
+        names[:2] = names[1::-1]
+    elif change == "fewer":
+        names = names[1:]
+    else:
+        short += 1
+    other = make(part(photos, *names), short=short)
+    assert other.sha256 != store.sha256 and set(other.files).isdisjoint(store.files)
+    for i, place in enumerate(other.kept):
+        assert pixels_of(other, i) == read_photo(photos.root / names[place], short).tobytes()
+
+
+def test_a_file_that_changes_meanwhile_is_noticed(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(path: Path) -> None:
+        if path.name == "图 20.png":
+            Image.fromarray(np.zeros((5, 5, 3), np.uint8)).save(photos.root / photos.names[0])
+
+    with monkeypatch.context() as patch:
+        count_decoding(patch, change)
+        assert "were changed" in refused(lambda: make(photos))
+    assert make(photos).heights[0] == SHORT == make(photos).widths[0]
+
+
+# Interruption and damage.
+
+
+def build_slowly(photos: PhotoList, folder: Path, decoded: Path) -> None:
+    def slow(path: Path, short: int) -> np.ndarray:
+        with decoded.open("ab", buffering=0) as file:
+            file.write(b".")
+        time.sleep(0.004)
+        return read_photo(path, short)
+
+    module.read_photo = slow  # type: ignore[assignment]  # in a process of its own
+    decode.MAX_THREADS = 2
+    build(photos, SHORT, folder, "drop", progress=False)
+
+
+def test_killed_at_any_moment_it_goes_on_to_the_same_store(
+    photos: PhotoList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, folder, rng = make(photos), tmp_path / "killed", np.random.default_rng()
+
+    def shards() -> int:
+        return len(list(folder.glob("*/*.safetensors")))
+
+    for _ in range(4):
+        process = FORK.Process(target=build_slowly, args=(photos, folder, tmp_path / "decoded"))
+        before = shards()
+        process.start()
+        while shards() == before and process.is_alive():
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, 0.02))
+        process.kill()
+        process.join()
+    seen = count_decoding(monkeypatch)
+    found = make(photos, folder)
+    assert same(found, expected) and len(seen) <= 30 - 4 * 4 + 4
+
+
+def test_two_processes_that_want_the_same_decode_it_once(photos: PhotoList, tmp_path: Path) -> None:
+    decoded, folder = tmp_path / "decoded", tmp_path / "two"
+    processes: list[Any] = [FORK.Process(target=build_slowly, args=(photos, folder, decoded)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0] and decoded.stat().st_size == 30
+    assert same(make(photos, folder), make(photos))
+
+
+def test_an_interruption_leaves_finished_shards_and_only_the_others_are_decoded(
+    photos: PhotoList, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    expected = make(photos)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda source, target, whole=os.replace: interrupt_at_third(source, target, whole))
+        with pytest.raises(KeyboardInterrupt):
+            make(photos, tmp_path / "again")
+    seen = count_decoding(monkeypatch)
+    assert same(make(photos, tmp_path / "again"), expected) and len(seen) == 30 - 12
+
+
+def interrupt_at_third(source: Path, target: Path, whole: Callable[..., None]) -> None:
+    if Path(target).name == "00003.safetensors":
+        raise KeyboardInterrupt
+    whole(source, target)
+
+
+def test_a_shard_that_is_damaged_is_made_again(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = make(photos)
+    index = store.files[2].with_suffix(".safetensors")
+    whole, other = index.read_bytes(), store.files[3].with_suffix(".safetensors").read_bytes()
+    seen = count_decoding(monkeypatch)
+    for copy in [*damaged(whole, count=12), other, b""]:
+        index.write_bytes(copy)
+        assert same(make(photos), store) and len(seen) == 4
+        seen.clear()
+    pixels = store.files[2].read_bytes()
+    for copy in (b"", pixels[:-1], pixels + b"\0"):
+        store.files[2].write_bytes(copy)
+        assert same(make(photos), store) and len(seen) == 4
+        seen.clear()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +10,9 @@ import torch
 from torch import Tensor
 
 from nlkit import NlkitError
-from nlkit.data import stored
-from nlkit.data.store import Store
-from nlkit.data.stored import ImageBatch, StoredImages
+from nlkit.data.photos import stored
+from nlkit.data.photos.store import Store
+from nlkit.data.photos.stored import ImageBatch, StoredImages
 from nlkit.parts.frozen import image_keys
 
 CPU = torch.device("cpu")
@@ -119,21 +117,9 @@ def test_views_must_not_be_larger_than_the_images(make_store: Make, photographs:
     store = make_store(photographs(6, short=20))
     StoredImages(store, 20, CPU)
     with pytest.raises(
-        NlkitError, match=r"^key 'views.size' is 21: larger than data.short, .*pixels.bin has .* 20 pix"
+        NlkitError, match=r"^key 'views.size' is 21: larger than data.short, .*00000.pixels has .* 20 pix"
     ):
         StoredImages(store, 21, CPU)
-
-
-def test_a_store_that_is_cut_off_or_gone_is_one_clear_line(make_store: Make, photographs: Draw) -> None:
-    store = make_store(photographs(6))
-    images = StoredImages(store, 24, CPU)
-    store.pixels.write_bytes(store.pixels.read_bytes()[:-1])
-    assert len(pictures(images[:5])) == 5
-    with pytest.raises(NlkitError, match=r"pixels.bin: the stored images are cut short"):
-        images[3:]
-    gone = StoredImages(replace(store, pixels=Path("/nowhere/pixels.bin")), 24, CPU)
-    with pytest.raises(NlkitError, match=r"^/nowhere/pixels.bin: cannot read the stored images \(No such file"):
-        gone[:1]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -10,11 +10,12 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
-from nlbook import votes
-from nlbook.figures import contrast
 
 import nlkit
-from nlkit.parts import positives, semi
+from nlbook import votes
+from nlbook.figures import contrast
+from nlkit.parts import contrast as contrastive
+from nlkit.parts import semi
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -66,7 +67,7 @@ def test_pairs_grow_from_variant_to_variant_and_are_coloured_by_the_truth(run: n
 
 
 @pytest.mark.parametrize("variant", ["self", "sup", "sup_pseudo"])
-def test_the_classes_of_the_figure_are_those_of_the_method(run: nlkit.Run, variant: positives.Variant) -> None:
+def test_the_classes_of_the_figure_are_those_of_the_method(run: nlkit.Run, variant: contrastive.Variant) -> None:
     chosen, size = contrast._batch(run, 2)
     targets = contrast._targets(run, 2, chosen, size, 0.5)
     rows, classes = run.samples.iloc[chosen], 10
@@ -78,7 +79,7 @@ def test_the_classes_of_the_figure_are_those_of_the_method(run: nlkit.Run, varia
     refined = semi.refine(torch.nn.functional.one_hot(label.long(), classes)[:size].double(), p[:size], trust, 0.5)
     guessed = semi.sharpen(p[size:], 0.5)
     np.testing.assert_allclose(targets, torch.cat([refined, guessed]).numpy())
-    expected = positives.contrast_classes(variant, refined, guessed, 0.2)
+    expected = contrastive.contrast_classes(variant, refined, guessed, 0.2)
     assert contrast.contrast_classes(variant, targets, size, 0.2).tolist() == expected.tolist()
 
 
@@ -91,7 +92,7 @@ def test_the_start_of_a_run_without_encoder_is_called_random(run: nlkit.Run) -> 
 def test_pre_training_has_maps_and_neighbours(pretraining: nlkit.Run) -> None:
     for figure in (
         contrast.feature_maps(pretraining),
-        contrast.neighbour_gallery(pretraining, pretraining.problem()),
+        contrast.neighbour_gallery(pretraining, pretraining.images()),
     ):
         figure.canvas.draw()
         assert all(ax.has_data() for ax in figure.axes)

@@ -9,9 +9,9 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
-from nlbook import votes
 
 import nlkit
+from nlbook import votes
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -31,7 +31,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> nlkit.Run:
 def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, known: bool) -> None:
     shown = run if known else replace(run, samples=run.samples.drop(columns="clean"))
     drawn = [getattr(votes, name)(shown) for name in ("label_trajectories", "vote_shares", "weights_and_vote_curves")]
-    for figure in [*drawn, votes.retrieved_labels(shown, run.problem())]:
+    for figure in [*drawn, votes.retrieved_labels(shown, run.images())]:
         figure.canvas.draw()
         assert all(ax.has_data() for ax in figure.axes)
         plt.close(figure)
@@ -59,7 +59,7 @@ def test_the_histogram_counts_every_sample_once(run: nlkit.Run) -> None:
 
 
 def test_the_bars_are_the_votes_of_k_neighbours(run: nlkit.Run) -> None:
-    figure = votes.retrieved_labels(run, run.problem())
+    figure = votes.retrieved_labels(run, run.images())
     bars = [ax for ax in figure.axes if ax.patches]
     assert len(bars) == 4
     assert all(sum(patch.get_height() for patch in ax.patches) == 10 for ax in bars)

@@ -8,9 +8,9 @@ from typing import Any
 
 import matplotlib
 import pytest
-from nlbook.figures import contrast
 
 import nlkit
+from nlbook.figures import contrast
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt

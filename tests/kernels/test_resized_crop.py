@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from nlkit.data.stored import ImageBatch
+from nlkit.data.photos.stored import ImageBatch
 from nlkit.kernels import resized_crop as chosen
 from nlkit.kernels.resized_crop import naive, one_by_one
 from nlkit.views.photos import Box

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -9,41 +11,59 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import tiny
 import torch
 from torch import Tensor, nn
 
 from nlkit.data.problem import Problem, TrainingSet
+from nlkit.methods import build_method
 from nlkit.methods.base import GRADIENT, Method
-from nlkit.params import registry
+from nlkit.params import Params, registry
 from nlkit.parts.batches import endless_batches
 from nlkit.parts.division import drawn_unlabelled
 from nlkit.parts.learner import Learner
 from nlkit.training import loop as training
+
+MakeParams = Callable[..., Params]
+MakeProblem = Callable[..., Problem]
+Interrupt = Callable[[str, int], AbstractContextManager[None]]
 
 EPOCHS = 4
 methods = pytest.mark.parametrize("name", registry.names())
 
 
 @pytest.fixture
-def problem() -> Problem:
-    return tiny.problem(count=70)
+def problem(tiny_problem: MakeProblem) -> Problem:
+    return tiny_problem(count=70)
 
 
 def train(method: Method, *epochs: int) -> list[dict[str, float]]:
-    return tiny.train(method, *epochs, split=True)
+    results = []
+    for epoch in epochs:
+        results.append(method.train_epoch(epoch, lambda share: None))
+        method.split()
+    return results
+
+
+def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in state.items()}
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 @methods
-def test_a_run_is_decided_by_its_seed_and_changes_nothing_but_itself(name: str, problem: Problem) -> None:
+def test_a_run_is_decided_by_its_seed_and_changes_nothing_but_itself(
+    name: str, problem: Problem, tiny_params: MakeParams
+) -> None:
     images, labels, stream = problem.train.images.clone(), problem.train.labels.clone(), torch.get_rng_state()
-    first, second, other = (tiny.method(name, problem.train, seed=seed) for seed in (0, 0, 1))
-    assert tiny.same(first.state_dict(), second.state_dict())
+    first, second, other = (build_method(problem.train, tiny_params(name, seed=seed)) for seed in (0, 0, 1))
+    assert same(first.state_dict(), second.state_dict())
     results = train(first, 0, 1, 2)
     assert torch.equal(torch.get_rng_state(), stream)
     torch.rand(7)
     assert train(second, 0, 1, 2) == results != train(other, 0, 1, 2)
-    assert tiny.same(first.state_dict(), second.state_dict()) and first.events == second.events
+    assert same(first.state_dict(), second.state_dict()) and first.events == second.events
     assert torch.equal(problem.train.images, images) and torch.equal(problem.train.labels, labels)
 
 
@@ -61,10 +81,10 @@ def first_batch(method: Method, epoch: int) -> Tensor:
 
 
 @methods
-def test_each_epoch_draws_anew(name: str, problem: Problem) -> None:
+def test_each_epoch_draws_anew(name: str, problem: Problem, tiny_params: MakeParams) -> None:
     batches = []
     for epoch in (2, 3):
-        method = tiny.method(name, problem.train)
+        method = build_method(problem.train, tiny_params(name))
         train(method, 0, 1)
         batches.append(first_batch(method, epoch))
     assert not torch.equal(*batches)
@@ -73,33 +93,33 @@ def test_each_epoch_draws_anew(name: str, problem: Problem) -> None:
 @methods
 @pytest.mark.parametrize("cut", [1, 2, 3])
 def test_a_restored_method_continues_bit_for_bit_and_leaves_the_given_state_alone(
-    name: str, cut: int, problem: Problem
+    name: str, cut: int, problem: Problem, tiny_params: MakeParams
 ) -> None:
-    whole, part, resumed = (tiny.method(name, problem.train) for _ in range(3))
+    whole, part, resumed = (build_method(problem.train, tiny_params(name)) for _ in range(3))
     expected = train(whole, *range(EPOCHS))[cut:]
     train(part, *range(cut))
-    given, kept = (tiny.copied(part.state_dict()) for _ in range(2))
+    given, kept = (copied(part.state_dict()) for _ in range(2))
     resumed.load_state_dict(given)
-    assert tiny.same(resumed.state_dict(), kept)
+    assert same(resumed.state_dict(), kept)
     assert train(resumed, *range(cut, EPOCHS)) == expected
-    assert tiny.same(resumed.state_dict(), whole.state_dict()) and tiny.same(given, kept)
+    assert same(resumed.state_dict(), whole.state_dict()) and same(given, kept)
 
 
 @methods
-def test_a_state_that_other_code_wrote_is_refused(name: str, problem: Problem) -> None:
-    method = tiny.method(name, problem.train)
+def test_a_state_that_other_code_wrote_is_refused(name: str, problem: Problem, tiny_params: MakeParams) -> None:
+    method = build_method(problem.train, tiny_params(name))
     train(method, 0)
-    state = tiny.copied(method.state_dict())
+    state = copied(method.state_dict())
     weight = next(key for key in state if key.endswith("weight"))
     lacking = {key: value for key, value in state.items() if key != weight}
     for wrong in (lacking, state | {weight: torch.zeros(2, 2)}):
         with pytest.raises((KeyError, TypeError, ValueError, RuntimeError)):  # what resuming reports in one line
-            tiny.method(name, problem.train).load_state_dict(wrong)
+            build_method(problem.train, tiny_params(name)).load_state_dict(wrong)
 
 
 def weights_of(method: Method) -> dict[str, Tensor]:
     endings = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-    return tiny.copied({name: value for name, value in method.state_dict().items() if name.endswith(endings)})
+    return copied({name: value for name, value in method.state_dict().items() if name.endswith(endings)})
 
 
 @methods
@@ -109,11 +129,11 @@ def weights_of(method: Method) -> dict[str, Tensor]:
     ids=["full batches", "a last batch of one", "a batch and one", "three images", "one label only"],
 )
 def test_an_epoch_reports_finite_losses_and_evidence_and_its_progress(
-    name: str, count: int, size: int, labels: int
+    name: str, count: int, size: int, labels: int, tiny_problem: MakeProblem, tiny_params: MakeParams
 ) -> None:
-    problem = tiny.problem(count=count)
+    problem = tiny_problem(count=count)
     data = problem.train if labels > 1 else replace(problem.train, labels=torch.ones_like(problem.train.labels))
-    method = tiny.method(name, data, **{"training.batch_size": size})
+    method = build_method(data, tiny_params(name, **{"training.batch_size": size}))
     division, kept = torch.zeros(0), torch.zeros(0)
     for epoch in range(EPOCHS):
         shares: list[float] = []
@@ -124,7 +144,7 @@ def test_an_epoch_reports_finite_losses_and_evidence_and_its_progress(
         networks = weights_of(method)
         split = method.split()
         ensemble, singles = method.logits(problem.tests["test"][0])
-        assert tiny.same(weights_of(method), networks), "measuring changed a network"
+        assert same(weights_of(method), networks), "measuring changed a network"
         division, kept = split.p_clean, split.p_clean.clone()
         assert ensemble.shape == (30, 3) and singles.shape == (len(split.mixtures), 30, 3)
         assert ensemble.dtype == singles.dtype == torch.float32 and not ensemble.requires_grad
@@ -141,37 +161,37 @@ def test_a_training_set_has_no_place_for_clean_labels() -> None:
 
 @methods
 def test_clean_labels_and_those_of_tests_change_measurements_and_nothing_else(
-    name: str, problem: Problem, tmp_path: Path
+    name: str, problem: Problem, tiny_params: MakeParams, tmp_path: Path
 ) -> None:
     assert problem.clean is not None
     images, labels = problem.tests["test"]
     scrambled = replace(problem, clean=(problem.clean + 1) % 3, tests={"test": (images, labels.flip(0))})
     unknown = replace(problem, clean=None)
     fits = [
-        training.fit(one, tiny.params(name), tmp_path / str(number), progress=False)
+        training.fit(one, tiny_params(name), tmp_path / str(number), progress=False)
         for number, one in enumerate((problem, scrambled, unknown))
     ]
     for other in fits[1:]:
-        assert tiny.same(fits[0].method.state_dict(), other.method.state_dict())
+        assert same(fits[0].method.state_dict(), other.method.state_dict())
         assert fits[0].rows[-1]["auc"] != other.rows[-1]["auc"]
     assert fits[0].rows[-1]["accuracy"] == fits[2].rows[-1]["accuracy"]
 
 
 @methods
 def test_a_run_that_is_interrupted_in_every_epoch_ends_as_an_undisturbed_one(
-    name: str, problem: Problem, tmp_path: Path
+    name: str, problem: Problem, tiny_params: MakeParams, interrupt: Interrupt, tmp_path: Path
 ) -> None:
-    params = tiny.params(name, **{"training.snapshots": [1, 3]})
+    params = tiny_params(name, **{"training.snapshots": [1, 3]})
     calm = training.fit(problem, params, tmp_path / "calm", progress=False)
     for epoch in range(EPOCHS):
-        with tiny.interrupted(name, epoch):
+        with interrupt(name, epoch):
             training.fit(problem, params, tmp_path / "disturbed", progress=False)
     resumed = training.fit(problem, params, tmp_path / "disturbed", progress=False)
     assert resumed.resumed and resumed.method.events == calm.method.events
     assert [row | {"seconds": 0} for row in resumed.rows] == [row | {"seconds": 0} for row in calm.rows]
-    assert tiny.same(resumed.method.state_dict(), calm.method.state_dict())
+    assert same(resumed.method.state_dict(), calm.method.state_dict())
     assert list(resumed.snapshots) == list(calm.snapshots) == [1, 3, EPOCHS]
-    assert all(tiny.same(resumed.snapshots[epoch], snapshot) for epoch, snapshot in calm.snapshots.items())
+    assert all(same(resumed.snapshots[epoch], snapshot) for epoch, snapshot in calm.snapshots.items())
     assert resumed.split is not None and calm.split is not None
     assert torch.equal(resumed.split.p_clean, calm.split.p_clean)
 
@@ -206,21 +226,19 @@ def counted(method: Method, epochs: int, needs_split: bool) -> tuple[float, pd.D
 )
 @pytest.mark.parametrize("count", [64, 75])
 def test_the_cost_of_a_method_is_that_of_the_passes_which_its_networks_make(
-    name: str, settings: dict[str, Any], count: int
+    name: str, settings: dict[str, Any], count: int, tiny_problem: MakeProblem, tiny_params: MakeParams
 ) -> None:
-    params, data, epochs = tiny.params(name, **settings), tiny.problem(count=count).train, EPOCHS - 1
-    never = tiny.method(
-        name, data, **settings
-    )  # a split that training can do without serves figures and is not counted
-    without = tiny.train(never, *range(epochs))
-    needs_split = without != train(tiny.method(name, data, **settings), *range(epochs))
-    total, rows = counted(tiny.method(name, data, **settings), epochs, needs_split)
+    params, data, epochs = tiny_params(name, **settings), tiny_problem(count=count).train, EPOCHS - 1
+    never = build_method(data, params)  # a split that training can do without serves figures and is not counted
+    without = [never.train_epoch(epoch, lambda share: None) for epoch in range(epochs)]
+    needs_split = without != train(build_method(data, params), *range(epochs))
+    total, rows = counted(build_method(data, params), epochs, needs_split)
     passes = registry.find(name).passes
     assert passes is not None and passes(params, count, rows) == total
 
 
 @pytest.mark.parametrize(("labelled", "unlabelled"), [(30, 66), (66, 30), (16, 80), (80, 16), (5, 3), (48, 0)])
 def test_the_unlabelled_images_of_an_epoch_are_those_that_are_drawn(labelled: int, unlabelled: int) -> None:
-    batches = endless_batches(torch.arange(unlabelled), 16, tiny.stream())
+    batches = endless_batches(torch.arange(unlabelled), 16, torch.Generator().manual_seed(0))
     steps = len(torch.arange(labelled).split(16))
     assert drawn_unlabelled(labelled, unlabelled, 16) == sum(len(next(batches)) for _ in range(steps))

@@ -14,10 +14,10 @@ import tiny
 import torch
 
 from nlkit import figures
-from nlkit.data import stored
+from nlkit.data.photos import stored
+from nlkit.data.photos.store import Store
+from nlkit.data.photos.stored import StoredImages
 from nlkit.data.problem import Problem
-from nlkit.data.store import Store
-from nlkit.data.stored import StoredImages
 from nlkit.methods import build_method
 from nlkit.params import Params, make_params, registry
 from nlkit.training.runs import train as train_run

@@ -108,9 +108,3 @@ def test_the_preactivation_network_pools_without_a_final_norm() -> None:
     pooled = functional.avg_pool2d(features, 4).flatten(1)
     torch.testing.assert_close(net(x), net.classifier(pooled), atol=1e-4, rtol=1e-4)
     assert sum(isinstance(module, nn.BatchNorm2d) for module in net.modules()) == 1 + 8 * 2
-
-
-@pytest.mark.parametrize("name", ["preact_resnet18", "resnet34"])
-def test_only_the_classifier_has_a_convolutional_or_linear_bias(name: str) -> None:
-    layers = [module for module in make(name).modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    assert [layer.bias is not None for layer in layers] == [False] * (len(layers) - 1) + [True]

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
-import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from trees import mnist_files
 
 from nlkit import noise
-from nlkit.data import human, load_dataset
+from nlkit.data import load_dataset
 from nlkit.data.cifar import missing_files
 from nlkit.errors import NlkitError
+from nlkit.params.noise import NoiseParams, PMDNoiseParams
+from nlkit.training.problem import observed_labels
 
 GOLDEN = [
     ("cifar10", "symmetric", 0.2, 8972, "dd932e4c763dbab9", "6 9 9 4 1 1 8 7 8 5"),
@@ -25,19 +29,8 @@ GOLDEN = [
     ("cifar100", "symmetric", 0.8, 39611, "fad7acd0627d5158", "66 46 71 25 50 20 77 28 76 59"),
     ("cifar100", "symmetric", 0.9, 44539, "ac6af1e55e7533b0", "66 46 71 25 50 20 77 28 76 59"),
 ]
+Clean = Callable[[str], np.ndarray]
 CLASSES = {"cifar10": 10, "cifar100": 100}
-
-
-def clean_labels(dataset: str, root: Path) -> np.ndarray:
-    """The data set's own training labels, from CIFAR-N's file or from CIFAR itself; skips where neither is here."""
-    name = f"{dataset}n"
-    path = human.find_human_file(name, root)
-    if path is not None:
-        return human.read_human_file(name, path, None)["clean"]
-    if missing_files(dataset, root):
-        reason = "NLKIT_DATA names a folder without them" if "NLKIT_DATA" in os.environ else "NLKIT_DATA is not set"
-        pytest.skip(f"the labels of {dataset} are needed, and {reason}")
-    return load_dataset(dataset, root).labels  # type: ignore[arg-type]
 
 
 def official_symmetric(clean: np.ndarray, rate: float, classes: int, seed: int) -> list[int]:
@@ -65,9 +58,9 @@ def chosen_set(count: int, rate: float, seed: int = 123) -> set[int]:
 
 @pytest.mark.parametrize(("dataset", "kind", "rate", "changed", "sha256", "first"), GOLDEN)
 def test_the_generator_makes_the_labels_of_the_official_code(
-    dataset: str, kind: str, rate: float, changed: int, sha256: str, first: str, data_folder: Path
+    dataset: str, kind: str, rate: float, changed: int, sha256: str, first: str, clean_labels: Clean
 ) -> None:
-    clean = clean_labels(dataset, data_folder)
+    clean = clean_labels(dataset)
     if kind == "symmetric":
         noisy = noise.symmetric(clean, rate, CLASSES[dataset], seed=123)
     else:
@@ -78,20 +71,22 @@ def test_the_generator_makes_the_labels_of_the_official_code(
 
 
 @pytest.mark.parametrize(("dataset", "sha256"), [("cifar10", "2b7cd2f244873176"), ("cifar100", "9f11b9f97aad759b")])
-def test_the_clean_labels_are_the_official_ones(dataset: str, sha256: str, data_folder: Path) -> None:
-    assert noise.labels_sha256(clean_labels(dataset, data_folder)).startswith(sha256)
+def test_the_clean_labels_are_the_official_ones(dataset: str, sha256: str, clean_labels: Clean) -> None:
+    assert noise.labels_sha256(clean_labels(dataset)).startswith(sha256)
 
 
-def test_the_labels_of_cifar10_itself_are_those_that_cifar10n_calls_clean(data_folder: Path) -> None:
+def test_the_labels_of_cifar10_itself_are_those_that_cifar10n_calls_clean(
+    data_folder: Path, clean_labels: Clean
+) -> None:
     if missing_files("cifar10", data_folder):
         pytest.skip("CIFAR-10 is not below the data root; NLKIT_DATA names the folder that has it")
     labels = load_dataset("cifar10", data_folder).labels
     assert noise.labels_sha256(labels).startswith("2b7cd2f244873176")
-    np.testing.assert_array_equal(labels, clean_labels("cifar10", data_folder))
+    np.testing.assert_array_equal(labels, clean_labels("cifar10"))
 
 
-def test_asymmetric_noise_flips_each_source_class_of_cifar10_as_often_as_the_official_code(data_folder: Path) -> None:
-    clean = clean_labels("cifar10", data_folder)
+def test_asymmetric_noise_flips_each_source_class_of_cifar10_as_often_as_the_official_code(clean_labels: Clean) -> None:
+    clean = clean_labels("cifar10")
     noisy = noise.asymmetric(clean, 0.4, noise.CIFAR10_FLIPS, seed=123)
     flips = np.bincount(clean[noisy != clean], minlength=10)
     assert flips.tolist() == [0, 0, 2010, 1981, 2039, 1972, 0, 0, 0, 2008]
@@ -188,3 +183,21 @@ def test_flips_of_an_unknown_data_set_are_refused() -> None:
     assert noise.flips_of("cifar10") == noise.CIFAR10_FLIPS
     with pytest.raises(NlkitError, match=r"noise\.kind.*cifar100"):
         noise.flips_of("cifar100")
+
+
+def test_noise_that_a_data_set_does_not_have_is_refused(tmp_path: Path) -> None:
+    mnist_files(tmp_path)
+    dataset = load_dataset("mnist", tmp_path)
+
+    def observed(**params: Any) -> np.ndarray:
+        wanted = PMDNoiseParams(**params) if params["kind"] == "pmd" else NoiseParams(**params)
+        return observed_labels(dataset, 200, wanted, tmp_path, torch.device("cpu"))
+
+    assert (observed(kind="symmetric", rate=0.5, own_class=False) != dataset.labels).sum() == 100
+    for params, said in (
+        ({"kind": "asymmetric", "rate": 0.4}, "noise.kind 'asymmetric' is not defined for data.name 'mnist'"),
+        ({"kind": "human", "annotator": "worst"}, "annotator 'worst' belongs to cifar10, not to mnist"),
+        ({"kind": "pmd", "type": 1, "rate": 0.3}, "no recipe for data.name 'mnist'.*noise.probabilities"),
+    ):
+        with pytest.raises(NlkitError, match=said):
+            observed(**params)

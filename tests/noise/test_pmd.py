@@ -11,8 +11,7 @@ import torch
 import yaml
 
 from nlkit import NlkitError, load_params, noise
-from nlkit.data import human, load_dataset, read_label_file
-from nlkit.data.cifar import missing_files
+from nlkit.data import load_dataset
 from nlkit.data.problem import Problem
 from nlkit.noise import pmd
 from nlkit.params import Params
@@ -23,14 +22,6 @@ from nlkit.training.problem import load_problem
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 MakeParams = Callable[..., Params]
-
-RELEASED = [
-    ("cifar10", "1-0.35", 0.3503), ("cifar10", "1-0.50", 0.5024), ("cifar10", "1-0.60", 0.5926),
-    ("cifar10", "1-0.70", 0.7046), ("cifar10", "1-0.35_U_0.3", 0.5330), ("cifar10", "1-0.35_U_0.6", 0.7177),
-    ("cifar10", "1-0.35_A_0.3", 0.4124), ("cifar100", "1-0.35", 0.3526), ("cifar100", "1-0.70", 0.6987),
-    ("cifar100", "1-0.35_U_0.3", 0.5474), ("cifar100", "1-0.35_U_0.6", 0.7403), ("cifar100", "1-0.35_A_0.3", 0.5433),
-]  # fmt: skip
-FOLDERS = ("noise-labels/lra", "lra", "noise-labels")
 
 
 @pytest.fixture
@@ -118,29 +109,6 @@ def test_flips_within_blocks_are_cycles_of_five() -> None:
     flips = pmd.block_flips(100)
     assert [flips[c] for c in (0, 1, 4, 5, 98, 99)] == [1, 2, 0, 6, 99, 95]
     assert sorted(flips.values()) == list(range(100))
-
-
-def clean_labels(dataset: str, root: Path) -> np.ndarray:
-    path = human.find_human_file(f"{dataset}n", root)
-    if path is not None:
-        return human.read_human_file(f"{dataset}n", path, None)["clean"]
-    if missing_files(dataset, root):
-        pytest.skip(f"the labels of {dataset} are not below NLKIT_DATA")
-    return load_dataset(dataset, root).labels  # type: ignore[arg-type]
-
-
-@pytest.mark.parametrize(("dataset", "name", "rate"), RELEASED)
-def test_a_released_file_has_the_rate_that_was_measured(
-    dataset: str, name: str, rate: float, data_folder: Path
-) -> None:
-    places = [data_folder / folder / f"{dataset}-{name}.npy" for folder in FOLDERS]
-    path = next((one for one in places if one.is_file()), None)
-    if path is None:
-        pytest.skip(f"{dataset}-{name}.npy of LRA-diffusion is not below NLKIT_DATA")
-    clean = clean_labels(dataset, data_folder)
-    labels = read_label_file(path, len(clean), {"cifar10": 10, "cifar100": 100}[dataset], part=45_000)
-    assert len(labels) == 45_000
-    assert (labels != clean[:45_000]).mean() == pytest.approx(rate, abs=5e-5)
 
 
 @pytest.fixture

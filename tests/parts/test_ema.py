@@ -26,7 +26,8 @@ def floats(one: nn.Module) -> list[torch.Tensor]:
 
 def test_the_average_is_that_of_the_recurrence_for_weights_and_statistics() -> None:
     one = net()
-    ema = Ema(one, 0.6)
+    ema = Ema(one.train(), 0.6)
+    assert not any(weight.requires_grad for weight in ema.net.parameters()) and not ema.net.training
     expected = [value.clone() for value in floats(one)]
     for step in range(1, 31):
         move(one, step)
@@ -47,11 +48,6 @@ def test_the_random_start_is_soon_forgotten() -> None:
         ema.update(one)
     for found, value in zip(ema.net.parameters(), one.parameters(), strict=True):
         torch.testing.assert_close(found, value, atol=1e-4, rtol=0)
-
-
-def test_the_average_gets_no_gradient_and_is_in_evaluation_mode() -> None:
-    ema = Ema(net().train(), 0.9)
-    assert not any(weight.requires_grad for weight in ema.net.parameters()) and not ema.net.training
 
 
 @pytest.mark.parametrize("done", [0, 3])

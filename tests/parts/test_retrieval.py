@@ -101,12 +101,6 @@ def test_counts_of_candidates_sum_to_k_plus_one_and_labels_are_drawn_by_them(ban
     torch.testing.assert_close(frequencies, counts / 11.0, atol=0.02, rtol=0, check_dtype=False)
 
 
-def test_where_all_neighbours_agree_the_label_is_theirs_and_all_weigh_the_same(bank: torch.Tensor) -> None:
-    counts = count_votes(torch.full((N,), 2), candidates(bank, 4, "online", False), 3)
-    drawn, votes = draw_labels(counts, 1, torch.Generator().manual_seed(0))
-    assert (drawn == 2).all() and torch.equal(vote_weights(votes), torch.full((N, 1), 1 / N))
-
-
 def test_weights_sum_to_one_and_do_not_depend_on_the_unit_of_the_counts() -> None:
     votes = torch.tensor([[3, 1], [7, 11]])
     assert vote_weights(votes).flatten().tolist() == pytest.approx([3 / 22, 1 / 22, 7 / 22, 1 / 2])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,13 @@ import pytest
 import torch
 import yaml
 from torch import Tensor, nn
-from trees import clothing1m_tree, food101n_tree, webvision_tree
+from trees import TREES, webvision_tree
 
 import nlkit
 from nlkit.models import clip, weights
 from nlkit.params.files import read_tree
 
 ROOT = Path(__file__).parents[2]
-TREES: dict[str, Callable[[Path], Any]] = {
-    "webvision": webvision_tree, "clothing1m": clothing1m_tree, "food101n": food101n_tree,
-}  # fmt: skip
 SMALL = {"data.short": 40, "views.size": 32, "training.batch_size": 16, "training.eval_batch_size": 64}
 INCEPTION = {"data.short": 120, "views.size": 108, "training.batch_size": 12, "training.eval_batch_size": 50}
 """From 107 pixels on the last map is larger than one pixel, which batch norm needs for a batch of one."""
@@ -57,8 +54,8 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with a small tree in each layout, and files of features beside that of Clothing1M."""
     root = tmp_path_factory.mktemp("data")
     rng = np.random.default_rng(0)
-    for name, make in TREES.items():
-        expected = make(root)
+    for name in TESTS:
+        expected = TREES[name](root)
         if name == "clothing1m":
             sound = len(expected.train) - len(expected.flaws)
             counts = {"train": sound, **{part: len(labels) for part, labels in expected.tests.items()}}

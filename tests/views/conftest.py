@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nlkit.data.stored import ImageBatch
+from nlkit.data.photos.stored import ImageBatch
 
 
 @pytest.fixture

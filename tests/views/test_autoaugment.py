@@ -14,9 +14,9 @@ from torchvision import transforms
 from torchvision.transforms import autoaugment as reference
 from torchvision.transforms.functional import InterpolationMode
 
-from nlkit.data.stored import ImageBatch
+from nlkit.data.photos.stored import ImageBatch
 from nlkit.params.views import AutoAugmentParams, AutoAugmentPhotoParams
-from nlkit.views.autoaugment import OPERATIONS, AutoAugment, Policy, apply
+from nlkit.views.autoaugment import OPERATIONS, AutoAugment, apply, policy_tables
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 CPU = torch.device("cpu")
@@ -73,15 +73,15 @@ def test_every_image_gets_its_own_operation_and_magnitude() -> None:
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("size", [32, 299])
 def test_the_policy_is_the_table_of_torchvision(name: transforms.AutoAugmentPolicy, size: int) -> None:
-    policy = Policy.of(name, size, size, CPU)
+    numbers, probabilities, strengths, _ = policy_tables(name, size, size, CPU)
     source = transforms.AutoAugment(name).policies
-    assert policy.operation.shape == (len(source), 2) == (25, 2)
+    assert numbers.shape == (len(source), 2) == (25, 2)
     for row, pair in enumerate(source):
         for place, (operation, probability, level) in enumerate(pair):
-            assert OPERATIONS[int(policy.operation[row, place])] == operation
-            assert float(policy.probability[row, place]) == pytest.approx(probability)
+            assert OPERATIONS[int(numbers[row, place])] == operation
+            assert float(probabilities[row, place]) == pytest.approx(probability)
             if level is not None:
-                assert float(policy.magnitude[row, place]) == pytest.approx(magnitudes(operation, size)[level])
+                assert float(strengths[row, place]) == pytest.approx(magnitudes(operation, size)[level])
 
 
 @pytest.mark.parametrize("photo", [False, True], ids=["dense", "stored"])

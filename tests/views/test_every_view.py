@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nlkit.data.stored import Batch, ImageBatch
+from nlkit.data.photos.stored import Batch, ImageBatch
 from nlkit.params.views import (
     AffineStrongParams,
     AutoAugmentParams,

@@ -15,14 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from sklearn.manifold import TSNE
 
-from nlkit.data.problem import Problem
-from nlkit.figures.images import image_grid, show
-from nlkit.figures.losses import draw_mixture, groups, snapshots, threshold, warm_up
+from nlkit.figures.images import Images, image_grid, show
+from nlkit.figures.losses import BINS, draw_mixture
+from nlkit.figures.reading import epoch_title, groups, snapshots, threshold
 from nlkit.figures.style import CLEAN, NEUTRAL, NOISY
 from nlkit.methods.simclr import QUERIES, SHOWN
 from nlkit.training.runs import Run
 
-BINS = 40
 SIDE = 24
 """Images of X, and of U, in the batch that is drawn."""
 VARIANTS = {"self": "Self", "sup": "Sup", "sup_pseudo": "Sup + pseudo-labels"}
@@ -36,7 +35,7 @@ def feature_maps(run: Run) -> Figure:
     """
     recorded = snapshots(run)
     epochs = dict.fromkeys([recorded[0], recorded[-1]])
-    return _maps(run, {f"after {_title(run, epoch)}": ("map", epoch) for epoch in epochs})
+    return _maps(run, {f"after {epoch_title(run, epoch)}": ("map", epoch) for epoch in epochs})
 
 
 def feature_geometry(run: Run) -> Figure:
@@ -46,11 +45,7 @@ def feature_geometry(run: Run) -> Figure:
     """
     last = snapshots(run)[-1]
     start = "pre-trained" if run.record.get("encoder") else "random start"
-    return _maps(run, {start: ("start", last), f"after {_title(run, last)}": ("map", last)})
-
-
-def _title(run: Run, epoch: int) -> str:
-    return f"epoch {epoch}" + (" (warm-up)" if epoch <= (warm_up(run) or 0) else "")
+    return _maps(run, {start: ("start", last), f"after {epoch_title(run, last)}": ("map", last)})
 
 
 def _maps(run: Run, panels: Mapping[str, tuple[str, int]]) -> Figure:
@@ -101,23 +96,20 @@ def _name_classes(ax: Axes, run: Run, points: np.ndarray, prototypes: np.ndarray
             )  # fmt: skip
 
 
-def neighbour_gallery(run: Run, problem: Problem) -> Figure:
-    """Training images (top row) and, below each, the images with the nearest features; the number is the class.
+def neighbour_gallery(run: Run, images: Images) -> Figure:
+    """Training images (top row) and, below each, the images with the nearest features, with the names of the classes.
 
-    Blue: the same true class as the image at the top, vermilion: another one, grey: unknown.
+    Blue: the same true class as the image at the top, vermilion: another one; no names where no class is known.
     """
     index = np.array(run.epochs["neighbours"].iloc[-1]).reshape(QUERIES, SHOWN)
-    names = run.record["data"]["classes"]
+    names, known = run.record["data"]["classes"], run.samples.get("clean")
     figure, axes = image_grid(SHOWN + 1, QUERIES, extra=0.18)
     for column, neighbours in enumerate(index):
         for row, i in enumerate([column, *neighbours]):
-            ax = axes[row][column]
-            show(ax, np.asarray(problem.train.images[int(i)]))
-            if problem.clean is None:
-                continue
-            own, top = int(problem.clean[int(i)]), int(problem.clean[column])
-            colour = NEUTRAL if row == 0 else (CLEAN if own == top else NOISY)
-            ax.set_title(names[own], fontsize=8, color=colour, pad=2)
+            show(axes[row][column], images[int(i)])
+            if known is not None:
+                colour = NEUTRAL if row == 0 else (CLEAN if known[i] == known[column] else NOISY)
+                axes[row][column].set_title(names[int(known[i])], fontsize=8, color=colour, pad=2)
     return figure
 
 
@@ -134,7 +126,7 @@ def score_histograms(run: Run) -> Figure:
         if row["score_means"] is not None:
             mixture = (row["score_weights"], row["score_means"], row["score_variances"])
             draw_mixture(ax, *mixture, 0.0, 1.0, len(run.samples) / BINS, ("mixture: clean", "mixture: wrong"))
-        ax.set(title=_title(run, epoch), xlabel="score", yscale="log", ylim=(0.5, 4 * highest))
+        ax.set(title=epoch_title(run, epoch), xlabel="score", yscale="log", ylim=(0.5, 4 * highest))
     axes[0][0].set_ylabel("samples")
     axes[0][-1].legend(fontsize=8, loc="upper center")
     return figure
@@ -149,7 +141,9 @@ def label_map(run: Run) -> Figure:
         for label, colour, mask in groups(run.samples):
             ax.scatter(own[mask], other[mask], s=4, color=colour, alpha=0.4, linewidths=0, label=label, rasterized=True)
         ax.axline((0, 0), slope=1, color="black", linestyle=":", linewidth=1)
-        ax.set(title=_title(run, epoch), xlabel="similarity, own prototype", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
+        ax.set(
+            title=epoch_title(run, epoch), xlabel="similarity, own prototype", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05)
+        )
     axes[0][0].set_ylabel("nearest other prototype")
     axes[0][0].legend(fontsize=8, markerscale=2.5, loc="lower left")
     return figure

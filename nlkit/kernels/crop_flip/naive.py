@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from nlkit.lazy import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from nlkit.lazy import Tensor, torch
 
 
 def crop_flip(images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, mean: Tensor, std: Tensor) -> Tensor:

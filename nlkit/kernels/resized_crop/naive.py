@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nlkit.data.stored import ImageBatch
+from nlkit.data.photos.stored import ImageBatch
 
 Box = tuple[Tensor, Tensor, Tensor, Tensor]
 """Top, left, height and width int64 [B]."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.data.stored import ImageBatch
+from nlkit.data.photos.stored import ImageBatch
 from nlkit.kernels.resized_crop.naive import Box
 
 

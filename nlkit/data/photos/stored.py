@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from nlkit.data.store import Store, byte_sizes, read
+from nlkit.data.photos.store import Store, read
 from nlkit.errors import NlkitError
 
 SHARE = 0.6
@@ -61,19 +61,18 @@ class StoredImages:
         shortest = int(np.minimum(store.heights, store.widths).min(initial=side))
         if side > shortest:
             raise NlkitError(
-                f"key 'views.size' is {side}: larger than data.short, an image in {store.pixels} has a side of "
+                f"key 'views.size' is {side}: larger than data.short, an image of {store.files[0]} has a side of "
                 f"{shortest} pixels"
             )
         self.store, self.side, self.device = store, side, device
         self.largest = int((store.heights * store.widths).max(initial=0))
-        self.reader = _Reader(store, device)
-        self.staged = self.reader.everything() if _fits(store, device) else None
+        self.staged = self._everything() if _fits(store, device) else None
         self._take(np.arange(len(store)))
 
     def _take(self, rows: np.ndarray) -> None:
         """Be the images with these places in the store."""
-        sizes = byte_sizes(self.store.heights, self.store.widths)
-        tables = np.cumsum(sizes) - sizes, self.store.heights, self.store.widths, self.store.keys
+        starts = np.cumsum(self.store.sizes) - self.store.sizes
+        tables = starts, self.store.heights, self.store.widths, self.store.keys
         self.rows = rows
         self.offsets, self.heights, self.widths, self.keys = (
             torch.from_numpy(table[rows].astype(np.int64)).to(self.device) for table in tables
@@ -104,7 +103,7 @@ class StoredImages:
         if isinstance(index, int):
             row = self.rows[index]
             shape = int(self.store.heights[row]), int(self.store.widths[row]), 3
-            return self.reader.images(np.array([row])).view(shape)
+            return self._read(np.array([row])).view(shape)
         offsets, heights, widths, keys = (
             table[index] for table in (self.offsets, self.heights, self.widths, self.keys)
         )
@@ -113,12 +112,34 @@ class StoredImages:
         rows = self.rows[index if isinstance(index, slice) else index.cpu().numpy()]
         sizes = 3 * heights * widths
         offsets = sizes.cumsum(0) - sizes
-        return ImageBatch(self.reader.images(rows), offsets, heights, widths, keys, self.side, self.largest)
+        return ImageBatch(self._read(rows), offsets, heights, widths, keys, self.side, self.largest)
 
     def split(self, size: int) -> Iterator[ImageBatch]:
         """Consecutive batches of `size` images, each made when it is asked for; the last one may be short."""
         for start in range(0, max(len(self), 1), size):
             yield self[start : start + size]
+
+    def _read(self, rows: np.ndarray) -> Tensor:
+        """The images with these places in the store, one after the other: uint8 [bytes] on the device.
+
+        Page-locked memory comes from PyTorch, which does not give it out again while it is on its way to a GPU.
+        """
+        size = int(self.store.sizes[rows].sum())
+        buffer = torch.empty(size, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
+        read(self.store, rows, buffer.numpy())
+        return buffer.to(self.device, non_blocking=True)
+
+    def _everything(self) -> Tensor:
+        """All images of the store, in their order, brought to the device in blocks."""
+        ends = np.cumsum(self.store.sizes)
+        whole = torch.empty(int(ends[-1]), dtype=torch.uint8, device=self.device)
+        blocks = np.split(np.arange(len(ends)), np.flatnonzero(np.diff(ends // BLOCK)) + 1)
+        place = 0
+        for rows in tqdm(blocks, desc="images to the device", disable=None, leave=False):
+            block = self._read(rows)
+            whole[place : place + len(block)] = block
+            place += len(block)
+        return whole
 
 
 Images = Tensor | StoredImages
@@ -127,57 +148,8 @@ Batch = Tensor | ImageBatch
 """Some images of a set: uint8 [B, H, W, C], or with sizes of their own."""
 
 
-class _Reader:
-    """Brings images of a store to a device.
-
-    For a GPU two page-locked buffers take turns: one is filled while the other is still on its way.
-    """
-
-    def __init__(self, store: Store, device: torch.device) -> None:
-        self.store, self.device = store, device
-        self.buffers = [torch.empty(0, dtype=torch.uint8)] * 2
-        self.sent: list[torch.cuda.Event | None] = [None, None]
-        self.turn = 0
-
-    def images(self, rows: np.ndarray) -> Tensor:
-        """The images with these places in the store, one after the other: uint8 [bytes] on the device."""
-        if self.device.type != "cuda":
-            return torch.from_numpy(read(self.store, rows)[0])
-        size = int(byte_sizes(self.store.heights[rows], self.store.widths[rows]).sum())
-        buffer = self._free_buffer(size)
-        read(self.store, rows, buffer.numpy())
-        found = buffer[:size].to(self.device, non_blocking=True)
-        event = torch.cuda.Event()
-        event.record(torch.cuda.current_stream(self.device))
-        self.sent[self.turn] = event
-        return found
-
-    def _free_buffer(self, size: int) -> Tensor:
-        """The buffer whose turn it is, once what it held has arrived; a larger one where it is too small."""
-        self.turn = 1 - self.turn
-        event = self.sent[self.turn]
-        if event is not None:
-            event.synchronize()
-        if len(self.buffers[self.turn]) < size:
-            self.buffers[self.turn] = torch.empty(size, dtype=torch.uint8, pin_memory=True)
-        return self.buffers[self.turn]
-
-    def everything(self) -> Tensor:
-        """All images of the store, in their order, brought to the device in blocks."""
-        ends = np.cumsum(byte_sizes(self.store.heights, self.store.widths))
-        whole = torch.empty(int(ends[-1]), dtype=torch.uint8, device=self.device)
-        blocks = np.split(np.arange(len(ends)), np.flatnonzero(np.diff(ends // BLOCK)) + 1)
-        place = 0
-        for rows in tqdm(blocks, desc="images to the device", disable=None, leave=False):
-            block = self.images(rows)
-            whole[place : place + len(block)] = block
-            place += len(block)
-        return whole
-
-
 def _fits(store: Store, device: torch.device) -> bool:
     """Whether a store should be kept on the device; on a CPU the system's file cache serves as well."""
     if device.type != "cuda" or not len(store):
         return False
-    size = int(byte_sizes(store.heights, store.widths).sum())
-    return size <= SHARE * torch.cuda.mem_get_info(device)[0]
+    return int(store.sizes.sum()) <= SHARE * torch.cuda.mem_get_info(device)[0]

@@ -1,0 +1,1 @@
+"""Photographs: lists in the official layouts, decoding, the store of decoded images, and batches of them."""

@@ -1,0 +1,166 @@
+"""The sets of photographs by name: lists and labels, whether a set is there and whole, and the check of every image."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from nlkit.data.catalog import Source, check_present
+from nlkit.data.photos.layouts import LAYOUTS as PHOTO_SOURCES
+from nlkit.data.photos.layouts import verified_labels
+from nlkit.data.photos.lists import PhotoList, PhotoSet
+from nlkit.errors import NlkitError
+
+SAMPLE = 200
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class PhotoReport:
+    """What the check of a set of photographs found.
+
+    counts: how many images of each class [C] can be used, by part; flaws: part, name and fault of each other image;
+    lines: the report, but for the flaws.
+    """
+
+    counts: Mapping[str, np.ndarray]
+    flaws: list[tuple[str, str, str]]
+    lines: list[str]
+
+    @property
+    def text(self) -> str:
+        """The report, with at most 20 of the images that cannot be used."""
+        lines = [*self.lines, *(f"  {part} {name!r}: {why}" for part, name, why in self.flaws[:SHOWN])]
+        if len(self.flaws) > SHOWN:
+            lines.append(f"  and {len(self.flaws) - SHOWN} more; --list FILE writes all of them")
+        return "\n".join(lines)
+
+    @property
+    def table(self) -> str:
+        """Every image that cannot be used, as CSV: part, path and fault."""
+        stream = io.StringIO(newline="")
+        csv.writer(stream, lineterminator="\n").writerows([("part", "path", "fault"), *self.flaws])
+        return stream.getvalue()
+
+
+def photo_sources() -> dict[str, Source]:
+    """What each set of photographs needs, and how it is checked."""
+    return {
+        name: Source(
+            layout.needed,
+            lambda root, name=name: verify_photos(name, root, progress=False).text.partition(": ")[2],  # type: ignore[misc]
+            layout.owner,
+            survey=partial(survey, name),
+        )
+        for name, layout in PHOTO_SOURCES.items()
+    }
+
+
+def load_photos(name: str, root: Path) -> PhotoSet:
+    """Names and labels of a set of photographs below the data root; no image is opened.
+
+    Other numbers of images than the official ones, and classes without images, give a line in `notes`. Raises
+    NlkitError for an unknown name, and for lists that are missing or damaged.
+    """
+    if name not in PHOTO_SOURCES:
+        raise NlkitError(f"the set of photographs '{name}' is unknown; use one of {', '.join(PHOTO_SOURCES)}")
+    check_present(name, photo_sources()[name], root)
+    layout, notes = PHOTO_SOURCES[name], list[str]()
+    parts, class_names = layout.load(layout.needed(root), notes)
+    present = np.bincount(parts["train"].labels, minlength=len(class_names)) > 0
+    empty = [name for name, some in zip(class_names, present, strict=True) if not some]
+    if empty:
+        notes.append(f"{len(empty)} classes have no training images: {', '.join(empty[:8])}")
+    notes = [*_deviations(name, parts), *notes]
+    return PhotoSet(name, parts.pop("train"), parts, class_names, layout.mean, layout.std, tuple(notes))
+
+
+def survey(name: str, root: Path) -> tuple[bool, str]:
+    """Whether a set is complete, and a line that says so: its lists are read, a sample of its files is looked at.
+
+    Raises NlkitError where `load_photos` does.
+    """
+    photos = load_photos(name, root)
+    count, lacking = sample_files(photos.parts)
+    found = f"{len(lacking)} missing or empty, first {lacking[0]!r}" if lacking else "all there"
+    enough = all(len(photos.parts.get(part, ())) >= most for part, most in PHOTO_SOURCES[name].official.items())
+    return enough and not lacking, "; ".join((*_remarks(photos), f"{count} files looked at, {found}"))
+
+
+def sample_files(parts: Mapping[str, PhotoList], most: int = SAMPLE) -> tuple[int, list[str]]:
+    """Looks at about `most` files, evenly spread over parts; their number, and the names of missing or empty ones."""
+    total = sum(len(photos) for photos in parts.values())
+    chosen: list[tuple[PhotoList, int]] = []
+    for photos in parts.values():
+        count = min(len(photos), max(1, round(most * len(photos) / total)))
+        chosen += [(photos, index) for index in np.linspace(0, len(photos) - 1, count).astype(int).tolist()]
+    return len(chosen), [photos.names[index] for photos, index in chosen if not _holds_something(photos, index)]
+
+
+def verify_photos(name: str, root: Path, progress: bool = True) -> PhotoReport:
+    """Decode every image of a set of photographs below the data root and count what can be used.
+
+    Raises NlkitError for an unknown name, and for lists that are missing or damaged; an image that cannot be decoded
+    is a line of the report.
+    """
+    photos = load_photos(name, root)
+    counts, flaws, lines = dict[str, np.ndarray](), list[tuple[str, str, str]](), list[str]()
+    for part, images in photos.parts.items():
+        found = find_flaws(images, f"reading {part} images", progress)
+        flaws += [(part, images.names[place], why) for place, why in found.items()]
+        counts[part] = np.bincount(np.delete(images.labels, list(found)), minlength=len(photos.class_names))
+        usable = f"{counts[part].sum()} of {len(images)} images can be used"
+        lines.append(f"  {part}: {usable}; {_spread(photos, counts[part])}")
+    verified = verified_labels(root, photos.train) if name == "food101n" else []
+    total = sum(len(images) for images in photos.parts.values())
+    first = f"{name}: {total} images read, {len(flaws)} cannot be used"
+    return PhotoReport(counts, flaws, [first, *lines, *(f"  {note}" for note in (*_remarks(photos), *verified))])
+
+
+def find_flaws(photos: PhotoList, title: str, progress: bool) -> dict[int, str]:
+    """What is wrong with each image that cannot be decoded, by its place in the list; every image is decoded."""
+    from nlkit.data.photos.decode import fault_of, in_parallel, read_rgb
+
+    places = range(len(photos))
+    with tqdm(total=len(photos), desc=title, unit="image", disable=not progress) as bar:
+        faults = in_parallel(lambda place: fault_of(lambda: read_rgb(photos.path(place))), places, bar)
+        return {place: why for place, why in zip(places, faults, strict=True) if why is not None}
+
+
+def _spread(photos: PhotoSet, counts: np.ndarray) -> str:
+    """The least and the greatest of the numbers of images of the classes."""
+    few, many = int(counts.argmin()), int(counts.argmax())
+    spread = f"from {counts[few]} ({photos.class_names[few]}) to {counts[many]} ({photos.class_names[many]})"
+    return f"{counts[few] if counts[few] == counts[many] else spread} in each of {len(counts)} classes"
+
+
+def _holds_something(photos: PhotoList, index: int) -> bool:
+    try:
+        path = photos.path(index)
+        return path.is_file() and path.stat().st_size > 0
+    except (NlkitError, OSError):
+        return False
+
+
+def _deviations(name: str, parts: Mapping[str, PhotoList]) -> list[str]:
+    """A line with the numbers of images that are listed, where they are not the official ones."""
+    official = PHOTO_SOURCES[name].official
+    if all(len(parts.get(part, ())) == count for part, count in official.items()):
+        return []
+    counts = ", ".join(f"{part} {len(parts.get(part, ()))} of {count}" for part, count in official.items())
+    return [f"{counts} images listed"]
+
+
+def _remarks(photos: PhotoSet) -> tuple[str, ...]:
+    """The notes of a set, after a line with the numbers of images where they are the official ones."""
+    if _deviations(photos.name, photos.parts):
+        return photos.notes
+    counts = ", ".join(f"{part} {len(images)}" for part, images in photos.parts.items())
+    return (f"{counts} images listed, the official numbers", *photos.notes)

@@ -1,0 +1,196 @@
+"""Images of any size and kind to RGB bytes, by many threads; what cannot be read is told apart, not guessed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import warnings
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from joblib import Parallel, cpu_count, delayed
+from PIL import Image, ImageOps
+from safetensors import SafetensorError
+from tqdm.auto import tqdm
+
+from nlkit.data.files import open_file, read_arrays, write_arrays
+from nlkit.errors import NlkitError
+
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+MAX_PIXELS = 100_000_000
+MAX_BYTES = 256 * 2**20
+MAX_TOTAL_BYTES = 16 * 2**30
+MAX_THREADS = 16
+LIGHT_BYTES = 128 * 2**20
+"""An image that takes more than this while it is decoded has to wait until no other such image is."""
+
+_large = threading.RLock()
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Squares uint8 [N, S, S, C], C = 1 where every image is grey, else 3; unreadable ones are black, with a fault."""
+
+    images: np.ndarray
+    faults: dict[int, str]
+
+
+class Unreadable(Exception):
+    """Why an image cannot be used, in a few words."""
+
+
+def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: Path | None = None) -> Decoded:
+    """Decode images in parallel: turned as EXIF says, short side scaled to `side`, centre cut out, RGB or grey.
+
+    `cache` is a file that keeps the result; it is used while paths, sizes and times of the files are the same.
+    Raises NlkitError where the squares would not fit into memory, or the cache cannot be written.
+    """
+    if len(paths) * side * side * 3 > MAX_TOTAL_BYTES:
+        raise NlkitError(
+            f"{len(paths)} images of side {side} do not fit into {MAX_TOTAL_BYTES >> 30} GiB; lower --size"
+        )
+    files = b"".join(os.fsencode(path) + file_state(path) for path in paths)
+    state = hashlib.sha256(f"{side}\n".encode() + files).hexdigest()
+    kept = None if cache is None else read_arrays(cache)
+    if kept is not None and kept[1].get("state") == state:
+        return Decoded(kept[0]["images"], {int(index): why for index, why in kept[1]["faults"].items()})
+    images = np.zeros((len(paths), side, side, 3), np.uint8)
+
+    def one(index: int) -> str | None:
+        return fault_of(lambda: images.__setitem__(index, _square(paths[index], side)))
+
+    with tqdm(total=len(paths), desc="reading images", disable=not progress) as bar:
+        found = list(in_parallel(one, range(len(paths)), bar))
+    decoded = Decoded(_without_colour(images), {index: why for index, why in enumerate(found) if why is not None})
+    if cache is not None:
+        try:
+            write_arrays(cache, {"images": decoded.images}, {"state": state, "faults": decoded.faults})
+        except (OSError, SafetensorError) as error:
+            raise NlkitError(f"{cache}: cannot write the decoded images ({error})") from None
+    return decoded
+
+
+def probe(paths: Sequence[Path], most: int = 500) -> list[int]:
+    """Short sides in pixels, from the headers of at most `most` readable images."""
+    found: list[int] = []
+
+    def one(path: Path) -> None:
+        with open_image(path) as image:
+            found.append(min(image.size))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for path in paths[:: max(1, len(paths) // most)][:most]:
+            fault_of(lambda path=path: one(path))  # type: ignore[misc]
+    return found
+
+
+def read_rgb(path: Path, short: int | None = None) -> Image.Image:
+    """A whole image in RGB, turned as EXIF says; transparent pixels are white, and 16 bits become 8.
+
+    With `short`, a large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice that many pixels a side. Raises
+    Unreadable, NlkitError or what Pillow raises for a file that is no image.
+    """
+    with open_image(path, short) as image:
+        return _rgb(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def open_image(path: Path, short: int | None = None) -> Iterator[Image.Image]:
+    """The header of an image file: size and kind are known, pixels are decoded by whoever asks for them inside.
+
+    `short` as in `read_rgb`. Raises Unreadable for what is empty, of another kind or too large, and NlkitError for a
+    file that is not there.
+    """
+    with open_file(path, MAX_BYTES) as file:
+        size = os.fstat(file.fileno()).st_size
+        if not size:
+            raise Unreadable("empty file")
+        with _turn(size):
+            try:
+                image: Image.Image = Image.open(file, formats=FORMATS)
+            except Image.DecompressionBombError:
+                raise Unreadable(f"declares more than {MAX_PIXELS:,} pixels") from None
+            except Image.UnidentifiedImageError:
+                raise Unreadable("not an image of a known kind") from None
+            pixels = image.width * image.height
+            if not 0 < pixels <= MAX_PIXELS:
+                raise Unreadable(f"declares {image.width} x {image.height} pixels; expected 1 to {MAX_PIXELS:,}")
+            if short is not None:
+                image.draft("RGB", (2 * short, 2 * short))
+            # Copies for turning, transparency and NumPy; a progressive JPEG keeps coefficients of its whole size.
+            with _turn(24 * image.width * image.height + (6 * pixels if image.format == "JPEG" else 0)):
+                yield image
+
+
+def fault_of(work: Callable[[], object]) -> str | None:
+    """What is wrong with a file, in a few words, or None; a damaged image can raise almost anything."""
+    try:
+        work()
+    except Unreadable as error:
+        return str(error)
+    except NlkitError as error:
+        return str(error).rpartition(": ")[2]
+    except Exception as error:
+        return f"damaged ({' '.join(str(error).split())[:100] or type(error).__name__})"
+    return None
+
+
+def in_parallel(work: Callable[[_Item], _Result], items: Sequence[_Item], bar: tqdm) -> Generator[_Result]:
+    """`work(item)` for each item, in their order, by one thread a core; the bar counts them.
+
+    The decoders of images let go of the interpreter's lock. Pillow warns about odd files from whichever thread reads
+    them, and the filter belongs to the process.
+    """
+    threads = Parallel(min(MAX_THREADS, cpu_count()), prefer="threads", return_as="generator")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with closing(threads(delayed(work)(item) for item in items)) as results:
+            for result in results:
+                bar.update()
+                yield result
+
+
+def file_state(path: str | Path) -> bytes:
+    """Size and time of change of a file, and whether it can be read, to notice that it is another one."""
+    try:
+        about = os.stat(path)
+    except (OSError, ValueError):
+        return b" missing\n"
+    return f" {about.st_size} {about.st_mtime_ns} {os.access(path, os.R_OK)}\n".encode()
+
+
+def _turn(needed: int) -> AbstractContextManager[object]:
+    """A lock for what takes much memory, so that large images are decoded one at a time."""
+    return _large if needed > LIGHT_BYTES else nullcontext()
+
+
+def _square(path: Path, side: int) -> np.ndarray:
+    """One image as RGB uint8 [S, S, 3]."""
+    return np.asarray(ImageOps.fit(read_rgb(path, side), (side, side), Image.Resampling.BICUBIC))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise Unreadable("floating-point pixels, whose range is unknown")
+    if image.has_transparency_data:
+        with_alpha = image.convert("RGBA")
+        white = Image.new("RGBA", with_alpha.size, "white")
+        return Image.alpha_composite(white, with_alpha).convert("RGB")
+    return image.convert("RGB")
+
+
+def _without_colour(images: np.ndarray) -> np.ndarray:
+    """One channel where all three agree in every image."""
+    parts = np.array_split(images, max(1, len(images) // 1024)) if len(images) else []
+    grey = all((part == part[..., :1]).all() for part in parts)
+    return np.ascontiguousarray(images[..., :1]) if grey else images

@@ -1,0 +1,172 @@
+"""Labels from outside: what people said about the CIFAR training images (CIFAR-10N, CIFAR-100N), and own files."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from nlkit.data import cifar
+from nlkit.data.catalog import Download, Source, check_present
+from nlkit.data.dataset import Dataset, check_labels
+from nlkit.data.files import read_array, read_bytes, read_npz, reason
+from nlkit.data.pickles import read_torch_archive
+from nlkit.errors import NlkitError
+
+Annotator = Literal["aggregate", "random1", "random2", "random3", "worst", "fine"]
+
+HUMAN_FOLDERS = ("cifar-n", "CIFAR-N", "")
+CLEAN_KEY = "clean_label"
+
+_URL = "https://raw.githubusercontent.com/UCSC-REAL/cifar-10-100n/49df7d8a69e355470c77c1c2f2424916325a394b/data"
+
+
+@dataclass(frozen=True)
+class HumanFile:
+    """A file of human annotations: its names, its hash, the data set it belongs to, and the key of each annotator."""
+
+    files: tuple[str, str]
+    sha256: str
+    dataset: str
+    classes: int
+    keys: dict[str, str]
+
+
+HUMAN_FILES = {
+    "cifar10n": HumanFile(
+        files=("cifar10n.npz", "CIFAR-10_human.pt"),
+        sha256="873e69c39cb9b5e97fb6bae2d60bb59b38a5cbc31d2b868f7903dcb2b9dd2310",
+        dataset="cifar10",
+        classes=10,
+        keys={
+            "aggregate": "aggre_label",
+            "random1": "random_label1",
+            "random2": "random_label2",
+            "random3": "random_label3",
+            "worst": "worse_label",
+        },
+    ),
+    "cifar100n": HumanFile(
+        files=("cifar100n.npz", "CIFAR-100_human.pt"),
+        sha256="bd2d80409754d420292d622e15e25248ba21e37d27429efac49c8da723f44394",
+        dataset="cifar100",
+        classes=100,
+        keys={"fine": "noisy_label"},
+    ),
+}
+
+
+def human_sources() -> dict[str, Source]:
+    """What each file of human labels needs, and how it is brought and checked."""
+    return {
+        name: Source(
+            needed=lambda root, name=name: [_place(name, root)],  # type: ignore[misc]
+            verify=partial(_verify, name),
+            origin=f"bring it with `nlkit data get {name}`",
+            download=Download(f"{_URL}/{human.files[1]}", "sha256", human.sha256, f"cifar-n/{human.files[1]}"),
+        )
+        for name, human in HUMAN_FILES.items()
+    }
+
+
+def human_labels(annotator: Annotator, root: Path, dataset: Dataset) -> np.ndarray:
+    """Labels int64 [N] that people gave to the training images: CIFAR-10N, or CIFAR-100N for 'fine'.
+
+    The file is looked for in `root` and `root/cifar-n`. Raises NlkitError for a file that is missing or damaged,
+    labels of another length or range, and a `clean_label` that disagrees with the data set's labels.
+    """
+    name = next((name for name, human in HUMAN_FILES.items() if annotator in human.keys), None)
+    if name is None:
+        known = ", ".join(key for human in HUMAN_FILES.values() for key in human.keys)
+        raise NlkitError(f"annotator '{annotator}' is unknown; use one of {known}")
+    if dataset.name != HUMAN_FILES[name].dataset:
+        raise NlkitError(f"annotator '{annotator}' belongs to {HUMAN_FILES[name].dataset}, not to {dataset.name}")
+    check_present(name, human_sources()[name], root)
+    return read_human_file(name, _place(name, root), dataset.labels)[annotator]
+
+
+def find_human_file(name: str, root: Path) -> Path | None:
+    """The file of human annotations under `root`, or None."""
+    path = _place(name, root)
+    return path if os.path.isfile(path) else None
+
+
+def read_human_file(name: str, path: Path, labels: np.ndarray | None) -> dict[str, np.ndarray]:
+    """Labels int64 [N] of every annotator in a file and of 'clean', checked against the data set's `labels` [N].
+
+    Without `labels` the alignment is not checked. Raises NlkitError for a damaged file, a missing key,
+    labels of another length or range, or misalignment.
+    """
+    human = HUMAN_FILES[name]
+    right = "a CIFAR-N file: a zip archive with one pickled dictionary of label arrays"
+    content: dict[str, Any] = dict(read_npz(path)) if path.suffix == ".npz" else read_torch_archive(path, right)
+    count = cifar.TRAIN_COUNT if labels is None else len(labels)
+    found: dict[str, np.ndarray] = {}
+    for annotator, key in {**human.keys, "clean": CLEAN_KEY}.items():
+        if key not in content:
+            raise NlkitError(f"{path}: key '{key}' is missing; this is not the file of CIFAR-N labels")
+        found[annotator] = check_labels(content[key], count, human.classes, f"{path}, key '{key}'")
+    disagreements = 0 if labels is None else int((found["clean"] != labels).sum())
+    if disagreements:
+        raise NlkitError(
+            f"{path}: key '{CLEAN_KEY}' disagrees with the labels of {human.dataset} at {disagreements} of {count} "
+            f"images; the images must be in the official order"
+        )
+    return found
+
+
+def _place(name: str, root: Path) -> Path:
+    """Where the file of human annotations lies, or belongs."""
+    files = HUMAN_FILES[name].files
+    places = [root / folder / file for folder in HUMAN_FOLDERS for file in files]
+    return next((place for place in places if os.path.isfile(place)), root / HUMAN_FOLDERS[0] / files[1])
+
+
+def _verify(name: str, root: Path) -> str:
+    """Counts and noise rates, and whether the labels are those of the data set."""
+    dataset = HUMAN_FILES[name].dataset
+    try:
+        reference = None if cifar.missing_files(dataset, root) else cifar.load_cifar(dataset, root).labels
+    except NlkitError:
+        reference = None
+    labels = read_human_file(name, _place(name, root), reference)
+    clean = labels.pop("clean")
+    rates = ", ".join(f"{key} {100 * (noisy != clean).mean():.2f} %" for key, noisy in labels.items())
+    remark = f"aligned with {dataset}"
+    if reference is None:
+        remark = f"{dataset} is missing or unusable, so not compared with it"
+    return f"{len(clean)} labels for each annotator, noise rates {rates}; {remark}"
+
+
+def read_label_file(path: Path, count: int, classes: int, part: int | None = None) -> np.ndarray:
+    """Labels int64 [count] from a file: `.npy` [count], `.npz` with one array or a key 'labels', `.json` list.
+
+    A file may also hold the first `part` labels only, as many as `data.train_size` asks for. Raises NlkitError for
+    a missing or damaged file, another ending, another length, a non-integer (booleans are none), or a label outside
+    [0, classes).
+    """
+    ending = path.suffix.lower()
+    if ending not in (".npy", ".npz", ".json"):
+        raise NlkitError(f"{path}: the ending '{path.suffix}' is unknown; a label file is .npy, .npz or .json")
+    values = _read_json(path) if ending == ".json" else read_array(path, "labels")
+    length = len(values) if isinstance(values, list) or (isinstance(values, np.ndarray) and values.ndim) else None
+    expected = part if part is not None and length == part else count
+    try:
+        return check_labels(values, expected, classes, str(path))
+    except NlkitError as error:
+        if not length or length >= expected:
+            raise
+        raise NlkitError(f"{error}; if they belong to the first images, set data.train_size to {length}") from None
+
+
+def _read_json(path: Path) -> Any:
+    data = read_bytes(path)
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise NlkitError(f"{path}: not a JSON list of integers ({reason(error)})") from None

@@ -1,0 +1,308 @@
+"""Images of any size and kind: what they become, as squares and in a store, or why they cannot be used."""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import threading
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageOps
+from torchvision.transforms.v2.functional import resize
+from tqdm import tqdm
+
+from nlkit.data.photos import decode
+from nlkit.data.photos.build import read_photo, stored_size
+from nlkit.data.photos.decode import decode_all, fault_of, in_parallel, probe, read_rgb
+
+SHAPES = [(40, 56), (56, 40), (33, 33), (24, 24), (7, 9), (12, 300), (300, 12), (1, 1), (1, 50), (64, 1)]
+
+
+def noise(height: int, width: int, *channels: int, seed: int = 0) -> np.ndarray:
+    """Noise over a smooth ground, so that neither scaling nor compressing is trivial."""
+    rng = np.random.default_rng(seed)
+    ground = np.linspace(0, 150, height * width).reshape(height, width, *(1 for _ in channels))
+    return (ground + rng.integers(0, 100, (height, width, *channels))).astype(np.uint8)
+
+
+def save(path: Path, image: np.ndarray | Image.Image, **options: Any) -> Path:
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
+    return path
+
+
+def one_image(path: Path, side: int = 8) -> np.ndarray:
+    decoded = decode_all([path], side, progress=False)
+    assert decoded.faults == {}
+    return decoded.images[0]
+
+
+def as_rgb(image: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(image, (*image.shape[:2], 3)).astype(int)
+
+
+def oracle(path: Path, short: int) -> np.ndarray:
+    """The rule of stored images in Pillow's words."""
+    image = Image.open(path)
+    image.draft("RGB", (2 * short, 2 * short))
+    image = decode._rgb(ImageOps.exif_transpose(image))
+    width, height = (min(side, 4 * min(image.size)) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    image = image.crop((left, top, left + width, top + height))
+    size = [short * side // min(width, height) for side in (width, height)]
+    return np.asarray(image.resize((size[0], size[1]), Image.Resampling.BILINEAR))
+
+
+def close(found: np.ndarray, expected: np.ndarray) -> bool:
+    """Equal, but for the last bit: PyTorch's weights have fewer bits than Pillow's."""
+    return found.shape == expected.shape and int(np.abs(found.astype(int) - expected).max()) <= 1
+
+
+# What a stored image is.
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("ending", ["png", "jpg"])
+def test_images_of_any_shape_are_scaled_as_pillow_scales(tmp_path: Path, shape: tuple[int, int], ending: str) -> None:
+    path = save(tmp_path / f"x.{ending}", noise(*shape, 3))
+    found = read_photo(path, 24)
+    assert found.dtype == np.uint8 and min(found.shape[:2]) == 24 and max(found.shape[:2]) <= 96
+    assert close(found, oracle(path, 24))
+    assert found.shape[:2] == stored_size(shape[1], shape[0], 24)
+
+
+@pytest.mark.parametrize("short", [8, 23, 24, 40, 61])
+def test_scaling_is_that_of_torchvision_bit_for_bit(tmp_path: Path, short: int) -> None:
+    pixels = noise(40, 56, 3)
+    found = read_photo(save(tmp_path / "x.png", pixels), short)
+    expected = resize(torch.from_numpy(pixels).permute(2, 0, 1), [short], antialias=True)
+    assert np.array_equal(found, expected.permute(1, 2, 0).numpy()) and (short != 40 or np.array_equal(found, pixels))
+
+
+def test_a_large_jpeg_is_decoded_smaller_but_never_below_twice_the_size(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.jpg", noise(211, 303, 3), quality=95)
+    for short, fraction in ((53, 1), (52, 2), (27, 2), (26, 4)):
+        half = Image.open(path)
+        half.draft("RGB", (303 // fraction, 211 // fraction))
+        pixels = torch.from_numpy(np.asarray(half).copy()).permute(2, 0, 1)
+        expected = resize(pixels, [short], antialias=True).permute(1, 2, 0).numpy()
+        assert np.array_equal(read_photo(path, short), expected)
+
+
+def odd(kind: str) -> tuple[Image.Image, str, dict[str, Any]]:
+    """An image of an unusual kind, the ending of its file, and how to save it."""
+    colour, grey = Image.fromarray(noise(40, 56, 3)), Image.fromarray(noise(40, 56))
+    with_alpha = Image.fromarray(noise(40, 56, 4))
+    deep = Image.fromarray((noise(40, 56).astype(np.uint16) * 256) + 77)
+    return {
+        "grey jpeg": (grey, "jpg", {}),
+        "cmyk jpeg": (colour.convert("CMYK"), "jpg", {}),
+        "progressive jpeg": (colour, "jpg", {"progressive": True}),
+        "large jpeg": (Image.fromarray(noise(211, 303, 3)), "jpg", {}),
+        "palette with transparency": (colour.quantize(16), "png", {"transparency": 3}),
+        "alpha": (with_alpha, "png", {}),
+        "grey and alpha": (with_alpha.convert("LA"), "png", {}),
+        "16 bits": (deep, "png", {}),
+        "bits": (grey.convert("1"), "png", {}),
+        "gif": (colour.quantize(32), "gif", {}),
+        "webp": (with_alpha, "webp", {"lossless": True}),
+        "bmp": (colour, "bmp", {}),
+        "tiff": (colour, "tiff", {}),
+    }[kind]
+
+
+KINDS = ["grey jpeg", "cmyk jpeg", "progressive jpeg", "large jpeg", "palette with transparency", "alpha"]
+KINDS += ["grey and alpha", "16 bits", "bits", "gif", "webp", "bmp", "tiff"]
+
+
+@pytest.mark.parametrize("budget", [0, decode.LIGHT_BYTES])
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_kinds_become_rgb_alone_or_beside_others(
+    tmp_path: Path, kind: str, budget: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, ending, options = odd(kind)
+    path = save(tmp_path / f"ünïcode 图.{ending}", image, **options)
+    monkeypatch.setattr(decode, "LIGHT_BYTES", budget)
+    found = read_photo(path, 24)
+    assert found.shape[2] == 3 and close(found, oracle(path, 24))
+
+
+def test_only_one_large_image_is_decoded_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, inside, most = save(tmp_path / "x.png", noise(40, 56, 3)), [0], [0]
+
+    def busy(image: Image.Image) -> Image.Image:
+        inside[0] += 1
+        most[0] = max(most[0], inside[0])
+        time.sleep(0.002)
+        inside[0] -= 1
+        return image
+
+    monkeypatch.setattr(decode, "_rgb", busy)
+    monkeypatch.setattr(decode, "LIGHT_BYTES", 40 * 56 * 24 - 1)
+    threads = [threading.Thread(target=read_rgb, args=(path,)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+
+
+@pytest.mark.parametrize("orientation", range(10))
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+def test_images_are_turned_as_exif_says(tmp_path: Path, orientation: int, ending: str) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.zeros((40, 40, 3), np.uint8)
+    pixels[:20] = 255  # light above, dark below
+    path = save(tmp_path / f"x.{ending}", pixels, exif=exif)
+    light = {3: "below", 4: "below", 5: "left", 6: "right", 7: "right", 8: "left"}.get(orientation, "above")
+    for found in (as_rgb(one_image(path)), read_photo(path, 8)):
+        parts = {"above": found[:3], "below": found[5:], "left": found[:, :3], "right": found[:, 5:]}
+        assert parts[light].mean() > 235
+    assert close(read_photo(path, 24), oracle(path, 24))
+
+
+# What a square is.
+
+
+def test_modes_become_the_same_colours(tmp_path: Path) -> None:
+    red = np.zeros((16, 16, 3), np.uint8)
+    red[..., 0] = 255
+    image = Image.fromarray(red)
+    image.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    image.convert("P").save(tmp_path / "palette.gif")
+    save(tmp_path / "clear.png", np.dstack([red, np.zeros((16, 16), np.uint8)]))
+    assert np.abs(as_rgb(one_image(tmp_path / "cmyk.jpg")) - red[:8, :8]).max() < 12
+    assert np.array_equal(as_rgb(one_image(tmp_path / "palette.gif")), red[:8, :8])
+    assert (one_image(tmp_path / "clear.png") == 255).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_images_keep_their_depth_and_get_one_channel(tmp_path: Path, dtype: Any) -> None:
+    ramp = np.tile(np.linspace(0, np.iinfo(dtype).max, 8).astype(dtype), (8, 1))
+    found = one_image(save(tmp_path / "ramp.png", ramp))
+    assert found.shape == (8, 8, 1) and np.array_equal(found[0, :, 0], np.linspace(0, 255, 8).astype(np.uint8))
+    save(tmp_path / "colour.png", noise(9, 9, 3))
+    assert decode_all([tmp_path / "ramp.png", tmp_path / "colour.png"], 8, False).images.shape == (2, 8, 8, 3)
+
+
+def test_the_centre_of_a_long_image_is_kept_and_not_distorted(tmp_path: Path) -> None:
+    pixels = np.zeros((16, 64), np.uint8)
+    pixels[:, 24:40] = 200
+    assert (one_image(save(tmp_path / "wide.png", pixels), 16)[..., 0] == 200).all()
+    assert (one_image(save(tmp_path / "thin.png", np.full((1, 3000), 77, np.uint8)), 16) == 77).all()
+
+
+def test_decoded_images_are_read_again_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [save(tmp_path / f"{i}.png", noise(20, 30, 3, seed=i)) for i in range(3)]
+    cache = tmp_path / "images.safetensors"
+    first = decode_all(paths, 16, False, cache)
+    with monkeypatch.context() as patch:
+        patch.setattr(decode, "_square", lambda *_: pytest.fail("decoded again"))
+        assert np.array_equal(decode_all(paths, 16, False, cache).images, first.images)
+    save(paths[0], noise(50, 50, 3, seed=99))
+    assert not np.array_equal(decode_all(paths, 16, False, cache).images[0], first.images[0])
+    cache.write_bytes(cache.read_bytes()[:-9])
+    assert np.array_equal(decode_all(paths, 16, False, cache).images[1:], first.images[1:])
+
+
+def test_sides_are_those_of_readable_images(tmp_path: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"x")
+    sides = [save(tmp_path / f"{side}.png", noise(side, 40, 3)) for side in (20, 29)]
+    assert probe([sides[0], tmp_path / "bad.png", sides[1]]) == [20, 29]
+
+
+# What cannot be used.
+
+
+def png_that_declares(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+
+
+def encoded(kind: str, *shape: int) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(noise(*shape)).save(stream, kind)
+    return stream.getvalue()
+
+
+JPEG = encoded("JPEG", 64, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty file"),
+        (b"<!doctype html><title>404</title>", "not an image of a known kind"),
+        (JPEG[:700], "damaged"),
+        (JPEG[:10], "damaged"),
+        (png_that_declares(40_000, 40_000), "pixels"),
+        (png_that_declares(10_001, 10_001), "pixels"),
+        (encoded("PPM", 8, 8, 3).replace(b"8 8", b"99999 99999"), "pixels"),
+        (png_that_declares(64, 64), "damaged"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", "not an image of a known kind"),
+        (None, "no such file"),
+    ],
+)
+def test_what_cannot_be_decoded_has_one_reason_however_it_is_read(
+    tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    path = tmp_path / "odd.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    reasons = [decode_all([path], 8, progress=False).faults[0]]
+    reasons += [fault_of(lambda: read_photo(path, 8)) or "", fault_of(lambda: read_rgb(path)) or ""]
+    assert all(said in reason and "\n" not in reason for reason in reasons)
+
+
+def test_a_pipe_or_a_folder_in_the_place_of_an_image_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "sub.png").mkdir()
+    decoded = decode_all([tmp_path / "pipe.png", tmp_path / "sub.png"], 8, progress=False)
+    assert decoded.faults == {0: "not a regular file", 1: "not a regular file"}
+
+
+# Many at once.
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_results_come_in_the_order_of_the_items(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decode, "MAX_THREADS", threads)
+    waits = np.random.default_rng(0).uniform(0, 0.003, 40)
+
+    def work(item: int) -> int:
+        time.sleep(waits[item])
+        return item * item
+
+    with tqdm(disable=True) as bar:
+        assert list(in_parallel(work, range(40), bar)) == [item * item for item in range(40)]
+        assert list(in_parallel(work, [], bar)) == []
+
+
+def test_an_error_and_an_interruption_end_the_work() -> None:
+    begun: list[int] = []
+
+    def work(item: int) -> int:
+        begun.append(item)
+        if item == 500:
+            raise KeyError(item)
+        return item
+
+    bar = tqdm(disable=True)
+    with pytest.raises(KeyError):
+        list(in_parallel(work, range(5000), bar))
+    assert len(begun) < 1000
+    with pytest.raises(KeyboardInterrupt):
+        for found in in_parallel(work, range(501, 5000), bar):
+            if found == 520:
+                raise KeyboardInterrupt
+    assert len(begun) < 2000

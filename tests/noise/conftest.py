@@ -1,0 +1,30 @@
+"""The public labels, where they are here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nlkit.data import load_dataset
+from nlkit.data.cifar import missing_files
+from nlkit.noise import human
+
+
+@pytest.fixture
+def clean_labels(data_folder: Path) -> Callable[[str], np.ndarray]:
+    """A function that gives the own training labels of CIFAR, from CIFAR-N's file or from CIFAR itself, or skips."""
+
+    def find(dataset: str) -> np.ndarray:
+        path = human.find_human_file(f"{dataset}n", data_folder)
+        if path is not None:
+            return human.read_human_file(f"{dataset}n", path, None)["clean"]
+        if missing_files(dataset, data_folder):
+            reason = "names a folder without them" if "NLKIT_DATA" in os.environ else "is not set"
+            pytest.skip(f"the labels of {dataset} are needed, and NLKIT_DATA {reason}")
+        return load_dataset(dataset, data_folder).labels  # type: ignore[arg-type]
+
+    return find

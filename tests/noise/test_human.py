@@ -1,0 +1,202 @@
+"""Labels from outside: what people said about CIFAR, files of one's own, and the files that papers released."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from trees import cifar_folder, human_file
+
+from nlkit.data import Dataset, cifar, load_dataset, sources, status, verify
+from nlkit.errors import NlkitError
+from nlkit.noise import human, human_labels, human_sources, read_label_file
+
+LABELS = [3, 0, 9, 1, 1]
+ENDINGS = [".npy", ".npz", ".json"]
+RATES = {"aggregate": 9.01, "random1": 17.23, "random2": 18.12, "random3": 17.64, "worst": 40.21}
+
+
+@pytest.fixture(autouse=True)
+def _small_cifar(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    if "data_folder" not in request.fixturenames:
+        monkeypatch.setattr(cifar, "TRAIN_COUNT", 50)
+        monkeypatch.setattr(cifar, "TEST_COUNT", 10)
+
+
+@pytest.fixture
+def cifar10(tmp_path: Path) -> Dataset:
+    cifar_folder(tmp_path)
+    return load_dataset("cifar10", tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["", "cifar-n", "CIFAR-N"])
+@pytest.mark.parametrize("ending", [".npz", ".pt"])
+def test_each_annotator_from_each_place(tmp_path: Path, cifar10: Dataset, folder: str, ending: str) -> None:
+    path = human_file(tmp_path / folder, "cifar10n", cifar10.labels, ending)
+    stored = human.read_human_file("cifar10n", path, None)
+    for annotator in human.HUMAN_FILES["cifar10n"].keys:
+        labels = human_labels(annotator, tmp_path, cifar10)  # type: ignore[arg-type]
+        assert labels.dtype == np.int64 and labels.shape == (50,)
+        np.testing.assert_array_equal(labels, stored[annotator])
+
+
+@pytest.mark.parametrize("ending", [".npz", ".pt"])
+def test_fine_labels_of_cifar100(tmp_path: Path, ending: str) -> None:
+    cifar_folder(tmp_path, "cifar100")
+    dataset = load_dataset("cifar100", tmp_path)
+    coarse = [index % 20 for index in range(50)]
+    human_file(tmp_path / "cifar-n", "cifar100n", dataset.labels, ending, noisy_coarse_label=coarse)
+    assert human_labels("fine", tmp_path, dataset).max() > 20
+
+
+@pytest.mark.parametrize("ending", [".npz", ".pt"])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"worse_label": np.zeros(49, int)}, r"'worse_label': labels of shape \[49\]; expected \[50\]"),
+        ({"worse_label": np.zeros((50, 1), int)}, r"shape \[50, 1\]"),
+        ({"worse_label": np.full(50, 10)}, r"label 10 at index 0 is outside 0\.\.9"),
+        ({"worse_label": np.full(50, 255, np.uint8)}, "label 255"),
+        ({"aggre_label": np.zeros(50)}, "dtype float64; expected"),
+        ({"aggre_label": np.zeros(50, bool)}, "dtype bool"),
+    ],
+)
+def test_wrong_labels(tmp_path: Path, cifar10: Dataset, ending: str, changes: dict[str, Any], message: str) -> None:
+    human_file(tmp_path, "cifar10n", cifar10.labels, ending, **changes)
+    with pytest.raises(NlkitError, match=message):
+        human_labels("worst", tmp_path, cifar10)
+
+
+def test_missing_file_missing_key_wrong_data_set_and_misalignment(tmp_path: Path, cifar10: Dataset) -> None:
+    def said(annotator: Any) -> str:
+        with pytest.raises(NlkitError) as caught:
+            human_labels(annotator, tmp_path, cifar10)
+        return str(caught.value)
+
+    assert "cifar10n is missing" in said("worst") and "`nlkit data get cifar10n`" in said("worst")
+    np.savez(tmp_path / "cifar10n.npz", clean_label=cifar10.labels)
+    assert "key 'aggre_label' is missing" in said("worst")
+    assert "'fine' belongs to cifar100, not to cifar10" in said("fine")
+    assert "'nobody' is unknown; use one of aggregate" in said("nobody")
+    clean = cifar10.labels.copy()
+    clean[[3, 5, 8]] = (clean[[3, 5, 8]] + 1) % 10
+    human_file(tmp_path, "cifar10n", clean, ".npz")
+    assert "disagrees with the labels of cifar10 at 3 of 50 images" in said("worst")
+
+
+class TouchFile:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.path}",)
+
+
+def test_archives_of_another_layout_and_hostile_ones(tmp_path: Path, cifar10: Dataset) -> None:
+    marker, empty = tmp_path / "it-ran", b"\x80\x02}."
+    hostile = {"archive/data.pkl": pickle.dumps({"clean_label": TouchFile(marker)})}
+    others: list[dict[str, bytes]] = [{}, {"a/data.pkl": empty, "b/data.pkl": empty}, {"data.pkl": empty}, hostile]
+    for members in others:
+        with zipfile.ZipFile(tmp_path / "CIFAR-10_human.pt", "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content)
+        with pytest.raises(NlkitError, match="system is not admitted" if members is hostile else "instead of one"):
+            human_labels("worst", tmp_path, cifar10)
+    assert not marker.exists()
+
+
+def test_status_and_verify_know_the_labels_of_people(tmp_path: Path, cifar10: Dataset) -> None:
+    def states() -> dict[str, str]:
+        return {row.name: row.state for row in status(tmp_path, known)}
+
+    known = sources() | human_sources()
+    wrong = np.where(np.arange(50) < 20, (cifar10.labels + 1) % 10, cifar10.labels)
+    path = human_file(tmp_path / "cifar-n", "cifar10n", cifar10.labels, ".pt", worse_label=wrong)
+    assert (states()["cifar10n"], states()["cifar100n"]) == ("present", "missing")
+    assert verify("cifar10n", tmp_path, known).endswith("worst 40.00 %; aligned with cifar10")
+    (tmp_path / "cifar-10-batches-py" / "test_batch").unlink()
+    assert "cifar10 is missing or unusable, so not compared" in verify("cifar10n", tmp_path, known)
+    path.write_bytes(b"nonsense")
+    assert states()["cifar10n"] == "corrupt"
+
+
+def test_published_noise_rates(data_folder: Path) -> None:
+    try:
+        dataset = load_dataset("cifar10", data_folder)
+        labels = {annotator: human_labels(annotator, data_folder, dataset) for annotator in RATES}  # type: ignore[arg-type]
+    except NlkitError as error:
+        pytest.skip(f"CIFAR-10N is not here: {error}")
+    for annotator, rate in RATES.items():
+        assert 100 * (labels[annotator] != dataset.labels).mean() == pytest.approx(rate, abs=0.006)
+    np.testing.assert_allclose(dataset.images.mean((0, 1, 2)) / 255, dataset.mean, atol=1e-3)
+
+
+# Files of one's own.
+
+
+def write(path: Path, values: Any, **more: Any) -> Path:
+    if path.suffix == ".json":
+        path.write_text(json.dumps(values))
+    elif path.suffix == ".npy":
+        np.save(path, values)
+    else:
+        np.savez(path, labels=values, **more)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64", "uint64", ">i4"])
+@pytest.mark.parametrize("ending", [".npy", ".npz", ".NPY"])
+def test_integers_are_read(tmp_path: Path, ending: str, dtype: str) -> None:
+    path = tmp_path / f"noisy{ending}"
+    with path.open("wb") as file:
+        array = np.array(LABELS, dtype)
+        np.savez(file, anything=array) if ending == ".npz" else np.save(file, array)
+    for found in (read_label_file(path, 5, 10), read_label_file(write(tmp_path / "x.json", LABELS), 5, 10)):
+        assert found.dtype == np.int64 and found.tolist() == LABELS
+
+
+def test_the_key_labels_wins_in_an_npz(tmp_path: Path) -> None:
+    path = write(tmp_path / "noisy.npz", np.array(LABELS), clean=np.zeros(5, int))
+    assert read_label_file(path, 5, 10).tolist() == LABELS
+    np.savez(path, a=np.array(LABELS), b=np.array(LABELS))
+    with pytest.raises(NlkitError, match=r"noisy\.npz: holds 2 arrays; expected one"):
+        read_label_file(path, 5, 10)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_another_length_and_labels_out_of_range(tmp_path: Path, ending: str) -> None:
+    for count in (0, 4, 6, 50_000):
+        with pytest.raises(NlkitError, match=rf"labels of shape \[5\]; expected \[{count}\]"):
+            read_label_file(write(tmp_path / f"noisy{ending}", LABELS), count, 10)
+    for wrong in ([0, 1, 9], [-1, 0, 1]):
+        with pytest.raises(NlkitError, match=r"is outside 0\.\.8 \(1 of 3 labels are\)"):
+            read_label_file(write(tmp_path / f"noisy{ending}", wrong), 3, 9)
+    for odd in ([0.0, 1.0], [True, False], ["0", "1"], [[0], [1]]):
+        with pytest.raises(NlkitError, match=f"noisy{ending}"):
+            read_label_file(write(tmp_path / f"noisy{ending}", odd), 2, 10)
+
+
+FOREIGN = ["", "[0, 1", '{"0": 1}', "3", "null", "[0, NaN]", "[0, null]", f"[0, {10**30}]", "[" * 100_000, "\ud800"]
+
+
+@pytest.mark.parametrize("text", [*FOREIGN, f"[0, {'9' * 9999}]"], ids=range(len(FOREIGN) + 1))
+def test_foreign_json(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "noisy.json"
+    path.write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(NlkitError, match=r"noisy\.json: "):
+        read_label_file(path, 2, 10)
+
+
+def test_other_endings_and_missing_files(tmp_path: Path) -> None:
+    for name in ("noisy", "noisy.pt", "noisy.csv", "noisy.pkl"):
+        with pytest.raises(NlkitError, match=r"a label file is \.npy, \.npz or \.json"):
+            read_label_file(tmp_path / name, 2, 10)
+    for ending in ENDINGS:
+        with pytest.raises(NlkitError, match="no such file"):
+            read_label_file(tmp_path / f"noisy{ending}", 2, 10)
