@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -30,10 +31,8 @@ os.environ["NLKIT_DATA"] = str(DATA)
 @pytest.fixture(scope="session", autouse=True)
 def _far_from_the_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The current folder is an empty one, so that what a run leaves beside its record is left there."""
-    before = Path.cwd()
-    os.chdir(tmp_path_factory.mktemp("elsewhere"))
-    yield
-    os.chdir(before)
+    with contextlib.chdir(tmp_path_factory.mktemp("elsewhere")):
+        yield
 
 
 @pytest.fixture(autouse=True)

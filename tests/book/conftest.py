@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import shutil
@@ -27,6 +28,13 @@ ARGUMENTS = [
     "--disable-sync",
     "--disable-quic",
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_the_project() -> Iterator[None]:
+    """The current folder is the project, where the code of pages looks for it."""
+    with contextlib.chdir(ROOT):
+        yield
 
 
 def toc_pages() -> list[str]:

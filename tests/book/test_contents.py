@@ -15,11 +15,6 @@ from nlkit import NlkitError
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-
-
 @pytest.mark.parametrize(
     ("cell", "title"),
     [
