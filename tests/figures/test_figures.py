@@ -120,6 +120,5 @@ sys.exit("torch" in sys.modules)
 """
 
 
-@pytest.mark.xfail(reason="rooms below still import torch at module level", strict=True)
 def test_no_figure_of_a_run_imports_torch() -> None:
     assert subprocess.run([sys.executable, "-c", TORCH_FREE], cwd=ROOT).returncode == 0
