@@ -18,16 +18,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from PIL import Image, ImageDraw
 from torchvision.io import decode_image
 from torchvision.transforms.v2.functional import resize
+from tqdm.auto import tqdm
 
 from benchmarks.rows import RESULTS, Row, append, make_row
-from nlkit.data import threads
-from nlkit.data.photo import read_photo
-from nlkit.data.photo_list import PhotoList
-from nlkit.data.store_build import build
-from nlkit.data.threads import in_order, workers
+from nlkit.data.photos import decode as decoding
+from nlkit.data.photos.build import build, read_photo
+from nlkit.data.photos.decode import in_parallel
+from nlkit.data.photos.lists import PhotoList
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 90
 DISTINCT = 500
@@ -62,7 +63,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Images a second from JPEG files, ours and a plain loop.")
     parser.add_argument("--images", type=int, default=1000, help="images of a timed pass (default: 1000)")
     parser.add_argument("--short", type=int, nargs="+", default=[256, 320], help="short sides (default: 256 320)")
-    parser.add_argument("--cores", type=int, nargs="+", default=sorted({1, workers()}), help="default: one, and all")
+    parser.add_argument("--cores", type=int, nargs="+", default=sorted({1, cpu_count()}), help="default: one, and all")
     parser.add_argument("--repeats", type=int, default=5, help="timed passes of each variant (default: 5)")
     parser.add_argument("--memory", type=int, default=20_000, help="images whose peak memory is measured; 0: none")
     parser.add_argument("--folder", type=Path, help="where the temporary files go (default: the system's place)")
@@ -129,14 +130,14 @@ def measure(photos: PhotoList, short: int, cores: int, repeats: int, note: str) 
 @contextmanager
 def limited(cores: int) -> Iterator[None]:
     """Threads of PyTorch and of the store, for a while."""
-    before = torch.get_num_threads(), threads.MAX_WORKERS
+    before = torch.get_num_threads(), decoding.MAX_THREADS
     torch.set_num_threads(cores)
-    threads.MAX_WORKERS = cores
+    decoding.MAX_THREADS = cores
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
-        threads.MAX_WORKERS = before[1]
+        decoding.MAX_THREADS = before[1]
 
 
 def variants(photos: PhotoList, short: int, cores: int, folder: Path) -> dict[str, Work]:
@@ -155,7 +156,7 @@ def variants(photos: PhotoList, short: int, cores: int, folder: Path) -> dict[st
             os.fsync(file.fileno())
 
     def decode() -> None:
-        for _ in in_order(lambda path: read_photo(path, short), paths, cores):
+        for _ in in_parallel(lambda path: read_photo(path, short), paths, tqdm(disable=True)):
             pass
 
     def decode_plainly() -> None:
@@ -184,7 +185,7 @@ def peak_of_build(folder: Path, short: int) -> str:
     photos = PhotoList(folder, names, np.zeros(len(names), np.int64))
     before = peak_megabytes()
     store = build(photos, short, folder.parent / "stores", "fail", progress=False)
-    size = store.pixels.stat().st_size / 1e6
+    size = store.sizes.sum() / 1e6
     return f"peak {peak_megabytes():.0f} MB, of which {before:.0f} MB are imports; the store has {size:.0f} MB"
 
 

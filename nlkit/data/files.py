@@ -58,10 +58,10 @@ def check_relative(name: str, source: str) -> None:
     The disk is not looked at, so that a list of a million names is checked in seconds.
     """
     parts = _SEPARATORS.split(name)
+    if not name:
+        raise NlkitError(f"{source}: the path is empty")
     if parts[0] == "" or name[1:2] == ":" or ".." in parts or "\0" in name:
-        raise NlkitError(
-            f"{source}: the path {name[:200]!r} is empty or leaves the folder; paths are relative to it, without '..'"
-        )
+        raise NlkitError(f"{source}: the path {name[:200]!r} leaves the folder; paths are relative to it, without '..'")
 
 
 def inside(root: str | Path, name: str, source: str) -> Path:

@@ -13,6 +13,7 @@ from nlbook import contents, fragments, tables
 from nlbook.tables import Source
 from nlkit import NlkitError
 from nlkit.params import registry
+from nlkit.params.files import read_tree
 
 ROOT = Path(__file__).parents[2]
 
@@ -103,7 +104,7 @@ def test_every_row_on_photographs_is_listed_with_its_records() -> None:
 def test_a_project_without_records_has_tables_that_say_so(tmp_path: Path) -> None:
     folder = tmp_path / "params" / "mixup"
     folder.mkdir(parents=True)
-    (folder / "toy.yaml").write_text((ROOT / "params" / "mixup" / "digits-sym-50.yaml").read_text())
+    (folder / "toy.yaml").write_text(yaml.safe_dump(read_tree(ROOT / "params" / "mixup" / "digits-sym-50.yaml")))
     (tmp_path / "book").mkdir()
     (tmp_path / "book" / "claims.yaml").write_text(yaml.safe_dump([{"paper": "tcl", "cell": "a", "metric": "last"}]))
     source = Source(tmp_path)

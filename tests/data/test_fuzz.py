@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from fuzzing import COUNT, damaged, fuzz, watched
 from PIL import Image
 from trees import TREES, cifar_folder, human_file, mnist_files
@@ -26,6 +27,7 @@ from nlkit.data.photos.decode import FORMATS, decode_all
 from nlkit.errors import NlkitError
 from nlkit.models.weights import body_weights, weights_sha256
 from nlkit.noise import human, read_label_file
+from nlkit.params.files import read_tree
 from nlkit.training import checkpoints, records
 
 LABELS = np.arange(60) % 10
@@ -87,7 +89,7 @@ def people(path: Path) -> Read:
 
 
 def parameters(path: Path) -> Read:
-    path.write_bytes((Path(__file__).parents[2] / "params/dividemix" / path.name).read_bytes())
+    path.write_text(yaml.safe_dump(read_tree(Path(__file__).parents[2] / "params/dividemix" / path.name)))
     return lambda: (nlkit.load_params(path), nlkit.load_params(path).digest)
 
 

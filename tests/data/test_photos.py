@@ -85,7 +85,7 @@ def test_rows_become_names_and_labels_in_their_order(tmp_path: Path) -> None:
     assert message == "list.txt, line 3: 'a' has label 2 here and 1 before"
     assert refused(lambda: gather(tmp_path, path, [], [])) == "list.txt: names no images"
     assert refused(lambda: gather(tmp_path, path, [(0, "../a", 1)], [])).startswith(
-        "list.txt: the path '../a' is empty"
+        "list.txt: the path '../a' leaves the folder"
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 import torch
 from torch import Tensor, nn
 
@@ -25,7 +25,6 @@ from nlkit.training import loop as training
 
 MakeParams = Callable[..., Params]
 MakeProblem = Callable[..., Problem]
-Interrupt = Callable[[str, int], AbstractContextManager[None]]
 
 EPOCHS = 4
 methods = pytest.mark.parametrize("name", registry.names())
@@ -179,12 +178,12 @@ def test_clean_labels_and_those_of_tests_change_measurements_and_nothing_else(
 
 @methods
 def test_a_run_that_is_interrupted_in_every_epoch_ends_as_an_undisturbed_one(
-    name: str, problem: Problem, tiny_params: MakeParams, interrupt: Interrupt, tmp_path: Path
+    name: str, problem: Problem, tiny_params: MakeParams, tmp_path: Path
 ) -> None:
     params = tiny_params(name, **{"training.snapshots": [1, 3]})
     calm = training.fit(problem, params, tmp_path / "calm", progress=False)
     for epoch in range(EPOCHS):
-        with interrupt(name, epoch):
+        with tiny.interrupted(name, epoch):
             training.fit(problem, params, tmp_path / "disturbed", progress=False)
     resumed = training.fit(problem, params, tmp_path / "disturbed", progress=False)
     assert resumed.resumed and resumed.method.events == calm.method.events

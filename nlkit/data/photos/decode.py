@@ -99,7 +99,8 @@ def read_rgb(path: Path, short: int | None = None) -> Image.Image:
     Unreadable, NlkitError or what Pillow raises for a file that is no image.
     """
     with open_image(path, short) as image:
-        return _rgb(ImageOps.exif_transpose(image))
+        ImageOps.exif_transpose(image, in_place=True)
+        return _rgb(image)
 
 
 @contextmanager
@@ -178,6 +179,7 @@ def _square(path: Path, side: int) -> np.ndarray:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    image.load()
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
@@ -186,7 +188,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         with_alpha = image.convert("RGBA")
         white = Image.new("RGBA", with_alpha.size, "white")
         return Image.alpha_composite(white, with_alpha).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _without_colour(images: np.ndarray) -> np.ndarray:
