@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +66,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with the pre-training that CoDiM starts from, of one epoch on smaller images."""
     (tmp_path / "notebooks").mkdir()
     folder = tmp_path / "params" / "simclr"
@@ -79,10 +78,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(clip, "_model", lambda file: StandIn())
     monkeypatch.setattr(weights, "_imagenet", random_weights)
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)  # these networks are large
-    yield tmp_path
-    torch.set_num_threads(before)
+    return tmp_path
 
 
 @pytest.mark.slow
