@@ -13,7 +13,8 @@ from nlkit.params.registry import Entry
 ROOMS = ("params", "data", "noise", "kernels", "views", "models", "parts", "training")
 """What decides the outcome of a run, beside its method; all else only shows it."""
 SEED = 0
-INCLUDED = re.compile(r"_generated/([\w.+-]+\.(?:md|svg))")
+QUOTED = re.compile(r"^````.*?^````$", re.MULTILINE | re.DOTALL)
+INCLUDED = re.compile(r"^```\{(?:include|figure)\} _generated/([\w.+-]+)$", re.MULTILINE)
 
 
 def papers() -> dict[str, list[Entry]]:
@@ -88,8 +89,8 @@ def _order(cell: str) -> tuple[bool, int, str]:
 
 def fragments(root: Path) -> dict[str, str]:
     """The names of the generated tables and figures, each with a chapter that includes it."""
-    chapters = sorted((root / "book").glob("*.md"))
-    return {name: path.name for path in chapters for name in INCLUDED.findall(path.read_text(encoding="utf-8"))}
+    chapters = {path.name: path.read_text(encoding="utf-8") for path in sorted((root / "book").glob("*.md"))}
+    return {name: chapter for chapter, text in chapters.items() for name in INCLUDED.findall(QUOTED.sub("", text))}
 
 
 def pretraining(page: str) -> list[str]:

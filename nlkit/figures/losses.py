@@ -31,6 +31,7 @@ def loss_histograms(run: Run) -> Figure:
             weights, means, variances = (row[f"mixture_{name}"] for name in ("weights", "means", "variances"))
             draw_mixture(ax, weights, means, variances, row["loss_min"], row["loss_max"], len(losses) / BINS)
         ax.set(title=epoch_title(run, epoch), xlabel="loss", yscale="log", ylim=(0.5, 4 * highest))
+        ax.minorticks_off()  # they take half of the time that drawing takes
     axes[0][0].set_ylabel("samples")
     axes[0][-1].legend(fontsize=8, loc="upper right")
     return figure
@@ -66,6 +67,7 @@ def p_clean_histograms(run: Run) -> Figure:
             ax.hist(values[mask], list(np.linspace(0, 1, 26)), color=colour, alpha=0.6, label=label)
         ax.axvline(threshold(run), color=NEUTRAL, linestyle=":", linewidth=1.2)
         ax.set(title=f"epoch {epoch}", xlabel="P(clean)", yscale="log", ylim=(0.5, None))
+        ax.minorticks_off()
     axes[0][0].set_ylabel("samples")
     axes[0][0].legend(fontsize=8)
     return figure
@@ -81,6 +83,7 @@ def loss_heatmap(run: Run) -> Figure:
         mesh = ax.pcolormesh(x, y, share, cmap="viridis", norm=LogNorm(1e-3, 0.5), rasterized=True)
         mark_warm_up(ax, warm_up(run))
         ax.set(title=label, xlabel="epoch", yscale="log")
+        ax.minorticks_off()
         ax.grid(False)
     axes[0][0].set_ylabel("loss")
     figure.colorbar(mesh, ax=axes[0], label="share of samples", extend="max")

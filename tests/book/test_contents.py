@@ -77,7 +77,8 @@ def test_a_run_from_an_encoder_comes_after_its_pre_training() -> None:
 def test_chapters_include_what_is_made_by_name(tmp_path: Path) -> None:
     (tmp_path / "book").mkdir()
     text = "```{include} _generated/params_toy.md\n```\n```{figure} _generated/loss_ridges_toy_digits-sym-50.svg\n```\n"
-    (tmp_path / "book" / "toy.md").write_text(text)
+    quoted = "````\n```{include} _generated/params_quoted.md\n```\n````\n"
+    (tmp_path / "book" / "toy.md").write_text(text + quoted)
     names = {"params_toy.md": "toy.md", "loss_ridges_toy_digits-sym-50.svg": "toy.md"}
     assert contents.fragments(tmp_path) == names
     assert set(yaml.safe_load((ROOT / "_toc.yml").read_text())) == {"format", "root", "parts"}

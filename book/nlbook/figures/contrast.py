@@ -127,6 +127,7 @@ def score_histograms(run: Run) -> Figure:
             mixture = (row["score_weights"], row["score_means"], row["score_variances"])
             draw_mixture(ax, *mixture, 0.0, 1.0, len(run.samples) / BINS, ("mixture: clean", "mixture: wrong"))
         ax.set(title=epoch_title(run, epoch), xlabel="score", yscale="log", ylim=(0.5, 4 * highest))
+        ax.minorticks_off()
     axes[0][0].set_ylabel("samples")
     axes[0][-1].legend(fontsize=8, loc="upper center")
     return figure
