@@ -17,9 +17,9 @@ from nlkit.models import clip, weights
 from nlkit.params.files import read_tree
 
 ROOT = Path(__file__).parents[2]
-SMALL = {"data.short": 40, "views.size": 32, "training.batch_size": 16, "training.eval_batch_size": 64}
+SMALL = {"data.short": 40, "views.size": 33, "training.batch_size": 16, "training.eval_batch_size": 64}
 INCEPTION = {"data.short": 120, "views.size": 108, "training.batch_size": 12, "training.eval_batch_size": 50}
-"""From 107 pixels on the last map is larger than one pixel, which batch norm needs for a batch of one."""
+"""From 33 and from 107 pixels on the last map is larger than one pixel, as batch norm needs it for a batch of one."""
 ROWS: dict[str, dict[str, Any]] = {
     "dividemix/webvision": INCEPTION,
     "dividemix/webvision-resnet18": SMALL,
