@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, locate, project_root
 from nlkit.lazy import torch
-from nlkit.params import Params, load_params, view_side
+from nlkit.params import Params, load_params, registry, view_side
 from nlkit.training import checkpoints
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
     from nlkit.data.problem import Problem
     from nlkit.training.loop import Fit
-
-PRETRAINING = "simclr"
-"""What a message proposes as a paper whose runs are encoders."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,8 @@ def referred(params: Params[Any]) -> Params[Any] | None:
     except NlkitError as error:
         raise NlkitError(f"{here}: {error}") from None
     if not found.method.pretrains:
-        raise NlkitError(f"{here}: holds parameters of paper '{found.paper}'; one of '{PRETRAINING}' is needed")
+        known = ", ".join(f"'{entry.paper}'" for entry in registry.everything() if entry.params.pretrains)
+        raise NlkitError(f"{here}: holds parameters of paper '{found.paper}'; one of {known} is needed")
     size = "data.short" if hasattr(params.data, "short") else "data.train_size"
     for shared in ("data.name", size, *params.method.shared_with_pretraining()):
         theirs, ours = _value(found, shared), _value(params, shared)
