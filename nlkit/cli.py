@@ -42,11 +42,9 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="train, resume, or say that the record exists")
     run.add_argument("params", type=Path, help="a parameter file, for example params/dividemix/digits-sym-50.yaml")
-    run.add_argument("-s", "--set", action="append", default=[], metavar="KEY=VALUE", help="override a dotted key")
     run.add_argument("--out", type=Path, help="folder of the record (default: runs/<paper>/<cell>/seed-<k>)")
-    run.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     run.add_argument("--fresh", action="store_true", help="start from nothing, never load a record")
-    run.add_argument("--quiet", action="store_true", help="no progress bar")
+    _training_options(run, quiet="no progress bar")
     _data_option(run)
     run.set_defaults(command=_run)
 
@@ -95,11 +93,15 @@ def _clean_parser(clean: argparse.ArgumentParser) -> None:
     clean.add_argument("--flip", action="store_true", help="train on mirror images too")
     clean.add_argument("--corrupt", choices=("drop", "fail"), default="drop", help="what to do with unreadable images")
     clean.add_argument("--seed", type=int, default=0)
-    clean.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    clean.add_argument("-s", "--set", action="append", default=[], metavar="KEY=VALUE", help="override a dotted key")
     clean.add_argument("--overwrite", action="store_true", help="replace scores that are there")
-    clean.add_argument("--quiet", action="store_true", help="no progress bar, no table of settings")
+    _training_options(clean, quiet="no progress bar, no table of settings")
     clean.set_defaults(command=_clean)
+
+
+def _training_options(parser: argparse.ArgumentParser, quiet: str) -> None:
+    parser.add_argument("-s", "--set", action="append", default=[], metavar="KEY=VALUE", help="override a dotted key")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--quiet", action="store_true", help=quiet)
 
 
 def _data_option(parser: argparse.ArgumentParser) -> None:
@@ -206,20 +208,14 @@ def _data_get(options: argparse.Namespace) -> int:
 
 def _data_verify(options: argparse.Namespace) -> int:
     from nlkit import data, noise
-
-    root = data.data_root(options.data)
-    if options.name in data.PHOTO_SOURCES:
-        return _verify_photos(options, root)
-    if options.list is not None:
-        raise NlkitError(f"--list: {options.name} has no photographs; they are {', '.join(data.PHOTO_SOURCES)}")
-    print(data.verify(options.name, root, data.sources() | noise.human_sources()))
-    return 0
-
-
-def _verify_photos(options: argparse.Namespace, root: Path) -> int:
-    from nlkit import data
     from nlkit.files import check_place, write_atomically
 
+    root = data.data_root(options.data)
+    if options.name not in data.PHOTO_SOURCES:
+        if options.list is not None:
+            raise NlkitError(f"--list: {options.name} has no photographs; they are {', '.join(data.PHOTO_SOURCES)}")
+        print(data.verify(options.name, root, data.sources() | noise.human_sources()))
+        return 0
     if options.list is not None:
         check_place(options.list)
     report = data.verify_photos(options.name, root, not options.quiet)

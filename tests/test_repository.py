@@ -105,18 +105,6 @@ def unexplained(text: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("cell: x\nmethod:\n  name: elr\n  beta: 0.7\n  clamp: 1 # paper\n", ["method.beta"]),
-        ("optim: # code\n  lr: 0.1\n", []),
-        ("method:\n  strong:\n    kind: affine\n    pad: 1\n  k: 1 # ours\n", ["method.strong.pad"]),
-    ],
-)
-def test_a_value_without_a_comment_is_found(text: str, found: list[str]) -> None:
-    assert unexplained(text) == found
-
-
 def test_every_parameter_file_says_where_its_values_come_from() -> None:
     silent = {str(path): unexplained(path.read_text(encoding="utf-8")) for path in (ROOT / "params").rglob("*.yaml")}
     assert {path: keys for path, keys in silent.items() if keys} == {}

@@ -19,8 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from nlbook.contest import LOOKS, NOT_RUN, Groups, spread
 from nlbook.figures.contest import WIDTH, Quantity, dots, handle
-from nlkit.figures.reading import threshold
-from nlkit.figures.style import NEUTRAL
+from nlkit.figures.style import NEUTRAL, threshold
 from nlkit.noise import transition_matrix
 from nlkit.params.registry import Look
 from nlkit.training.runs import Run

@@ -22,7 +22,7 @@ from nlkit.data.problem import Problem
 from nlkit.files import project_root
 from nlkit.lazy import torch
 from nlkit.params import Params
-from nlkit.params.noise import NoiseParams, PMDNoiseParams
+from nlkit.params.data import NoiseParams, PMDNoiseParams
 from nlkit.training.problem import load_problem, pmd_margins
 
 

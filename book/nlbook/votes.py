@@ -15,8 +15,7 @@ from matplotlib.figure import Figure
 from nlbook.contest import spread
 from nlkit import noise
 from nlkit.figures.images import Images, show
-from nlkit.figures.reading import groups
-from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY
+from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY, groups
 from nlkit.lazy import functional, torch
 from nlkit.parts.diffusion import sampling_times
 from nlkit.training import encoders

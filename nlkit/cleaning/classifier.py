@@ -17,7 +17,7 @@ from nlkit.data.photos.decode import decode_all
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.errors import NlkitError
 from nlkit.methods import build_method
-from nlkit.methods.base import Method
+from nlkit.methods.base import Method, with_prefix, without_prefix
 from nlkit.params import Params, make_params
 from nlkit.training import checkpoints
 from nlkit.training.loop import Fit
@@ -67,15 +67,9 @@ def save_classifier(folder: Path, method: Method, problem: Problem, params: Para
     """Write `model.safetensors`: all that prediction needs, without the optimiser's momenta."""
     train = problem.train
     state = {name: value for name, value in method.state_dict().items() if "momentum" not in name.split(".")}
-    info = {
-        "params": params.model_dump(mode="json"),
-        "classes": list(problem.class_names),
-        "shape": list(train.images.shape),
-        "mean": list(train.mean),
-        "std": list(train.std),
-    }
-    tensors = {f"method.{name}": value for name, value in state.items()}
-    checkpoints.write(folder / MODEL, tensors | {"labels": train.labels}, info)
+    info: dict[str, Any] = {"params": params.model_dump(mode="json"), "classes": problem.class_names}
+    info |= {"shape": train.images.shape, "mean": train.mean, "std": train.std}
+    checkpoints.write(folder / MODEL, {**with_prefix("method", state), "labels": train.labels}, info)
 
 
 def load_classifier(folder: str | Path) -> Classifier:
@@ -93,7 +87,7 @@ def load_classifier(folder: str | Path) -> Classifier:
         images = torch.zeros(1, 1, 1, shape[3], dtype=torch.uint8).expand(*shape)
         train = TrainingSet(images, labels, len(names), tuple(info["mean"]), tuple(info["std"]))
         method = build_method(train, params)
-        method.load_state_dict({name.removeprefix("method."): value for name, value in tensors.items()})
+        method.load_state_dict(without_prefix("method", tensors))
     except (*checkpoints.DAMAGE, TypeError, RuntimeError, AttributeError) as error:
         raise NlkitError(f"{path}: not a model that can be loaded ({' '.join(str(error).split())[:200]})") from None
     return Classifier(method, names, shape[1], shape[3])

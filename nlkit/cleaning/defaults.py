@@ -40,8 +40,9 @@ def choose_side(situation: Situation) -> int:
     """
     own = max(situation.side // 8 * 8, 8)
     least = min(own, 16 if small(situation) else 32)
+    cost = SECONDS_PER_PIXEL[_network(situation)[0]] * situation.images * choose_epochs(situation)
     for side in SIDES:
-        affordable = situation.gpu or side <= least or _cpu_seconds(situation, side) <= CPU_SECONDS
+        affordable = situation.gpu or side <= least or cost * side**2 <= CPU_SECONDS
         if side <= own and affordable:
             return side
     return SIDES[-1]
@@ -50,12 +51,6 @@ def choose_side(situation: Situation) -> int:
 def small(situation: Situation) -> bool:
     """Few images on a CPU, for which a small network is both faster and better."""
     return not situation.gpu and situation.images < FEW_IMAGES
-
-
-def _cpu_seconds(situation: Situation, side: int) -> float:
-    """About what a run of one network costs on one core."""
-    pixels = side**2 * situation.images * choose_epochs(situation)
-    return SECONDS_PER_PIXEL[_network(situation)[0]] * pixels
 
 
 def choose_epochs(situation: Situation) -> int:
@@ -79,7 +74,10 @@ def choose(
     epochs = max(1, choose_epochs(situation) // own.shorter) if epochs is None else epochs
     batch = _batch(situation.images)
     name, width, why = _network(situation)
-    threads, where = _machine(situation)
+    threads, where = None, "a GPU"
+    if not situation.gpu:
+        threads = 1 if small(situation) else min(os.cpu_count() or 1, 4)
+        where = "one thread of a CPU" if threads == 1 else f"{threads} threads of a CPU"
     content: dict[str, Any] = {
         "paper": entry.paper,
         "noise": {"kind": "none"},
@@ -110,14 +108,6 @@ def offered() -> list[str]:
     """The methods that have settings for images of one's own, the default first."""
     found = [entry.name for entry in registry.everything() if entry.own_images is not None]
     return sorted(found, key=lambda name: name != METHOD)
-
-
-def _machine(situation: Situation) -> tuple[int | None, str]:
-    """How many CPU threads to use, None on a GPU, and that in words."""
-    if situation.gpu:
-        return None, "a GPU"
-    threads = 1 if small(situation) else min(os.cpu_count() or 1, 4)
-    return threads, "one thread of a CPU" if threads == 1 else f"{threads} threads of a CPU"
 
 
 def _network(situation: Situation) -> tuple[str, int, str]:

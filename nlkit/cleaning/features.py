@@ -18,6 +18,7 @@ from nlkit.data.feature_table import FeatureRows, read_feature_rows
 from nlkit.data.folder import class_names, held_out
 from nlkit.data.listing import read_listing
 from nlkit.data.photos.decode import decode_all
+from nlkit.data.photos.layouts import IMAGENET_MEAN, IMAGENET_STD
 from nlkit.errors import NlkitError
 from nlkit.files import check_place, check_writable, write_atomically
 from nlkit.parts.retrieval import nearest, nearest_others
@@ -28,8 +29,7 @@ THRESHOLD = 0.5
 LEAST_WEIGHT = 0.01
 TEMPERATURE = 0.1
 SIDE = 224
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of the images that torchvision's networks were trained on, and the side in pixels that these are given here."""
+"""In pixels, of the images that a network is given."""
 BLOCK = 512
 
 
@@ -64,11 +64,11 @@ def clean_features(
     tested = held_out(given, hold_out, seed)
     evidence = _evidence(rows.features, given, tested, len(names), k)
     paths, train = np.array(rows.names, dtype=object), ~tested
-    table = train_table(paths[train], given[train], names, evidence)
     test, accuracy, auc = None, None, None
     if tested.any():
         test = test_table(paths[tested], given[tested], names, evidence)
         accuracy = 100 * float((evidence["test.prediction"] == correct[tested]).mean())
+    table = train_table(paths[train], given[train], names, evidence)
     right = (given == correct)[train]
     if rows.truth is not None and right.any() and not right.all():
         auc = float(roc_auc_score(right, evidence["train.p_clean"]))
@@ -184,7 +184,7 @@ def encoder(name: str) -> nn.Module:
 def encode(network: nn.Module, images: Tensor, batch: int = 32) -> Tensor:
     """Features float32 [N, d] on the CPU of images uint8 [N, S, S, 1 or 3]."""
     device = next(network.parameters()).device
-    mean, std = (torch.tensor(values, device=device) for values in (MEAN, STD))
+    mean, std = (torch.tensor(values, device=device) for values in (IMAGENET_MEAN, IMAGENET_STD))
     rows = []
     for part in images.split(batch):
         pixels = part.to(device).expand(*part.shape[:3], 3) / 255

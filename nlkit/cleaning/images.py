@@ -65,7 +65,11 @@ def clean(
     model and report go to the folder of the same name. options: see `Options`. `say` is called with the chosen
     settings before training. An interrupted call is resumed by the same call. Raises NlkitError for bad input.
     """
-    asked = _options(options)
+    unknown = options.keys() - Options.__dataclass_fields__
+    if unknown:
+        known = ", ".join(Options.__dataclass_fields__)
+        raise NlkitError(f"clean: unknown option '{min(unknown)}'; expected one of {known}")
+    asked = Options(**options)
     path, target = output_paths(Path(out), Path(folder), asked.overwrite)
     device = runs.choose_device(asked.device)
     situation = _situation(Path(folder), labels, asked, device.type == "cuda")
@@ -74,7 +78,13 @@ def clean(
     params, _ = _params(situation, asked, side, sources, None)  # refuses bad options before anything is written
     check_writable(target, f"--out {target}")
     check_place(path)
-    data = _decoded(params, target, progress)
+    assert isinstance(params.data, FolderDataParams)
+    try:
+        data = load_folder(params.data, target, progress)
+    except NlkitError:
+        with suppress(OSError):
+            target.rmdir()  # where nothing was decoded, nothing stays behind
+        raise
     situation = replace(situation, images=len(data.train.labels), classes=len(data.class_names))
     params, choices = _params(situation, asked, side, sources, data.sha256)
     if say is not None:
@@ -104,14 +114,6 @@ def clean(
     return result
 
 
-def _options(options: Mapping[str, Any]) -> Options:
-    unknown = [name for name in options if name not in Options.__dataclass_fields__]
-    if unknown:
-        known = ", ".join(Options.__dataclass_fields__)
-        raise NlkitError(f"clean: unknown option '{unknown[0]}'; expected one of {known}")
-    return Options(**options)
-
-
 def _situation(folder: Path, labels: str | Path | None, asked: Options, gpu: bool) -> Situation:
     """What is known before the images are decoded."""
     listing = read_listing(folder, None if labels is None else Path(labels), asked.truth)
@@ -126,28 +128,11 @@ def _params(
 ) -> tuple[Params[Any], pd.DataFrame]:
     """The parameters of the run, and a table of what was chosen and why."""
     chosen, why = choose(situation, side, asked.method, asked.flip, asked.epochs)
-    data = {
-        "name": "folder",
-        **{name: None if path is None else os.path.abspath(path) for name, path in sources.items()},
-        "hold_out": asked.hold_out,
-        "split_seed": asked.seed,
-        "truth": asked.truth,
-        "side": side,
-        "corrupt": asked.corrupt,
-        "sha256": sha256,
-    }
+    data: dict[str, Any] = {name: path and os.path.abspath(path) for name, path in sources.items()}
+    data |= {"name": "folder", "hold_out": asked.hold_out, "split_seed": asked.seed, "truth": asked.truth}
+    data |= {"side": side, "corrupt": asked.corrupt, "sha256": sha256}
     content = {**chosen, "cell": "your-data", "seed": asked.seed, "data": data}
     return make_params(content, asked.settings, source="nlkit clean"), why
-
-
-def _decoded(params: Params[Any], target: Path, progress: bool) -> FolderData:
-    assert isinstance(params.data, FolderDataParams)
-    try:
-        return load_folder(params.data, target, progress)
-    except NlkitError:
-        with suppress(OSError):
-            target.rmdir()  # where nothing was decoded, nothing stays behind
-        raise
 
 
 def _train(

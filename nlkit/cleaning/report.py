@@ -85,8 +85,8 @@ def _gallery(result: CleanResult) -> str:
     issues = issues.sort_values(["label_quality", "p_clean", "confidence"], ascending=[True, True, False]).head(GALLERY)
     if issues.empty:
         return "<p>No label was found to be wrong.</p>"
-    figures = "".join(map(_thumbnail, result.images[issues.index.to_numpy()], issues.itertuples()))
-    return f'<div class="gallery">{figures}</div>'
+    figures = map(_thumbnail, result.images[issues.index.to_numpy()], issues.itertuples())
+    return f'<div class="gallery">{"".join(figures)}</div>'
 
 
 def _thumbnail(pixels: np.ndarray, row: Any) -> str:
@@ -102,11 +102,9 @@ def _thumbnail(pixels: np.ndarray, row: Any) -> str:
 
 def _classes(result: CleanResult) -> str:
     table = class_table(result.scores)
-    shown = table.head(ROWS).copy()
-    bars = [
-        f'<span class="bar" style="width: {6 * share:.2f}rem"></span> {100 * share:.1f} %' for share in shown["share"]
-    ]
-    text = _table(shown.assign(share=bars), raw=("share",))
+    shown = table.head(ROWS)
+    bar = '<span class="bar" style="width: {:.2f}rem"></span> {:.1f} %'
+    text = _table(shown.assign(share=[bar.format(6 * share, 100 * share) for share in shown["share"]]), raw="share")
     more = f"<p>{len(table) - ROWS} classes with fewer issues are not shown.</p>" if len(table) > ROWS else ""
     return f"<p>Share of the images of each given label whose label is an issue.</p>{text}{more}"
 
@@ -118,15 +116,14 @@ def _dropped(result: CleanResult) -> str:
     return f"<p>{len(result.dropped)} images could not be used.</p>{_table(result.dropped.head(ROWS))}{more}"
 
 
-def _table(table: pd.DataFrame, raw: tuple[str, ...] = ()) -> str:
-    numeric = {name for name in table if pd.api.types.is_numeric_dtype(table[name])}
-    mark = {name: ' class="number"' if name in numeric else "" for name in table}
-    head = "".join(f"<th{mark[name]}>{html.escape(str(name))}</th>" for name in table)
-    rows = []
-    for _, row in table.iterrows():
-        cells = ((name, text if name in raw else html.escape(text)) for name, text in row.astype(str).items())
-        rows.append("<tr>" + "".join(f"<td{mark[name]}>{text}</td>" for name, text in cells) + "</tr>")
-    return f"<table><tr>{head}</tr>{''.join(rows)}</table>"
+def _table(table: pd.DataFrame, raw: str = "") -> str:
+    """The table with numbers to the right; the column `raw` is HTML already."""
+    columns = []
+    for name in table:
+        mark = ' class="number"' if pd.api.types.is_numeric_dtype(table[name]) else ""
+        texts = (text if name == raw else html.escape(text) for text in table[name].astype(str))
+        columns.append([f"<th{mark}>{name}</th>", *(f"<td{mark}>{text}</td>" for text in texts)])
+    return f"<table>{''.join('<tr>' + ''.join(row) + '</tr>' for row in zip(*columns, strict=True))}</table>"
 
 
 def _figures(result: CleanResult) -> list[tuple[str, str]]:

@@ -19,8 +19,8 @@ from nlkit.training.runs import Run
 
 Evidence = Mapping[str, np.ndarray]
 """Arrays as `judged` names them, with `train.p_clean` and `threshold`."""
-PROMISED = ("path", "label", "p_clean", "suggested_label", "confidence")
-COLUMNS = (*PROMISED, "is_label_issue", "label_quality", "given_label", "predicted_label")
+COLUMNS = ["path", "label", "p_clean", "suggested_label", "confidence"]
+COLUMNS += ["is_label_issue", "label_quality", "given_label", "predicted_label"]
 LISTED = 20
 """Images that were left out and are printed; all of them are in a table."""
 
@@ -91,7 +91,7 @@ def train_table(paths: Sequence[str], labels: np.ndarray, names: Sequence[str], 
         "is_label_issue": (p_clean <= evidence["threshold"]) & (evidence["train.prediction"] != labels),
         "given_label": table["label"],
     }
-    return table.assign(**further)[list(COLUMNS)]
+    return table.assign(**further)[COLUMNS]
 
 
 def test_table(
@@ -118,11 +118,10 @@ def class_table(scores: pd.DataFrame) -> pd.DataFrame:
     """One row a given label: images, label issues, their share, and what is most often suggested instead."""
     issue = scores.groupby("given_label", sort=False)["is_label_issue"]
     wrong = scores[scores["is_label_issue"]].groupby("given_label")["predicted_label"]
-    instead = {label: suggested.mode().iloc[0] for label, suggested in wrong}
-    table = pd.DataFrame({"images": issue.size(), "issues": issue.sum(), "share": issue.mean()})
-    table["most often suggested"] = [instead.get(label, "") for label in table.index]
-    table = table.rename_axis("label").reset_index()
-    return table.sort_values(["share", "images"], ascending=False, ignore_index=True)
+    table = issue.agg(images="size", issues="sum", share="mean").rename_axis("label")
+    instead = wrong.agg(lambda suggested: suggested.mode().iloc[0])
+    table["most often suggested"] = instead.reindex(table.index, fill_value="")
+    return table.reset_index().sort_values(["share", "images"], ascending=False, ignore_index=True)
 
 
 def write_tables(result: Result) -> None:
@@ -149,8 +148,8 @@ def print_findings(result: Result) -> None:
         for _, row in result.dropped.head(LISTED).iterrows():
             print(f"nlkit: left out {row['path']!r}: {row['reason']}", file=sys.stderr)
         if len(result.dropped) > LISTED:
-            more = f"left out {len(result.dropped)} images in all: {result.folder / 'dropped.csv'}"
-            print(f"nlkit: {more}", file=sys.stderr)
+            table = result.folder / "dropped.csv"
+            print(f"nlkit: left out {len(result.dropped)} images in all: {table}", file=sys.stderr)
     issues = int(result.scores["is_label_issue"].sum())
     print(f"label issues: {issues} of {len(result.scores)} ({100 * issues / len(result.scores):.1f} %)")
     if result.accuracy is not None:

@@ -1,8 +1,15 @@
 """Figures of a run; each works with and without clean labels."""
 
-from nlkit.figures.curves import accuracy_curves, memorisation, split_curves
 from nlkit.figures.images import gallery, noise_gallery
-from nlkit.figures.losses import loss_heatmap, loss_histograms, loss_ridges, p_clean_histograms
+from nlkit.figures.losses import (
+    accuracy_curves,
+    loss_heatmap,
+    loss_histograms,
+    loss_ridges,
+    memorisation,
+    p_clean_histograms,
+    split_curves,
+)
 from nlkit.figures.matrices import run_matrices, split_confusion, transition_matrices
 from nlkit.figures.style import use_book_style
 

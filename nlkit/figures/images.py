@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from nlkit.figures.reading import threshold
-from nlkit.figures.style import CLEAN, NOISY
+from nlkit.figures.style import CLEAN, NOISY, threshold
 from nlkit.training.runs import Run
 
 

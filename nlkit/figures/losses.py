@@ -1,4 +1,4 @@
-"""How the per-sample loss is distributed, and what the mixture makes of it."""
+"""The losses of samples and what the mixture makes of them, and curves over epochs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from nlkit.figures.reading import epoch_title, groups, loss_counts, loss_edges, snapshots, threshold, warm_up
-from nlkit.figures.style import NEUTRAL, mark_warm_up
+from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY, epoch_title, groups, snapshots, threshold, warm_up
+from nlkit.training.records import LOSS_EDGES
 from nlkit.training.runs import Run
 
 BINS = 40
+_RATIO = LOSS_EDGES[2] / LOSS_EDGES[1]
+EDGES = np.concatenate([[LOSS_EDGES[1] / _RATIO], LOSS_EDGES[1:-1], [LOSS_EDGES[-2] * _RATIO]])
+"""Edges [66] of the loss histograms on a logarithmic axis; the open outer bins get the width of the others."""
 
 
 def loss_histograms(run: Run) -> Figure:
@@ -75,13 +78,13 @@ def p_clean_histograms(run: Run) -> Figure:
 
 def loss_heatmap(run: Run) -> Figure:
     """Distribution of the loss over all epochs, correct and wrong labels apart; dotted: end of the warm-up."""
-    parts = loss_counts(run.epochs)
+    parts = _loss_counts(run)
     figure, axes = plt.subplots(1, len(parts), figsize=(4.4 * len(parts), 3.2), squeeze=False, sharey=True)
-    x, y = np.arange(len(run.epochs) + 1) + 0.5, loss_edges()
+    x = np.arange(len(run.epochs) + 1) + 0.5
     for ax, (label, _, counts) in zip(axes[0], parts, strict=True):
         share = np.ma.masked_equal(counts.T / np.maximum(counts.sum(axis=1), 1), 0)
-        mesh = ax.pcolormesh(x, y, share, cmap="viridis", norm=LogNorm(1e-3, 0.5), rasterized=True)
-        mark_warm_up(ax, warm_up(run))
+        mesh = ax.pcolormesh(x, EDGES, share, cmap="viridis", norm=LogNorm(1e-3, 0.5), rasterized=True)
+        _mark_warm_up(ax, run)
         ax.set(title=label, xlabel="epoch", yscale="log")
         ax.minorticks_off()
         ax.grid(False)
@@ -94,9 +97,9 @@ def loss_ridges(run: Run, rows: int = 9) -> Figure:
     """Ridges of the loss distribution, one row an epoch from top to bottom, on a logarithmic axis."""
     total, end = len(run.epochs), warm_up(run)
     chosen = sorted({round(e) for e in np.geomspace(1, total, rows)} | {end or total})
-    centres = np.sqrt(loss_edges()[1:] * loss_edges()[:-1])
+    centres = np.sqrt(EDGES[1:] * EDGES[:-1])
     figure, ax = plt.subplots(figsize=(7.2, 0.42 * len(chosen) + 1.2))
-    parts = [(label, colour, counts[np.array(chosen) - 1]) for label, colour, counts in loss_counts(run.epochs)]
+    parts = [(label, colour, counts[np.array(chosen) - 1]) for label, colour, counts in _loss_counts(run)]
     for position in range(len(chosen)):
         for label, colour, counts in parts:
             smooth = np.convolve(counts[position], [0.25, 0.5, 0.25], mode="same")
@@ -121,3 +124,73 @@ def _range(counts: np.ndarray | float, centres: np.ndarray) -> tuple[float, floa
     share = np.cumsum(counts) / np.sum(counts)
     inside = np.flatnonzero((share > 5e-4) & (share < 1 - 5e-4))
     return float(centres[max(inside[0] - 1, 0)]), float(centres[min(inside[-1] + 2, len(centres) - 1)])
+
+
+def accuracy_curves(run: Run) -> Figure:
+    """Test accuracy of each network and of the ensemble over epochs."""
+    figure, ax = plt.subplots(figsize=(6.4, 3.2))
+    singles = [name for name in run.epochs if str(name).removeprefix("accuracy_").isdigit()]
+    for name, colour in zip(singles, CYCLE[2:], strict=False):
+        label = f"network {str(name)[-1]}" if len(singles) > 1 else "the network"
+        ax.plot(run.epochs["epoch"], run.epochs[name], color=colour, linewidth=1.1, label=label)
+    if len(singles) > 1:
+        ax.plot(run.epochs["epoch"], run.epochs["accuracy"], color="black", linewidth=1.6, label="ensemble")
+    _mark_warm_up(ax, run)
+    ax.set(xlabel="epoch", ylabel="test accuracy in %")
+    ax.legend()
+    return figure
+
+
+def split_curves(run: Run) -> Figure:
+    """AUC, precision and recall of the split over epochs; without clean labels the share that is trusted."""
+    figure, ax = plt.subplots(figsize=(6.4, 3.2))
+    known = run.epochs["auc"].notna().any()
+    names = ["auc", "precision", "recall"] if known else ["share_clean"]
+    labels = {"auc": "AUC of P(clean)", "share_clean": "share of labels trusted"}
+    for name, style in zip(names, ("-", "--", "-."), strict=False):
+        values = run.epochs[name].astype(float)
+        ax.plot(run.epochs["epoch"], values, linestyle=style, label=labels.get(name, name))
+    _mark_warm_up(ax, run)
+    ax.set(xlabel="epoch", ylabel="split quality", ylim=(None, 1.01))
+    ax.legend(loc="lower right")
+    return figure
+
+
+def memorisation(run: Run) -> Figure:
+    """Median loss of correct and wrong labels, and test accuracy, over epochs."""
+    figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.1))
+    for label, colour, counts in _loss_counts(run):
+        axes[0].plot(run.epochs["epoch"], histogram_medians(counts), color=colour, label=label)
+    axes[0].set(xlabel="epoch", ylabel="median loss", yscale="log", title="Loss of training samples")
+    axes[0].legend()
+    epochs, accuracy = run.epochs["epoch"], run.epochs["accuracy"]
+    axes[1].plot(epochs, accuracy, color="black")
+    best = int(accuracy.to_numpy().argmax())
+    for place, marker, colour, label in ((best, "o", NEUTRAL, "best epoch"), (-1, "s", NOISY, "last epoch")):
+        axes[1].plot(epochs.iloc[place], accuracy.iloc[place], marker, color=colour, label=label)
+    axes[1].set(xlabel="epoch", ylabel="accuracy in %", title="Test accuracy")
+    axes[1].legend()
+    return figure
+
+
+def histogram_medians(histograms: np.ndarray) -> np.ndarray:
+    """Median loss [epochs] of loss histograms [epochs, 65], interpolated within its bin; NaN of an empty one."""
+    edges, medians = np.append(0.0, EDGES[1:]), []
+    for counts in histograms:
+        below = np.append(0, np.cumsum(counts))
+        medians.append(np.interp(below[-1] / 2, below, edges) if below[-1] else np.nan)
+    return np.array(medians)
+
+
+def _mark_warm_up(ax: Axes, run: Run) -> None:
+    """A dotted line after the last warm-up epoch, where the method has a warm-up."""
+    end = warm_up(run)
+    if end:
+        ax.axvline(end + 0.5, color=NEUTRAL, linestyle=":", linewidth=1.2, label="end of warm-up")
+
+
+def _loss_counts(run: Run) -> list[tuple[str, str, np.ndarray]]:
+    """Label, colour and loss histograms [epochs, 65] of correct and of wrong labels, or of all of them."""
+    parts = [("correct labels", CLEAN, "hist_clean"), ("wrong labels", NOISY, "hist_noisy")]
+    known = parts if "hist_clean" in run.epochs else [("all labels", NEUTRAL, "hist_all")]
+    return [(label, colour, np.stack(list(run.epochs[column])).astype(np.float64)) for label, colour, column in known]

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from nlkit.figures.reading import threshold
+from nlkit.figures.style import threshold
 from nlkit.noise import transition_matrix
 from nlkit.training.runs import Run
 

@@ -20,9 +20,8 @@ from nlkit.params import Params, load_params, make_params
 from nlkit.training import records
 from nlkit.training.runs import Run, run_path
 
+ENCODER = "pre-trained in {seconds:.0f} s, params sha256 {params_sha256:.16}, weights sha256 {weights_sha256:.16}"
 PLAIN = (str, int, float, list, dict, type(None))
-SHELL = ("In", "Out")
-"""Plain data that IPython itself keeps in a notebook's namespace."""
 
 
 def parameters(namespace: dict[str, Any]) -> Params[Any]:
@@ -37,8 +36,9 @@ def parameters(namespace: dict[str, Any]) -> Params[Any]:
     os.chdir(project_root())
     plain = [name for name, value in namespace.items() if isinstance(value, PLAIN) and not name.startswith("_")]
     first = namespace.setdefault("_first_names", plain)
-    names = [name for name in plain if name not in SHELL and (name in first or name in Params.model_fields)]
-    values = {name: namespace[name] for name in names if name != "params"}
+    names = [name for name in plain if name in first or name in Params.model_fields]
+    # `In` and `Out` are IPython's own
+    values = {name: namespace[name] for name in names if name not in ("params", "In", "Out")}
     if "paper" in values or "base" in values:
         return make_params(values, {}, source="notebook parameters")
     return load_params(project_root() / "params" / f"{namespace['params']}.yaml", **values)
@@ -59,20 +59,19 @@ def fresh_and_committed(run: Run) -> pd.DataFrame:
     columns = {"this run": run.record}
     if other is not None and other.folder.resolve() != run.folder.resolve():
         columns["committed record"] = other.info
-    table = pd.DataFrame({name: _numbers(info) for name, info in columns.items()})
-    table.index.name = run.params.cell
-    return table
+    return pd.DataFrame({name: _numbers(info) for name, info in columns.items()}).rename_axis(run.params.cell)
 
 
 def _numbers(info: Mapping[str, Any]) -> dict[str, str]:
     accuracy = info["accuracy"]
-    rows = {
+    return {
         "last accuracy in %": _number(accuracy["last"], ".2f"),
         "last, one network": _number(accuracy["last_single"], ".2f"),
         "best (selected on the test set)": _number(accuracy["best"], ".2f"),
+        **{name: _number(value, ".4f") for name, value in info["split"].items()},
+        "seconds of training": f"{info['seconds']:.0f}",
+        "made at": info["finished"],
     }
-    rows |= {name: _number(value, ".4f") for name, value in info["split"].items()}
-    return rows | {"seconds of training": f"{info['seconds']:.0f}", "made at": info["finished"]}
 
 
 def _number(value: float | None, form: str) -> str:
@@ -103,7 +102,7 @@ def box(run: Run, notebook: str) -> HTML:
         "Labels": f"{noise['kind']}, nominal {_share(noise['nominal'])}, realised {_share(noise['realised'])}, "
         f"sha256 {noise['sha256'][:16]}",
         "Network": f"{network['name']}, {network['parameters']:,} parameters, {record['precision']}",
-        "Encoder": _encoder(record.get("encoder")),
+        "Encoder": ENCODER.format(**record["encoder"]) if record.get("encoder") else "none",
         "Machine": f"{device['name']}, {device['threads']} threads, {record['peak_memory_mb']:.0f} MB at most",
         "Time": f"{record['seconds']:.0f} s of training, finished {record['finished']}",
         "Versions": ", ".join(f"{package} {number}" for package, number in record["versions"].items()),
@@ -111,7 +110,7 @@ def box(run: Run, notebook: str) -> HTML:
         "Events": "; ".join(record["events"][:3]) or "none",
         "Check": verdict(run),
     }
-    rows |= {f"Warning {i + 1}": text for i, text in enumerate(data["warnings"])}
+    rows |= {f"Warning {i}": text for i, text in enumerate(data["warnings"], start=1)}
     rows = {what: html.escape(text) for what, text in rows.items()}
     again = f"nlkit run params/{name}.yaml -s seed={run.params.seed} --fresh"
     papermill = f"papermill notebooks/{notebook}.ipynb out.ipynb -f params/{name}.yaml"
@@ -125,15 +124,6 @@ def box(run: Run, notebook: str) -> HTML:
 
 def _share(value: float | None) -> str:
     return "unknown" if value is None else f"{100 * value:.2f} %"
-
-
-def _encoder(known: Mapping[str, Any] | None) -> str:
-    if known is None:
-        return "none"
-    return (
-        f"pre-trained in {known['seconds']:.0f} s, params sha256 {known['params_sha256'][:16]}, "
-        f"weights sha256 {known['weights_sha256'][:16]}"
-    )
 
 
 def show_gallery(run: Run) -> Figure | HTML:

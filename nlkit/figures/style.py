@@ -1,12 +1,15 @@
-"""One look for all figures: colours that colour-blind readers can tell apart, and vector output."""
+"""What figures share: colours that colour-blind readers can tell apart, vector output, and what a record holds."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 from cycler import cycler
-from matplotlib.axes import Axes
+
+from nlkit.training.runs import Run
 
 CLEAN = "#0072B2"
 NOISY = "#D55E00"
@@ -32,16 +35,36 @@ SETTINGS: Any = {
 
 def use_book_style() -> None:
     """Set matplotlib's defaults, and SVG as the output of notebook cells."""
+    from matplotlib_inline.backend_inline import set_matplotlib_formats  # Jupyter, which a report does without
+
     plt.rcParams.update(SETTINGS)
-    try:
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-    except ImportError:
-        return
     set_matplotlib_formats("svg", metadata={"Date": None})
 
 
-def mark_warm_up(axes: Axes, warm_up: int | None, vertical: bool = True, label: str | None = None) -> None:
-    """A dotted line after the last warm-up epoch, where the method has a warm-up."""
-    if warm_up:
-        draw = axes.axvline if vertical else axes.axhline
-        draw(warm_up + 0.5, color=NEUTRAL, linestyle=":", linewidth=1.2, label=label)
+def snapshots(run: Run) -> list[int]:
+    """The epochs whose samples are in the record."""
+    columns = [str(name) for name in run.samples]
+    return sorted(int(name.removeprefix("p_clean_")) for name in columns if name.startswith("p_clean_"))
+
+
+def warm_up(run: Run) -> int | None:
+    """Number of warm-up epochs of the run's method, None where it has none."""
+    return getattr(run.params.method, "warm_up", None)
+
+
+def epoch_title(run: Run, epoch: int) -> str:
+    """The title of a panel: the epoch, and whether it belongs to the warm-up."""
+    return f"epoch {epoch}" + (" (warm-up)" if epoch <= (warm_up(run) or 0) else "")
+
+
+def threshold(run: Run) -> float:
+    """P(clean) above which a label is trusted."""
+    return float(getattr(run.params.method, "threshold", 0.5))
+
+
+def groups(samples: pd.DataFrame) -> list[tuple[str, str, np.ndarray]]:
+    """Label, colour and mask [N] of the samples with a correct and with a wrong label, or of all of them."""
+    if "clean" not in samples:
+        return [("all labels", NEUTRAL, np.ones(len(samples), dtype=bool))]
+    right = (samples["noisy"] == samples["clean"]).to_numpy()
+    return [("correct label", CLEAN, right), ("wrong label", NOISY, ~right)]

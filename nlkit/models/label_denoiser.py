@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nlkit.models import build_model, seeded
-from nlkit.params.training import AnyModelParams, PhotoModelParams
+from nlkit.params.sections import AnyModelParams, PhotoModelParams
 from nlkit.seeding import derive
 
 PHOTO_HIDDEN = 512

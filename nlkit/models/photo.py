@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nlkit.errors import NlkitError
 from nlkit.models.weights import body_weights
-from nlkit.params.training import PhotoModelParams
+from nlkit.params.sections import PhotoModelParams
 
 FEATURES = {
     "inception_resnet_v2": 1536, "torchvision_resnet18": 512, "torchvision_resnet34": 512, "torchvision_resnet50": 2048,

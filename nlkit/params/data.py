@@ -1,4 +1,4 @@
-"""The parameters of the data sets that are kept in memory, and of all data sets."""
+"""The parameters of images, and of the noise on their labels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from nlkit.params.sections import Positive, Section
+from nlkit.params.sections import Fraction, Positive, PositiveFloat, Section
 
 GREY = ("digits", "mnist", "fashion_mnist")
 """Data sets whose images have one channel."""
@@ -63,3 +63,81 @@ class PhotoDataParams(Section):
 
 
 AnyDataParams = DataParams | FolderDataParams | PhotoDataParams
+
+
+class ExtraNoiseParams(Section):
+    """Noise on top of other noise: each observed label is hit with probability `rate`, whatever the image.
+
+    `uniform` moves it to one of the other classes, `asymmetric` to the class that looks alike.
+    """
+
+    kind: Literal["uniform", "asymmetric"]
+    rate: Fraction
+
+
+class PMDNoiseParams(Section):
+    """Polynomial-margin-diminishing noise (Zhang et al., ICLR 2021): labels are wrong where a classifier is unsure.
+
+    `type` is the noise function, I to III. Either `rate` is the wanted share of wrong labels, to which the factor
+    is fitted, or `factor` is given. `reading` says what the factor does: `code` divides the chance to keep the
+    most probable class, `paper` multiplies the chance to leave it. `probabilities` are `trained` here on clean
+    labels, or a file of them, one row an image. `extra` makes a hybrid.
+    """
+
+    kind: Literal["pmd"]
+    type: Literal[1, 2, 3] = 1
+    rate: Fraction | None = None
+    factor: PositiveFloat | None = None
+    reading: Literal["code", "paper"] = "code"
+    probabilities: str = "trained"
+    extra: ExtraNoiseParams | None = None
+    seed: int = 123
+
+    @model_validator(mode="after")
+    def _one_of_rate_and_factor(self) -> PMDNoiseParams:
+        if (self.rate is None) == (self.factor is None):
+            raise ValueError("noise.kind 'pmd' needs either noise.rate or noise.factor, and not both")
+        return self
+
+    @property
+    def nominal(self) -> float | None:
+        """The share of wrong labels that was asked for; None where a factor was, or where noise lies on top."""
+        return self.rate if self.extra is None else None
+
+
+class NoiseParams(Section):
+    """How the observed labels come about; `rate` is the nominal rate of the generator."""
+
+    kind: Literal["none", "symmetric", "asymmetric", "human", "file"]
+    rate: Fraction = 0.0
+    seed: int = 123
+    own_class: bool = True
+    annotator: Literal["aggregate", "random1", "random2", "random3", "worst", "fine"] | None = None
+    file: str | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> NoiseParams:
+        if self.kind == "human" and self.annotator is None:
+            raise ValueError("noise.kind 'human' needs noise.annotator")
+        if self.kind == "file" and self.file is None:
+            raise ValueError("noise.kind 'file' needs noise.file")
+        return self
+
+    @property
+    def nominal(self) -> float | None:
+        """The share of wrong labels that was asked for; None where none was."""
+        return self.rate if self.kind in ("symmetric", "asymmetric") else None
+
+
+AnyNoiseParams = NoiseParams | PMDNoiseParams
+
+
+def check_noise(noise: AnyNoiseParams, data: str) -> None:
+    """Raise ValueError for noise that is not defined for the data set of this name."""
+    if isinstance(noise, NoiseParams) and noise.kind == "human":
+        if (noise.annotator == "fine") != (data == "cifar100"):
+            raise ValueError("noise.annotator 'fine' belongs to cifar100, the others to cifar10")
+        if data in GREY:
+            raise ValueError("noise.kind 'human' needs data.name cifar10 or cifar100")
+    if noise.kind == "asymmetric" and data not in ("cifar10", "digits"):
+        raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")

@@ -23,7 +23,7 @@ def read_tree(path: Path) -> dict[str, Any]:
 
     Raises NlkitError for a file that is missing or not valid, and for a base that `resolve_base` refuses.
     """
-    return _merged(_layers(_read(path), str(path), _params_root(path), [path]))
+    return functools.reduce(_laid_over, reversed(_layers(_read(path), str(path), _params_root(path), [path])))
 
 
 def resolve_base(tree: Mapping[str, Any], source: str, root: Path | None = None) -> dict[str, Any]:
@@ -34,7 +34,8 @@ def resolve_base(tree: Mapping[str, Any], source: str, root: Path | None = None)
     `kind` or `name` than the base's replaces it too, since other keys belong to it. Raises NlkitError, which begins
     with `source`, for a base that is no such path or not there, for a circle, and for more than MOST_BASES files.
     """
-    return _merged(_layers(dict(tree), source, root or project_root() / "params", []))
+    layers = _layers(dict(tree), source, root or project_root() / "params", [])
+    return functools.reduce(_laid_over, reversed(layers))
 
 
 def sources(path: Path) -> list[Path]:
@@ -70,10 +71,6 @@ def _base_file(name: Any, source: str, root: Path) -> Path:
     if not path.is_file():
         raise NlkitError(f"{wrong}: there is no file {path}")
     return path
-
-
-def _merged(layers: list[dict[str, Any]]) -> dict[str, Any]:
-    return functools.reduce(_laid_over, reversed(layers))
 
 
 def _laid_over(base: dict[str, Any], tree: dict[str, Any]) -> dict[str, Any]:

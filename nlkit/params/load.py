@@ -13,11 +13,9 @@ from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from nlkit.errors import NlkitError
 from nlkit.params import registry
-from nlkit.params.data import AnyDataParams, FolderDataParams, PhotoDataParams
+from nlkit.params.data import AnyDataParams, AnyNoiseParams, DataParams, check_noise
 from nlkit.params.files import read_tree, resolve_base
-from nlkit.params.noise import AnyNoiseParams, check_noise
-from nlkit.params.sections import Name, Section
-from nlkit.params.training import AnyModelParams, OptimParams, TrainingParams
+from nlkit.params.sections import AnyModelParams, Name, OptimParams, Section, TrainingParams
 from nlkit.params.views import AnyViewParams, ViewParams, check_views
 
 M = TypeVar("M", bound=registry.MethodParams, covariant=True)
@@ -40,7 +38,18 @@ class Params(Section, Generic[M]):
 
     @model_validator(mode="after")
     def _consistent(self) -> Params[M]:
-        check(self)
+        """Refuses sections that do not belong together."""
+        entry, method = registry.find(self.method.name), self.method
+        check_views(self.data, self.views, method)
+        if self.paper != entry.paper:
+            raise ValueError(f"method.name is '{entry.name}' but paper is '{self.paper}'; they must agree")
+        if not isinstance(self.data, DataParams) and self.noise.kind != "none":
+            raise ValueError(f"data.name '{self.data.name}' needs noise.kind 'none'; its labels are as they were given")
+        check_noise(self.noise, self.data.name)
+        if method.own_schedule and self.optim.drop_epochs:
+            raise ValueError(f"optim.drop_epochs has no meaning for {self.paper}, whose learning rate is a curve")
+        if entry.check is not None:
+            entry.check(self)
         return self
 
     @property
@@ -48,21 +57,6 @@ class Params(Section, Generic[M]):
         """SHA-256 of the resolved parameters: the identity of a run."""
         text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
-
-
-def check(params: Params[Any]) -> None:
-    """Raise ValueError, which names the keys, for sections that do not belong together."""
-    entry = registry.find(params.method.name)
-    check_views(params.data, params.views, params.method)
-    if params.paper != entry.paper:
-        raise ValueError(f"method.name is '{entry.name}' but paper is '{params.paper}'; they must agree")
-    if isinstance(params.data, FolderDataParams | PhotoDataParams) and params.noise.kind != "none":
-        raise ValueError(f"data.name '{params.data.name}' needs noise.kind 'none'; its labels are as they were given")
-    check_noise(params.noise, params.data.name)
-    if params.method.own_schedule and params.optim.drop_epochs:
-        raise ValueError(f"optim.drop_epochs has no meaning for {params.paper}, whose learning rate is a curve")
-    if entry.check is not None:
-        entry.check(params)
 
 
 def view_side(params: Params[Any]) -> int | None:
@@ -86,26 +80,22 @@ def make_params(content: Mapping[str, Any], overrides: Mapping[str, Any], source
         raise NlkitError(f"{source}: not a tree of keys and plain values ({error})") from None
     for key, value in overrides.items():
         _assign(merged, key, value, source)
-    section = _method_section(merged, source)
     try:
+        section = _method_section(merged.get("method"))
         return Params[section].model_validate_json(json.dumps(merged, default=str))  # type: ignore[valid-type]
     except ValidationError as error:
         raise NlkitError(f"{source}: {_first_problem(error)}") from None
-    except ValueError as error:
+    except (NlkitError, ValueError) as error:
         raise NlkitError(f"{source}: {error}") from None
 
 
-def _method_section(tree: Mapping[str, Any], source: str) -> type[registry.MethodParams]:
+def _method_section(method: Any) -> type[registry.MethodParams]:
     """The type of the section `method`, which its key `name` tells."""
-    method = tree.get("method")
     if not isinstance(method, Mapping):
         return registry.MethodParams  # a mistake, of which the validation tells
     if "name" not in method:
-        raise NlkitError(f"{source}: key 'method.name' is missing")
-    try:
-        return registry.find(str(method["name"])).params
-    except NlkitError as error:
-        raise NlkitError(f"{source}: {error}") from None
+        raise NlkitError("key 'method.name' is missing")
+    return registry.find(str(method["name"])).params
 
 
 def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
@@ -124,22 +114,17 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
 
 def _first_problem(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
-    # pydantic names the kind after these
-    forms = {"strong", "contrast_strong", "encoder", "noise", "data", "views", "model"}
+    forms = {"strong", "contrast_strong", "encoder", "noise", "data", "views", "model"}  # the kind follows these
     key = ".".join(str(part) for before, part in itertools.pairwise(("", *first["loc"])) if before not in forms)
-    if first["type"] in ("union_tag_not_found", "union_tag_invalid"):
-        return _untold_branch(key, first.get("ctx", {}))
+    if first["type"] in ("union_tag_not_found", "union_tag_invalid"):  # of what tells the other keys of a section
+        context = first["ctx"]
+        key = f"{key}.{context['discriminator'].strip(chr(39))}"
+        if "tag" in context:
+            return f"key '{key}' is '{context['tag']}': expected one of {context['expected_tags']}"
+        return f"key '{key}' is missing"
     if first["type"] == "extra_forbidden":
         return f"unknown key '{key}' (value {first['input']!r}); remove it or correct its spelling"
     if first["type"] == "missing":
         return f"key '{key}' is missing"
     message = first["msg"].removeprefix("Value error, ")
     return f"key '{key}' is {first['input']!r}: {message}" if key else message
-
-
-def _untold_branch(key: str, context: Mapping[str, Any]) -> str:
-    """The line for a section whose `kind` or `name`, which tells the other keys, is missing or unknown."""
-    key = f"{key}.{str(context['discriminator']).strip(chr(39))}"
-    if "tag" not in context:
-        return f"key '{key}' is missing"
-    return f"key '{key}' is '{context['tag']}': expected one of {context['expected_tags']}"

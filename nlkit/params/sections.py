@@ -1,8 +1,8 @@
-"""What the groups of parameters have in common: bounds, strictness, and the mixture's section."""
+"""What groups of parameters have in common, bounds and strictness, and those of network, training and mixture."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,3 +30,45 @@ class MixtureParams(Section):
     max_iter: Positive = 10
     tol: NonNegative = 1e-2
     reg_covar: PositiveFloat = 5e-4
+
+
+class ModelParams(Section):
+    """The network and the number of channels of its first stage."""
+
+    name: Literal["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
+    width: Positive = 64
+
+
+class PhotoModelParams(Section):
+    """A network for photographs: Inception-ResNet-v2 or one of torchvision's residual networks.
+
+    `weights` is a file of weights to start from, or `imagenet` for those that torchvision knows; without it the start
+    is random. The last layer is always new.
+    """
+
+    name: Literal["inception_resnet_v2", "torchvision_resnet18", "torchvision_resnet34", "torchvision_resnet50"]
+    weights: str | None = None
+
+
+AnyModelParams = ModelParams | PhotoModelParams
+
+
+class OptimParams(Section):
+    """SGD with momentum; the learning rate is multiplied by `drop_factor` at each epoch in `drop_epochs`."""
+
+    lr: PositiveFloat
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: NonNegative = 5e-4
+    drop_epochs: tuple[int, ...] = ()
+    drop_factor: PositiveFloat = 0.1
+
+
+class TrainingParams(Section):
+    """Length, batch sizes, precision and CPU threads of a run, and the epochs whose samples are recorded."""
+
+    epochs: Positive
+    batch_size: Positive = 64
+    eval_batch_size: Positive = 1000
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    threads: Positive | None = None
+    snapshots: tuple[int, ...] = ()

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from nlkit.params.data import GREY, PhotoDataParams
+from nlkit.params.data import GREY, AnyDataParams, PhotoDataParams
 from nlkit.params.sections import Fraction, NonNegative, Section, added
 
 SMALLEST = 0.08
@@ -110,16 +110,16 @@ Strong = Annotated[
 ]
 
 
-def check_views(data: Section, views: ViewParams | PhotoViewParams, method: Section) -> None:
+def check_views(data: AnyDataParams, views: ViewParams | PhotoViewParams, method: Section) -> None:
     """Raise ValueError where weak or strong views are not for these images, or larger than they are."""
-    photographs, name = isinstance(data, PhotoDataParams), getattr(data, "name", "")
-    if photographs != isinstance(views, PhotoViewParams):
-        wrong = f"data.name '{name}'"
-        if photographs:
-            raise ValueError(f"{wrong} needs views.kind 'crop' or 'resized_crop' and views.size")
-        raise ValueError(f"views.kind belongs to photographs in a store; {wrong} needs views.pad")
-    if isinstance(data, PhotoDataParams) and isinstance(views, PhotoViewParams) and views.size > data.short:
-        raise ValueError(f"views.size is {views.size}: larger than data.short, which is {data.short}")
+    photographs, name = isinstance(data, PhotoDataParams), data.name
+    if isinstance(data, PhotoDataParams):
+        if not isinstance(views, PhotoViewParams):
+            raise ValueError(f"data.name '{name}' needs views.kind 'crop' or 'resized_crop' and views.size")
+        if views.size > data.short:
+            raise ValueError(f"views.size is {views.size}: larger than data.short, which is {data.short}")
+    elif isinstance(views, PhotoViewParams):
+        raise ValueError(f"views.kind belongs to photographs in a store; data.name '{name}' needs views.pad")
     for key, kind in _strong_kinds(method):
         if photographs and kind not in PHOTO_STRONG:
             expected = " or ".join(f"'{one}'" for one in PHOTO_STRONG)

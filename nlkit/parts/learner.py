@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nlkit.lazy import functional, no_grad, torch
 from nlkit.params import Params
-from nlkit.params.training import OptimParams
+from nlkit.params.sections import OptimParams
 from nlkit.seeding import derive
 from nlkit.views.weak import Views
 

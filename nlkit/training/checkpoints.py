@@ -6,16 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
 from nlkit.errors import NlkitError
 from nlkit.files import replaced_file
-from nlkit.lazy import torch
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from nlkit.lazy import Tensor, torch
 
 KEEP = 2
 DAMAGE = (OSError, SafetensorError, ValueError, KeyError, RecursionError)
@@ -55,8 +52,8 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("epoch-*.safetensors") if path.is_file())
 
 
-def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[str]] | None:
-    """Tensors and info of the newest sound checkpoint, and a line for each damaged one passed over."""
+def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
+    """Tensors and info of the newest sound checkpoint, empty without one, and a line for each damaged one."""
     notes: list[str] = []
     for path in reversed(checkpoints(folder)):
         try:
@@ -67,8 +64,7 @@ def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[s
         return tensors, info, [f"{note}; using the one before it" for note in notes]
     if notes:
         notes[-1] += "; no sound checkpoint is left, starting anew"
-        return {}, {}, notes
-    return None
+    return {}, {}, notes
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -83,10 +79,10 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def digest(tensors: Mapping[str, Tensor], info: str = "") -> str:
-    """SHA-256 of names, shapes, types and values of tensors on the CPU, and of a text."""
+    """SHA-256 of names, shapes, types and values of tensors on any device, and of a text."""
     found = hashlib.sha256(info.encode())
     for name in sorted(tensors):
-        value = tensors[name]
+        value = tensors[name].detach().cpu()
         found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         found.update(value.reshape(-1).view(torch.uint8).numpy() if value.numel() else b"")
     return found.hexdigest()

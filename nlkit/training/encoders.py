@@ -5,44 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm.auto import tqdm
 
+from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, locate, project_root
-from nlkit.lazy import torch
+from nlkit.lazy import Tensor, torch
 from nlkit.params import Params, load_params, registry, view_side
 from nlkit.training import checkpoints
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nlkit.data.problem import Problem
-    from nlkit.training.loop import Fit
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where an encoder comes from, for the record of a run; seconds are those of its training."""
-
-    params_sha256: str
-    weights_sha256: str
-    seconds: float
+from nlkit.training.loop import Fit, cpu_threads, fit
+from nlkit.training.problem import load_problem
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Tensors `encoder.*` and `projector.*` on the device, and where they come from."""
+    """Tensors `encoder.*` and `projector.*` on the device, where they come from, and the seconds of their training."""
 
     tensors: dict[str, Tensor]
-    origin: Origin
+    params_sha256: str
+    seconds: float
 
     def summary(self) -> dict[str, Any]:
         """What the record of a run says of it."""
-        return asdict(self.origin)
+        weights = checkpoints.digest(self.tensors)
+        return {"params_sha256": self.params_sha256, "weights_sha256": weights, "seconds": self.seconds}
 
 
 def referred(params: Params[Any]) -> Params[Any] | None:
@@ -64,29 +54,21 @@ def referred(params: Params[Any]) -> Params[Any] | None:
         raise NlkitError(f"{here}: holds parameters of paper '{found.paper}'; one of {known} is needed")
     size = "data.short" if hasattr(params.data, "short") else "data.train_size"
     for shared in ("data.name", size, *params.method.shared_with_pretraining()):
-        theirs, ours = _value(found, shared), _value(params, shared)
+        section, name = shared.split(".")
+        theirs, ours = (getattr(getattr(one, section), name, None) for one in (found, params))
         if theirs != ours:
             raise NlkitError(f"{here}: {shared} is {theirs} there and {ours} here; they must agree")
     return found
 
 
-def _value(params: Params[Any], dotted: str) -> Any:
-    section, key = dotted.split(".")
-    return getattr(getattr(params, section), key, None)
-
-
-def for_run(
-    params: Params[Any], pretraining: Params[Any] | None, problem: Problem, root: Path, progress: bool
-) -> Encoder | None:
+def for_run(params: Params[Any], problem: Problem, root: Path, progress: bool) -> Encoder | None:
     """What a run starts from: a pre-trained encoder, tensors from files, or nothing. `root` is that of the data."""
+    pretraining = referred(params)
     if pretraining is not None:
         return provide(pretraining, root, problem.device, progress)
     cut = getattr(params.data, "train_size", None) is not None
     tensors = params.method.given_tensors(problem, root, cut)
-    if tensors is None:
-        return None
-    digest = _digest(tensors)
-    return Encoder(tensors, Origin(digest, digest, 0.0))
+    return None if tensors is None else Encoder(tensors, checkpoints.digest(tensors), 0.0)
 
 
 def identity(params: Params[Any]) -> str:
@@ -112,9 +94,6 @@ def provide(params: Params[Any], root: Path, device: torch.device, progress: boo
 
     A second process that asks for the same encoder waits until the first one has it. `root` is that of the data.
     """
-    from nlkit.training.loop import cpu_threads, fit
-    from nlkit.training.problem import load_problem
-
     problem = load_problem(params.data, params.noise, root, device, view_side(params), progress)
     target = path_of(params, problem.sha256)
     with file_lock(target):
@@ -136,7 +115,7 @@ def keep(state: Fit, params: Params[Any], data_sha256: str) -> Encoder:
     name = identity(params)
     info = {"params": params.model_dump(mode="json"), "identity": name, "seconds": seconds}
     checkpoints.write(path_of(params, data_sha256), weights, info)
-    return Encoder(weights, Origin(name, _digest(weights), seconds))
+    return Encoder(weights, name, seconds)
 
 
 def _read(target: Path, params: Params[Any], device: torch.device) -> Encoder | None:
@@ -147,13 +126,8 @@ def _read(target: Path, params: Params[Any], device: torch.device) -> Encoder | 
         tensors, info = checkpoints.read(target)
         if info["identity"] != identity(params):
             raise ValueError("it belongs to other parameters")
-        origin = Origin(info["identity"], _digest(tensors), info["seconds"])
-        return Encoder({name: value.to(device) for name, value in tensors.items()}, origin)
+        moved = {name: value.to(device) for name, value in tensors.items()}
+        return Encoder(moved, info["identity"], info["seconds"])
     except checkpoints.DAMAGE as error:
         tqdm.write(f"nlkit: {target}: damaged ({' '.join(str(error).split())}); it is made again")
         return None
-
-
-def _digest(tensors: dict[str, Tensor]) -> str:
-    """SHA-256 of tensors on any device."""
-    return checkpoints.digest({name: value.detach().cpu().contiguous() for name, value in tensors.items()})

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tqdm.auto import tqdm
 
+from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.lazy import torch
+from nlkit.lazy import Tensor, torch
 from nlkit.methods import build_method
 from nlkit.methods.base import Method, Split, with_prefix, without_prefix
 from nlkit.params import Params
 from nlkit.training import checkpoints
 from nlkit.training.measure import epoch_row
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nlkit.data.problem import Problem
 
 
 @dataclass
@@ -43,9 +39,9 @@ def fit(problem: Problem, params: Params[Any], folder: Path, progress: bool = Tr
     state = Fit(build_method(problem.train, params))
     identity = {"params": params.digest, "data": problem.sha256, "labels": problem.noise.sha256}
     if problem.train.encoder is not None:
-        identity["encoder"] = checkpoints.digest({name: value.cpu() for name, value in problem.train.encoder.items()})
-    _resume(state, folder / "checkpoints", identity, problem.device)
-    total = params.training.epochs
+        identity["encoder"] = checkpoints.digest(problem.train.encoder)
+    folder, total = folder / "checkpoints", params.training.epochs
+    _resume(state, folder, identity, problem.device)
     bar = tqdm(
         total=total,
         initial=len(state.rows),
@@ -56,13 +52,16 @@ def fit(problem: Problem, params: Params[Any], folder: Path, progress: bool = Tr
     with bar:
         for epoch in range(len(state.rows), total):
             _epoch(state, problem, params, epoch, bar)
-            checkpoints.save(folder / "checkpoints", epoch + 1, _tensors(state), _info(state, identity))
+            _save(state, folder, identity)
     return state
 
 
 def _epoch(state: Fit, problem: Problem, params: Params[Any], epoch: int, bar: tqdm) -> None:
+    def tick(share: float) -> None:
+        bar.update(share)
+
     begin = time.perf_counter()
-    values = state.method.train_epoch(epoch, _ticker(bar))
+    values = state.method.train_epoch(epoch, tick)
     state.split = state.method.split()
     row = {"epoch": epoch + 1, **epoch_row(problem, state.method, state.split), **values, **state.split.epoch}
     row["seconds"] = time.perf_counter() - begin
@@ -76,35 +75,19 @@ def _epoch(state: Fit, problem: Problem, params: Params[Any], epoch: int, bar: t
     bar.set_postfix({name: value for name, value in shown.items() if value is not None})
 
 
-def _ticker(bar: tqdm) -> Callable[[float], None]:
-    def tick(share: float) -> None:
-        bar.update(share)
-
-    return tick
-
-
-def _tensors(state: Fit) -> dict[str, Tensor]:
+def _save(state: Fit, folder: Path, identity: dict[str, str]) -> None:
     assert state.split is not None
     tensors = with_prefix("method", state.method.state_dict())
     tensors |= {"split.losses": state.split.losses, "split.p_clean": state.split.p_clean}
     for epoch, snapshot in state.snapshots.items():
         tensors |= with_prefix(f"snapshot.{epoch}", snapshot)
-    return tensors
-
-
-def _info(state: Fit, identity: dict[str, str]) -> dict[str, Any]:
-    return {
-        "identity": identity, "rows": state.rows, "events": state.method.events,
-        "started": state.started, "snapshots": list(state.snapshots),
-    }  # fmt: skip
+    info = {"identity": identity, "rows": state.rows, "events": state.method.events, "started": state.started}
+    checkpoints.save(folder, len(state.rows), tensors, info | {"snapshots": list(state.snapshots)})
 
 
 def _resume(state: Fit, folder: Path, identity: dict[str, str], device: torch.device) -> None:
     """Take up the newest sound checkpoint of the very same run, if there is one."""
-    found = checkpoints.load_latest(folder)
-    if found is None:
-        return
-    tensors, info, notes = found
+    tensors, info, notes = checkpoints.load_latest(folder)
     for note in notes:
         tqdm.write(f"nlkit: {folder}: {note}")
     if not info:
@@ -115,19 +98,16 @@ def _resume(state: Fit, folder: Path, identity: dict[str, str], device: torch.de
                 f"{folder}: holds an unfinished run with other {key}; choose another --out, or --fresh to drop it"
             )
     try:
-        _take_back(state, {name: value.to(device) for name, value in tensors.items()}, info)
+        tensors = {name: value.to(device) for name, value in tensors.items()}
+        state.method.load_state_dict(without_prefix("method", tensors))
+        state.method.events[:] = info["events"]
+        state.rows, state.started, state.resumed = info["rows"], info["started"], True
+        state.split = Split(tensors["split.losses"], tensors["split.p_clean"], ())
+        state.snapshots = {epoch: without_prefix(f"snapshot.{epoch}", tensors) for epoch in info["snapshots"]}
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise NlkitError(
             f"{folder}: holds an unfinished run of another version; choose another --out, or --fresh to drop it"
         ) from None
-
-
-def _take_back(state: Fit, tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
-    state.method.load_state_dict(without_prefix("method", tensors))
-    state.method.events[:] = info["events"]
-    state.rows, state.started, state.resumed = info["rows"], info["started"], True
-    state.split = Split(tensors["split.losses"], tensors["split.p_clean"], ())
-    state.snapshots = {epoch: without_prefix(f"snapshot.{epoch}", tensors) for epoch in info["snapshots"]}
 
 
 @contextmanager

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from nlkit.lazy import torch
+from nlkit.data.problem import Problem
+from nlkit.lazy import Tensor, torch
 from nlkit.methods.base import Method, Split
 from nlkit.training.records import LOSS_EDGES
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from nlkit.data.problem import Problem
 
 MANY_CLASSES = 50
 """From so many classes on, the field reports the accuracy of the five best guesses too."""
@@ -90,14 +86,10 @@ def _auc(right: Tensor, p_clean: Tensor) -> float | None:
 
 def _mixture(split: Split) -> dict[str, Any]:
     """The first network's mixture over min-max normalised losses, and the range that normalised them."""
-    row: dict[str, Any] = {
-        "loss_min": float(_known(split.losses[0]).min()),
-        "loss_max": float(_known(split.losses[0]).max()),
-    }
-    mixture = split.mixtures[0]
-    for name in ("weights", "means", "variances"):
-        row[f"mixture_{name}"] = None if mixture is None else getattr(mixture, name).tolist()
-    return row
+    losses, mixture = _known(split.losses[0]), split.mixtures[0]
+    row = {"loss_min": float(losses.min()), "loss_max": float(losses.max())}
+    names = ("weights", "means", "variances")
+    return row | {f"mixture_{name}": None if mixture is None else getattr(mixture, name).tolist() for name in names}
 
 
 def _known(values: Tensor) -> Tensor:
@@ -109,13 +101,11 @@ def _known(values: Tensor) -> Tensor:
 def _histograms(problem: Problem, losses: Tensor) -> dict[str, list[int]]:
     """Counts [65] of the first network's losses: all, or clean and wrong labels apart where known."""
     if problem.clean is None:
-        return {"hist_all": np.histogram(_known(losses).cpu().numpy(), LOSS_EDGES)[0].tolist()}
-    values = losses.cpu().numpy()
-    right = (problem.train.labels == problem.clean).cpu().numpy()
-    return {
-        "hist_clean": np.histogram(values[right], LOSS_EDGES)[0].tolist(),
-        "hist_noisy": np.histogram(values[~right], LOSS_EDGES)[0].tolist(),
-    }
+        parts = {"hist_all": _known(losses)}
+    else:
+        right = problem.train.labels == problem.clean
+        parts = {"hist_clean": losses[right], "hist_noisy": losses[~right]}
+    return {name: np.histogram(values.cpu().numpy(), LOSS_EDGES)[0].tolist() for name, values in parts.items()}
 
 
 def summary(epochs: pd.DataFrame) -> dict[str, float | int | None]:

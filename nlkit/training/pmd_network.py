@@ -21,9 +21,10 @@ from nlkit.data.files import read_npz
 from nlkit.errors import NlkitError
 from nlkit.files import project_root, replaced_file
 from nlkit.models import build_model
-from nlkit.params.training import ModelParams
+from nlkit.params.sections import ModelParams
 from nlkit.params.views import ViewParams
 from nlkit.seeding import derive, torch_stream
+from nlkit.training.loop import cpu_threads
 from nlkit.views.weak import Views
 
 
@@ -78,7 +79,8 @@ def trained_probabilities(dataset: Dataset, device: torch.device) -> np.ndarray:
             return kept
     except (NlkitError, KeyError):
         pass  # there is none, or it is damaged
-    probabilities = _train(dataset, recipe, device)
+    with cpu_threads(1 if device.type == "cpu" and dataset.name == "digits" else None):
+        probabilities = _train(dataset, recipe, device)
     with suppress(OSError), replaced_file(path) as temporary, temporary.open("wb") as file:
         np.savez(file, probabilities=probabilities)  # where that is not allowed it is trained again next time
     return probabilities
@@ -86,9 +88,6 @@ def trained_probabilities(dataset: Dataset, device: torch.device) -> np.ndarray:
 
 def _train(dataset: Dataset, recipe: Recipe, device: torch.device) -> np.ndarray:
     """The outputs [N, C] of the last epoch, in training mode and on weak views, as in the authors' code."""
-    threads = torch.get_num_threads()
-    if device.type == "cpu" and dataset.name == "digits":
-        torch.set_num_threads(1)
     dtype = getattr(torch, recipe.dtype)
     images, labels = (torch.from_numpy(part).to(device) for part in (dataset.images, dataset.labels))
     classes = len(dataset.class_names)
@@ -110,5 +109,4 @@ def _train(dataset: Dataset, recipe: Recipe, device: torch.device) -> np.ndarray
             optimiser.zero_grad(set_to_none=True)
             functional.cross_entropy(logits, labels[batch]).backward()
             optimiser.step()
-    torch.set_num_threads(threads)
     return probabilities.cpu().numpy()

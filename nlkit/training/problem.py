@@ -12,15 +12,19 @@ import numpy as np
 from nlkit import data, noise
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.errors import NlkitError
-from nlkit.lazy import torch
+from nlkit.lazy import Tensor, torch
 from nlkit.noise import pmd
-from nlkit.params.data import AnyDataParams, DataParams, FolderDataParams, PhotoDataParams
-from nlkit.params.noise import AnyNoiseParams, PMDNoiseParams
+from nlkit.params.data import (
+    AnyDataParams,
+    AnyNoiseParams,
+    DataParams,
+    FolderDataParams,
+    PhotoDataParams,
+    PMDNoiseParams,
+)
 from nlkit.seeding import numpy_stream
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from nlkit.data.folder import FolderData
     from nlkit.data.photos.lists import PhotoList
     from nlkit.data.photos.stored import Images, StoredImages
@@ -71,7 +75,7 @@ def memory_problem(params: DataParams, noise_params: AnyNoiseParams, root: Path,
         train=TrainingSet(images, labels, len(dataset.class_names), dataset.mean, dataset.std),
         clean=tensor(clean),
         tests={"test": (tensor(dataset.test_images), tensor(dataset.test_labels))},
-        noise=noise.NoisyLabels.of(observed, clean, nominal_rate(noise_params)),
+        noise=noise.NoisyLabels.of(observed, clean, noise_params.nominal),
         dataset=dataset.name,
         class_names=dataset.class_names,
         sha256=dataset.sha256,
@@ -135,13 +139,6 @@ def photo_problem(params: PhotoDataParams, root: Path, device: torch.device, sid
         sha256=digest.hexdigest(),
         warnings=tuple(notes),
     )
-
-
-def nominal_rate(params: AnyNoiseParams) -> float | None:
-    """The rate that the noise was asked to have; None where none was asked for."""
-    if isinstance(params, PMDNoiseParams):
-        return params.nominal
-    return params.rate if params.kind in ("symmetric", "asymmetric") else None
 
 
 def observed_labels(

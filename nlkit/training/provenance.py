@@ -1,15 +1,25 @@
-"""Where a result came from: machine, versions, commit, memory."""
+"""Where a result came from: machine, versions, commit and memory, and the record that tells it."""
 
 from __future__ import annotations
 
 import platform
 import resource
 import subprocess
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from nlkit.data.problem import Problem
 from nlkit.lazy import torch
+from nlkit.params import Params
+from nlkit.params.data import FolderDataParams
+from nlkit.parts import learner
+from nlkit.training import measure, records
+from nlkit.training.encoders import Encoder
+from nlkit.training.loop import Fit
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "nlkit")
 
@@ -60,3 +70,48 @@ def commit() -> str | None:
 def _git(folder: Path, *words: str) -> str:
     done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True)
     return done.stdout.strip()
+
+
+def write_record(
+    state: Fit, problem: Problem, params: Params[Any], folder: Path, encoder: Encoder | None
+) -> records.Record:
+    """Write the record of a finished run; raises NlkitError where it cannot be written or would be too large."""
+    assert state.split is not None
+    epochs = pd.DataFrame(state.rows)
+    samples = measure.sample_table(problem, state.method, state.split, state.snapshots)
+    device, noise, last = problem.device, problem.noise, epochs.iloc[-1]
+    info: dict[str, Any] = {
+        **params.model_dump(include={"paper", "cell", "seed"}),
+        "params": params.model_dump(mode="json"),
+        "params_sha256": params.digest,
+        "accuracy": measure.summary(epochs),
+        "split": {name: None if pd.isna(last[name]) else float(last[name]) for name in ("auc", "precision", "recall")},
+        "noise": {"kind": params.noise.kind} | {key: getattr(noise, key) for key in ("nominal", "realised", "sha256")},
+        "data": {
+            "name": problem.dataset,
+            "sha256": problem.sha256,
+            "train": len(problem.train),
+            "test": {name: len(labels) for name, (_, labels) in problem.tests.items()},
+            "classes": list(problem.class_names),
+            "warnings": list(problem.warnings),
+        },
+        "network": {"name": params.model.name, "parameters": state.method.parameters()},
+        "seconds": float(epochs["seconds"].sum()),
+        "peak_memory_mb": peak_memory_mb(device),
+        "device": describe_device(device),
+        "precision": str(learner.choose_precision(params.training.precision, device)).removeprefix("torch."),
+        "versions": versions(),
+        "commit": commit(),
+        "started": state.started,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "events": state.method.events,
+    }
+    if encoder is not None:
+        info["encoder"] = encoder.summary()
+    weights = getattr(params.model, "weights", None)
+    if weights is not None:
+        from nlkit.models.weights import weights_sha256
+
+        info["network"]["weights"] = weights_sha256(weights)
+    limit = None if isinstance(params.data, FolderDataParams) else records.LIMIT
+    return records.write(folder, info, epochs, samples, limit)

@@ -30,63 +30,22 @@ LOSS_EDGES = np.concatenate([[0.0], np.logspace(-4, 1.25, 64), [np.inf]])  # [66
 TIMES = ("seconds", "peak_memory_mb", "started", "finished", "commit", "files", "versions", "device")
 
 
-class _Part(BaseModel):
-    """A part of record.json: these keys must be there and of this kind; more may be."""
+class RecordInfo(BaseModel):
+    """What record.json holds: these keys must be there and of this kind; more may be."""
 
     model_config = ConfigDict(extra="allow", strict=True)
-
-
-class _Accuracy(_Part):
-    last: float | None
-    best: float | None
-    last_single: float | None
-    best_single: float | None
-
-
-class _Noise(_Part):
-    nominal: float | None
-    realised: float | None
-    sha256: str
-
-
-class _Data(_Part):
-    name: str
-    sha256: str
-    train: int
-    classes: list[str]
-    warnings: list[str]
-
-
-class _Device(_Part):
-    type: str
-    name: str
-
-
-class _Network(_Part):
-    name: str
-    parameters: int
-
-
-class _Encoder(_Part):
-    params_sha256: str
-    weights_sha256: str
-    seconds: float
-
-
-class RecordInfo(_Part):
-    """What record.json holds."""
 
     paper: str
     cell: str
     seed: int
     params: dict[str, Any]
     params_sha256: str
-    accuracy: _Accuracy
+    accuracy: dict[str, float | None]
     split: dict[str, float | None]
-    noise: _Noise
-    data: _Data
-    network: _Network
-    device: _Device
+    noise: dict[str, Any]
+    data: dict[str, Any]
+    network: dict[str, Any]
+    device: dict[str, Any]
     precision: str
     seconds: float
     peak_memory_mb: float
@@ -96,7 +55,7 @@ class RecordInfo(_Part):
     finished: str
     events: list[str]
     files: dict[str, str]
-    encoder: _Encoder | None = None
+    encoder: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -116,8 +75,7 @@ def write(
 
     Raises NlkitError where the folder cannot be written or the record would exceed `limit` bytes.
     """
-    tables = {"epochs.parquet": epochs, "samples.parquet": samples}
-    blobs = {name: _parquet(table) for name, table in tables.items()}
+    blobs = {"epochs.parquet": _parquet(epochs), "samples.parquet": _parquet(samples)}
     files = {name: hashlib.sha256(blob).hexdigest() for name, blob in blobs.items()}
     complete = _sealed({"format": FORMAT, **info, "files": files})
     blobs["record.json"] = (json.dumps(complete, indent=1, sort_keys=True) + "\n").encode()
@@ -129,7 +87,10 @@ def write(
         sweep(folder)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
             for name, blob in blobs.items():
-                _write_synced(Path(temporary, name), blob)
+                with Path(temporary, name).open("wb") as file:
+                    file.write(blob)
+                    file.flush()
+                    os.fsync(file.fileno())
             (folder / "record.json").unlink(missing_ok=True)
             for name in blobs:
                 os.replace(Path(temporary, name), folder / name)
@@ -191,19 +152,15 @@ def adopt(folder: Path, results: Path) -> Path:
         raise NlkitError(f"{target}: a record is there already and is never edited; remove it first")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _copy(folder, target)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".adopting-") as temporary:
+            copy = Path(temporary) / "record"
+            copy.mkdir()
+            for name in ("epochs.parquet", "samples.parquet", "record.json"):
+                shutil.copy2(folder / name, copy / name)
+            os.replace(copy, target)
     except OSError as error:
         raise NlkitError(f"{target}: cannot write there ({error.strerror})") from None
     return target
-
-
-def _copy(folder: Path, target: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".adopting-") as temporary:
-        copy = Path(temporary) / "record"
-        copy.mkdir()
-        for name in ("epochs.parquet", "samples.parquet", "record.json"):
-            shutil.copy2(folder / name, copy / name)
-        os.replace(copy, target)
 
 
 def differences(a: Record, b: Record) -> list[str]:
@@ -214,7 +171,8 @@ def differences(a: Record, b: Record) -> list[str]:
         if list(left.columns) != list(right.columns) or len(left) != len(right):
             found.append(name)
         else:
-            found += [f"{name}.{column}" for column in left if not _equal(left[column], right[column])]
+            tables = [pa.Table.from_pandas(one, preserve_index=False) for one in (left, right)]
+            found += [f"{name}.{column}" for column in left if tables[0][column] != tables[1][column]]
     return found
 
 
@@ -224,29 +182,10 @@ def _fact(record: Record, key: str) -> Any:
     return {name: part for name, part in value.items() if name != "seconds"} if key == "encoder" and value else value
 
 
-def _equal(left: pd.Series, right: pd.Series) -> bool:
-    if object in (left.dtype, right.dtype):
-        return all(_same(x, y) for x, y in zip(left, right, strict=True))
-    return bool(np.array_equal(left.to_numpy(), right.to_numpy(), equal_nan=left.dtype.kind == "f"))
-
-
-def _same(x: Any, y: Any) -> bool:
-    if isinstance(x, (list, np.ndarray)) and isinstance(y, (list, np.ndarray)):
-        return bool(np.array_equal(x, y))
-    return (x is None and y is None) or bool(x == y)
-
-
 def _parquet(table: pd.DataFrame) -> bytes:
     buffer = BytesIO()
     pq.write_table(pa.Table.from_pandas(table, preserve_index=False), buffer, compression="zstd")
     return buffer.getvalue()
-
-
-def _write_synced(path: Path, blob: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(blob)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _table(folder: Path, name: str, info: Mapping[str, Any]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 from bs4 import BeautifulSoup
 from PIL import Image
 
@@ -16,7 +17,6 @@ from nlkit import NlkitError
 from nlkit.cleaning.defaults import Situation, choose, choose_side, offered
 from nlkit.cleaning.results import CleanResult
 from nlkit.cli import main
-from nlkit.methods.cross_entropy import CrossEntropy
 from nlkit.params import make_params
 from nlkit.training import records
 
@@ -170,18 +170,10 @@ def test_scores_are_not_replaced_unasked(finished: Path, done: Path, refused: Ca
     assert "other settings, labels or images" in refused(*command, out=out)
 
 
-def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, train = write_images(tmp_path, 2, 10), CrossEntropy.train_epoch
-
-    def interrupted(self: CrossEntropy, epoch: int, tick: Any) -> dict[str, float]:
-        if epoch == 1:
-            raise KeyboardInterrupt
-        return train(self, epoch, tick)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(CrossEntropy, "train_epoch", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            clean(folder, method="cross_entropy")
+def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path: Path) -> None:
+    folder = write_images(tmp_path, 2, 10)
+    with tiny.interrupted("cross_entropy", 1):
+        clean(folder, method="cross_entropy")
     assert not (folder / "out/scores.csv").exists()
     resumed = clean(folder, method="cross_entropy")
     assert resumed.run.origin == "resumed"
@@ -195,7 +187,7 @@ def test_a_finished_run_is_not_trained_again_until_images_or_settings_change(
     folder = write_images(tmp_path, 2, 10)
     first = clean(folder)
     with monkeypatch.context() as patch:
-        patch.setattr("nlkit.training.loop.fit", lambda *_: pytest.fail("trained"))
+        patch.setattr("nlkit.training.runs.fit", lambda *_: pytest.fail("trained"))
         pd.testing.assert_frame_equal(clean(folder, overwrite=True).scores, first.scores)
     assert clean(folder, overwrite=True, epochs=3).run.origin == "trained"
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "images/0.png")

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +11,8 @@ from matplotlib.figure import Figure
 
 import nlkit
 from nlkit import figures
-from nlkit.figures.curves import histogram_medians
 from nlkit.figures.images import gallery_rows
-from nlkit.figures.losses import draw_mixture
+from nlkit.figures.losses import draw_mixture, histogram_medians
 from nlkit.training.records import LOSS_EDGES
 
 matplotlib.use("agg")
@@ -102,23 +99,3 @@ def test_histogram_medians_lie_within_the_bin_of_the_median() -> None:
         median = histogram_medians(counts[None])[0]
         assert LOSS_EDGES[middle] <= median <= LOSS_EDGES[middle + 1]
     assert np.isnan(histogram_medians(np.zeros((1, 65)))).all()
-
-
-TORCH_FREE = f"""
-import sys
-
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import test_figures
-from nlkit.figures import notebook
-
-run = test_figures.nlkit.load_run(test_figures.RECORDED)
-for draw in test_figures.DRAW.values():
-    draw(run).canvas.draw()
-notebook.show_gallery(run), notebook.box(run, "dividemix"), notebook.fresh_and_committed(run)
-assert notebook.parameters({{"params": "dividemix/digits-sym-50", "seed": 0}}) == run.params
-sys.exit("torch" in sys.modules)
-"""
-
-
-def test_no_figure_of_a_run_imports_torch() -> None:
-    assert subprocess.run([sys.executable, "-c", TORCH_FREE], cwd=ROOT).returncode == 0

@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from nlkit import NlkitError, load_params
 from nlkit.figures import notebook
+from nlkit.params.files import read_tree
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = 'params = "dividemix/digits-sym-50"\nseed = 0'
-WHOLE_FILE = load_params(ROOT / "params/cross_entropy/digits-asym-40.yaml")
+CELL = ROOT / "params/cross_entropy/digits-sym-50-views.yaml"
+"""A file that names a base."""
 
 
 @pytest.fixture(autouse=True)
@@ -38,8 +41,9 @@ def test_an_injected_cell_overrides_single_keys_and_groups() -> None:
 
 
 def test_an_injected_parameter_file_replaces_the_defaults_altogether() -> None:
-    lines = [f"{name} = {value!r}" for name, value in WHOLE_FILE.model_dump(mode="json").items()]
-    assert notebook.parameters(kernel(DEFAULTS, "\n".join(lines))) == WHOLE_FILE
+    for content in (load_params(CELL).model_dump(mode="json"), read_tree(CELL), yaml.safe_load(CELL.read_text())):
+        lines = [f"{name} = {value!r}" for name, value in content.items()]
+        assert notebook.parameters(kernel(DEFAULTS, "\n".join(lines))) == load_params(CELL)
 
 
 @pytest.mark.parametrize("cell", ["nosie = 1", "nosie = {'rate': 0.1}", "nosie = None", "seeds = [1, 2]"])

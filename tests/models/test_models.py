@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from nlkit.models import build_model
 from nlkit.models.networks import PreActBlock
-from nlkit.params.training import ModelParams
+from nlkit.params.sections import ModelParams
 
 NAMES = ["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from nlkit.errors import NlkitError
 from nlkit.models import build_model
-from nlkit.params.training import PhotoModelParams
+from nlkit.params.sections import PhotoModelParams
 
 RESNETS = ["torchvision_resnet18", "torchvision_resnet34", "torchvision_resnet50"]
 

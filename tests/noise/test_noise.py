@@ -15,7 +15,7 @@ from nlkit import noise
 from nlkit.data import load_dataset
 from nlkit.data.cifar import missing_files
 from nlkit.errors import NlkitError
-from nlkit.params.noise import NoiseParams, PMDNoiseParams
+from nlkit.params.data import NoiseParams, PMDNoiseParams
 from nlkit.training.problem import observed_labels
 
 GOLDEN = [

@@ -15,29 +15,6 @@ ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "params"
 FILES = sorted(PARAMS.glob("*/*.yaml"))
 
-COMMON = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
-COMMON += [f"{data}-sym-{rate}" for data in ("cifar10", "cifar100") for rate in (20, 50, 80, 90)]
-COMMON += ["cifar10-asym-40", "cifar10n-worst", "cifar10n-worst-laptop"]
-HUMAN = ["cifar100n", *(f"cifar10n-{labels}" for labels in ("aggregate", "random1", "random2", "random3"))]
-SUP = [f"digits-{noise}-sup" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
-OWN = {
-    "cross_entropy": HUMAN,
-    "mixup": [],
-    "elr": [],
-    "dividemix": [*HUMAN, "webvision", "clothing1m"],
-    "tcl": [*HUMAN, "webvision", "clothing1m", "digits-sym-80-plus", "cifar10-sym-90-plus"],
-    "codim": [*HUMAN, *SUP, "cifar10-sym-50-sup", "cifar100-sym-80-sup", "webvision-self", "webvision-sup"]
-    + [f"digits-sym-{rate}-{part}" for rate in (50, 80) for part in ("no-ctr", "weak")],
-    "lra_diffusion": [*HUMAN, "webvision-clip", "food101n-clip", "clothing1m", "digits-pmd-35", "cifar100-pmd-35"]
-    + [f"digits-sym-{rate}-{change}" for rate in (50, 80) for change in ("unweighted", "frozen", "identity")]
-    + [f"cifar10-pmd-{kind}" for kind in ("35", "70", "35-u30", "35-u60", "35-a30", "35-clip", "35-parity")],
-}
-
-
-@pytest.mark.parametrize("paper", OWN)
-def test_every_cell_of_the_book_has_a_file(paper: str) -> None:
-    assert {*COMMON, *OWN[paper]} <= {path.stem for path in (PARAMS / paper).glob("*.yaml")}
-
 
 def cells(pattern: str, *left_out: str) -> list[Path]:
     """The parameter files that a pattern names, but for the laptop settings and names with these endings."""
@@ -74,10 +51,37 @@ LRA = {
     "method.distance": "euclidean", "method.bank": "view", "method.exclude_self": False, "views.pad": 4,
     "views.flip": True,
 }  # fmt: skip
+DIVIDEMIX = {
+    "training.epochs": 301, "training.batch_size": 64, "optim.lr": 0.02, "optim.drop_epochs": (150,),
+    "optim.momentum": 0.9, "optim.weight_decay": 5e-4, "optim.drop_factor": 0.1,
+}  # fmt: skip
+TABULATED = {
+    "method.temperature": 0.5, "method.alpha": 4, "method.lambda_r": 1, "method.ramp_epochs": 16,
+    "method.mixture.max_iter": 10, "method.mixture.tol": 1e-2, "method.mixture.reg_covar": 5e-4,
+}  # fmt: skip
 ELR = {
     "training.batch_size": 128, "model.name": "resnet34", "optim.lr": 0.02, "optim.weight_decay": 1e-3,
     "method.clamp": 1e-4,
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", cells("dividemix/cifar*", "-pmd-35"), ids=named)
+def test_dividemix_on_cifar_has_the_schedule_of_the_official_code(path: Path) -> None:
+    assert_settings(path, DIVIDEMIX | {"method.warm_up": 30 if path.stem.startswith("cifar100") else 10})
+
+
+@pytest.mark.parametrize(
+    ("data", "noise", "lambda_u"),
+    [
+        *(("cifar10", f"sym-{rate}", weight) for rate, weight in ((20, 0), (50, 25), (80, 25), (90, 50))),
+        *(("cifar100", f"sym-{rate}", weight) for rate, weight in ((20, 25), (50, 150), (80, 150), (90, 150))),
+        ("cifar10", "asym-40", 0),
+    ],
+)
+def test_dividemix_has_the_settings_that_the_paper_tabulates(data: str, noise: str, lambda_u: float) -> None:
+    own = {"method.lambda_u": lambda_u, "method.penalty": noise == "asym-40"}
+    own |= {"method.threshold": 0.6, "method.loss_epochs": 5} if noise == "sym-90" else {"method.threshold": 0.5}
+    assert_settings(PARAMS / f"dividemix/{data}-{noise}.yaml", TABULATED | {"method.loss_epochs": 1} | own)
 
 
 @pytest.mark.parametrize("path", cells("tcl/cifar*", "-plus"), ids=named)

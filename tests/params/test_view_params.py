@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nlkit import NlkitError, load_params
+from nlkit import NlkitError
 from nlkit.params import Params, make_params
 from nlkit.params.views import AutoAugmentPhotoParams, PhotoViewParams, SimCLRParams, ViewParams
 
-FILES = sorted((Path(__file__).parents[2] / "params").glob("*/*.yaml"))
 WEBVISION = {"name": "webvision", "short": 320}
 CROP = {"kind": "crop", "size": 299}
 
@@ -38,26 +36,25 @@ def refusal(*sections: Any) -> str:
     return str(caught.value).removeprefix("some.yaml: ")
 
 
-def test_the_kind_tells_views_of_photographs_from_others() -> None:
-    assert params(WEBVISION, CROP).views == PhotoViewParams(kind="crop", size=299)
-    resized = params(WEBVISION, {"kind": "resized_crop", "size": 320, "smallest": 0.2, "flip": False}).views
-    assert resized == PhotoViewParams(kind="resized_crop", size=320, smallest=0.2, flip=False)
-    assert params({"name": "cifar10"}, {"pad": 3}).views == ViewParams(pad=3)
-    assert params({"name": "cifar10"}, None).views == ViewParams()
-
-
-@pytest.mark.parametrize("views", [CROP, {"kind": "resized_crop", "size": 224, "smallest": 0.3}])
-def test_parameters_of_a_record_can_be_read_again(views: dict[str, Any]) -> None:
-    first = params(WEBVISION, views)
-    again = make_params(first.model_dump(mode="json"), {}, "record")
-    assert again == first and again.digest == first.digest
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}-{path.stem}")
-def test_files_without_a_kind_say_nothing_new(path: Path) -> None:
-    dumped = load_params(path).model_dump(mode="json")
-    if dumped["data"]["name"] in ("digits", "cifar10", "cifar100"):
-        assert dumped["views"].keys() == {"pad", "flip", "rotate", "zoom"}
+@pytest.mark.parametrize(
+    ("data", "given", "views"),
+    [
+        (WEBVISION, CROP, PhotoViewParams(kind="crop", size=299)),
+        (
+            WEBVISION,
+            {"kind": "resized_crop", "size": 320, "smallest": 0.2, "flip": False},
+            PhotoViewParams(kind="resized_crop", size=320, smallest=0.2, flip=False),
+        ),
+        ({"name": "cifar10"}, {"pad": 3}, ViewParams(pad=3)),
+        ({"name": "cifar10"}, None, ViewParams()),
+    ],
+)
+def test_the_kind_tells_views_of_photographs_from_others(
+    data: dict[str, Any], given: dict[str, Any] | None, views: ViewParams | PhotoViewParams
+) -> None:
+    found = params(data, given)
+    assert found.views == views
+    assert make_params(found.model_dump(mode="json"), {}, "record") == found
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def test_an_encoder_is_trained_once_and_then_read(project: Path, monkeypatch: py
     assert files(project) == [".lock", ".safetensors"]
     monkeypatch.setattr(SimCLR, "train_epoch", None)
     second = provide(pretraining(), project)
-    assert first.summary() == second.summary() and first.origin.seconds > 0
-    assert all(torch.equal(first.tensors[name], second.tensors[name]) for name in first.tensors)
+    assert first.summary() == second.summary() and first.seconds > 0
+    assert tiny.same(first.tensors, second.tensors)
 
 
 def test_the_name_and_the_noise_do_not_change_an_encoder_and_everything_else_does() -> None:
@@ -76,7 +76,10 @@ def test_the_name_and_the_noise_do_not_change_an_encoder_and_everything_else_doe
 def test_another_noise_leaves_the_same_weights(project: Path) -> None:
     first = provide(pretraining(), project)
     next((project / "runs/encoders").glob("*.safetensors")).unlink()
-    assert provide(pretraining(**{"noise.rate": 0.8}), project).origin.weights_sha256 == first.origin.weights_sha256
+    assert (
+        provide(pretraining(**{"noise.rate": 0.8}), project).summary()["weights_sha256"]
+        == first.summary()["weights_sha256"]
+    )
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flip", "other"])
@@ -90,10 +93,7 @@ def test_a_damaged_file_is_made_again(damage: str, project: Path, capsys: pytest
     else:
         target.write_bytes(broken[damage])
     again = provide(pretraining(), project)
-    assert (
-        again.origin.weights_sha256 == first.origin.weights_sha256
-        and again.origin.params_sha256 == first.origin.params_sha256
-    )
+    assert again.summary() | {"seconds": 0} == first.summary() | {"seconds": 0}
     assert "it is made again" in capsys.readouterr().out
     assert encoders._read(target, pretraining(), CPU) is not None
 
@@ -108,7 +108,7 @@ def test_an_interrupted_pre_training_goes_on(project: Path, monkeypatch: pytest.
     )
     with tiny.interrupted("simclr", 2):
         provide(params, project)
-    assert provide(params, project).origin.weights_sha256 == undisturbed.origin.weights_sha256
+    assert tiny.same(provide(params, project).tensors, undisturbed.tensors)
     assert epochs == [0, 1, 2, 2, 3] and files(project) == [".lock", ".safetensors"]
 
 
@@ -134,7 +134,7 @@ def test_the_record_tells_the_encoder_and_its_cost_apart_from_the_run(project: P
     changed = run.record | {"encoder": known | {"weights_sha256": "0" * 64}}
     other = records.write(run.folder, changed, run.epochs, run.samples)
     assert records.differences(other, records.Record(run.record, run.epochs, run.samples, run.folder)) == ["encoder"]
-    path.write_text(json.dumps(run.record | {"encoder": {"seconds": "long"}}))
+    path.write_text(json.dumps(run.record | {"encoder": "long"}))
     with pytest.raises(NlkitError, match="encoder"):
         records.load(run.folder)
     without = nlkit.run(user(**{"method.encoder": None}), out="without", progress=False)

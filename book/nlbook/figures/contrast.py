@@ -17,8 +17,7 @@ from sklearn.manifold import TSNE
 
 from nlkit.figures.images import Images, image_grid, show
 from nlkit.figures.losses import BINS, draw_mixture
-from nlkit.figures.reading import epoch_title, groups, snapshots, threshold
-from nlkit.figures.style import CLEAN, NEUTRAL, NOISY
+from nlkit.figures.style import CLEAN, NEUTRAL, NOISY, epoch_title, groups, snapshots, threshold
 from nlkit.methods.simclr import QUERIES, SHOWN
 from nlkit.training.runs import Run
 

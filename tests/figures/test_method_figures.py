@@ -1,0 +1,204 @@
+"""The figures of TCL, CoDiM, pre-training and LRA-diffusion, from short runs."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+import nlkit
+from nlbook import votes
+from nlbook.figures import contrast
+from nlkit.parts import contrast as contrastive
+from nlkit.parts import semi
+
+matplotlib.use("agg")
+import matplotlib.pyplot as plt
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def short_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., nlkit.Run]:
+    """A function that trains three epochs of a cell on a small network, in a folder of its own."""
+
+    def run(cell: str, **own: Any) -> nlkit.Run:
+        short: dict[str, Any] = {"training.epochs": 3, "training.snapshots": [1, 2], "model.width": 4}
+        short |= {"data.train_size": 300, **own}
+        params = nlkit.load_params(ROOT / f"params/{cell}.yaml", **short)
+        with contextlib.chdir(tmp_path_factory.mktemp("project")):
+            return nlkit.run(params, out=Path.cwd() / "out", progress=False)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def codim(short_run: Callable[..., nlkit.Run]) -> nlkit.Run:
+    return short_run("codim/digits-sym-50", **{"method.encoder": None, "method.warm_up": 1, "method.tau_p": 0.2})
+
+
+@pytest.fixture(scope="module")
+def pretraining(short_run: Callable[..., nlkit.Run]) -> nlkit.Run:
+    return short_run("simclr/digits", **{"method.neighbours": 9})
+
+
+@pytest.fixture(scope="module", params=["set", "class"])
+def tcl(request: pytest.FixtureRequest, short_run: Callable[..., nlkit.Run]) -> nlkit.Run:
+    return short_run("tcl/digits-sym-50", **{"method.warm_up": 1, "method.mixture_per": request.param})
+
+
+@pytest.fixture(scope="module")
+def diffusion(short_run: Callable[..., nlkit.Run]) -> nlkit.Run:
+    own = {"training.snapshots": [1], "method.draws": 2, "method.width": 16, "method.lr_warm_up": 1}
+    return short_run("lra_diffusion/digits-sym-50-identity", **own)
+
+
+def assert_drawn(run: nlkit.Run, known: bool, figures: dict[Callable[[nlkit.Run], Figure], int]) -> None:
+    """Each figure has so many axes, and data in all of them, whether or not the clean labels are known."""
+    shown = run if known else replace(run, samples=run.samples.drop(columns="clean"))
+    for draw, axes in figures.items():
+        figure = draw(shown)
+        figure.canvas.draw()
+        assert [ax.has_data() for ax in figure.axes] == [True] * axes
+        plt.close(figure)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_figures_of_codim_are_drawn_with_and_without_clean_labels(codim: nlkit.Run, known: bool) -> None:
+    assert_drawn(codim, known, {contrast.positive_pairs: 3, contrast.feature_geometry: 2})
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_figures_of_tcl_are_drawn_with_and_without_clean_labels(tcl: nlkit.Run, known: bool) -> None:
+    assert_drawn(tcl, known, {contrast.score_histograms: 3, contrast.feature_maps: 2, contrast.label_map: 3})
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_figures_of_diffusion_are_drawn_with_and_without_clean_labels(diffusion: nlkit.Run, known: bool) -> None:
+    figures = {votes.label_trajectories: 4, votes.vote_shares: 1, votes.weights_and_vote_curves: 1}
+    assert_drawn(diffusion, known, figures | {lambda run: votes.retrieved_labels(run, run.images()): 32})
+
+
+def test_pre_training_has_maps_and_neighbours(pretraining: nlkit.Run) -> None:
+    gallery = contrast.neighbour_gallery(pretraining, pretraining.images())
+    for figure in (contrast.feature_maps(pretraining), gallery):
+        figure.canvas.draw()
+        assert all(ax.has_data() for ax in figure.axes)
+        plt.close(figure)
+
+
+def test_the_scores_of_a_figure_are_those_of_the_record_and_the_mixture_lies_over_them(tcl: nlkit.Run) -> None:
+    figure = contrast.score_histograms(tcl)
+    lines = 2 if tcl.params.method.mixture_per == "set" else 0  # type: ignore[union-attr]
+    for ax, epoch in zip(figure.axes, (1, 2, 3), strict=True):
+        counts = sum(patch.get_height() for patch in ax.patches)
+        assert counts == tcl.samples[f"score_{epoch}"].notna().sum() == 300
+        assert len(ax.lines) == lines
+    plt.close(figure)
+
+
+def test_a_map_shows_each_prototype_by_the_name_of_its_class(tcl: nlkit.Run) -> None:
+    figure = contrast.feature_maps(tcl)
+    assert [text.get_text() for text in figure.axes[1].texts] == tcl.record["data"]["classes"]
+    plt.close(figure)
+
+
+def test_pairs_grow_from_variant_to_variant_and_are_coloured_by_the_truth(codim: nlkit.Run) -> None:
+    figure = contrast.positive_pairs(codim, epoch=2)
+    masks = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
+    for mask in masks:
+        assert np.array_equal(mask, mask.T) and (np.diag(mask) == 1).all()
+    assert (masks[0] == 1).sum() == 2 * len(masks[0]) and set(np.unique(masks[0])) == {0, 1}
+    counts = [int((mask > 0).sum()) for mask in masks]
+    assert counts[0] < counts[1] < counts[2]
+    assert {2, 3} <= set(np.unique(masks[2]))
+    plt.close(figure)
+
+
+@pytest.mark.parametrize("variant", ["self", "sup", "sup_pseudo"])
+def test_the_classes_of_the_figure_are_those_of_the_method(codim: nlkit.Run, variant: contrastive.Variant) -> None:
+    chosen, size = contrast._batch(codim, 2)
+    targets = contrast._targets(codim, 2, chosen, size, 0.5)
+    rows, classes = codim.samples.iloc[chosen], 10
+    sure, guess, label = (torch.from_numpy(rows[name].to_numpy(float)) for name in ("sure_2", "guess_2", "noisy"))
+    p = torch.where(
+        torch.nn.functional.one_hot(guess.long(), classes) > 0, sure[:, None], (1 - sure[:, None]) / (classes - 1)
+    )
+    trust = torch.from_numpy(rows["p_clean_2"].to_numpy(float))[:size]
+    refined = semi.refine(torch.nn.functional.one_hot(label.long(), classes)[:size].double(), p[:size], trust, 0.5)
+    guessed = semi.sharpen(p[size:], 0.5)
+    np.testing.assert_allclose(targets, torch.cat([refined, guessed]).numpy())
+    expected = contrastive.contrast_classes(variant, refined, guessed, 0.2)
+    assert contrast.contrast_classes(variant, targets, size, 0.2).tolist() == expected.tolist()
+
+
+def test_the_start_of_a_run_without_encoder_is_called_random(codim: nlkit.Run) -> None:
+    figure = contrast.feature_geometry(codim)
+    assert [ax.get_title() for ax in figure.axes] == ["random start", "after epoch 3"]
+    plt.close(figure)
+
+
+def test_the_first_neighbour_of_the_gallery_is_the_nearest_one(pretraining: nlkit.Run) -> None:
+    index = np.array(pretraining.epochs["neighbours"].iloc[-1]).reshape(8, 6)
+    assert all(row not in index[row] and len(set(index[row])) == 6 for row in range(8))
+
+
+def test_the_vote_has_a_row_for_each_noise_and_kind_of_features(
+    pretraining: nlkit.Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(pretraining.folder.parent)
+    table = votes.vote_accuracy(pretraining, (1, 20))
+    assert list(table["features"]) == ["raw pixels", "encoder"] * 3
+    assert all(0 <= float(value) <= 100 for value in table["k = 20"])
+    first = float(table["k = 20"].iloc[1])
+    recorded = pretraining.record["accuracy"]["last"]
+    assert abs(first - recorded) < 15  # the record has nine voters
+    monkeypatch.chdir(tmp_path)
+    assert "not on this machine" in str(votes.vote_accuracy(pretraining).iloc[0, 0])
+
+
+def test_label_vectors_start_at_zero_and_end_at_the_recorded_decision(diffusion: nlkit.Run) -> None:
+    figure = votes.label_trajectories(diffusion)
+    assert len(figure.axes) == 4
+    for ax in figure.axes:
+        lines = np.stack([line.get_ydata() for line in ax.lines])
+        assert lines.shape == (10, 11) and not lines[:, 0].any()
+        number = int(ax.get_title().removeprefix("image "))
+        ends = {line.get_label(): abs(line.get_ydata()[-1] - 1) for line in ax.lines}  # type: ignore[index]
+        nearest = min(ends.values())
+        prediction, given = (str(diffusion.samples[column].iloc[number]) for column in ("prediction", "noisy"))
+        named = f"given: {given}" if prediction == given else f"found: {prediction}"
+        assert ends[named] == pytest.approx(nearest)
+    plt.close(figure)
+
+
+def test_the_histogram_counts_every_sample_once(diffusion: nlkit.Run) -> None:
+    figure = votes.vote_shares(diffusion)
+    assert sum(patch.get_height() for patch in figure.axes[0].patches) == 300
+    plt.close(figure)
+
+
+def test_the_bars_are_the_votes_of_k_neighbours(diffusion: nlkit.Run) -> None:
+    figure = votes.retrieved_labels(diffusion, diffusion.images())
+    bars = [ax for ax in figure.axes if ax.patches]
+    assert len(bars) == 4
+    assert all(sum(patch.get_height() for patch in ax.patches) == 10 for ax in bars)
+    plt.close(figure)
+
+
+def test_the_table_has_the_accuracies_of_both_weights_and_of_the_vote(diffusion: nlkit.Run) -> None:
+    last = diffusion.epochs.iloc[-1]
+    assert last["accuracy"] == last["accuracy_1"]
+    row = votes.weights_and_vote([diffusion]).iloc[0]
+    assert row.tolist() == [diffusion.params.cell, *(f"{last[f'accuracy_{k}']:.1f}" for k in (1, 2, 3)), 1]
+    method = diffusion.params.method.model_copy(update={"evaluate": "raw"})
+    raw = replace(diffusion, params=diffusion.params.model_copy(update={"method": method}))
+    assert votes.weights_and_vote([raw]).iloc[0]["averaged weights"] == f"{last['accuracy_2']:.1f}"
