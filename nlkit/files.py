@@ -55,10 +55,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def check_writable(folder: Path, name: str) -> None:
-    """Make a folder and prove that files can be written in it, before any long work.
-
-    `name` begins the message of the NlkitError that is raised where they cannot.
-    """
+    """Make a folder and prove that it can be written, before any long work; else NlkitError that begins with `name`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{os.getpid()}"

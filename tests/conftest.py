@@ -14,6 +14,7 @@ import pytest
 import tiny
 import torch
 
+from nlkit.cli import main
 from nlkit.data import data_root
 from nlkit.data.photos.catalog import PHOTO_SOURCES
 from nlkit.data.photos.store import Store
@@ -45,6 +46,24 @@ def _same_global_stream() -> None:
 def data_folder() -> Path:
     """The root of the public data sets, which may or may not be there."""
     return DATA
+
+
+@pytest.fixture
+def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """A function that runs a command and returns its one line of refusal; nothing below `tmp_path` may have changed."""
+
+    def listing() -> dict[Path, bytes]:
+        return {path: path.read_bytes() if path.is_file() else b"" for path in tmp_path.rglob("*")}
+
+    def run(*arguments: str | Path) -> str:
+        before, _ = listing(), capsys.readouterr()
+        code = main([str(argument) for argument in arguments])
+        output, errors = capsys.readouterr()
+        assert (code, output, listing()) == (2, "", before)
+        assert errors.startswith("nlkit: ") and errors.endswith("\n") and errors.count("\n") == 1
+        return errors
+
+    return run
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -24,28 +23,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("finished")
     assert main(["run", write_params(folder / "params.yaml"), "--out", str(folder / "run"), "--quiet"]) == 0
     return folder / "run"
-
-
-@pytest.fixture
-def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """A function that runs a command and returns its one line of refusal; nothing may have been written."""
-
-    def run(*arguments: str | Path) -> str:
-        before = listing(tmp_path)
-        capsys.readouterr()
-        code = main([str(argument) for argument in arguments])
-        output, errors = capsys.readouterr()
-        assert (code, output, listing(tmp_path)) == (2, "", before)
-        assert errors.startswith("nlkit: ") and errors.endswith("\n") and errors.count("\n") == 1
-        return errors
-
-    return run
-
-
-def listing(folder: Path) -> dict[str, str]:
-    """Every path below a folder with the hash of its content."""
-    paths = sorted(folder.rglob("*"))
-    return {str(path): hashlib.md5(path.read_bytes()).hexdigest() if path.is_file() else "" for path in paths}
 
 
 def write_params(path: Path, **overrides: Any) -> str:

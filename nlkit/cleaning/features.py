@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.metrics import roc_auc_score
 from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
@@ -22,6 +21,7 @@ from nlkit.data.photos.layouts import IMAGENET_MEAN, IMAGENET_STD
 from nlkit.errors import NlkitError
 from nlkit.files import check_place, check_writable, write_atomically
 from nlkit.parts.retrieval import nearest, nearest_others
+from nlkit.training import measure
 from nlkit.training.runs import choose_device
 
 LEAST_ROWS = 10
@@ -69,9 +69,9 @@ def clean_features(
         test = test_table(paths[tested], given[tested], names, evidence)
         accuracy = 100 * float((evidence["test.prediction"] == correct[tested]).mean())
     table = train_table(paths[train], given[train], names, evidence)
-    right = (given == correct)[train]
-    if rows.truth is not None and right.any() and not right.all():
-        auc = float(roc_auc_score(right, evidence["train.p_clean"]))
+    if rows.truth is not None:
+        right = torch.from_numpy((given == correct)[train])
+        auc = measure.auc(right, torch.from_numpy(evidence["train.p_clean"]))
     summary = {"classes": names, "k": min(k, len(table) - 1), "temperature": TEMPERATURE, "rows": len(table)}
     summary |= {"accuracy": accuracy, "auc": auc, "seconds": time.perf_counter() - begin}
     check_writable(target, f"--out {target}")

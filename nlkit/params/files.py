@@ -23,7 +23,7 @@ def read_tree(path: Path) -> dict[str, Any]:
 
     Raises NlkitError for a file that is missing or not valid, and for a base that `resolve_base` refuses.
     """
-    return functools.reduce(_laid_over, reversed(_layers(_read(path), str(path), _params_root(path), [path])))
+    return resolve_base(_read(path), str(path), _params_root(path))
 
 
 def resolve_base(tree: Mapping[str, Any], source: str, root: Path | None = None) -> dict[str, Any]:

@@ -95,10 +95,7 @@ class AutoAugmentParams(Section):
 
 
 class AutoAugmentPhotoParams(Section):
-    """A strong view of photographs of varying sizes: random resized crop, flip, and the AutoAugment policy of ImageNet.
-
-    `smallest` is the smallest share of the area that a crop keeps.
-    """
+    """A strong view of varying photographs: crop of at least `smallest` of the area, flip, ImageNet's AutoAugment."""
 
     kind: Literal["autoaugment_imagenet"]
     smallest: Annotated[float, Field(gt=0, le=1)] = 0.08

@@ -19,10 +19,7 @@ DAMAGE = (OSError, SafetensorError, ValueError, KeyError, RecursionError)
 
 
 def save(folder: Path, epoch: int, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
-    """Write the checkpoint after `epoch` by atomic rename, and keep it and the one before.
-
-    Checkpoints of later epochs are removed too: training has passed over them, so they are damaged.
-    """
+    """Write the checkpoint after `epoch` by atomic rename; keep the one before, remove damaged ones of later epochs."""
     target = folder / f"epoch-{epoch:05d}.safetensors"
     write(target, tensors, info)
     found = checkpoints(folder)

@@ -66,15 +66,16 @@ def split_quality(problem: Problem, split: Split) -> dict[str, float | None]:
         return row | {"auc": None, "precision": None, "recall": None}
     right = problem.train.labels == problem.clean
     hits = float((chosen & right).sum())
-    row["auc"] = _auc(right, p_clean)
+    row["auc"] = auc(right, p_clean)
     row["precision"] = hits / max(float(chosen.sum()), 1.0)
     row["recall"] = hits / max(float((right & known).sum()), 1.0)
     for k, own in enumerate(split.p_clean):
-        row[f"auc_{k + 1}"] = _auc(right, own)
+        row[f"auc_{k + 1}"] = auc(right, own)
     return row
 
 
-def _auc(right: Tensor, p_clean: Tensor) -> float | None:
+def auc(right: Tensor, p_clean: Tensor) -> float | None:
+    """AUC of P(clean) [N] against what is right [N], where it is a number; None where all or none are right."""
     from sklearn.metrics import roc_auc_score  # takes a second to import, which readers of records need not spend
 
     known = torch.isfinite(p_clean)

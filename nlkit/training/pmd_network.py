@@ -1,7 +1,4 @@
-"""The class probabilities that PMD noise is made from: trained once on clean labels, and kept.
-
-This is a part of the noise generator, not of any method: it may see clean labels, as whoever corrupts labels does.
-"""
+"""The class probabilities that PMD noise is made from: of a network that sees clean labels, and of no method."""
 
 from __future__ import annotations
 

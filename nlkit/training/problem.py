@@ -106,10 +106,7 @@ def folder_problem(folder: FolderData, device: torch.device) -> Problem:
 
 
 def photo_problem(params: PhotoDataParams, root: Path, device: torch.device, side: int, progress: bool) -> Problem:
-    """The problem of a large data set, whose images are decoded once and then read from a store.
-
-    Its labels are as they were found, so no label is known to be right.
-    """
+    """The problem of a large data set, read from a store of decoded images; no label is known to be right."""
     from nlkit.data.photos.build import build
     from nlkit.data.photos.stored import StoredImages
 

@@ -107,14 +107,6 @@ def test_the_folder_holds_record_model_settings_and_report(finished: Path) -> No
     assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
 
-def test_the_model_predicts_from_files_what_the_tables_say(finished: Path) -> None:
-    classifier = nlkit.load_classifier(finished / "out/scores")
-    table = pd.read_csv(finished / "out/scores/test_scores.csv")
-    found = classifier.predict([finished / "images" / name for name in table["path"]])
-    assert (found["predicted_label"] == table["predicted_label"]).all()
-    assert np.allclose(found["confidence"], table["confidence"], atol=1e-6)
-
-
 def test_colour_images_go_to_a_grey_classifier_by_their_luminance_and_what_is_no_image_nowhere(
     finished: Path, tmp_path: Path
 ) -> None:
@@ -165,9 +157,9 @@ def test_names_from_outside_cannot_write_into_the_report(tmp_path: Path) -> None
 
 def test_scores_are_not_replaced_unasked(finished: Path, done: Path, refused: Callable[..., str]) -> None:
     command, out = [finished / "images", "--labels", finished / "labels.csv"], done / "scores.csv"
-    assert "exists; choose another name" in refused(*command, out=out)
+    assert "exists; choose another name" in refused("clean", *command, "--out", out, "--quiet")
     out.unlink()
-    assert "other settings, labels or images" in refused(*command, out=out)
+    assert "other settings, labels or images" in refused("clean", *command, "--out", out, "--quiet")
 
 
 def test_an_interrupted_run_is_resumed_by_the_same_command(tmp_path: Path) -> None:
@@ -237,11 +229,12 @@ def test_a_tree_needs_no_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("method", offered())
 def test_every_method_cleans(tmp_path: Path, method: str) -> None:
-    result = clean(write_images(tmp_path, 3, 11), method=method, epochs=3)
-    assert len(result.scores) == 33 and result.scores["p_clean"].between(0, 1).all()
+    scores = clean(write_images(tmp_path, 3, 11), method=method, epochs=3).scores
+    assert len(scores) == 33 and scores["p_clean"].between(0, 1).all()
     classifier = nlkit.load_classifier(tmp_path / "out/scores")
-    found = classifier.predict([tmp_path / "images" / name for name in result.scores["path"]])
-    assert (found["predicted_label"] == result.scores["predicted_label"]).all()
+    found = classifier.predict([tmp_path / "images" / name for name in scores["path"]])
+    assert (found["predicted_label"] == scores["predicted_label"]).all()
+    assert np.allclose(found["confidence"], scores["confidence"], atol=1e-6)
 
 
 # What is refused.
@@ -249,7 +242,7 @@ def test_every_method_cleans(tmp_path: Path, method: str) -> None:
 
 def test_bad_options_are_refused_in_one_line(tmp_path: Path, refused: Callable[..., str]) -> None:
     folder = write_images(tmp_path, 2, 10)
-    images, labels, out = folder / "images", ("--labels", folder / "labels.csv"), folder / "s.csv"
+    images, labels, out = folder / "images", ("--labels", folder / "labels.csv"), ("--out", folder / "s.csv")
     for options, said in [
         (("--method", "magic"), "--method magic: expected one of elr"),
         (("--method", "simclr"), "--method simclr"),
@@ -262,19 +255,20 @@ def test_bad_options_are_refused_in_one_line(tmp_path: Path, refused: Callable[.
         (("-s", "optim.rl=1"), "unknown key 'optim.rl'"),
         (("--corrupt", "ignore"), "--corrupt"),
     ]:
-        assert said in refused(images, *labels, *options, out=out)
+        assert said in refused("clean", images, *labels, *options, *out)
     assert not (folder / "s").exists()
     for name, said in [
         ("s.txt", "expected the name of a table"),
         ("images.csv", "which holds the images"),
         ("labels.csv/s.csv", "cannot write"),
     ]:
-        assert said in refused(images, *labels, out=folder / name)
-    assert "no such folder" in refused(folder / "nothing", *labels, out=out)
-    assert "no images in sub-folders" in refused(images, out=out)
+        assert said in refused("clean", images, *labels, "--out", folder / name)
+    assert "no such folder" in refused("clean", folder / "nothing", *labels, *out)
+    assert "no images in sub-folders" in refused("clean", images, *out)
     with (folder / "labels.csv").open("a") as file:
         file.write("../labels.csv,c0,c0\n")
-    assert "labels.csv, line 22: the path '../labels.csv' leaves the folder" in refused(images, *labels, out=out)
+    said = refused("clean", images, *labels, *out)
+    assert "labels.csv, line 22: the path '../labels.csv' leaves the folder" in said
 
 
 # How it is chosen.

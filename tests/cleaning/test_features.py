@@ -92,6 +92,7 @@ def test_labels_may_be_numbers_in_the_npz_file(tmp_path: Path) -> None:
 
 def test_bad_features_are_refused_in_one_line(tmp_path: Path, refused: Callable[..., str]) -> None:
     file, labels = write_digits(tmp_path, count=100)
+    out = ["--out", tmp_path / "s.csv"]
     with (tmp_path / "long.csv").open("w") as stream:
         stream.write(labels.read_text() + "more.png,1,1\n")
     np.savez(tmp_path / "nan.npz", features=np.full((100, 3), np.nan))
@@ -113,14 +114,15 @@ def test_bad_features_are_refused_in_one_line(tmp_path: Path, refused: Callable[
         ("resnet19", "labels.csv", "the ending '' is unknown"),
     ]:
         options = ["--features", tmp_path / name if "." in name else name]
-        assert said in refused(*options, *(["--labels", tmp_path / table] if table else []), out=tmp_path / "s.csv")
+        options += ["--labels", tmp_path / table] if table else []
+        assert said in refused("clean", *options, *out)
     for options, said in [
         (["--features", file, "--test", labels], "--test"),
         (["--features", file, "--hold-out", "2"], "hold-out"),
         (["--features", "resnet18"], "name the folder"),
         ([], "name the folder"),
     ]:
-        assert said in refused(*options, "--labels", labels, out=tmp_path / "s.csv")
+        assert said in refused("clean", *options, "--labels", labels, *out)
 
 
 def test_a_named_encoder_makes_the_features(
@@ -135,15 +137,18 @@ def test_a_named_encoder_makes_the_features(
     rows = [f"{i}.png,{'ab'[i % 2]}" for i in range(14)]
     (tmp_path / "l.csv").write_text("\n".join(["path,label", *rows, "bad.png,a"]))
     command = [tmp_path / "images", "--labels", tmp_path / "l.csv", "--features", "resnet18", "--device", "cpu"]
+    command += ["--out", tmp_path / "s.csv"]
 
     def offline(*_: Any, **__: Any) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    assert "its weights cannot be had (no network)" in refused(*command, out=tmp_path / "s.csv")
+    assert "its weights cannot be had (no network)" in refused(
+        "clean", *command, "--out", tmp_path / "s.csv", "--quiet"
+    )
     network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(12, 5))
     monkeypatch.setattr("nlkit.cleaning.features.encoder", lambda name: network)
-    assert main(["clean", *map(str, command), "--out", str(tmp_path / "s.csv")]) == 0
+    assert main(["clean", *map(str, command)]) == 0
     scores = pd.read_csv(tmp_path / "s.csv")
     assert len(scores) == 14 and (scores["suggested_label"] == scores["label"]).all()
     for table, truth, said in [(tmp_path / "l.csv", None, "'bad.png' cannot be used"), (None, "x", "with --labels")]:

@@ -54,19 +54,6 @@ def test_two_runs_on_a_cpu_give_the_same_record_and_another_seed_another_one_fro
     assert "noise" not in found and "samples.noisy" not in found
 
 
-def test_a_truncated_checkpoint_costs_one_epoch_and_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stop_at(3, tmp_path)
-    newest = checkpoints(tmp_path / "checkpoints")[-1]
-    newest.write_bytes(newest.read_bytes()[:-100])
-    capsys.readouterr()
-    resumed = fit(tmp_path)
-    lines = "".join(capsys.readouterr()).splitlines()
-    assert len(lines) == 1 and newest.name in lines[0]
-    assert_same(fit(tmp_path / "calm"), resumed)
-
-
 def test_where_all_checkpoints_are_damaged_training_starts_anew_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
