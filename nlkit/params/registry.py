@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from nlkit.errors import NlkitError
 from nlkit.params.sections import Section
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
     from torch import Tensor
 
@@ -123,10 +120,8 @@ def register(params: type[MethodParams], **facts: Any) -> Callable[[Built], Buil
 
 def names() -> list[str]:
     """The names of all methods, from the files in `nlkit/methods/`; nothing is imported."""
-    package = find_spec(PACKAGE)
-    assert package is not None
-    files = pkgutil.iter_modules(package.submodule_search_locations)
-    return sorted(one.name for one in files if one.name != "base" and not one.name.startswith("_"))
+    files = (Path(__file__).parents[1] / "methods").glob("[!_]*.py")
+    return sorted(file.stem for file in files if file.stem != "base")
 
 
 def find(name: str) -> Entry:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nlkit.errors import NlkitError
@@ -75,7 +74,8 @@ def write(
 
     Raises NlkitError where the folder cannot be written or the record would exceed `limit` bytes.
     """
-    blobs = {"epochs.parquet": _parquet(epochs), "samples.parquet": _parquet(samples)}
+    tables = {"epochs.parquet": epochs, "samples.parquet": samples}
+    blobs = {name: table.to_parquet(index=False, compression="zstd") for name, table in tables.items()}
     files = {name: hashlib.sha256(blob).hexdigest() for name, blob in blobs.items()}
     complete = _sealed({"format": FORMAT, **info, "files": files})
     blobs["record.json"] = (json.dumps(complete, indent=1, sort_keys=True) + "\n").encode()
@@ -167,12 +167,12 @@ def differences(a: Record, b: Record) -> list[str]:
     """What differs between two records apart from times, machine and versions; empty when they agree."""
     found = [key for key in RecordInfo.model_fields if key not in TIMES and _fact(a, key) != _fact(b, key)]
     for name in ("epochs", "samples"):
-        left, right = (getattr(one, name).drop(columns="seconds", errors="ignore") for one in (a, b))
-        if list(left.columns) != list(right.columns) or len(left) != len(right):
+        frames = (getattr(one, name).drop(columns="seconds", errors="ignore") for one in (a, b))
+        left, right = (pa.Table.from_pandas(frame, preserve_index=False) for frame in frames)
+        if left.column_names != right.column_names or len(left) != len(right):
             found.append(name)
         else:
-            tables = [pa.Table.from_pandas(one, preserve_index=False) for one in (left, right)]
-            found += [f"{name}.{column}" for column in left if tables[0][column] != tables[1][column]]
+            found += [f"{name}.{column}" for column in left.column_names if left[column] != right[column]]
     return found
 
 
@@ -180,12 +180,6 @@ def _fact(record: Record, key: str) -> Any:
     """A value of record.json, without the time that an encoder took."""
     value = record.info.get(key)
     return {name: part for name, part in value.items() if name != "seconds"} if key == "encoder" and value else value
-
-
-def _parquet(table: pd.DataFrame) -> bytes:
-    buffer = BytesIO()
-    pq.write_table(pa.Table.from_pandas(table, preserve_index=False), buffer, compression="zstd")
-    return buffer.getvalue()
 
 
 def _table(folder: Path, name: str, info: Mapping[str, Any]) -> pd.DataFrame:
@@ -196,4 +190,4 @@ def _table(folder: Path, name: str, info: Mapping[str, Any]) -> pd.DataFrame:
         raise NlkitError(f"{path}: missing from the record ({error.strerror})") from None
     if hashlib.sha256(blob).hexdigest() != info["files"].get(path.name):
         raise NlkitError(f"{path}: content does not match record.json; the record is damaged, run it again")
-    return pq.read_table(BytesIO(blob)).to_pandas()
+    return pd.read_parquet(BytesIO(blob))

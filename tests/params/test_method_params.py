@@ -161,7 +161,8 @@ def test_the_encoder_that_a_file_names_is_there_and_of_the_same_images(
     assert referred is not None or path.parent.name != "codim"
 
 
-GOOD = {"elr": "elr/digits-sym-50", "mixup": "mixup/digits-sym-50", "confident": "confident_learning/digits-sym-50"}
+GOOD = {"dividemix": "dividemix/cifar10-sym-50"}
+GOOD |= {"elr": "elr/digits-sym-50", "mixup": "mixup/digits-sym-50", "confident": "confident_learning/digits-sym-50"}
 GOOD |= {"tcl": "tcl/cifar10-sym-50", "simclr": "simclr/cifar10", "simclr digits": "simclr/digits"}
 GOOD |= {"codim": "codim/digits-sym-50", "codim cifar": "codim/cifar10-sym-50", "tcl_plus": "tcl/cifar10-sym-90-plus"}
 GOOD |= {"lra": "lra_diffusion/cifar10-sym-50", "lra digits": "lra_diffusion/digits-sym-50-identity"}
@@ -208,6 +209,11 @@ def test_a_bad_value_is_refused_in_one_line_with_file_and_key(name: str, key: st
 
 FILE = {"method.encoder": {"kind": "file", "train": "a.npy", "test": "b.npy"}, "method.bank": "view"}
 CONTRADICTIONS: list[tuple[str, dict[str, Any], str]] = [
+    ("dividemix", {"noise.kind": "human"}, "annotator"),
+    ("dividemix", {"noise.kind": "file"}, "noise.file"),
+    ("dividemix", {"noise.kind": "human", "noise.annotator": "fine"}, "fine"),
+    ("dividemix", {"noise.kind": "human", "noise.annotator": "worst", "data.name": "digits"}, "human"),
+    ("dividemix", {"noise.kind": "asymmetric", "data.name": "cifar100"}, "asymmetric"),
     ("elr", {"method.cosine_epochs": 4, "optim.drop_epochs": [2]}, "optim.drop_epochs has no meaning"),
     ("simclr digits", {"optim.drop_epochs": [3]}, "optim.drop_epochs has no meaning for simclr"),
     ("simclr", {"data.name": "digits"}, "digits need 'affine'"),
@@ -221,7 +227,6 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any], str]] = [
     ("codim", {"method.mixed": "labelled"}, "method.lambda_u 0"),
     ("codim", {"method.balanced": 30, "method.loss_epochs": 5}, "method.loss_epochs 1"),
     ("lra", {"optim.drop_epochs": [3]}, "drop_epochs"),
-    ("lra", {"paper": "dividemix"}, "method.name"),
     ("lra", {"method.sampling_steps": 501}, "more than half of method.timesteps"),
     ("lra", {"method.retrieval": "precomputed"}, "needs method.query 'cached'"),
     ("lra", {"method.horizon": 199.0}, "method.horizon is 199"),

@@ -86,21 +86,6 @@ def test_a_missing_key_has_a_default_or_is_named(key: str, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        ({"noise.kind": "human"}, "annotator"),
-        ({"noise.kind": "file"}, "noise.file"),
-        ({"noise.kind": "human", "noise.annotator": "fine"}, "fine"),
-        ({"noise.kind": "human", "noise.annotator": "worst", "data.name": "digits"}, "human"),
-        ({"noise.kind": "asymmetric", "data.name": "cifar100"}, "asymmetric"),
-        ({"paper": "cross_entropy"}, "method.name"),
-    ],
-)
-def test_settings_that_contradict_each_other_are_refused(overrides: dict[str, Any], words: str) -> None:
-    assert words in refused(GOOD, **overrides)
-
-
-@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("seed: [1", "YAML"), ("seed: 1\nseed: 2", "'seed' is given twice"), ("", "NoneType"), ("- 1\n- 2", "list"),
