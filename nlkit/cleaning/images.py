@@ -128,9 +128,9 @@ def _params(
 ) -> tuple[Params[Any], pd.DataFrame]:
     """The parameters of the run, and a table of what was chosen and why."""
     chosen, why = choose(situation, side, asked.method, asked.flip, asked.epochs)
-    data: dict[str, Any] = {name: path and os.path.abspath(path) for name, path in sources.items()}
-    data |= {"name": "folder", "hold_out": asked.hold_out, "split_seed": asked.seed, "truth": asked.truth}
-    data |= {"side": side, "corrupt": asked.corrupt, "sha256": sha256}
+    data: dict[str, Any] = {"name": "folder", "hold_out": asked.hold_out, "split_seed": asked.seed}
+    data |= {"truth": asked.truth, "side": side, "corrupt": asked.corrupt, "sha256": sha256}
+    data |= {name: None if path is None else os.path.abspath(path) for name, path in sources.items()}
     content = {**chosen, "cell": "your-data", "seed": asked.seed, "data": data}
     return make_params(content, asked.settings, source="nlkit clean"), why
 
