@@ -57,6 +57,16 @@ class RecordInfo(BaseModel):
     encoder: dict[str, Any] | None = None
 
 
+NEEDED = {
+    "accuracy": ("last", "best", "last_single", "best_single"),
+    "noise": ("nominal", "realised", "sha256"),
+    "data": ("name", "sha256", "train", "classes", "warnings"),
+    "network": ("name", "parameters"),
+    "device": ("type", "name"),
+}
+"""What the groups in record.json hold at least."""
+
+
 @dataclass(frozen=True)
 class Record:
     """record.json as a dictionary, and the two tables beside it."""
@@ -122,6 +132,9 @@ def load(folder: Path) -> Record:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         raise NlkitError(f"{path}: key '{key}': {first['msg']}; the record is damaged, run it again") from None
+    lacking = [f"{group}.{key}" for group, keys in NEEDED.items() for key in keys if key not in info[group]]
+    if lacking:
+        raise NlkitError(f"{path}: key '{lacking[0]}' is missing; the record is damaged, run it again")
     if (info["format"] != UNSEALED or "sha256" in info) and info != _sealed(info):
         raise NlkitError(f"{path}: content does not match its own sha256; the record is damaged, run it again")
     return Record(info, _table(folder, "epochs", info), _table(folder, "samples", info), folder)

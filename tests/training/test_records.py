@@ -116,6 +116,13 @@ def test_the_first_records_carried_no_hash_and_those_of_a_later_format_are_refus
         records.load(folder)
 
 
+@pytest.mark.parametrize("group", records.NEEDED)
+def test_a_group_that_lacks_a_key_is_refused_where_no_hash_would_tell(folder: Path, group: str) -> None:
+    edit(folder, lambda info: (info.pop("sha256"), info.update(format=1), info[group].pop(records.NEEDED[group][0])))
+    with pytest.raises(NlkitError, match=rf"record\.json: key '{group}.{records.NEEDED[group][0]}' is missing"):
+        records.load(folder)
+
+
 @pytest.mark.parametrize("key", records.RecordInfo.model_fields.keys() - {"commit", "encoder"})
 def test_a_value_of_another_kind_is_refused(folder: Path, key: str) -> None:
     edit(folder, lambda info: info.update({key: [None] if isinstance(info.get(key), dict) else {"a": 1}}))
