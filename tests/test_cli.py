@@ -74,7 +74,7 @@ def write_cifar(root: Path, first: bytes) -> Path:
     folder.mkdir(parents=True)
     for name in layout.files:
         (folder / name).write_bytes(b"")
-    (folder / layout.train_files[0]).write_bytes(first)
+    (folder / next(iter(layout.files))).write_bytes(first)
     return root
 
 

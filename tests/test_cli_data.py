@@ -10,7 +10,8 @@ import pytest
 from trees import TREES, animal10n_tree, mnist_files, webvision_tree
 
 from nlkit.cli import main
-from nlkit.data import PHOTO_SOURCES, sources
+from nlkit.data import sources
+from nlkit.data.photos.catalog import PHOTO_SOURCES
 from nlkit.noise import human_sources
 
 Said = tuple[int, list[str], list[str]]

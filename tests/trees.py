@@ -146,14 +146,15 @@ def cifar_folder(root: Path, name: str = "cifar10", protocol: int = 2, seed: int
     layout = cifar.LAYOUTS[name]
     folder = root / layout.folder
     folder.mkdir(parents=True)
-    counts = dict.fromkeys(layout.train_files, cifar.TRAIN_COUNT // len(layout.train_files))
-    for file, count in {**counts, layout.test_file: cifar.TEST_COUNT}.items():
+    *train_files, test_file, names_file = layout.files
+    counts = dict.fromkeys(train_files, cifar.TRAIN_COUNT // len(train_files))
+    for file, count in {**counts, test_file: cifar.TEST_COUNT}.items():
         rows = rng.integers(0, 256, (count, cifar.ROW_BYTES), dtype=np.uint8)
         labels = rng.integers(0, layout.classes, count).tolist()
         batch = {"batch_label": file, layout.label_key: labels, "data": rows}
         (folder / file).write_bytes(pickle.dumps(batch, protocol=protocol))
     names = {layout.names_key: [f"class {index}" for index in range(layout.classes)]}
-    (folder / layout.names_file).write_bytes(pickle.dumps(names, protocol=protocol))
+    (folder / names_file).write_bytes(pickle.dumps(names, protocol=protocol))
     return folder
 
 
@@ -161,9 +162,10 @@ def human_file(folder: Path, name: str, clean: np.ndarray, ending: str, **change
     """Human labels for given clean labels, as `.npz` or `.pt`; returns the file."""
     rng = np.random.default_rng(1)
     kept = human.HUMAN_FILES[name]
+    classes = cifar.LAYOUTS[kept.dataset].classes
     arrays: dict[str, Any] = {"clean_label": clean}
     for key in kept.keys.values():
-        arrays[key] = np.where(rng.random(len(clean)) < 0.3, rng.integers(0, kept.classes, len(clean)), clean)
+        arrays[key] = np.where(rng.random(len(clean)) < 0.3, rng.integers(0, classes, len(clean)), clean)
     arrays.update(changes)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / next(file for file in kept.files if file.endswith(ending))

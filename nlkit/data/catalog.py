@@ -9,8 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from nlkit.data import cifar, idx
-from nlkit.data.dataset import Dataset, load_digits
+from nlkit.data import cifar
+from nlkit.data.dataset import MNIST_FOLDERS, Dataset, load_digits, load_mnist, mnist_paths
 from nlkit.errors import NlkitError
 
 
@@ -78,7 +78,7 @@ def load_dataset(name: Literal["digits", "cifar10", "cifar100", "mnist", "fashio
     check_present(name, source_of(name, IN_MEMORY), root)
     if name == "digits":
         return load_digits()
-    return cifar.load_cifar(name, root) if name in cifar.LAYOUTS else idx.load_idx(name, root)
+    return cifar.load_cifar(name, root) if name in cifar.LAYOUTS else load_mnist(name, root)
 
 
 def sources() -> Sources:
@@ -107,10 +107,9 @@ def check_present(name: str, source: Source, root: Path) -> None:
 
 
 def verify(name: str, root: Path, known: Sources | None = None) -> str:
-    """What was found and checked: counts, hash, noise rates, deviations from the original.
+    """What was found and checked, in a line, for photographs in several: counts, hash, noise rates, deviations.
 
-    One line, for photographs several, after every image was decoded. Raises NlkitError for an unknown name and for
-    files that are missing, damaged or of the wrong content.
+    Raises NlkitError for an unknown name and for files that are missing, damaged or of the wrong content.
     """
     source = source_of(name, known)
     check_present(name, source, root)
@@ -118,11 +117,7 @@ def verify(name: str, root: Path, known: Sources | None = None) -> str:
 
 
 def status(root: Path, known: Sources | None = None) -> list[Status]:
-    """One row for each data set.
-
-    Files of arrays and lists of images are read, which takes a few seconds where they are present; of the photographs
-    themselves, only a sample is looked for.
-    """
+    """One row for each data set; files and lists are read, of photographs only a sample is looked for."""
     return [status_of(name, source, root) for name, source in (known or sources()).items()]
 
 
@@ -150,23 +145,17 @@ def _verified(name: str, root: Path) -> str:
     return "; ".join((counts, *(dataset.warnings or ["as published"])))
 
 
-IN_MEMORY = {
-    "digits": Source(lambda root: [], partial(_verified, "digits"), ""),
-    **{
-        name: Source(
-            partial(cifar.cifar_files, name),
-            partial(_verified, name),
-            f"bring it with `nlkit data get {name}`",
-            Download(layout.url, "md5", layout.md5, layout.folder, tuple(layout.files)),
-        )
-        for name, layout in cifar.LAYOUTS.items()
-    },
-    **{
-        name: Source(
-            partial(idx.idx_files, name),
-            partial(_verified, name),
-            f"put the files of torchvision.datasets.{folder.split('/')[0]} into {folder} of the data root",
-        )
-        for name, folder in idx.FOLDERS.items()
-    },
-}
+IN_MEMORY = {"digits": Source(lambda root: [], partial(_verified, "digits"), "")}
+for _name, _layout in cifar.LAYOUTS.items():
+    IN_MEMORY[_name] = Source(
+        partial(cifar.cifar_files, _name),
+        partial(_verified, _name),
+        f"bring it with `nlkit data get {_name}`",
+        Download(_layout.url, "md5", _layout.md5, _layout.folder, tuple(_layout.files)),
+    )
+for _name, _folder in MNIST_FOLDERS.items():
+    IN_MEMORY[_name] = Source(
+        partial(mnist_paths, _name),
+        partial(_verified, _name),
+        f"put the files of torchvision.datasets.{_folder.split('/')[0]} into {_folder} of the data root",
+    )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nlkit.data.dataset import content_sha256
+from nlkit.data.files import content_sha256
 from nlkit.data.listing import Entry, read_listing
 from nlkit.data.photos.decode import decode_all
 from nlkit.errors import NlkitError

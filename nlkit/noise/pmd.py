@@ -11,6 +11,7 @@ import numpy as np
 
 from nlkit.data.files import read_array
 from nlkit.errors import NlkitError
+from nlkit.noise import flipped
 
 Reading = Literal["code", "paper"]
 
@@ -89,14 +90,9 @@ def add_uniform(labels: np.ndarray, rate: float, classes: int, rng: np.random.Ge
     return np.where(hit, (labels + rng.integers(1, classes, len(labels))) % classes, labels)
 
 
-def add_asymmetric(
-    labels: np.ndarray, rate: float, flips: Mapping[int, int], classes: int, rng: np.random.Generator
-) -> np.ndarray:
+def add_asymmetric(labels: np.ndarray, rate: float, flips: Mapping[int, int], rng: np.random.Generator) -> np.ndarray:
     """Labels [N], of which each moves with probability `rate` to the class that `flips` names."""
-    target = np.arange(classes)
-    for source, destination in flips.items():
-        target[source] = destination
-    return np.where(rng.random(len(labels)) < rate, target[labels], labels)
+    return np.where(rng.random(len(labels)) < rate, flipped(labels, flips), labels)
 
 
 def block_flips(classes: int, block: int = 5) -> dict[int, int]:

@@ -16,12 +16,12 @@ from sklearn.datasets import load_digits as bundled_digits
 from torchvision import datasets as official_sets
 from trees import cifar_folder, mnist_files
 
-from nlkit.data import cifar, data_root, idx, load_dataset, sources, status, verify
+from nlkit.data import cifar, data_root, dataset, load_dataset, sources, status, verify
 from nlkit.errors import NlkitError
 
 CIFAR = ["cifar10", "cifar100"]
 PLACES = [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")]
-IMAGES, LABELS = idx.FILES[:2]
+IMAGES, LABELS = dataset.MNIST_FILES[:2]
 
 
 def states(root: Path) -> dict[str, str]:
@@ -65,8 +65,7 @@ def test_verify_says_what_was_found(tmp_path: Path, small_cifar: None, monkeypat
     assert said.startswith("cifar10: 50 training and 10 test images, 10 classes, sha256 ")
     assert "content differs from the official archive in 7 of 7 files" in said and "instead of" in said
     assert verify("mnist", tmp_path).endswith("; 200 training and 50 test images instead of 60000 and 10000")
-    monkeypatch.setattr(idx, "TRAIN_COUNT", 200)
-    monkeypatch.setattr(idx, "TEST_COUNT", 50)
+    monkeypatch.setattr(dataset, "MNIST_COUNTS", {"train": 200, "t10k": 50})
     assert verify("mnist", tmp_path).endswith("; as published") and load_dataset("mnist", tmp_path).warnings == ()
 
 
@@ -117,9 +116,10 @@ def test_cifar_is_read_batch_by_batch_and_its_rows_are_channel_major(
     dataset = load_dataset(name, tmp_path)
     assert dataset.name == name and len(dataset.mean) == len(dataset.std) == 3
     assert len(dataset.class_names) == layout.classes
+    *train_files, test_file, _ = layout.files
     for images, labels, files in (
-        (dataset.images, dataset.labels, layout.train_files),
-        (dataset.test_images, dataset.test_labels, [layout.test_file]),
+        (dataset.images, dataset.labels, train_files),
+        (dataset.test_images, dataset.test_labels, [test_file]),
     ):
         batches = [pickle.loads((folder / file).read_bytes()) for file in files]
         rows = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
@@ -202,16 +202,16 @@ def test_foreign_and_truncated_batches_are_refused(tmp_path: Path, small_cifar: 
 @pytest.mark.parametrize("packed", [False, True])
 def test_idx_files_are_read_as_torchvision_reads_them(tmp_path: Path, name: Any, place: str, packed: bool) -> None:
     arrays = mnist_files(tmp_path, place=f"{place}/raw", packed=packed)
-    dataset = load_dataset(name, tmp_path)
-    found = (dataset.images[..., 0], dataset.labels, dataset.test_images[..., 0], dataset.test_labels)
-    for file, array in zip(idx.FILES, found, strict=True):
+    one = load_dataset(name, tmp_path)
+    found = (one.images[..., 0], one.labels, one.test_images[..., 0], one.test_labels)
+    for file, array in zip(dataset.MNIST_FILES, found, strict=True):
         np.testing.assert_array_equal(array, arrays[file])
-    assert dataset.images.dtype == np.uint8 and dataset.labels.dtype == np.int64 and dataset.images.flags.writeable
+    assert one.images.dtype == np.uint8 and one.labels.dtype == np.int64 and one.images.flags.writeable
     if not packed:
         theirs = getattr(official_sets, place)(tmp_path)
-        np.testing.assert_array_equal(dataset.images[..., 0], theirs.data.numpy())
-        np.testing.assert_array_equal(dataset.labels, theirs.targets.numpy())
-        assert [text.split(" - ")[0] for text in theirs.classes] == list(dataset.class_names)
+        np.testing.assert_array_equal(one.images[..., 0], theirs.data.numpy())
+        np.testing.assert_array_equal(one.labels, theirs.targets.numpy())
+        assert [text.split(" - ")[0] for text in theirs.classes] == list(one.class_names)
 
 
 def header(*sizes: int, kind: int = 8) -> bytes:
@@ -233,12 +233,12 @@ def header(*sizes: int, kind: int = 8) -> bytes:
                 header(0, 28, 28),
             )
         ),
-        (IMAGES, header(200, 28, 28) + bytes(200 * 784 - 1), "its header asks for"),
-        (IMAGES, header(200, 28, 28) + bytes(200 * 784 + 1), "its header asks for"),
+        (IMAGES, header(200, 28, 28) + bytes(200 * 784 - 1), "its header says"),
+        (IMAGES, header(200, 28, 28) + bytes(200 * 784 + 1), "its header says"),
         (LABELS, header(199) + bytes(199), "expected [200], one for each image"),
         (LABELS, header(200) + bytes([10] * 200), "label 10 at index 0 is outside 0..9"),
-        (LABELS, bytes(2**17), "more than 60008 bytes"),
-        (f"{LABELS}.gz", gzip.compress(bytes(2**24)), "more than 60008 bytes"),
+        (LABELS, bytes(2**17), "its header says"),
+        (f"{LABELS}.gz", gzip.compress(bytes(2**24)), "its header says"),
         (f"{LABELS}.gz", gzip.compress(header(200) + bytes(200))[:-6], "not a readable gzip file"),
     ],
     ids=lambda value: value if isinstance(value, str) else "content",  # a compressed one holds the time

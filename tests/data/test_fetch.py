@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from trees import cifar_folder, human_file
 
-from nlkit.data import get, load_dataset, sources
+from nlkit.data import load_dataset, sources
+from nlkit.data.fetch import get
 from nlkit.errors import NlkitError
 from nlkit.noise import human_sources
 

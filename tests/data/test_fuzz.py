@@ -19,11 +19,13 @@ from PIL import Image
 from trees import TREES, cifar_folder, human_file, mnist_files
 
 import nlkit
-from nlkit.data import PHOTO_SOURCES, PhotoSet, idx, load_dataset, load_photos, read_feature_file
-from nlkit.data.dataset import content_sha256
-from nlkit.data.feature_table import read_feature_rows
-from nlkit.data.listing import read_listing
+from nlkit.data import load_dataset
+from nlkit.data.dataset import MNIST_FILES
+from nlkit.data.files import content_sha256
+from nlkit.data.listing import read_feature_file, read_feature_rows, read_listing
+from nlkit.data.photos.catalog import PHOTO_SOURCES, load_photos
 from nlkit.data.photos.decode import FORMATS, decode_all
+from nlkit.data.photos.lists import PhotoSet
 from nlkit.errors import NlkitError
 from nlkit.models.weights import body_weights, weights_sha256
 from nlkit.noise import human, read_label_file
@@ -134,7 +136,7 @@ FILES: dict[str, tuple[Callable[[Path], Read], float]] = {
     "CIFAR-10_human.pt": (people, 0.4),
     "digits-sym-50.yaml": (parameters, 0.3),
     **{f"{protocol}/cifar-10-batches-py/data_batch_1": (in_memory("cifar10"), 0.2) for protocol in (0, 2, 4)},
-    **{f"MNIST/raw/{file}{ending}": (in_memory("mnist"), 0.0) for file in idx.FILES[:2] for ending in ("", ".gz")},
+    **{f"MNIST/raw/{file}{ending}": (in_memory("mnist"), 0.0) for file in MNIST_FILES[:2] for ending in ("", ".gz")},
     **{f"weights{ending}": (weights, 0.0) for ending in (".safetensors", ".pth")},
 }
 """Name of each file, what writes and reads it, and the share of damaged copies that must be refused."""

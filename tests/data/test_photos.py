@@ -12,11 +12,19 @@ import numpy as np
 import pytest
 from trees import FLAWS, KINDS, TREES, Expected, clothing1m_tree, food101n_tree, webvision_tree
 
-from nlkit.data import PHOTO_SOURCES, PhotoList, load_photos, sources, verify, verify_photos
+from nlkit.data import sources, verify
 from nlkit.data.catalog import Status, status_of
 from nlkit.data.photos import catalog, lists
-from nlkit.data.photos.catalog import find_flaws, sample_files
-from nlkit.data.photos.lists import gather, image_names, labels_by_name, read_names, read_numbered, read_rows
+from nlkit.data.photos.catalog import PHOTO_SOURCES, find_flaws, load_photos, sample_files, verify_photos
+from nlkit.data.photos.lists import (
+    PhotoList,
+    folder_images,
+    gather,
+    labels_by_name,
+    read_names,
+    read_numbered,
+    read_rows,
+)
 from nlkit.errors import NlkitError
 
 sets = pytest.mark.parametrize("name", TREES)
@@ -92,10 +100,10 @@ def test_rows_become_names_and_labels_in_their_order(tmp_path: Path) -> None:
 def test_a_folder_tells_its_images_sorted_and_nothing_else(tmp_path: Path) -> None:
     for name in ("b.JPEG", "a.jpg", ".hidden.jpg", "readme.txt", "c.png"):
         (tmp_path / name).touch()
-    assert image_names(tmp_path) == ["a.jpg", "b.JPEG", "c.png"]
-    assert "nothing" in refused(lambda: image_names(tmp_path / "nothing"))
+    assert folder_images(tmp_path) == ["a.jpg", "b.JPEG", "c.png"]
+    assert "nothing" in refused(lambda: folder_images(tmp_path / "nothing"))
     (tmp_path / "\udcff.jpg").touch()
-    assert "not UTF-8" in refused(lambda: image_names(tmp_path))
+    assert "not UTF-8" in refused(lambda: folder_images(tmp_path))
 
 
 # Every set.

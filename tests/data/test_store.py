@@ -19,12 +19,11 @@ from fuzzing import damaged
 from PIL import Image
 
 from nlkit import NlkitError
-from nlkit.data.photos import build as module
 from nlkit.data.photos import decode
-from nlkit.data.photos import store as stores
-from nlkit.data.photos.build import build, read_photo
+from nlkit.data.photos import store as module
+from nlkit.data.photos.decode import read_photo
 from nlkit.data.photos.lists import PhotoList
-from nlkit.data.photos.store import Store, image_digest, read
+from nlkit.data.photos.store import Store, build, image_digest, read
 
 SHORT = 12
 FORK = multiprocessing.get_context("fork")
@@ -117,9 +116,9 @@ def test_a_store_holds_what_decoding_one_by_one_gives(photos: PhotoList) -> None
 def test_images_are_read_one_after_the_other_and_neighbours_in_one_call(
     photos: PhotoList, indices: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, whole, calls = make(photos), stores._read_run, list[object]()
+    store, whole, calls = make(photos), module._read_run, list[object]()
     expected = b"".join(pixels_of(store, i) for i in indices)
-    monkeypatch.setattr(stores, "_read_run", lambda *call: (calls.append(call), whole(*call)))
+    monkeypatch.setattr(module, "_read_run", lambda *call: (calls.append(call), whole(*call)))
     assert pixels_of(store, *indices) == expected
     pairs = pairwise(indices)
     apart = [after != before + 1 or store.shards[after] != store.shards[before] for before, after in pairs]

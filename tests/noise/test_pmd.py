@@ -98,7 +98,7 @@ def test_uniform_noise_on_top_moves_its_share_and_never_to_the_same_label() -> N
 
 def test_asymmetric_noise_on_top_follows_its_arrows_only() -> None:
     labels = np.arange(50_000) % 10
-    noisy = pmd.add_asymmetric(labels, 0.3, noise.CIFAR10_FLIPS, 10, np.random.default_rng(0))
+    noisy = pmd.add_asymmetric(labels, 0.3, noise.CIFAR10_FLIPS, np.random.default_rng(0))
     for label in range(10):
         share = (noisy != labels)[labels == label].mean()
         assert set(noisy[labels == label]) == {label, noise.CIFAR10_FLIPS.get(label, label)}

@@ -20,12 +20,15 @@ from tqdm.auto import tqdm
 
 from nlkit.data.files import open_file, read_arrays, write_arrays
 from nlkit.errors import NlkitError
+from nlkit.lazy import functional, torch
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * 2**20
 MAX_TOTAL_BYTES = 16 * 2**30
 MAX_THREADS = 16
+LONGEST = 4
+"""How many times as long as the short side the long one of a stored image may be."""
 LIGHT_BYTES = 128 * 2**20
 """An image that takes more than this while it is decoded has to wait until no other such image is."""
 
@@ -63,12 +66,12 @@ def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: P
         return Decoded(kept[0]["images"], {int(index): why for index, why in kept[1]["faults"].items()})
     images = np.zeros((len(paths), side, side, 3), np.uint8)
 
-    def one(index: int) -> str | None:
-        return fault_of(lambda: images.__setitem__(index, _square(paths[index], side)))
+    def one(index: int) -> None:
+        square = ImageOps.fit(read_rgb(paths[index], side), (side, side), Image.Resampling.BICUBIC)
+        images[index] = np.asarray(square)
 
-    with tqdm(total=len(paths), desc="reading images", disable=not progress) as bar:
-        found = list(in_parallel(one, range(len(paths)), bar))
-    decoded = Decoded(_without_colour(images), {index: why for index, why in enumerate(found) if why is not None})
+    faults = find_faults(one, len(paths), "reading images", progress)
+    decoded = Decoded(_without_colour(images), faults)
     if cache is not None:
         try:
             write_arrays(cache, {"images": decoded.images}, {"state": state, "faults": decoded.faults})
@@ -77,12 +80,19 @@ def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: P
     return decoded
 
 
+def find_faults(work: Callable[[int], object], count: int, title: str, progress: bool) -> dict[int, str]:
+    """Where `work(index)` fails for one of `count` images, by its index: what is wrong; every image is tried."""
+    with tqdm(total=count, desc=title, unit="image", disable=not progress) as bar:
+        found = in_parallel(lambda index: fault_of(lambda: work(index)), range(count), bar)
+        return {index: why for index, why in enumerate(found) if why is not None}
+
+
 def probe(paths: Sequence[Path], most: int = 500) -> list[int]:
     """Short sides in pixels, from the headers of at most `most` readable images."""
     found: list[int] = []
 
     def one(path: Path) -> None:
-        with open_image(path) as image:
+        with _open_image(path) as image:
             found.append(min(image.size))
 
     with warnings.catch_warnings():
@@ -92,24 +102,42 @@ def probe(paths: Sequence[Path], most: int = 500) -> list[int]:
     return found
 
 
+def read_photo(path: Path, short: int) -> np.ndarray:
+    """An image file as RGB uint8 [H, W, 3] with min(H, W) = `short` and max(H, W) at most 4 `short`.
+
+    Turned as EXIF says; the middle is taken where one side is longer than 4 times the other; then scaled with
+    antialiased bilinear weights, bit for bit as torchvision's Resize scales bytes. Large JPEGs are decoded at 1/2, 1/4
+    or 1/8, never below twice `short`. Raises what `read_rgb` raises for a file that is no image.
+    """
+    image = read_rgb(path, short)
+    width, height = (min(side, LONGEST * min(image.size)) for side in image.size)
+    if (width, height) != image.size:
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        image = image.crop((left, top, left + width, top + height))
+    pixels = torch.from_numpy(np.array(image))
+    long = short * max(width, height) // min(width, height)
+    size = (long, short) if height > width else (short, long)
+    if size == (height, width):
+        return pixels.numpy()
+    # A batch of one with the strides of channels-last saves a copy on either side.
+    scaled = functional.interpolate(pixels[None].permute(0, 3, 1, 2), size=size, mode="bilinear", antialias=True)
+    return scaled.permute(0, 2, 3, 1)[0].contiguous().numpy()
+
+
 def read_rgb(path: Path, short: int | None = None) -> Image.Image:
     """A whole image in RGB, turned as EXIF says; transparent pixels are white, and 16 bits become 8.
 
     With `short`, a large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice that many pixels a side. Raises
     Unreadable, NlkitError or what Pillow raises for a file that is no image.
     """
-    with open_image(path, short) as image:
+    with _open_image(path, short) as image:
         ImageOps.exif_transpose(image, in_place=True)
         return _rgb(image)
 
 
 @contextmanager
-def open_image(path: Path, short: int | None = None) -> Iterator[Image.Image]:
-    """The header of an image file: size and kind are known, pixels are decoded by whoever asks for them inside.
-
-    `short` as in `read_rgb`. Raises Unreadable for what is empty, of another kind or too large, and NlkitError for a
-    file that is not there.
-    """
+def _open_image(path: Path, short: int | None = None) -> Iterator[Image.Image]:
+    """The header of an image file: size and kind are known, pixels are decoded by whoever asks for them inside."""
     with open_file(path, MAX_BYTES) as file:
         size = os.fstat(file.fileno()).st_size
         if not size:
@@ -171,11 +199,6 @@ def file_state(path: str | Path) -> bytes:
 def _turn(needed: int) -> AbstractContextManager[object]:
     """A lock for what takes much memory, so that large images are decoded one at a time."""
     return _large if needed > LIGHT_BYTES else nullcontext()
-
-
-def _square(path: Path, side: int) -> np.ndarray:
-    """One image as RGB uint8 [S, S, 3]."""
-    return np.asarray(ImageOps.fit(read_rgb(path, side), (side, side), Image.Resampling.BICUBIC))
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -1,17 +1,16 @@
 """The official layouts of large sets of photographs: what is read where, how many there are, who gives them out.
 
 webvision: mini-WebVision, the first 50 classes of the Google subset of WebVision 1.0 (short side 256). Names and
-formats follow DivideMix's loader; 65,944 and 2,500 are confirmed by a public loader that asserts them, the 2,500 of
-ILSVRC-2012 follow from its 50 images a class. `info/synsets.txt` has a line 'n01440764 tench, Tinca tinca' for each
-class. The second test set lies in `imagenet/val`, there or below the data root, in folders 0 to 49, as DivideMix keeps
-it, or in folders by synset.
+formats follow DivideMix's loader; a public loader asserts 65,944 and 2,500, and ILSVRC-2012 has 50 images a class. The
+second test set lies in `imagenet/val`, there or below the data root, in folders 0 to 49, as DivideMix keeps it, or in
+folders by synset.
 
 food101n: Food-101N, tested on Food-101. Headers and the name of the unpacked folder were confirmed in public loaders,
 the counts on the page of the data set. One verified image of the official files is not in their image list.
 
-clothing1m: names and formats are those of the owners' description, counts were confirmed in public loaders. The keys
-are 'images/2/26/...,....jpg'; where there is no folder `images`, the folders 0 to 9 lie beside the lists, as DivideMix
-keeps them. The list of clean training images is never used.
+clothing1m: names and formats are those of the owners' description, counts were confirmed in public loaders. Where there
+is no folder `images`, the folders 0 to 9 lie beside the lists, as DivideMix keeps them. The list of clean training
+images is never used.
 
 animal10n: counts and classes are from the page of the data set; public loaders take the digits of a file's name before
 the underscore as the label. There is no list: images are taken in the order of their sorted names.
@@ -25,16 +24,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nlkit.data.photos.lists import (
-    PhotoList,
-    Row,
-    gather,
-    image_names,
-    labels_by_name,
-    read_names,
-    read_numbered,
-    read_rows,
-)
+from nlkit.data.photos import lists
+from nlkit.data.photos.lists import PhotoList, Row, gather, read_names, read_numbered, read_rows
 from nlkit.errors import NlkitError
 
 Parts = tuple[dict[str, PhotoList], tuple[str, ...]]
@@ -98,7 +89,9 @@ def _imagenet(folder: Path, synsets: Sequence[str], notes: list[str]) -> PhotoLi
     for names in ([str(label) for label in range(len(synsets))], synsets):
         lacking = [name for name in names if not os.path.isdir(place / name)]
         if not lacking:
-            files = ((0, f"{name}/{file}", c) for c, name in enumerate(names) for file in image_names(place / name))
+            files = (
+                (0, f"{name}/{file}", c) for c, name in enumerate(names) for file in lists.folder_images(place / name)
+            )
             return gather(place, place, files, notes)
         if len(lacking) < len(names):
             raise NlkitError(f"{place}: lacks {len(lacking)} of {len(names)} class folders: {', '.join(lacking[:8])}")
@@ -185,7 +178,7 @@ def _clothing1m(needed: Sequence[Path], notes: list[str]) -> Parts:
 
         return gather(folder, keys, rows(), notes)
 
-    noisy, clean = (labels_by_name(path, read_numbered(path, 14), []) for path in (noisy_list, clean_list))
+    noisy, clean = (lists.labels_by_name(path, read_numbered(path, 14), []) for path in (noisy_list, clean_list))
     parts = {
         "train": part(train_keys, noisy_list, noisy),
         "test": part(test_keys, clean_list, clean),
@@ -196,7 +189,7 @@ def _clothing1m(needed: Sequence[Path], notes: list[str]) -> Parts:
 
 def _animal10n(needed: Sequence[Path], notes: list[str]) -> Parts:
     def rows(folder: Path) -> Iterator[Row]:
-        for name in image_names(folder):
+        for name in lists.folder_images(folder):
             if re.match("[0-9]_", name) is None:
                 raise NlkitError(
                     f"{folder}: the image {name[:80]!r} begins with no label; expected 0_ to 9_ and a number"

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nlkit.data.files import check_encoding, check_relative, inside, open_file
-from nlkit.data.listing import SUFFIXES
+from nlkit.data.files import check_relative, image_names, inside, open_file
 from nlkit.errors import NlkitError
 
 MAX_LIST_BYTES = 512 * 2**20
@@ -67,9 +66,8 @@ def read_rows(
 ) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of each line of a file in UTF-8; `columns` names the cells that a line must have.
 
-    Cells are parted by white space where `separator` is None; empty lines are skipped; with `header` the first line
-    must name the columns. Raises NlkitError for a file that is missing, unreadable or too large, a line that is too
-    long or not UTF-8, and one with another number of cells.
+    Cells are parted by white space where `separator` is None; with `header` the first line must name the columns.
+    Raises NlkitError for a file that cannot be read, a line that is too long or not UTF-8, and other numbers of cells.
     """
     with open_file(path, MAX_LIST_BYTES) as file:
         # A bound on each read: a file without line ends must not become one line of half a gigabyte.
@@ -110,10 +108,9 @@ def read_numbered(path: Path, classes: int) -> Iterator[Row]:
 def labels_by_name(path: Path, rows: Iterable[Row], notes: list[str]) -> dict[str, int]:
     """Labels of the images that a list names, in its order; a row that repeats an earlier one counts once, with a note.
 
-    Raises NlkitError for a name that leaves its folder and an image with two labels.
+    Raises NlkitError for a name that leaves its folder, and an image with two labels.
     """
-    found: dict[str, int] = {}
-    count = 0
+    found, count = dict[str, int](), 0
     for line, name, label in rows:
         place = f"{path}, line {line}" if line else str(path)
         check_relative(name, place)
@@ -134,16 +131,9 @@ def gather(root: Path, path: Path, rows: Iterable[Row], notes: list[str]) -> Pho
     return PhotoList(Path(os.path.realpath(root)), list(found), np.fromiter(found.values(), np.int64, len(found)))
 
 
-def image_names(folder: Path) -> list[str]:
-    """Sorted names of the image files in a folder; hidden files and those of other kinds are passed over.
-
-    Raises NlkitError for a folder that is missing or unreadable, and for a name that is not UTF-8.
-    """
+def folder_images(folder: Path) -> list[str]:
+    """Sorted names of the image files in a folder; raises NlkitError for one that is missing or unreadable."""
     try:
-        names = sorted(os.listdir(folder))
+        return image_names(os.listdir(folder), folder)
     except OSError as error:
         raise NlkitError(f"{folder}: cannot read the folder ({error.strerror})") from None
-    images = [name for name in names if not name.startswith(".") and name.lower().endswith(SUFFIXES)]
-    for name in images:
-        check_encoding(name, folder)
-    return images
