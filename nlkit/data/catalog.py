@@ -16,10 +16,7 @@ from nlkit.errors import NlkitError
 
 @dataclass(frozen=True)
 class Download:
-    """A file to bring: its address, what it must hash to, and the file or folder that it becomes below the data root.
-
-    members: the files to unpack into that folder, where the download is an archive.
-    """
+    """A file to bring: address, hash, the file or folder that it becomes below the data root, members to unpack."""
 
     url: str
     algorithm: Literal["md5", "sha256"]
@@ -71,11 +68,8 @@ def data_root(option: str | Path | None) -> Path:
 
 
 def load_dataset(name: Literal["digits", "cifar10", "cifar100", "mnist", "fashion_mnist"], root: Path) -> Dataset:
-    """The data set in memory; `digits` needs no files.
-
-    Raises NlkitError for an unknown name and for files that are missing, damaged or of the wrong content.
-    """
-    check_present(name, source_of(name, IN_MEMORY), root)
+    """The data set in memory; raises NlkitError for an unknown name, and for missing, damaged or wrong files."""
+    present_source(name, root, IN_MEMORY)
     if name == "digits":
         return load_digits()
     return cifar.load_cifar(name, root) if name in cifar.LAYOUTS else load_mnist(name, root)
@@ -96,24 +90,21 @@ def source_of(name: str, known: Sources | None = None) -> Source:
     return known[name]
 
 
-def check_present(name: str, source: Source, root: Path) -> None:
-    """Raise NlkitError, with what to do, where some of the needed files are missing."""
+def present_source(name: str, root: Path, known: Sources | None = None) -> Source:
+    """The source of that name; raises NlkitError, with what to do, where some of the needed files are missing."""
+    source = source_of(name, known)
     lacking = source.missing(root)
     if lacking:
         raise NlkitError(
             f"{name} is missing: {root} lacks {', '.join(lacking)}; {source.origin}, or name the folder that has it "
             f"with --data DIR or NLKIT_DATA"
         )
+    return source
 
 
 def verify(name: str, root: Path, known: Sources | None = None) -> str:
-    """What was found and checked, in a line, for photographs in several: counts, hash, noise rates, deviations.
-
-    Raises NlkitError for an unknown name and for files that are missing, damaged or of the wrong content.
-    """
-    source = source_of(name, known)
-    check_present(name, source, root)
-    return f"{name}: {source.verify(root)}"
+    """Counts, hash, noise rates and deviations, in a line or several; raises NlkitError where files are not right."""
+    return f"{name}: {present_source(name, root, known).verify(root)}"
 
 
 def status(root: Path, known: Sources | None = None) -> list[Status]:

@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,16 +23,10 @@ from nlkit.files import replaced_file
 MAX_FILE_BYTES = 600 * 2**20
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 
-_SEPARATORS = re.compile(r"[/\\]")
-_PLAIN_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-
 
 @contextmanager
 def open_file(path: Path, limit: int = MAX_FILE_BYTES) -> Iterator[BinaryIO]:
-    """A regular file of at most `limit` bytes, open for reading.
-
-    Raises NlkitError for a file that is missing, unreadable, too large, or not a regular file.
-    """
+    """A file open for reading; raises NlkitError where it is missing, unreadable, too large, or no regular file."""
     try:
         if not path.is_file():
             raise NlkitError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
@@ -58,7 +51,7 @@ def check_relative(name: str, source: str) -> None:
 
     The disk is not looked at, so that a list of a million names is checked in seconds.
     """
-    parts = _SEPARATORS.split(name)
+    parts = name.replace("\\", "/").split("/")
     if not name:
         raise NlkitError(f"{source}: the path is empty")
     if parts[0] == "" or name[1:2] == ":" or ".." in parts or "\0" in name:
@@ -66,10 +59,7 @@ def check_relative(name: str, source: str) -> None:
 
 
 def inside(root: str | Path, name: str, source: str) -> Path:
-    """Where the file `name` below the folder `root` lies, links followed; to be called for each file that is opened.
-
-    Raises NlkitError for a name, or a link, that leaves the folder.
-    """
+    """Where `name` below a folder lies, links followed; raises NlkitError for a name or link that leaves the folder."""
     check_relative(name, source)
     whole = os.path.realpath(root)
     target = Path(os.path.realpath(os.path.join(whole, name)))
@@ -79,10 +69,7 @@ def inside(root: str | Path, name: str, source: str) -> Path:
 
 
 def image_names(names: Iterable[str], folder: Path) -> list[str]:
-    """Sorted names of images among the files of a folder; hidden ones and those of other kinds are passed over.
-
-    Raises NlkitError for a name that is not UTF-8, which no table could hold.
-    """
+    """Sorted names of the images among files, but hidden ones; raises NlkitError for a name that is not UTF-8."""
     images = sorted(name for name in names if not name.startswith(".") and name.lower().endswith(SUFFIXES))
     for name in images:
         try:
@@ -93,10 +80,7 @@ def image_names(names: Iterable[str], folder: Path) -> list[str]:
 
 
 def read_array(path: Path, key: str | None = None) -> np.ndarray:
-    """The array of a `.npy` file, or of a `.npz` file the one called `key`, else the only one.
-
-    Raises NlkitError for a missing or damaged file, or one with objects or records in it.
-    """
+    """The array of a `.npy` file, or that called `key`, else the only one, of a `.npz` file; NlkitError for others."""
     if path.suffix.lower() == ".npz":
         arrays = read_npz(path)
         if key not in arrays and len(arrays) != 1:
@@ -117,16 +101,16 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def zip_members(path: Path, ending: str, right: str) -> dict[str, bytes]:
-    """Members of a zip file whose names have this ending; `right` says what the file should be.
-
-    Raises NlkitError for a file that is damaged, or unpacks to more than MAX_FILE_BYTES.
-    """
+    """Members of a zip file by the ending of their names; NlkitError for a file that is damaged or expands too much."""
     with open_file(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:
                 if sum(member.file_size for member in archive.infolist()) > MAX_FILE_BYTES:
                     raise ValueError(f"its members declare more than {MAX_FILE_BYTES} bytes")
-                if any(member.compress_type not in _PLAIN_COMPRESSION for member in archive.infolist()):
+                if any(
+                    member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+                    for member in archive.infolist()
+                ):
                     raise ValueError("an unusual compression method")
                 # What is read of a member ends at its declared size, whatever the stream would expand to.
                 return {name: archive.read(name) for name in archive.namelist() if name.endswith(ending)}

@@ -49,10 +49,7 @@ def read_listing(folder: Path, table: Path | None, truth: str | None = None) -> 
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Line number and the cells of these columns, for each row of a CSV file in UTF-8; blank lines are skipped.
-
-    Raises NlkitError for a file that is missing, damaged, or without one of the columns.
-    """
+    """Line number and cells of these columns of each row of a CSV file; raises NlkitError for one that is damaged."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -134,11 +131,7 @@ class FeatureRows:
 
 
 def read_feature_file(path: Path) -> np.ndarray:
-    """Features float32 [N, d] from `.npy`, or from `.npz` with one array or a key 'features'.
-
-    Raises NlkitError for a missing or damaged file, another ending, another number of axes, an empty array, integers,
-    or values that are not finite.
-    """
+    """Features float32 [N, d] from `.npy`, or `.npz` with one array or a key 'features'; NlkitError for all else."""
     if path.suffix.lower() not in (".npy", ".npz"):
         raise NlkitError(f"{path}: the ending '{path.suffix}' is unknown; a file of features is .npy or .npz")
     features = read_array(path, "features")

@@ -38,10 +38,7 @@ def symmetric(clean: np.ndarray, rate: float, classes: int, seed: int, own_class
 
 
 def asymmetric(clean: np.ndarray, rate: float, flips: Mapping[int, int], seed: int) -> np.ndarray:
-    """Flip a share `rate` of the labels [N] to the class that `flips` names; other classes stay.
-
-    The chosen samples are drawn over all classes, as in DivideMix's generator.
-    """
+    """Flip a share `rate` of the labels [N], drawn over all classes as in DivideMix's generator, as `flips` says."""
     return np.where(_chosen(len(clean), rate, random.Random(seed)), flipped(clean, flips), clean)
 
 

@@ -7,18 +7,16 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from nlkit.data import cifar
-from nlkit.data.catalog import Download, Source, check_present
+from nlkit.data.catalog import Download, Source, present_source
 from nlkit.data.dataset import Dataset, check_labels
 from nlkit.data.files import read_array, read_bytes, read_npz, reason
 from nlkit.data.pickles import read_torch_archive
 from nlkit.errors import NlkitError
-
-Annotator = Literal["aggregate", "random1", "random2", "random3", "worst", "fine"]
 
 HUMAN_FOLDERS = ("cifar-n", "CIFAR-N", "")
 CLEAN_KEY = "clean_label"
@@ -71,19 +69,14 @@ def human_sources() -> dict[str, Source]:
     }
 
 
-def human_labels(annotator: Annotator, root: Path, dataset: Dataset) -> np.ndarray:
+def human_labels(annotator: str, root: Path, dataset: Dataset) -> np.ndarray:
     """Labels int64 [N] that people gave to the training images: CIFAR-10N, or CIFAR-100N for 'fine'.
 
     The file is looked for in `root` and `root/cifar-n`. Raises NlkitError for a file that is missing or damaged,
     labels of another length or range, and a `clean_label` that disagrees with the data set's labels.
     """
-    name = next((name for name, human in HUMAN_FILES.items() if annotator in human.keys), None)
-    if name is None:
-        known = ", ".join(key for human in HUMAN_FILES.values() for key in human.keys)
-        raise NlkitError(f"annotator '{annotator}' is unknown; use one of {known}")
-    if dataset.name != HUMAN_FILES[name].dataset:
-        raise NlkitError(f"annotator '{annotator}' belongs to {HUMAN_FILES[name].dataset}, not to {dataset.name}")
-    check_present(name, human_sources()[name], root)
+    name = next(name for name, human in HUMAN_FILES.items() if annotator in human.keys)
+    present_source(name, root, human_sources())
     return read_human_file(name, _place(name, root), dataset.labels)[annotator]
 
 

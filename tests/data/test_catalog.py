@@ -186,16 +186,10 @@ def test_wrong_content_of_cifar_is_refused(
 FOREIGN = [b"", b"\n", b"<html>", b"\x80\x04", b"PK\x03\x04", pickle.dumps([1]), pickle.dumps({"a": "b"})]
 
 
-def test_foreign_and_truncated_batches_are_refused(tmp_path: Path, small_cifar: None) -> None:
-    path = cifar_folder(tmp_path) / "data_batch_1"
-    data = path.read_bytes()
-    for content in (*FOREIGN, *(data[: int(len(data) * share)] for share in (0.001, 0.1, 0.5, 0.99, 0.99999))):
-        path.write_bytes(content)
-        assert "data_batch_1: " in refused("cifar10", tmp_path)
-    path.unlink()
-    assert "lacks cifar-10-batches-py/data_batch_1; bring it with `nlkit data get cifar10`" in refused(
-        "cifar10", tmp_path
-    )
+@pytest.mark.parametrize("content", FOREIGN)
+def test_foreign_batches_are_refused(tmp_path: Path, small_cifar: None, content: bytes) -> None:
+    (cifar_folder(tmp_path) / "data_batch_1").write_bytes(content)
+    assert "data_batch_1: " in refused("cifar10", tmp_path)
 
 
 @pytest.mark.parametrize(("name", "place"), PLACES)

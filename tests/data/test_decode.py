@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 import os
 import struct
-import threading
 import time
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,38 +93,31 @@ def test_a_large_jpeg_is_decoded_smaller_but_never_below_twice_the_size(tmp_path
         assert np.array_equal(read_photo(path, short), expected)
 
 
-def odd(kind: str) -> tuple[Image.Image, str, dict[str, Any]]:
-    """An image of an unusual kind, the ending of its file, and how to save it."""
-    colour, grey = Image.fromarray(noise(40, 56, 3)), Image.fromarray(noise(40, 56))
-    with_alpha = Image.fromarray(noise(40, 56, 4))
-    deep = Image.fromarray((noise(40, 56).astype(np.uint16) * 256) + 77)
-    return {
-        "grey jpeg": (grey, "jpg", {}),
-        "cmyk jpeg": (colour.convert("CMYK"), "jpg", {}),
-        "progressive jpeg": (colour, "jpg", {"progressive": True}),
-        "large jpeg": (Image.fromarray(noise(211, 303, 3)), "jpg", {}),
-        "palette with transparency": (colour.quantize(16), "png", {"transparency": 3}),
-        "alpha": (with_alpha, "png", {}),
-        "grey and alpha": (with_alpha.convert("LA"), "png", {}),
-        "16 bits": (deep, "png", {}),
-        "bits": (grey.convert("1"), "png", {}),
-        "gif": (colour.quantize(32), "gif", {}),
-        "webp": (with_alpha, "webp", {"lossless": True}),
-        "bmp": (colour, "bmp", {}),
-        "tiff": (colour, "tiff", {}),
-    }[kind]
-
-
-KINDS = ["grey jpeg", "cmyk jpeg", "progressive jpeg", "large jpeg", "palette with transparency", "alpha"]
-KINDS += ["grey and alpha", "16 bits", "bits", "gif", "webp", "bmp", "tiff"]
+COLOUR, GREY, ALPHA = (Image.fromarray(noise(40, 56, *channels)) for channels in ((3,), (), (4,)))
+ODD: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
+    "grey jpeg": (GREY, "jpg", {}),
+    "cmyk jpeg": (COLOUR.convert("CMYK"), "jpg", {}),
+    "progressive jpeg": (COLOUR, "jpg", {"progressive": True}),
+    "large jpeg": (Image.fromarray(noise(211, 303, 3)), "jpg", {}),
+    "palette with transparency": (COLOUR.quantize(16), "png", {"transparency": 3}),
+    "alpha": (ALPHA, "png", {}),
+    "grey and alpha": (ALPHA.convert("LA"), "png", {}),
+    "16 bits": (Image.fromarray((noise(40, 56).astype(np.uint16) * 256) + 77), "png", {}),
+    "bits": (GREY.convert("1"), "png", {}),
+    "gif": (COLOUR.quantize(32), "gif", {}),
+    "webp": (ALPHA, "webp", {"lossless": True}),
+    "bmp": (COLOUR, "bmp", {}),
+    "tiff": (COLOUR, "tiff", {}),
+}
+"""Images of unusual kinds, the endings of their files, and how to save them."""
 
 
 @pytest.mark.parametrize("budget", [0, decode.LIGHT_BYTES])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ODD)
 def test_odd_kinds_become_rgb_alone_or_beside_others(
     tmp_path: Path, kind: str, budget: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    image, ending, options = odd(kind)
+    image, ending, options = ODD[kind]
     path = save(tmp_path / f"ünïcode 图.{ending}", image, **options)
     monkeypatch.setattr(decode, "LIGHT_BYTES", budget)
     found = read_photo(path, 24)
@@ -143,11 +136,8 @@ def test_only_one_large_image_is_decoded_at_a_time(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(decode, "_rgb", busy)
     monkeypatch.setattr(decode, "LIGHT_BYTES", 40 * 56 * 24 - 1)
-    threads = [threading.Thread(target=read_rgb, args=(path,)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(read_rgb, [path] * 8))
     assert most == [1]
 
 
@@ -172,13 +162,10 @@ def test_images_are_turned_as_exif_says(tmp_path: Path, orientation: int, ending
 def test_modes_become_the_same_colours(tmp_path: Path) -> None:
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 255
-    image = Image.fromarray(red)
-    image.convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
-    image.convert("P").save(tmp_path / "palette.gif")
-    save(tmp_path / "clear.png", np.dstack([red, np.zeros((16, 16), np.uint8)]))
-    assert np.abs(as_rgb(one_image(tmp_path / "cmyk.jpg")) - red[:8, :8]).max() < 12
-    assert np.array_equal(as_rgb(one_image(tmp_path / "palette.gif")), red[:8, :8])
-    assert (one_image(tmp_path / "clear.png") == 255).all()
+    cmyk = one_image(save(tmp_path / "cmyk.jpg", Image.fromarray(red).convert("CMYK"), quality=95))
+    assert np.abs(as_rgb(cmyk) - red[:8, :8]).max() < 12
+    assert np.array_equal(one_image(save(tmp_path / "palette.gif", Image.fromarray(red).convert("P"))), red[:8, :8])
+    assert (one_image(save(tmp_path / "clear.png", np.dstack([red, 0 * red[..., :1]]))) == 255).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -281,9 +268,9 @@ def test_results_come_in_the_order_of_the_items(threads: int, monkeypatch: pytes
         time.sleep(waits[item])
         return item * item
 
-    with tqdm(disable=True) as bar:
-        assert list(in_parallel(work, range(40), bar)) == [item * item for item in range(40)]
-        assert list(in_parallel(work, [], bar)) == []
+    bar = tqdm(disable=True)
+    assert list(in_parallel(work, range(40), bar)) == [item * item for item in range(40)]
+    assert list(in_parallel(work, [], bar)) == []
 
 
 def test_an_error_and_an_interruption_end_the_work() -> None:

@@ -214,22 +214,14 @@ def test_tuples_of_tuples_are_not_hashed(tower: bytes) -> None:
         parse(b"\x80\x04})" + tower * (60 if b"h" in tower else 1) + b"K\x01s.")
 
 
-@pytest.mark.parametrize("content", [[1, 2], "text", None, 3, {1: 2}, {b"data": 1}, np.arange(3)])
-def test_only_a_dictionary_with_text_keys_is_taken(content: Any) -> None:
-    with pytest.raises(NlkitError, match="some/file: not a dictionary"):
-        parse(pickle.dumps(content, protocol=2))
-
-
 @pytest.mark.parametrize(
-    "array",
+    "content",
     [
-        np.array([{}, []], dtype=object),
-        np.array(["a"]),
-        np.zeros(2, [("x", "i4")]),
-        np.zeros(2, "M8[s]"),
-        np.zeros(2, "c8"),
+        *([1, 2], "text", None, 3, {1: 2}, {b"data": 1}, np.arange(3)),
+        *({"data": array} for array in (np.array([{}, []], object), np.array(["a"]), np.zeros(2, [("x", "i4")]))),
+        *({"data": np.zeros(2, dtype)} for dtype in ("M8[s]", "c8")),
     ],
 )
-def test_pickled_arrays_of_anything_but_numbers_are_refused(array: np.ndarray) -> None:
-    with pytest.raises(NlkitError):
-        parse(pickle.dumps({"data": array}, protocol=2))
+def test_only_a_dictionary_of_numbers_with_text_keys_is_taken(content: Any) -> None:
+    with pytest.raises(NlkitError, match="some/file: not a dictionary"):
+        parse(pickle.dumps(content, protocol=2))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from nlkit.data.listing import read_feature_file, read_feature_rows, read_listin
 from nlkit.data.photos.catalog import PHOTO_SOURCES, load_photos
 from nlkit.data.photos.decode import FORMATS, decode_all
 from nlkit.data.photos.lists import PhotoSet
-from nlkit.errors import NlkitError
 from nlkit.models.weights import body_weights, weights_sha256
 from nlkit.noise import human, read_label_file
 from nlkit.params.files import read_tree
@@ -52,10 +50,8 @@ def text(*found: Any) -> tuple[Any, str]:
 def labels(path: Path) -> Read:
     if path.suffix == ".json":
         path.write_text(json.dumps(LABELS.tolist()))
-    elif path.suffix == ".npy":
-        np.save(path, LABELS)
     else:
-        np.savez(path, labels=LABELS)
+        np.save(path, LABELS) if path.suffix == ".npy" else np.savez(path, labels=LABELS)
     return lambda: arrays(read_label_file(path, 60, 10))
 
 
@@ -146,7 +142,7 @@ FILES: dict[str, tuple[Callable[[Path], Read], float]] = {
 @pytest.mark.parametrize("name", FILES)
 def test_a_damaged_file_is_refused_or_seen(tmp_path: Path, small_cifar: None, name: str, count: int) -> None:
     prepare, least = FILES[name]
-    assert fuzz(tmp_path / name, prepare(tmp_path / name), count=count)["refused"] >= least * count
+    assert fuzz(tmp_path / name, prepare(tmp_path / name), count=count) >= least * count
 
 
 LISTS = [(name, place) for name in TREES if name != "animal10n" for place in range(len(PHOTO_SOURCES[name].files))]
@@ -166,7 +162,7 @@ def test_damaged_lists_are_refused_or_change_at_most_what_was_hit(
         listed = {part: [list(one.names), one.labels.tolist()] for part, one in found.parts.items()}
         return text(listed, found.class_names)
 
-    assert fuzz(PHOTO_SOURCES[name].needed(tmp_path)[place], read, count=count)["refused"] >= count / 5
+    assert fuzz(PHOTO_SOURCES[name].needed(tmp_path)[place], read, count=count) >= count / 5
 
 
 def check_alike(found: PhotoSet, whole: PhotoSet) -> None:
@@ -174,36 +170,12 @@ def check_alike(found: PhotoSet, whole: PhotoSet) -> None:
     assert list(found.parts) == list(whole.parts) and len(found.class_names) == len(whole.class_names)
     others = 0
     for part, images in found.parts.items():
-        before = dict(zip(whole.parts[part].names, whole.parts[part].labels.tolist(), strict=True))
-        pairs = list(zip(images.names, images.labels.tolist(), strict=True))
-        assert all(0 <= label < len(whole.class_names) and ".." not in image.split("/") for image, label in pairs)
-        others += sum(before.get(image, label) != label for image, label in pairs)
+        before = dict(zip(whole.parts[part].names, whole.parts[part].labels, strict=True))
+        for image, label in zip(images.names, images.labels, strict=True):
+            assert 0 <= label < len(whole.class_names) and ".." not in image.split("/")
+            others += before.get(image, label) != label
         assert len(images) == len(before) or f"{part} {len(images)} of " in found.notes[0]
     assert others <= 4  # a digit of each label that was hit may have become another
-
-
-EXPLOITS = [
-    b"cos\nsystem\n(S'touch ran'\ntR.",
-    b"cposix\nsystem\n(S'touch ran'\ntR.",
-    b'c__builtin__\neval\n(S\'open("ran","w")\'\ntR.',
-    b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\ttouch ran\x85R.",
-]
-
-
-@pytest.mark.parametrize("exploit", EXPLOITS)
-def test_code_that_is_planted_in_a_pickle_does_not_run(
-    tmp_path: Path, exploit: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = human_file(tmp_path, "cifar10n", LABELS, ".pt")
-    with zipfile.ZipFile(path) as archive:
-        pickled = archive.read("archive/data.pkl")
-    for place in range(0, len(pickled), max(1, len(pickled) // 125)):
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("archive/data.pkl", pickled[:place] + exploit + pickled[place:])
-        with watched(), pytest.raises(NlkitError, match=r"CIFAR-10_human\.pt"):
-            human.read_human_file("cifar10n", path, LABELS)
-    assert not (tmp_path / "ran").exists()
 
 
 @counts
@@ -238,7 +210,7 @@ def test_damaged_records_are_refused(
         found = records.load(record)
         return json.dumps([found.info, found.epochs.to_json(), found.samples.to_json()]), found.info.get("sha256", "")
 
-    assert fuzz(record / name, read, sealed=True, count=count)["refused"] > 0.8 * count
+    assert fuzz(record / name, read, sealed=True, count=count) > 0.8 * count
 
 
 @counts

@@ -286,24 +286,6 @@ def test_two_processes_that_want_the_same_decode_it_once(photos: PhotoList, tmp_
     assert same(make(photos, folder), make(photos))
 
 
-def test_an_interruption_leaves_finished_shards_and_only_the_others_are_decoded(
-    photos: PhotoList, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    expected = make(photos)
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", lambda source, target, whole=os.replace: interrupt_at_third(source, target, whole))
-        with pytest.raises(KeyboardInterrupt):
-            make(photos, tmp_path / "again")
-    seen = count_decoding(monkeypatch)
-    assert same(make(photos, tmp_path / "again"), expected) and len(seen) == 30 - 12
-
-
-def interrupt_at_third(source: Path, target: Path, whole: Callable[..., None]) -> None:
-    if Path(target).name == "00003.safetensors":
-        raise KeyboardInterrupt
-    whole(source, target)
-
-
 def test_a_shard_that_is_damaged_is_made_again(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make(photos)
     index = store.files[2].with_suffix(".safetensors")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nlkit.data.catalog import Source, check_present, source_of
+from nlkit.data.catalog import Source, present_source
 from nlkit.data.photos.layouts import LAYOUTS as PHOTO_SOURCES
 from nlkit.data.photos.layouts import verified_labels
 from nlkit.data.photos.lists import PhotoList, PhotoSet
@@ -23,13 +23,8 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class PhotoReport:
-    """What the check of a set of photographs found.
+    """What the check of a set found: part, name and fault of each flawed image, and lines about all of them."""
 
-    counts: how many images of each class [C] can be used, by part; flaws: part, name and fault of each other image;
-    lines: the report, but for the flaws.
-    """
-
-    counts: Mapping[str, np.ndarray]
     flaws: list[tuple[str, str, str]]
     lines: list[str]
 
@@ -63,7 +58,7 @@ def load_photos(name: str, root: Path) -> PhotoSet:
     Other numbers of images than the official ones, and classes without images, give a line in `notes`. Raises
     NlkitError for an unknown name, and for lists that are missing or damaged.
     """
-    check_present(name, source_of(name, photo_sources()), root)
+    present_source(name, root, photo_sources())
     layout, notes = PHOTO_SOURCES[name], list[str]()
     parts, class_names = layout.load(layout.needed(root), notes)
     numbers, whole = _numbers(name, parts)
@@ -76,10 +71,7 @@ def load_photos(name: str, root: Path) -> PhotoSet:
 
 
 def survey(name: str, root: Path) -> tuple[bool, str]:
-    """Whether a set is complete, and a line that says so: its lists are read, a sample of its files is looked at.
-
-    Raises NlkitError where `load_photos` does.
-    """
+    """Whether a set is complete, and a line that says so: lists are read, and a sample of the files is looked at."""
     photos = load_photos(name, root)
     count, lacking = sample_files(photos.parts)
     found = f"{len(lacking)} missing or empty, first {lacking[0]!r}" if lacking else "all there"
@@ -98,22 +90,18 @@ def sample_files(parts: Mapping[str, PhotoList], most: int = SAMPLE) -> tuple[in
 
 
 def verify_photos(name: str, root: Path, progress: bool = True) -> PhotoReport:
-    """Decode every image of a set of photographs below the data root and count what can be used.
-
-    Raises NlkitError where `load_photos` does; an image that cannot be decoded is a line of the report.
-    """
+    """Decode every image of a set and count what can be used; raises NlkitError where `load_photos` does."""
     photos = load_photos(name, root)
-    counts, flaws, lines = dict[str, np.ndarray](), list[tuple[str, str, str]](), list[str]()
+    flaws, lines = list[tuple[str, str, str]](), list[str]()
     for part, images in photos.parts.items():
         faults = find_flaws(images, f"reading {part} images", progress)
         flaws += [(part, images.names[place], why) for place, why in faults.items()]
-        counts[part] = np.bincount(np.delete(images.labels, list(faults)), minlength=len(photos.class_names))
-        usable = f"{counts[part].sum()} of {len(images)} images can be used"
-        lines.append(f"  {part}: {usable}; {_spread(photos, counts[part])}")
+        counts = np.bincount(np.delete(images.labels, list(faults)), minlength=len(photos.class_names))
+        lines.append(f"  {part}: {counts.sum()} of {len(images)} images can be used; {_spread(photos, counts)}")
     verified = verified_labels(root, photos.train) if name == "food101n" else []
     total = sum(len(images) for images in photos.parts.values())
     first = f"{name}: {total} images read, {len(flaws)} cannot be used"
-    return PhotoReport(counts, flaws, [first, *lines, *(f"  {note}" for note in (*_remarks(photos), *verified))])
+    return PhotoReport(flaws, [first, *lines, *(f"  {note}" for note in (*_remarks(photos), *verified))])
 
 
 def find_flaws(photos: PhotoList, title: str, progress: bool) -> dict[int, str]:

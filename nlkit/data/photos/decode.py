@@ -6,7 +6,7 @@ import hashlib
 import os
 import threading
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,10 +45,6 @@ class Decoded:
     faults: dict[int, str]
 
 
-class Unreadable(Exception):
-    """Why an image cannot be used, in a few words."""
-
-
 def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: Path | None = None) -> Decoded:
     """Decode images in parallel: turned as EXIF says, short side scaled to `side`, centre cut out, RGB or grey.
 
@@ -59,8 +55,7 @@ def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: P
         raise NlkitError(
             f"{len(paths)} images of side {side} do not fit into {MAX_TOTAL_BYTES >> 30} GiB; lower --size"
         )
-    files = b"".join(os.fsencode(path) + file_state(path) for path in paths)
-    state = hashlib.sha256(f"{side}\n".encode() + files).hexdigest()
+    state = state_of_files(f"{side}\n", "", paths)
     kept = None if cache is None else read_arrays(cache)
     if kept is not None and kept[1].get("state") == state:
         return Decoded(kept[0]["images"], {int(index): why for index, why in kept[1]["faults"].items()})
@@ -105,9 +100,8 @@ def probe(paths: Sequence[Path], most: int = 500) -> list[int]:
 def read_photo(path: Path, short: int) -> np.ndarray:
     """An image file as RGB uint8 [H, W, 3] with min(H, W) = `short` and max(H, W) at most 4 `short`.
 
-    Turned as EXIF says; the middle is taken where one side is longer than 4 times the other; then scaled with
-    antialiased bilinear weights, bit for bit as torchvision's Resize scales bytes. Large JPEGs are decoded at 1/2, 1/4
-    or 1/8, never below twice `short`. Raises what `read_rgb` raises for a file that is no image.
+    Read as `read_rgb` reads; the middle is taken where one side is longer than 4 times the other; then scaled with
+    antialiased bilinear weights, bit for bit as torchvision's Resize scales bytes.
     """
     image = read_rgb(path, short)
     width, height = (min(side, LONGEST * min(image.size)) for side in image.size)
@@ -128,7 +122,7 @@ def read_rgb(path: Path, short: int | None = None) -> Image.Image:
     """A whole image in RGB, turned as EXIF says; transparent pixels are white, and 16 bits become 8.
 
     With `short`, a large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice that many pixels a side. Raises
-    Unreadable, NlkitError or what Pillow raises for a file that is no image.
+    NlkitError, or what Pillow raises for a damaged image; `fault_of` tells both in a few words.
     """
     with _open_image(path, short) as image:
         ImageOps.exif_transpose(image, in_place=True)
@@ -141,17 +135,17 @@ def _open_image(path: Path, short: int | None = None) -> Iterator[Image.Image]:
     with open_file(path, MAX_BYTES) as file:
         size = os.fstat(file.fileno()).st_size
         if not size:
-            raise Unreadable("empty file")
+            raise NlkitError("empty file")
         with _turn(size):
             try:
                 image: Image.Image = Image.open(file, formats=FORMATS)
             except Image.DecompressionBombError:
-                raise Unreadable(f"declares more than {MAX_PIXELS:,} pixels") from None
+                raise NlkitError(f"declares more than {MAX_PIXELS:,} pixels") from None
             except Image.UnidentifiedImageError:
-                raise Unreadable("not an image of a known kind") from None
+                raise NlkitError("not an image of a known kind") from None
             pixels = image.width * image.height
             if not 0 < pixels <= MAX_PIXELS:
-                raise Unreadable(f"declares {image.width} x {image.height} pixels; expected 1 to {MAX_PIXELS:,}")
+                raise NlkitError(f"declares {image.width} x {image.height} pixels; expected 1 to {MAX_PIXELS:,}")
             if short is not None:
                 image.draft("RGB", (2 * short, 2 * short))
             # Copies for turning, transparency and NumPy; a progressive JPEG keeps coefficients of its whole size.
@@ -163,8 +157,6 @@ def fault_of(work: Callable[[], object]) -> str | None:
     """What is wrong with a file, in a few words, or None; a damaged image can raise almost anything."""
     try:
         work()
-    except Unreadable as error:
-        return str(error)
     except NlkitError as error:
         return str(error).rpartition(": ")[2]
     except Exception as error:
@@ -173,12 +165,9 @@ def fault_of(work: Callable[[], object]) -> str | None:
 
 
 def in_parallel(work: Callable[[_Item], _Result], items: Sequence[_Item], bar: tqdm) -> Generator[_Result]:
-    """`work(item)` for each item, in their order, by one thread a core; the bar counts them.
-
-    The decoders of images let go of the interpreter's lock. Pillow warns about odd files from whichever thread reads
-    them, and the filter belongs to the process.
-    """
+    """`work(item)` for each item, in their order, by one thread a core; the bar counts them."""
     threads = Parallel(min(MAX_THREADS, cpu_count()), prefer="threads", return_as="generator")
+    # Pillow warns about odd files from whichever thread reads them, and the filter belongs to the process.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with closing(threads(delayed(work)(item) for item in items)) as results:
@@ -187,13 +176,18 @@ def in_parallel(work: Callable[[_Item], _Result], items: Sequence[_Item], bar: t
                 yield result
 
 
-def file_state(path: str | Path) -> bytes:
-    """Size and time of change of a file, and whether it can be read, to notice that it is another one."""
-    try:
-        about = os.stat(path)
-    except (OSError, ValueError):
-        return b" missing\n"
-    return f" {about.st_size} {about.st_mtime_ns} {os.access(path, os.R_OK)}\n".encode()
+def state_of_files(head: str, root: str, names: Iterable[str | Path]) -> str:
+    """SHA-256 of `head`, and of name, size and time of change of each file below `root`, and whether it can be read."""
+    found = hashlib.sha256(os.fsencode(head))
+    for name in names:
+        path = os.path.join(root, name)
+        try:
+            about = os.stat(path)
+            state = f" {about.st_size} {about.st_mtime_ns} {os.access(path, os.R_OK)}\n"
+        except (OSError, ValueError):
+            state = " missing\n"
+        found.update(os.fsencode(name) + state.encode())
+    return found.hexdigest()
 
 
 def _turn(needed: int) -> AbstractContextManager[object]:
@@ -206,7 +200,7 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
-        raise Unreadable("floating-point pixels, whose range is unknown")
+        raise NlkitError("floating-point pixels, whose range is unknown")
     if image.has_transparency_data:
         with_alpha = image.convert("RGBA")
         white = Image.new("RGBA", with_alpha.size, "white")

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,10 +89,10 @@ def _imagenet(folder: Path, synsets: Sequence[str], notes: list[str]) -> PhotoLi
     for names in ([str(label) for label in range(len(synsets))], synsets):
         lacking = [name for name in names if not os.path.isdir(place / name)]
         if not lacking:
-            files = (
-                (0, f"{name}/{file}", c) for c, name in enumerate(names) for file in lists.folder_images(place / name)
-            )
-            return gather(place, place, files, notes)
+            files = [
+                (c, f"{name}/{file}") for c, name in enumerate(names) for file in lists.folder_images(place / name)
+            ]
+            return gather(place, place, ((str(place), file, label) for label, file in files), notes)
         if len(lacking) < len(names):
             raise NlkitError(f"{place}: lacks {len(lacking)} of {len(names)} class folders: {', '.join(lacking[:8])}")
     notes.append(
@@ -112,8 +112,7 @@ def _read_synsets(path: Path) -> list[tuple[str, str]]:
     for line, (text,) in read_rows(path, ("SYNSET NAMES",), "\t"):
         match = _SYNSET.fullmatch(text)
         if match is None or match[1] in found:
-            said = f"{text[:80]!r}; expected another synset and its names: n01440764 tench"
-            raise NlkitError(f"{path}, line {line}: {said}")
+            raise NlkitError(f"{line}: {text[:80]!r}; expected another synset and its names: n01440764 tench")
         found[match[1]] = match[2].split(",")[0].strip()
     if len(found) != 1000:
         raise NlkitError(f"{path}: {len(found)} classes; WebVision has 1000, one a line")
@@ -125,29 +124,26 @@ def _food101n(needed: Sequence[Path], notes: list[str]) -> Parts:
     names = read_names(class_list, 101, header="class_name")
     numbers = {name: label for label, name in enumerate(names)}
 
-    def rows(path: Path, images: Iterable[tuple[int, str]]) -> Iterator[Row]:
-        for line, name in images:
+    def rows(images: Iterator[tuple[str, list[str]]], ending: str) -> Iterator[Row]:
+        for line, (name,) in images:
             folder, _, file = name.partition("/")
             if not file or "/" in file:
-                raise NlkitError(f"{path}, line {line}: {name[:80]!r}; expected CLASS/IMAGE")
+                raise NlkitError(f"{line}: {name[:80]!r}; expected CLASS/IMAGE")
             if folder not in numbers:
-                raise NlkitError(f"{path}, line {line}: the class {folder[:80]!r} is not among those of classes.txt")
-            yield line, name, numbers[folder]
+                raise NlkitError(f"{line}: the class {folder[:80]!r} is not among those of classes.txt")
+            yield line, name + ending, numbers[folder]
 
-    train = ((line, name) for line, (name,) in read_rows(image_list, _VERIFIED[:1], "\t", header=True))
-    test = ((line, f"{name}.jpg") for line, (name,) in read_rows(test_list, ("CLASS/IMAGE",), "\t"))
+    train = rows(read_rows(image_list, _VERIFIED[:1], "\t", header=True), "")
+    test = rows(read_rows(test_list, ("CLASS/IMAGE",), "\t"), ".jpg")
     parts = {
-        "train": gather(image_list.parents[1] / "images", image_list, rows(image_list, train), notes),
-        "test": gather(test_list.parents[1] / "images", test_list, rows(test_list, test), notes),
+        "train": gather(image_list.parents[1] / "images", image_list, train, notes),
+        "test": gather(test_list.parents[1] / "images", test_list, test, notes),
     }
     return parts, names
 
 
 def verified_labels(root: Path, train: PhotoList) -> list[str]:
-    """What people found about the labels of Food-101N, a line for each file that is there; no method sees it.
-
-    Raises NlkitError for a damaged file.
-    """
+    """What people found about the labels of Food-101N, a line for each file that is there; no method sees it."""
     meta, listed = LAYOUTS["food101n"].needed(root)[0].parent, set(train.names)
     lines = []
     for part in ("train", "val"):
@@ -157,7 +153,7 @@ def verified_labels(root: Path, train: PhotoList) -> list[str]:
         count = right = unlisted = 0
         for line, (name, text) in read_rows(path, _VERIFIED, "\t", header=True):
             if text not in ("0", "1"):
-                raise NlkitError(f"{path}, line {line}: the verification is {text[:40]!r}; expected 0 or 1")
+                raise NlkitError(f"{line}: the verification is {text[:40]!r}; expected 0 or 1")
             count, right, unlisted = count + 1, right + int(text), unlisted + (name not in listed)
         share = f"{count} {part} labels verified, {100 * right / max(count, 1):.2f} % of them right"
         lines.append(share + (f"; {unlisted} of these images are not listed" if unlisted else ""))
@@ -173,7 +169,7 @@ def _clothing1m(needed: Sequence[Path], notes: list[str]) -> Parts:
         def rows() -> Iterator[Row]:
             for line, (name,) in read_rows(keys, ("IMAGE",)):
                 if name not in labels:
-                    raise NlkitError(f"{keys}, line {line}: {name!r} has no label in {label_list.name}")
+                    raise NlkitError(f"{line}: {name!r} has no label in {label_list.name}")
                 yield line, name.removeprefix(prefix), labels[name]
 
         return gather(folder, keys, rows(), notes)
@@ -191,10 +187,9 @@ def _animal10n(needed: Sequence[Path], notes: list[str]) -> Parts:
     def rows(folder: Path) -> Iterator[Row]:
         for name in lists.folder_images(folder):
             if re.match("[0-9]_", name) is None:
-                raise NlkitError(
-                    f"{folder}: the image {name[:80]!r} begins with no label; expected 0_ to 9_ and a number"
-                )
-            yield 0, name, int(name[0])
+                said = f"the image {name[:80]!r} begins with no label; expected 0_ to 9_ and a number"
+                raise NlkitError(f"{folder}: {said}")
+            yield str(folder), name, int(name[0])
 
     train, test = (gather(folder, folder, rows(folder), notes) for folder in needed)
     return {"train": train, "test": test}, ANIMALS

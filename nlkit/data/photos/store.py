@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
 from nlkit.data.files import check_relative, read_arrays, write_arrays
-from nlkit.data.photos.decode import fault_of, file_state, in_parallel, read_photo
+from nlkit.data.photos.decode import fault_of, in_parallel, read_photo, state_of_files
 from nlkit.data.photos.lists import PhotoList
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, replaced_file
@@ -103,15 +103,13 @@ def build(
 def request_name(photos: PhotoList, short: int, folder: Path) -> str:
     """SHA-256 of what is asked for: the rule of decoding, `short`, and name, size and time of change of every file.
 
-    The root counts as it lies from `folder`, so that a data root may be moved with its stores. Raises NlkitError for
-    a name that leaves the root.
+    The root counts as it lies from `folder`, so that a data root may be moved with its stores.
     """
     root = os.path.realpath(photos.root)
-    found = hashlib.sha256(os.fsencode(f"{RULE} {short}\n{os.path.relpath(root, os.path.realpath(folder))}\n"))
     for name in photos.names:
         check_relative(name, root)
-        found.update(os.fsencode(name) + file_state(os.path.join(root, name)))
-    return found.hexdigest()
+    head = f"{RULE} {short}\n{os.path.relpath(root, os.path.realpath(folder))}\n"
+    return state_of_files(head, root, photos.names)
 
 
 def _make(photos: PhotoList, short: int, files: list[Path], progress: bool) -> None:
