@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from nlkit.errors import NlkitError
 
 COUNT = 500
@@ -40,6 +42,14 @@ def damaged(content: bytes, count: int = COUNT) -> Iterator[bytes]:
         for place in rng.sample(range(len(copy)), rng.randint(1, 4)):
             copy[place] ^= rng.randint(1, 255)
         yield bytes(copy)
+
+
+def refused(work: Callable[[], object]) -> str:
+    """The one line with which something is refused."""
+    with pytest.raises(NlkitError) as caught:
+        work()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 @contextmanager

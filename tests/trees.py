@@ -40,15 +40,13 @@ KINDS = ("grey", "cmyk", "rotated", "png")
 class Expected:
     """What a loader should find: labels by name and in order, of the training images and of each test set.
 
-    flaws: how each unusable training image is damaged, by name. kinds: which training images are grey, CMYK, turned
-    by EXIF, or PNG under another ending, by name.
+    flaws: how each unusable training image is damaged, by name.
     """
 
     train: Labels
     tests: Mapping[str, Labels]
     class_names: tuple[str, ...]
     flaws: dict[str, str]
-    kinds: dict[str, str]
 
 
 def webvision_tree(folder: Path, imagenet: str = "numbers", each: int = 4) -> Expected:
@@ -63,7 +61,7 @@ def webvision_tree(folder: Path, imagenet: str = "numbers", each: int = 4) -> Ex
     _lines(root / "info/synsets.txt", [f"{synsets[c]} {names[c]}, Bestia {c}" for c in range(1000)])
     _lines(root / "info/train_filelist_google.txt", _pairs(_shuffled({**train, **others}, rng)))
     _lines(root / "info/val_filelist.txt", _pairs(_shuffled({**test, **other_tests}, rng)))
-    kinds, flaws = _photos(root, train, 50, rng, tuple(FLAWS))
+    flaws = _photos(root, train, 50, rng, tuple(FLAWS))
     _photos(root / "val_images_256", test, 50, rng)
     tests = {"test": _in_order(root / "info/val_filelist.txt", test)}
     if imagenet != "none":
@@ -72,7 +70,7 @@ def webvision_tree(folder: Path, imagenet: str = "numbers", each: int = 4) -> Ex
         _photos(root / "imagenet/val", photos, 50, rng)
         tests["imagenet"] = photos
     train = _in_order(root / "info/train_filelist_google.txt", train)
-    return Expected(train, tests, tuple(names[:50]), flaws, kinds)
+    return Expected(train, tests, tuple(names[:50]), flaws)
 
 
 def food101n_tree(folder: Path) -> Expected:
@@ -90,9 +88,9 @@ def food101n_tree(folder: Path) -> Expected:
         _lines(root / f"meta/verified_{part}.tsv", ["class_name/key\tverification_label", *rows])
     _lines(test_root / "meta/classes.txt", list(names))
     _lines(test_root / "meta/test.txt", [name.removesuffix(".jpg") for name in test])
-    kinds, flaws = _photos(root / "images", train, 101, rng, tuple(FLAWS))
+    flaws = _photos(root / "images", train, 101, rng, tuple(FLAWS))
     _photos(test_root / "images", test, 101, rng)
-    return Expected(train, {"test": test}, names, flaws, kinds)
+    return Expected(train, {"test": test}, names, flaws)
 
 
 def clothing1m_tree(folder: Path, inner: str = "images/") -> Expected:
@@ -118,11 +116,11 @@ def clothing1m_tree(folder: Path, inner: str = "images/") -> Expected:
     def found(part: str) -> Labels:
         return {key.replace("images/", inner): labels[key] for key in parts[part]}
 
-    kinds, flaws = _photos(root, found("noisy_train"), 14, rng, tuple(FLAWS))
+    flaws = _photos(root, found("noisy_train"), 14, rng, tuple(FLAWS))
     tests = {"test": found("clean_test"), "val": found("clean_val")}
     for photos in tests.values():
         _photos(root, photos, 14, rng)
-    return Expected(found("noisy_train"), tests, names, flaws, kinds)
+    return Expected(found("noisy_train"), tests, names, flaws)
 
 
 def animal10n_tree(folder: Path) -> Expected:
@@ -131,11 +129,11 @@ def animal10n_tree(folder: Path) -> Expected:
     train = {f"{c}_{i * 10 + c}.jpg": c for c in range(10) for i in range(20)}
     test = {f"{c}_{i * 10 + c}.jpg": c for c in range(10) for i in range(20, 25)}
     train, test = dict(sorted(train.items())), dict(sorted(test.items()))
-    kinds, flaws = _photos(root / "training", train, 10, rng, ("truncated", "zero", "html"))
+    flaws = _photos(root / "training", train, 10, rng, ("truncated", "zero", "html"))
     _photos(root / "testing", test, 10, rng)
     (root / "training/readme.txt").write_text("not an image")
     names = ("cat", "lynx", "wolf", "coyote", "cheetah", "jaguar", "chimpanzee", "orangutan", "hamster", "guinea pig")
-    return Expected(train, {"test": test}, names, flaws, kinds)
+    return Expected(train, {"test": test}, names, flaws)
 
 
 def cifar_folder(root: Path, name: str = "cifar10", protocol: int = 2) -> Path:
@@ -214,15 +212,15 @@ def photo(label: int, classes: int, rng: random.Random) -> Image.Image:
 
 def _photos(
     root: Path, labels: Labels, classes: int, rng: random.Random, flaws: tuple[str, ...] = ()
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Write images, three of each odd kind and one for each flaw; returns both by name."""
+) -> dict[str, str]:
+    """Write images, three of each odd kind and one for each flaw; returns the flaws by name."""
     odd = rng.sample(list(labels), 3 * len(KINDS) + len(flaws))
     kinds = {name: KINDS[i % len(KINDS)] for i, name in enumerate(odd[len(flaws) :])}
     broken = dict(zip(odd, flaws, strict=False))
     for name, label in labels.items():
         data = _encoded(photo(label, classes, rng), kinds.get(name, "plain"))
         _write(root / name, data, broken.get(name))
-    return kinds, broken
+    return broken
 
 
 def _encoded(image: Image.Image, kind: str) -> bytes:

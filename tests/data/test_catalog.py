@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fuzzing import refused
 from sklearn.datasets import load_digits as bundled_digits
 from torchvision import datasets as official_sets
 from trees import cifar_folder, mnist_files
 
 from nlkit.data import cifar, data_root, dataset, load_dataset, sources, status, verify
-from nlkit.errors import NlkitError
 
 CIFAR = ["cifar10", "cifar100"]
 PLACES = [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")]
@@ -26,13 +26,6 @@ IMAGES, LABELS = dataset.MNIST_FILES[:2]
 
 def states(root: Path) -> dict[str, str]:
     return {row.name: row.state for row in status(root)}
-
-
-def refused(name: Any, root: Path) -> str:
-    with pytest.raises(NlkitError) as caught:
-        load_dataset(name, root)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_the_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,17 +64,14 @@ def test_verify_says_what_was_found(tmp_path: Path, small_cifar: None, monkeypat
 
 @pytest.mark.parametrize("name", [*sources()][1:])
 def test_what_is_not_there_is_missed_in_one_line(tmp_path: Path, name: str) -> None:
-    with pytest.raises(
-        NlkitError, match=rf"^{name} is missing: {tmp_path} lacks .*--data DIR or NLKIT_DATA$"
-    ) as caught:
-        verify(name, tmp_path)
-    assert sources()[name].origin in str(caught.value)
+    said = refused(lambda: verify(name, tmp_path))
+    assert said.startswith(f"{name} is missing: {tmp_path} lacks ") and said.endswith("--data DIR or NLKIT_DATA")
+    assert sources()[name].origin in said
 
 
 def test_unknown_names(tmp_path: Path) -> None:
-    with pytest.raises(NlkitError, match="'imagenet' is unknown; use one of digits, cifar10"):
-        verify("imagenet", tmp_path)
-    assert "'svhn' is unknown; use one of digits, cifar10, cifar100" in refused("svhn", tmp_path)
+    assert "'imagenet' is unknown; use one of digits, cifar10" in refused(lambda: verify("imagenet", tmp_path))
+    assert "'svhn' is unknown; use one of digits, cifar10, cifar100" in refused(lambda: load_dataset("svhn", tmp_path))  # type: ignore[arg-type]
 
 
 def test_digits_need_neither_torch_nor_photographs() -> None:
@@ -147,16 +137,6 @@ def change(path: Path, **changes: Any) -> None:
     path.write_bytes(pickle.dumps({key: value for key, value in batch.items() if value is not ...}, protocol=2))
 
 
-def test_the_hash_follows_the_content(tmp_path: Path, small_cifar: None) -> None:
-    folder = cifar_folder(tmp_path / "a", protocol=2)
-    cifar_folder(tmp_path / "b", protocol=4)
-    first = load_dataset("cifar10", tmp_path / "a").sha256
-    assert load_dataset("cifar10", tmp_path / "b").sha256 == first
-    labels = pickle.loads((folder / "test_batch").read_bytes())["labels"]
-    change(folder / "test_batch", labels=[(labels[0] + 1) % 10, *labels[1:]])
-    assert load_dataset("cifar10", tmp_path / "a").sha256 != first
-
-
 @pytest.mark.parametrize(
     ("file", "changes", "message"),
     [
@@ -179,7 +159,7 @@ def test_wrong_content_of_cifar_is_refused(
     tmp_path: Path, small_cifar: None, file: str, changes: dict[str, Any], message: str
 ) -> None:
     change(cifar_folder(tmp_path) / file, **changes)
-    said = refused("cifar10", tmp_path)
+    said = refused(lambda: load_dataset("cifar10", tmp_path))
     assert file in said and message in said
 
 
@@ -189,7 +169,7 @@ FOREIGN = [b"", b"\n", b"<html>", b"\x80\x04", b"PK\x03\x04", pickle.dumps([1]),
 @pytest.mark.parametrize("content", FOREIGN)
 def test_foreign_batches_are_refused(tmp_path: Path, small_cifar: None, content: bytes) -> None:
     (cifar_folder(tmp_path) / "data_batch_1").write_bytes(content)
-    assert "data_batch_1: " in refused("cifar10", tmp_path)
+    assert "data_batch_1: " in refused(lambda: load_dataset("cifar10", tmp_path))
 
 
 @pytest.mark.parametrize(("name", "place"), PLACES)
@@ -240,5 +220,5 @@ def header(*sizes: int, kind: int = 8) -> bytes:
 def test_idx_files_that_do_not_fit_are_refused(tmp_path: Path, file: str, content: bytes, said: str) -> None:
     mnist_files(tmp_path, packed=file.endswith(".gz"))
     (tmp_path / "MNIST/raw" / file).write_bytes(content)
-    message = refused("mnist", tmp_path)
+    message = refused(lambda: load_dataset("mnist", tmp_path))
     assert file in message and said in message

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fuzzing import refused
 from PIL import Image
 
-from nlkit import NlkitError
 from nlkit.data.folder import class_names, load_folder
 from nlkit.data.listing import read_listing
 from nlkit.params.data import FolderDataParams
@@ -51,14 +51,6 @@ def params(folder: Path, labels: Path | None, **options: Any) -> FolderDataParam
     return FolderDataParams(
         name="folder", folder=str(folder), labels=str(labels) if labels else None, side=16, **options
     )
-
-
-def refused(work: Callable[[], object]) -> str:
-    with pytest.raises(NlkitError) as caught:
-        work()
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 # What a table may say.

@@ -104,23 +104,21 @@ def weights(path: Path) -> Read:
     return read
 
 
-def in_memory(name: Any) -> Callable[[Path], Read]:
-    """The reader of a whole data set below the data root, two folders above the file."""
+def whole_set(name: Any, root: Path) -> tuple[Any, str]:
+    found = load_dataset(name, root)
+    return arrays(found.images, found.labels)[0], found.sha256
 
-    def prepare(path: Path) -> Read:
-        root = path.parents[1] if name.startswith("cifar") else path.parents[2]
-        if name == "mnist":
-            mnist_files(root, packed=path.suffix == ".gz")
-        else:
-            cifar_folder(root, protocol=int(root.name))
 
-        def read() -> tuple[Any, str]:
-            found = load_dataset(name, root)
-            return arrays(found.images, found.labels)[0], found.sha256
+def cifar10(path: Path) -> Read:
+    root = path.parents[1]
+    cifar_folder(root, protocol=int(root.name))
+    return lambda: whole_set("cifar10", root)
 
-        return read
 
-    return prepare
+def mnist(path: Path) -> Read:
+    root = path.parents[2]
+    mnist_files(root, packed=path.suffix == ".gz")
+    return lambda: whole_set("mnist", root)
 
 
 FILES: dict[str, tuple[Callable[[Path], Read], float]] = {
@@ -131,8 +129,8 @@ FILES: dict[str, tuple[Callable[[Path], Read], float]] = {
     "cifar10n.npz": (people, 0.4),
     "CIFAR-10_human.pt": (people, 0.4),
     "digits-sym-50.yaml": (parameters, 0.3),
-    **{f"{protocol}/cifar-10-batches-py/data_batch_1": (in_memory("cifar10"), 0.2) for protocol in (0, 2, 4)},
-    **{f"MNIST/raw/{file}{ending}": (in_memory("mnist"), 0.0) for file in MNIST_FILES[:2] for ending in ("", ".gz")},
+    **{f"{protocol}/cifar-10-batches-py/data_batch_1": (cifar10, 0.2) for protocol in (0, 2, 4)},
+    **{f"MNIST/raw/{file}{ending}": (mnist, 0.0) for file in MNIST_FILES[:2] for ending in ("", ".gz")},
     **{f"weights{ending}": (weights, 0.0) for ending in (".safetensors", ".pth")},
 }
 """Name of each file, what writes and reads it, and the share of damaged copies that must be refused."""

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trees import FLAWS, KINDS, TREES, clothing1m_tree, food101n_tree, webvision_tree
+from fuzzing import refused
+from trees import FLAWS, TREES, clothing1m_tree, food101n_tree, webvision_tree
 
 from nlkit.data import sources, verify
 from nlkit.data.catalog import Status, status_of
@@ -19,26 +20,16 @@ from nlkit.data.photos.catalog import PHOTO_SOURCES, find_flaws, load_photos, sa
 from nlkit.data.photos.lists import (
     PhotoList,
     folder_images,
-    gather,
-    labels_by_name,
     read_names,
     read_numbered,
     read_rows,
 )
-from nlkit.errors import NlkitError
 
 sets = pytest.mark.parametrize("name", TREES)
 
 
 def state(name: str, root: Path) -> Status:
     return status_of(name, sources()[name], root)
-
-
-def refused(work: Callable[[], object]) -> str:
-    with pytest.raises(NlkitError) as caught:
-        work()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def labels_of(photos: PhotoList) -> list[tuple[str, int]]:
@@ -73,17 +64,6 @@ def test_lines_that_are_none_are_refused(tmp_path: Path) -> None:
         assert "list.txt, line 1: the label is " in said(f"a {label}") and "expected 0 to 13" in said(f"a {label}")
     assert "line 2: not UTF-8" in said(b"a 1\nb\xff 2\n")
     assert "3 lines, 2 different; expected 3" in refused(lambda: read_names(written(tmp_path, "a\na\nb"), 3))
-
-
-def test_rows_become_names_and_labels_in_their_order(tmp_path: Path) -> None:
-    path, notes = Path("list.txt"), list[str]()
-    photos = gather(tmp_path, path, [("1", "b", 2), ("2", "a", 0), ("3", "b", 2), ("4", "c", 1)], notes)
-    assert labels_of(photos) == [("b", 2), ("a", 0), ("c", 1)] and photos.labels.dtype == np.int64
-    assert notes == ["list.txt: 1 rows repeat an earlier one and count once"]
-    message = refused(lambda: labels_by_name(path, [("1", "a", 1), ("2", "b", 1), ("3", "a", 2)], []))
-    assert message == "3: 'a' has label 2 here and 1 before"
-    assert refused(lambda: gather(tmp_path, path, [], [])) == "list.txt: names no images"
-    assert refused(lambda: gather(tmp_path, path, [("4", "../a", 1)], [])).startswith("4: the path '../a' leaves")
 
 
 def test_a_folder_tells_its_images_sorted_and_nothing_else(tmp_path: Path) -> None:
@@ -168,7 +148,6 @@ def test_every_image_is_counted_and_only_what_is_broken_is_a_flaw(tmp_path: Path
         assert line.startswith(f"  {part}: {count} of ")
     assert {(part, image) for part, image, _ in report.flaws} == {("train", image) for image in expected.flaws}
     assert all(why.startswith(FLAWS[expected.flaws[image]]) for _, image, why in report.flaws)
-    assert set(expected.kinds.values()) == set(KINDS)
 
 
 ROWS = [

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from fuzzing import refused
 
 from nlkit import NlkitError, load_params, noise
 from nlkit.data import load_dataset
@@ -51,15 +52,6 @@ def test_sure_images_are_kept_with_the_inverse_factor_in_the_code_and_always_in_
     sure = np.array([1.0])
     assert pmd.keep_probability(sure, kind, 1.43, "code")[0] == pytest.approx(1 / 1.43)
     assert pmd.keep_probability(sure, kind, 1.43, "paper")[0] == 1.0
-
-
-@pytest.mark.parametrize("kind", [1, 2, 3])
-@pytest.mark.parametrize("reading", ["code", "paper"])
-def test_the_chance_to_keep_grows_with_the_margin_and_falls_with_the_factor(kind: int, reading: pmd.Reading) -> None:
-    delta = np.linspace(0, 1, 101)
-    gentle, strong = (pmd.keep_probability(delta, kind, factor, reading) for factor in (0.5, 1.5))
-    assert (np.diff(gentle) >= 0).all() and (strong <= gentle).all() and (strong < gentle).any()
-    assert strong.min() >= 0 and gentle.max() <= 1
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3])
@@ -175,9 +167,7 @@ def test_a_file_that_holds_no_probabilities_is_refused_in_one_line(
 ) -> None:
     if values is not None:
         np.save(here / "eta.npy", values)
-    with pytest.raises(NlkitError, match=r"eta\.npy") as caught:
-        problem_of(tiny_params, **{"noise.probabilities": "eta.npy"})
-    assert "\n" not in str(caught.value)
+    assert "eta.npy: " in refused(lambda: problem_of(tiny_params, **{"noise.probabilities": "eta.npy"}))
 
 
 @pytest.mark.parametrize("kind", ["uniform", "asymmetric"])
@@ -220,9 +210,7 @@ def test_a_label_file_of_the_first_images_serves_a_run_on_them(here: Path, tiny_
 def test_bad_parameters_are_refused_with_their_key(noise_keys: dict[str, object], words: str, tmp_path: Path) -> None:
     path = tmp_path / "some.yaml"
     path.write_text(yaml.safe_dump(read_tree(ROOT / "params/cross_entropy/digits-sym-50.yaml") | {"noise": noise_keys}))
-    with pytest.raises(NlkitError) as caught:
-        load_params(path)
-    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert words in refused(lambda: load_params(path))
 
 
 def test_parameters_of_other_noise_have_no_new_keys() -> None:
