@@ -138,7 +138,10 @@ def read_label_file(path: Path, count: int, classes: int, part: int | None = Non
     ending = path.suffix.lower()
     if ending not in (".npy", ".npz", ".json"):
         raise NlkitError(f"{path}: the ending '{path.suffix}' is unknown; a label file is .npy, .npz or .json")
-    values = _read_json(path) if ending == ".json" else read_array(path, "labels")
+    try:
+        values: Any = json.loads(read_bytes(path)) if ending == ".json" else read_array(path, "labels")
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise NlkitError(f"{path}: not a JSON list of integers ({reason(error)})") from None
     length = len(values) if isinstance(values, list) or (isinstance(values, np.ndarray) and values.ndim) else None
     expected = part if part is not None and length == part else count
     try:
@@ -147,11 +150,3 @@ def read_label_file(path: Path, count: int, classes: int, part: int | None = Non
         if not length or length >= expected:
             raise
         raise NlkitError(f"{error}; if they belong to the first images, set data.train_size to {length}") from None
-
-
-def _read_json(path: Path) -> Any:
-    data = read_bytes(path)
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise NlkitError(f"{path}: not a JSON list of integers ({reason(error)})") from None

@@ -1,16 +1,14 @@
 """The official layouts of large sets of photographs: what is read where, how many there are, who gives them out.
 
-webvision: mini-WebVision, the first 50 classes of the Google subset of WebVision 1.0 (short side 256). Names and
-formats follow DivideMix's loader; a public loader asserts 65,944 and 2,500, and ILSVRC-2012 has 50 images a class. The
-second test set lies in `imagenet/val`, there or below the data root, in folders 0 to 49, as DivideMix keeps it, or in
-folders by synset.
+webvision: mini-WebVision, the first 50 classes of the Google subset (short side 256). Names and formats follow
+DivideMix's loader; a public loader asserts 65,944 and 2,500, and ILSVRC-2012 has 50 images a class. Its folders are
+called 0 to 49, as DivideMix keeps them, or by synset.
 
-food101n: Food-101N, tested on Food-101. Headers and the name of the unpacked folder were confirmed in public loaders,
-the counts on the page of the data set. One verified image of the official files is not in their image list.
+food101n: tested on Food-101. Headers and the name of the unpacked folder were confirmed in public loaders, the counts
+on the page of the data set. One verified image of the official files is not in their image list.
 
-clothing1m: names and formats are those of the owners' description, counts were confirmed in public loaders. Where there
-is no folder `images`, the folders 0 to 9 lie beside the lists, as DivideMix keeps them. The list of clean training
-images is never used.
+clothing1m: names and formats are those of the owners' description, counts were confirmed in public loaders. Without a
+folder `images`, the folders 0 to 9 lie beside the lists, as DivideMix keeps them.
 
 animal10n: counts and classes are from the page of the data set; public loaders take the digits of a file's name before
 the underscore as the label. There is no list: images are taken in the order of their sorted names.
@@ -30,7 +28,6 @@ from nlkit.errors import NlkitError
 
 Parts = tuple[dict[str, PhotoList], tuple[str, ...]]
 """Training images ('train') and test sets by name, and the names of the classes."""
-Moments = tuple[float, float, float]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -55,8 +52,8 @@ class Layout:
     load: Callable[[Sequence[Path], list[str]], Parts]
     official: Mapping[str, int]
     owner: str
-    mean: Moments = IMAGENET_MEAN
-    std: Moments = IMAGENET_STD
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
 
     def needed(self, root: Path) -> list[Path]:
         """The lists and folders that must be there; the images are not among them."""
