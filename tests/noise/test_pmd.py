@@ -201,7 +201,6 @@ def test_a_label_file_of_the_first_images_serves_a_run_on_them(here: Path, tiny_
         ({"kind": "pmd", "rate": 1.3}, "key 'noise.rate' is 1.3"),
         ({"kind": "pmd", "rate": 0.3, "reading": "both"}, "key 'noise.reading' is 'both'"),
         ({"kind": "pmd", "rate": 0.3, "annotator": "worst"}, "unknown key 'noise.annotator'"),
-        ({"kind": "pmd", "rate": 0.3, "extra": {"kind": "salt", "rate": 0.1}}, "key 'noise.extra.kind' is 'salt'"),
         ({"kind": "pmd", "rate": 0.3, "extra": {"kind": "uniform"}}, "key 'noise.extra.rate' is missing"),
         ({"kind": "file", "file": 3}, "key 'noise.file' is 3"),
         ({"rate": 0.3}, "key 'noise.kind' is missing"),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
@@ -33,7 +33,6 @@ LIGHT_BYTES = 128 * 2**20
 """An image that takes more than this while it is decoded has to wait until no other such image is."""
 
 _large = threading.RLock()
-_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
@@ -164,7 +163,7 @@ def fault_of(work: Callable[[], object]) -> str | None:
     return None
 
 
-def in_parallel(work: Callable[[_Item], _Result], items: Sequence[_Item], bar: tqdm) -> Generator[_Result]:
+def in_parallel(work: Callable[[Any], _Result], items: Sequence[Any], bar: tqdm) -> Generator[_Result]:
     """`work(item)` for each item, in their order, by one thread a core; the bar counts them."""
     threads = Parallel(min(MAX_THREADS, cpu_count()), prefer="threads", return_as="generator")
     # Pillow warns about odd files from whichever thread reads them, and the filter belongs to the process.

@@ -73,14 +73,12 @@ def _webvision(needed: Sequence[Path], notes: list[str]) -> Parts:
         "train": gather(folder, train_list, rows(train_list), notes),
         "test": gather(folder / "val_images_256", test_list, rows(test_list), notes),
     }
-    imagenet = _imagenet(folder, [synset for synset, _ in synsets], notes)
-    if imagenet is not None:
-        parts["imagenet"] = imagenet
+    parts |= _imagenet(folder, [synset for synset, _ in synsets], notes)
     return parts, tuple(name for _, name in synsets)
 
 
-def _imagenet(folder: Path, synsets: Sequence[str], notes: list[str]) -> PhotoList | None:
-    """The ILSVRC-2012 validation images of these classes; None, with a note, where there are no class folders."""
+def _imagenet(folder: Path, synsets: Sequence[str], notes: list[str]) -> dict[str, PhotoList]:
+    """The ILSVRC-2012 validation images of these classes; nothing, with a note, where there are no class folders."""
     places = (folder / "imagenet" / "val", folder.parent / "imagenet" / "val")
     place = next((place for place in places if os.path.isdir(place)), places[0])
     for names in ([str(label) for label in range(len(synsets))], synsets):
@@ -89,14 +87,14 @@ def _imagenet(folder: Path, synsets: Sequence[str], notes: list[str]) -> PhotoLi
             files = [
                 (c, f"{name}/{file}") for c, name in enumerate(names) for file in lists.folder_images(place / name)
             ]
-            return gather(place, place, ((str(place), file, label) for label, file in files), notes)
+            return {"imagenet": gather(place, place, ((str(place), file, label) for label, file in files), notes)}
         if len(lacking) < len(names):
             raise NlkitError(f"{place}: lacks {len(lacking)} of {len(names)} class folders: {', '.join(lacking[:8])}")
     notes.append(
         f"no test set 'imagenet': {place} has no class folders 0 to {len(synsets) - 1} or {synsets[0]} and so on; "
         f"request the ILSVRC-2012 validation images from image-net.org"
     )
-    return None
+    return {}
 
 
 def _read_synsets(path: Path) -> list[tuple[str, str]]:

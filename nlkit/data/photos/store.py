@@ -19,7 +19,7 @@ import numpy as np
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
-from nlkit.data.files import check_relative, read_arrays, write_arrays
+from nlkit.data.files import read_arrays, write_arrays
 from nlkit.data.photos.decode import fault_of, in_parallel, read_photo, state_of_files
 from nlkit.data.photos.lists import PhotoList
 from nlkit.errors import NlkitError
@@ -106,8 +106,6 @@ def request_name(photos: PhotoList, short: int, folder: Path) -> str:
     The root counts as it lies from `folder`, so that a data root may be moved with its stores.
     """
     root = os.path.realpath(photos.root)
-    for name in photos.names:
-        check_relative(name, root)
     head = f"{RULE} {short}\n{os.path.relpath(root, os.path.realpath(folder))}\n"
     return state_of_files(head, root, photos.names)
 
