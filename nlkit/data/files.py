@@ -80,7 +80,10 @@ def image_names(names: Iterable[str], folder: Path) -> list[str]:
 
 
 def read_array(path: Path, key: str | None = None) -> np.ndarray:
-    """The array of a `.npy` file, or that called `key`, else the only one, of a `.npz` file; NlkitError for others."""
+    """The array of a `.npy` file, or of a `.npz` file the one called `key`, else the only one.
+
+    Raises NlkitError for a missing or damaged file, or one with objects or records in it.
+    """
     if path.suffix.lower() == ".npz":
         arrays = read_npz(path)
         if key not in arrays and len(arrays) != 1:
@@ -101,7 +104,10 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def zip_members(path: Path, ending: str, right: str) -> dict[str, bytes]:
-    """Members of a zip file by the ending of their names; NlkitError for a file that is damaged or expands too much."""
+    """Members of a zip file whose names have this ending; `right` says what the file should be.
+
+    Raises NlkitError for a file that is damaged, or unpacks to more than MAX_FILE_BYTES.
+    """
     with open_file(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:

@@ -131,7 +131,7 @@ class FeatureRows:
 
 
 def read_feature_file(path: Path) -> np.ndarray:
-    """Features float32 [N, d] from `.npy`, or `.npz` with one array or a key 'features'; NlkitError for all else."""
+    """Features float32 [N, d] from `.npy`, or `.npz` with one array or a key 'features'; else raises NlkitError."""
     if path.suffix.lower() not in (".npy", ".npz"):
         raise NlkitError(f"{path}: the ending '{path.suffix}' is unknown; a file of features is .npy or .npz")
     features = read_array(path, "features")

@@ -55,7 +55,7 @@ def expected_rate(found: Margins, clean: np.ndarray, keep: np.ndarray) -> float:
 
 
 def solve_factor(found: Margins, clean: np.ndarray, kind: int, rate: float, reading: Reading = "code") -> float:
-    """The factor at which the expected rate is `rate`, by bisection of its logarithm; raises NlkitError without one."""
+    """The factor at which the expected rate is `rate`, by bisection of its logarithm; raises NlkitError if none is."""
     low, high = 1e-6, 1e6
 
     def rate_at(factor: float) -> float:
@@ -92,7 +92,7 @@ def block_flips(classes: int, block: int = 5) -> dict[int, int]:
 
 
 def read_probabilities(path: Path, count: int, classes: int) -> np.ndarray:
-    """Class probabilities float64 [count, classes] from a `.npy` or `.npz` file; NlkitError for anything else."""
+    """Class probabilities float64 [count, classes] from a `.npy` or `.npz` file; raises NlkitError otherwise."""
     found = read_array(path)
     if found.shape != (count, classes):
         raise NlkitError(f"{path}: probabilities of shape {list(found.shape)}; expected [{count}, {classes}]")

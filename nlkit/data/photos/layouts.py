@@ -84,10 +84,12 @@ def _imagenet(folder: Path, synsets: Sequence[str], notes: list[str]) -> dict[st
     for names in ([str(label) for label in range(len(synsets))], synsets):
         lacking = [name for name in names if not os.path.isdir(place / name)]
         if not lacking:
-            files = [
-                (c, f"{name}/{file}") for c, name in enumerate(names) for file in lists.folder_images(place / name)
-            ]
-            return {"imagenet": gather(place, place, ((str(place), file, label) for label, file in files), notes)}
+            rows = (
+                (str(place), f"{name}/{file}", label)
+                for label, name in enumerate(names)
+                for file in lists.folder_images(place / name)
+            )
+            return {"imagenet": gather(place, place, rows, notes)}
         if len(lacking) < len(names):
             raise NlkitError(f"{place}: lacks {len(lacking)} of {len(names)} class folders: {', '.join(lacking[:8])}")
     notes.append(
