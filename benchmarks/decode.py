@@ -26,9 +26,9 @@ from tqdm.auto import tqdm
 
 from benchmarks.rows import RESULTS, Row, append, make_row
 from nlkit.data.photos import decode as decoding
-from nlkit.data.photos.build import build, read_photo
-from nlkit.data.photos.decode import in_parallel
+from nlkit.data.photos.decode import in_parallel, read_photo
 from nlkit.data.photos.lists import PhotoList
+from nlkit.data.photos.store import build
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 90
 DISTINCT = 500

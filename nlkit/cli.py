@@ -201,24 +201,26 @@ def _data_status(options: argparse.Namespace) -> int:
 
 def _data_get(options: argparse.Namespace) -> int:
     from nlkit import data, noise
+    from nlkit.data.fetch import get
 
-    data.get(options.name, data.data_root(options.data), data.sources() | noise.human_sources())
+    get(options.name, data.data_root(options.data), data.sources() | noise.human_sources())
     return 0
 
 
 def _data_verify(options: argparse.Namespace) -> int:
     from nlkit import data, noise
+    from nlkit.data.photos.catalog import PHOTO_SOURCES, verify_photos
     from nlkit.files import check_place, write_atomically
 
     root = data.data_root(options.data)
-    if options.name not in data.PHOTO_SOURCES:
+    if options.name not in PHOTO_SOURCES:
         if options.list is not None:
-            raise NlkitError(f"--list: {options.name} has no photographs; they are {', '.join(data.PHOTO_SOURCES)}")
+            raise NlkitError(f"--list: {options.name} has no photographs; they are {', '.join(PHOTO_SOURCES)}")
         print(data.verify(options.name, root, data.sources() | noise.human_sources()))
         return 0
     if options.list is not None:
         check_place(options.list)
-    report = data.verify_photos(options.name, root, not options.quiet)
+    report = verify_photos(options.name, root, not options.quiet)
     print(report.text)
     if options.list is not None:
         write_atomically(options.list, report.table)

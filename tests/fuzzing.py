@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from nlkit.errors import NlkitError
 
 COUNT = 500
@@ -29,9 +31,9 @@ def _notice(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_notice)
 
 
-def damaged(content: bytes, seed: int = 0, count: int = COUNT) -> Iterator[bytes]:
+def damaged(content: bytes, count: int = COUNT) -> Iterator[bytes]:
     """Copies with one to four bytes changed (two of three) or cut short (one of three), each unlike the original."""
-    rng = random.Random(seed)
+    rng = random.Random(0)
     for number in range(count):
         if number % 3 == 2:
             yield content[: rng.randrange(len(content))]
@@ -40,6 +42,14 @@ def damaged(content: bytes, seed: int = 0, count: int = COUNT) -> Iterator[bytes
         for place in rng.sample(range(len(copy)), rng.randint(1, 4)):
             copy[place] ^= rng.randint(1, 255)
         yield bytes(copy)
+
+
+def refused(work: Callable[[], object]) -> str:
+    """The one line with which something is refused."""
+    with pytest.raises(NlkitError) as caught:
+        work()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
 
 
 @contextmanager
@@ -63,18 +73,16 @@ def watched() -> Iterator[None]:
     assert not _harm, _harm
 
 
-def fuzz(
-    path: Path, read: Callable[[], tuple[Any, str]], sealed: bool = False, seed: int = 0, count: int = COUNT
-) -> dict[str, int]:
-    """Read `count` damaged copies in place of `path`, which is put back; how many were refused, seen and the same.
+def fuzz(path: Path, read: Callable[[], tuple[Any, str]], sealed: bool = False, count: int = COUNT) -> int:
+    """Read `count` damaged copies in place of `path`, which is put back; how many were refused.
 
     `read` returns the content, comparable, and the fingerprint by which a run would know it. A file that is `sealed`
     carries its own checksum: any difference must be refused, not only be seen.
     """
     good = path.read_bytes()
     content, fingerprint = read()
-    outcome = {"refused": 0, "seen": 0, "same": 0}
-    for copy in damaged(good, seed, count):
+    refused = 0
+    for copy in damaged(good, count):
         path.write_bytes(copy)
         try:
             with watched():
@@ -82,14 +90,11 @@ def fuzz(
         except NlkitError as error:
             assert "\n" not in str(error) and len(str(error)) > 20, error
             assert path.name in str(error), error
-            outcome["refused"] += 1
+            refused += 1
             continue
-        if found == content:
-            outcome["same"] += 1
-            continue
-        assert not sealed, f"read in silence: {copy[:200]!r}"
-        assert mark != fingerprint
-        outcome["seen"] += 1
+        if found != content:
+            assert not sealed, f"read in silence: {copy[:200]!r}"
+            assert mark != fingerprint
     path.write_bytes(good)
     assert read() == (content, fingerprint)
-    return outcome
+    return refused

@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -40,22 +40,18 @@ KINDS = ("grey", "cmyk", "rotated", "png")
 class Expected:
     """What a loader should find: labels by name and in order, of the training images and of each test set.
 
-    flaws: how each unusable training image is damaged, by name. kinds: which training images are grey, CMYK, turned
-    by EXIF, or PNG under another ending, by name.
+    flaws: how each unusable training image is damaged, by name.
     """
 
     train: Labels
     tests: Mapping[str, Labels]
     class_names: tuple[str, ...]
     flaws: dict[str, str]
-    kinds: dict[str, str]
 
 
-def webvision_tree(
-    folder: Path, seed: int = 0, imagenet: Literal["numbers", "synsets", "none"] = "numbers", each: int = 4
-) -> Expected:
+def webvision_tree(folder: Path, imagenet: str = "numbers", each: int = 4) -> Expected:
     """Mini-WebVision with `each` training images for each of its 50 classes, and lists that name ten classes more."""
-    rng, root = random.Random(seed), folder / "webvision"
+    rng, root = random.Random(0), folder / "webvision"
     synsets = [f"n{1440764 + 37 * label:08d}" for label in range(1000)]
     names = [f"creature {label}" for label in range(1000)]
     train = {f"google/q{label + 1:04d}/photo-{i}_{label}.jpg": label for i in range(each) for label in range(50)}
@@ -65,21 +61,21 @@ def webvision_tree(
     _lines(root / "info/synsets.txt", [f"{synsets[c]} {names[c]}, Bestia {c}" for c in range(1000)])
     _lines(root / "info/train_filelist_google.txt", _pairs(_shuffled({**train, **others}, rng)))
     _lines(root / "info/val_filelist.txt", _pairs(_shuffled({**test, **other_tests}, rng)))
-    kinds, flaws = _photos(root, train, 50, rng)
-    _sound(root / "val_images_256", test, 50, rng)
+    flaws = _photos(root, train, 50, rng, tuple(FLAWS))
+    _photos(root / "val_images_256", test, 50, rng)
     tests = {"test": _in_order(root / "info/val_filelist.txt", test)}
     if imagenet != "none":
         folders = [str(label) for label in range(50)] if imagenet == "numbers" else synsets[:50]
         photos = {f"{folders[c]}/ILSVRC2012_val_{50 * i + c:08d}.JPEG": c for c in range(50) for i in range(each // 2)}
-        _sound(root / "imagenet/val", photos, 50, rng)
+        _photos(root / "imagenet/val", photos, 50, rng)
         tests["imagenet"] = photos
     train = _in_order(root / "info/train_filelist_google.txt", train)
-    return Expected(train, tests, tuple(names[:50]), flaws, kinds)
+    return Expected(train, tests, tuple(names[:50]), flaws)
 
 
-def food101n_tree(folder: Path, seed: int = 0) -> Expected:
+def food101n_tree(folder: Path) -> Expected:
     """Food-101N with two training images for each of the 101 classes, and one of Food-101's test images."""
-    rng, root, test_root = random.Random(seed), folder / "food-101n", folder / "food-101"
+    rng, root, test_root = random.Random(0), folder / "food-101n", folder / "food-101"
     names = tuple(f"dish_{label:03d}" for label in range(101))
     train = {f"{names[c]}/{rng.getrandbits(128):032x}.jpg": c for c in range(101) for _ in range(2)}
     test = {f"{names[c]}/{1000 + c}.jpg": c for c in rng.sample(range(101), 101)}
@@ -92,14 +88,14 @@ def food101n_tree(folder: Path, seed: int = 0) -> Expected:
         _lines(root / f"meta/verified_{part}.tsv", ["class_name/key\tverification_label", *rows])
     _lines(test_root / "meta/classes.txt", list(names))
     _lines(test_root / "meta/test.txt", [name.removesuffix(".jpg") for name in test])
-    kinds, flaws = _photos(root / "images", train, 101, rng)
-    _sound(test_root / "images", test, 101, rng)
-    return Expected(train, {"test": test}, names, flaws, kinds)
+    flaws = _photos(root / "images", train, 101, rng, tuple(FLAWS))
+    _photos(test_root / "images", test, 101, rng)
+    return Expected(train, {"test": test}, names, flaws)
 
 
-def clothing1m_tree(folder: Path, seed: int = 0, inner: str = "images/") -> Expected:
+def clothing1m_tree(folder: Path, inner: str = "images/") -> Expected:
     """Clothing1M with 14 training, 3 validation and 3 test images a class; `inner` '' leaves the folder images out."""
-    rng, root = random.Random(seed), folder / "clothing1m"
+    rng, root = random.Random(0), folder / "clothing1m"
     names = tuple(f"Garment {label}" for label in range(14))
     keys = [f"{i % 10}/{i % 100:02d}/{rng.randrange(10**9)},{i}.jpg" for i in range(14 * 21)]
     rng.shuffle(keys)
@@ -120,40 +116,41 @@ def clothing1m_tree(folder: Path, seed: int = 0, inner: str = "images/") -> Expe
     def found(part: str) -> Labels:
         return {key.replace("images/", inner): labels[key] for key in parts[part]}
 
-    kinds, flaws = _photos(root, found("noisy_train"), 14, rng)
+    flaws = _photos(root, found("noisy_train"), 14, rng, tuple(FLAWS))
     tests = {"test": found("clean_test"), "val": found("clean_val")}
     for photos in tests.values():
-        _sound(root, photos, 14, rng)
-    return Expected(found("noisy_train"), tests, names, flaws, kinds)
+        _photos(root, photos, 14, rng)
+    return Expected(found("noisy_train"), tests, names, flaws)
 
 
-def animal10n_tree(folder: Path, seed: int = 0) -> Expected:
+def animal10n_tree(folder: Path) -> Expected:
     """Animal-10N with 20 training and 5 test images a class; no image is missing, since there is no list."""
-    rng, root = random.Random(seed), folder / "animal10n"
+    rng, root = random.Random(0), folder / "animal10n"
     train = {f"{c}_{i * 10 + c}.jpg": c for c in range(10) for i in range(20)}
     test = {f"{c}_{i * 10 + c}.jpg": c for c in range(10) for i in range(20, 25)}
     train, test = dict(sorted(train.items())), dict(sorted(test.items()))
-    kinds, flaws = _photos(root / "training", train, 10, rng, ("truncated", "zero", "html"))
-    _sound(root / "testing", test, 10, rng)
+    flaws = _photos(root / "training", train, 10, rng, ("truncated", "zero", "html"))
+    _photos(root / "testing", test, 10, rng)
     (root / "training/readme.txt").write_text("not an image")
     names = ("cat", "lynx", "wolf", "coyote", "cheetah", "jaguar", "chimpanzee", "orangutan", "hamster", "guinea pig")
-    return Expected(train, {"test": test}, names, flaws, kinds)
+    return Expected(train, {"test": test}, names, flaws)
 
 
-def cifar_folder(root: Path, name: str = "cifar10", protocol: int = 2, seed: int = 0) -> Path:
+def cifar_folder(root: Path, name: str = "cifar10", protocol: int = 2) -> Path:
     """A folder of CIFAR with as many images as `nlkit.data.cifar` asks for, to which tests give small numbers."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     layout = cifar.LAYOUTS[name]
     folder = root / layout.folder
     folder.mkdir(parents=True)
-    counts = dict.fromkeys(layout.train_files, cifar.TRAIN_COUNT // len(layout.train_files))
-    for file, count in {**counts, layout.test_file: cifar.TEST_COUNT}.items():
+    *train_files, test_file, names_file = layout.files
+    counts = dict.fromkeys(train_files, cifar.TRAIN_COUNT // len(train_files))
+    for file, count in {**counts, test_file: cifar.TEST_COUNT}.items():
         rows = rng.integers(0, 256, (count, cifar.ROW_BYTES), dtype=np.uint8)
         labels = rng.integers(0, layout.classes, count).tolist()
         batch = {"batch_label": file, layout.label_key: labels, "data": rows}
         (folder / file).write_bytes(pickle.dumps(batch, protocol=protocol))
     names = {layout.names_key: [f"class {index}" for index in range(layout.classes)]}
-    (folder / layout.names_file).write_bytes(pickle.dumps(names, protocol=protocol))
+    (folder / names_file).write_bytes(pickle.dumps(names, protocol=protocol))
     return folder
 
 
@@ -161,9 +158,10 @@ def human_file(folder: Path, name: str, clean: np.ndarray, ending: str, **change
     """Human labels for given clean labels, as `.npz` or `.pt`; returns the file."""
     rng = np.random.default_rng(1)
     kept = human.HUMAN_FILES[name]
+    classes = cifar.LAYOUTS[kept.dataset].classes
     arrays: dict[str, Any] = {"clean_label": clean}
     for key in kept.keys.values():
-        arrays[key] = np.where(rng.random(len(clean)) < 0.3, rng.integers(0, kept.classes, len(clean)), clean)
+        arrays[key] = np.where(rng.random(len(clean)) < 0.3, rng.integers(0, classes, len(clean)), clean)
     arrays.update(changes)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / next(file for file in kept.files if file.endswith(ending))
@@ -176,25 +174,20 @@ def human_file(folder: Path, name: str, clean: np.ndarray, ending: str, **change
     return path
 
 
-def mnist_files(
-    folder: Path, seed: int = 0, place: str = "MNIST/raw", packed: bool = False, train: int = 200, test: int = 50
-) -> dict[str, np.ndarray]:
+def mnist_files(folder: Path, place: str = "MNIST/raw", packed: bool = False) -> dict[str, np.ndarray]:
     """The four idx files of MNIST, or, in `FashionMNIST/raw`, of Fashion-MNIST; returns what they hold by name."""
-    rng, root = np.random.default_rng(seed), folder / place
+    rng, root = np.random.default_rng(0), folder / place
     root.mkdir(parents=True)
     shades = np.arange(28) * np.linspace(0.5, 8, 10)[:, None]
     arrays = {}
-    for part, count in (("train", train), ("t10k", test)):
+    for part, count in (("train", 200), ("t10k", 50)):
         labels = rng.integers(0, 10, count, dtype=np.uint8)
         pixels = 120 + 100 * np.sin(shades[labels])[:, None, :] + rng.integers(0, 30, (count, 28, 28))
         arrays[f"{part}-images-idx3-ubyte"] = pixels.astype(np.uint8)
         arrays[f"{part}-labels-idx1-ubyte"] = labels
     for name, array in arrays.items():
-        header = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes()
-        if packed:
-            (root / f"{name}.gz").write_bytes(gzip.compress(header + array.tobytes()))
-        else:
-            (root / name).write_bytes(header + array.tobytes())
+        content = bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+        (root / (f"{name}.gz" if packed else name)).write_bytes(gzip.compress(content) if packed else content)
     return arrays
 
 
@@ -218,22 +211,16 @@ def photo(label: int, classes: int, rng: random.Random) -> Image.Image:
 
 
 def _photos(
-    root: Path, labels: Labels, classes: int, rng: random.Random, flaws: tuple[str, ...] = tuple(FLAWS)
-) -> tuple[dict[str, str], dict[str, str]]:
-    """Write training images, three of each odd kind and one for each flaw; returns both by name."""
+    root: Path, labels: Labels, classes: int, rng: random.Random, flaws: tuple[str, ...] = ()
+) -> dict[str, str]:
+    """Write images, three of each odd kind and one for each flaw; returns the flaws by name."""
     odd = rng.sample(list(labels), 3 * len(KINDS) + len(flaws))
     kinds = {name: KINDS[i % len(KINDS)] for i, name in enumerate(odd[len(flaws) :])}
     broken = dict(zip(odd, flaws, strict=False))
     for name, label in labels.items():
         data = _encoded(photo(label, classes, rng), kinds.get(name, "plain"))
         _write(root / name, data, broken.get(name))
-    return kinds, broken
-
-
-def _sound(root: Path, labels: Labels, classes: int, rng: random.Random) -> None:
-    """Write test images: every one can be read; now and then one is grey, CMYK, turned or a PNG."""
-    for i, (name, label) in enumerate(labels.items()):
-        _write(root / name, _encoded(photo(label, classes, rng), KINDS[i // 7 % 4] if i % 7 == 0 else "plain"), None)
+    return broken
 
 
 def _encoded(image: Image.Image, kind: str) -> bytes:

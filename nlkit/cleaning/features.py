@@ -13,9 +13,8 @@ from torch.nn import functional
 from tqdm.auto import tqdm
 
 from nlkit.cleaning.results import Evidence, FeatureResult, judged, output_paths, test_table, train_table, write_tables
-from nlkit.data.feature_table import FeatureRows, read_feature_rows
 from nlkit.data.folder import class_names, held_out
-from nlkit.data.listing import read_listing
+from nlkit.data.listing import FeatureRows, read_feature_rows, read_listing
 from nlkit.data.photos.decode import decode_all
 from nlkit.data.photos.layouts import IMAGENET_MEAN, IMAGENET_STD
 from nlkit.errors import NlkitError

@@ -9,17 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from nlkit.data import cifar, idx
-from nlkit.data.dataset import Dataset, load_digits
+from nlkit.data import cifar
+from nlkit.data.dataset import MNIST_FOLDERS, Dataset, load_digits, load_mnist, mnist_paths
 from nlkit.errors import NlkitError
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file to bring: its address, what it must hash to, and the file or folder that it becomes below the data root.
-
-    members: the files to unpack into that folder, where the download is an archive.
-    """
+    """A file to bring: address, hash, the file or folder that it becomes below the data root, members to unpack."""
 
     url: str
     algorithm: Literal["md5", "sha256"]
@@ -71,14 +68,11 @@ def data_root(option: str | Path | None) -> Path:
 
 
 def load_dataset(name: Literal["digits", "cifar10", "cifar100", "mnist", "fashion_mnist"], root: Path) -> Dataset:
-    """The data set in memory; `digits` needs no files.
-
-    Raises NlkitError for an unknown name and for files that are missing, damaged or of the wrong content.
-    """
-    check_present(name, source_of(name, IN_MEMORY), root)
+    """The data set in memory; raises NlkitError for an unknown name, and for missing, damaged or wrong files."""
+    present_source(name, root, IN_MEMORY)
     if name == "digits":
         return load_digits()
-    return cifar.load_cifar(name, root) if name in cifar.LAYOUTS else idx.load_idx(name, root)
+    return cifar.load_cifar(name, root) if name in cifar.LAYOUTS else load_mnist(name, root)
 
 
 def sources() -> Sources:
@@ -96,33 +90,25 @@ def source_of(name: str, known: Sources | None = None) -> Source:
     return known[name]
 
 
-def check_present(name: str, source: Source, root: Path) -> None:
-    """Raise NlkitError, with what to do, where some of the needed files are missing."""
+def present_source(name: str, root: Path, known: Sources | None = None) -> Source:
+    """The source of that name; raises NlkitError, with what to do, where some of the needed files are missing."""
+    source = source_of(name, known)
     lacking = source.missing(root)
     if lacking:
         raise NlkitError(
             f"{name} is missing: {root} lacks {', '.join(lacking)}; {source.origin}, or name the folder that has it "
             f"with --data DIR or NLKIT_DATA"
         )
+    return source
 
 
 def verify(name: str, root: Path, known: Sources | None = None) -> str:
-    """What was found and checked: counts, hash, noise rates, deviations from the original.
-
-    One line, for photographs several, after every image was decoded. Raises NlkitError for an unknown name and for
-    files that are missing, damaged or of the wrong content.
-    """
-    source = source_of(name, known)
-    check_present(name, source, root)
-    return f"{name}: {source.verify(root)}"
+    """Counts, hash, noise rates and deviations, in a line or several; raises NlkitError where files are not right."""
+    return f"{name}: {present_source(name, root, known).verify(root)}"
 
 
 def status(root: Path, known: Sources | None = None) -> list[Status]:
-    """One row for each data set.
-
-    Files of arrays and lists of images are read, which takes a few seconds where they are present; of the photographs
-    themselves, only a sample is looked for.
-    """
+    """One row for each data set; files and lists are read, of photographs only a sample is looked for."""
     return [status_of(name, source, root) for name, source in (known or sources()).items()]
 
 
@@ -150,23 +136,17 @@ def _verified(name: str, root: Path) -> str:
     return "; ".join((counts, *(dataset.warnings or ["as published"])))
 
 
-IN_MEMORY = {
-    "digits": Source(lambda root: [], partial(_verified, "digits"), ""),
-    **{
-        name: Source(
-            partial(cifar.cifar_files, name),
-            partial(_verified, name),
-            f"bring it with `nlkit data get {name}`",
-            Download(layout.url, "md5", layout.md5, layout.folder, tuple(layout.files)),
-        )
-        for name, layout in cifar.LAYOUTS.items()
-    },
-    **{
-        name: Source(
-            partial(idx.idx_files, name),
-            partial(_verified, name),
-            f"put the files of torchvision.datasets.{folder.split('/')[0]} into {folder} of the data root",
-        )
-        for name, folder in idx.FOLDERS.items()
-    },
-}
+IN_MEMORY = {"digits": Source(lambda root: [], partial(_verified, "digits"), "")}
+for _name, _layout in cifar.LAYOUTS.items():
+    IN_MEMORY[_name] = Source(
+        partial(cifar.cifar_files, _name),
+        partial(_verified, _name),
+        f"bring it with `nlkit data get {_name}`",
+        Download(_layout.url, "md5", _layout.md5, _layout.folder, tuple(_layout.files)),
+    )
+for _name, _folder in MNIST_FOLDERS.items():
+    IN_MEMORY[_name] = Source(
+        partial(mnist_paths, _name),
+        partial(_verified, _name),
+        f"put the files of torchvision.datasets.{_folder.split('/')[0]} into {_folder} of the data root",
+    )

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from nlkit.data.dataset import Dataset, check_labels, content_sha256
-from nlkit.data.files import read_bytes
+from nlkit.data.dataset import Dataset, check_labels
+from nlkit.data.files import content_sha256, read_bytes
 from nlkit.data.pickles import parse_pickle
 from nlkit.errors import NlkitError
 
@@ -25,15 +25,13 @@ ROW_BYTES = 3 * 32 * 32
 class Layout:
     """Where a CIFAR archive keeps what, and the channel statistics that DivideMix normalises with.
 
-    url, md5: of the archive; files: those that are needed, with their official MD5 sums, as torchvision knows them.
+    url, md5: of the archive; files: batches to train on, the test batch and the file of class names, with their
+    official MD5 sums.
     """
 
     url: str
     md5: str
     folder: str
-    train_files: tuple[str, ...]
-    test_file: str
-    names_file: str
     files: Mapping[str, str]
     label_key: str
     names_key: str
@@ -47,9 +45,6 @@ LAYOUTS = {
         url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
         md5="c58f30108f718f92721af3b95e74349a",
         folder="cifar-10-batches-py",
-        train_files=tuple(f"data_batch_{part}" for part in range(1, 6)),
-        test_file="test_batch",
-        names_file="batches.meta",
         files={
             "data_batch_1": "c99cafc152244af753f735de768cd75f",
             "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
@@ -69,9 +64,6 @@ LAYOUTS = {
         url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
         md5="eb9058c3a382ffc7106e4002c42a8d85",
         folder="cifar-100-python",
-        train_files=("train",),
-        test_file="test",
-        names_file="meta",
         files={
             "train": "16019d7e3df5f24257cddd939b257f8d",
             "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
@@ -103,28 +95,23 @@ def load_cifar(name: str, root: Path) -> Dataset:
     missing or damaged, or hold another number of rows, another dtype or labels out of range.
     """
     layout = LAYOUTS[name]
-    folder = root / layout.folder
-    contents = {path.name: read_bytes(path) for path in cifar_files(name, root)}
-
-    def read(file: str, count: int) -> tuple[np.ndarray, np.ndarray]:
-        return _read_batch(folder / file, contents[file], count, layout)
-
-    parts = [read(file, TRAIN_COUNT // len(layout.train_files)) for file in layout.train_files]
+    *train, test, names = ((path, read_bytes(path)) for path in cifar_files(name, root))
+    parts = [_read_batch(*batch, TRAIN_COUNT // len(train), layout) for batch in train]
     images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    arrays = images, labels, *read(layout.test_file, TEST_COUNT)
+    arrays = images, labels, *_read_batch(*test, TEST_COUNT, layout)
     return Dataset(
         name,
         *arrays,
-        class_names=_class_names(folder / layout.names_file, contents[layout.names_file], layout),
+        class_names=_class_names(*names, layout),
         mean=layout.mean,
         std=layout.std,
         sha256=content_sha256(arrays),
-        warnings=_differences(contents, layout),
+        warnings=_differences([*train, test, names], layout),
     )
 
 
-def _differences(contents: Mapping[str, bytes], layout: Layout) -> tuple[str, ...]:
-    found = {file: hashlib.md5(data, usedforsecurity=False).hexdigest() for file, data in contents.items()}
+def _differences(contents: list[tuple[Path, bytes]], layout: Layout) -> tuple[str, ...]:
+    found = {path.name: hashlib.md5(data, usedforsecurity=False).hexdigest() for path, data in contents}
     different = [file for file in found if found[file] != layout.files[file]]
     if not different:
         return ()

@@ -1,17 +1,34 @@
-"""Data sets in memory: what they are, the checks that their labels pass, and the digits of scikit-learn."""
+"""Data sets in memory: what they are, the checks that labels pass, the digits of scikit-learn, and both MNISTs."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+import gzip
+import math
+import os
+import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nlkit.data.files import content_sha256, open_file
 from nlkit.errors import NlkitError
 
 DIGITS_TEST_COUNT = 450
+
+MNIST_COUNTS = {"train": 60_000, "t10k": 10_000}
+MNIST_FILES = tuple(f"{part}-{kind}-ubyte" for part in MNIST_COUNTS for kind in ("images-idx3", "labels-idx1"))
+MNIST_FOLDERS = {"mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}
+MNIST_CLASSES = {
+    "mnist": tuple("0123456789"),
+    "fashion_mnist": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+}
+MNIST_MOMENTS = {"mnist": (0.1307, 0.3081), "fashion_mnist": (0.2860, 0.3530)}
+"""Mean and standard deviation of training pixels: the usual ones, recalled; they are rounded and not measured here."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +52,32 @@ class Dataset:
     warnings: tuple[str, ...] = ()
 
 
+def check_labels(values: Any, count: int, classes: int, source: str) -> np.ndarray:
+    """Labels int64 [count] from a list of integers or an integer array [count].
+
+    Raises NlkitError, beginning with `source`, for another length, a non-integer, or a label outside [0, classes).
+    """
+    if isinstance(values, list) and all(type(value) is int and abs(value) < 2**63 for value in values):
+        values = np.array(values, np.int64)
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iu":
+        kind = f"dtype {values.dtype}" if isinstance(values, np.ndarray) else f"a {type(values).__name__}"
+        raise NlkitError(f"{source}: labels are {kind}; expected a list or an array of nothing but integers")
+    if values.shape != (count,):
+        raise NlkitError(f"{source}: labels of shape {list(values.shape)}; expected [{count}], one for each image")
+    outside = (values < 0) | (values >= classes)
+    if outside.any():
+        first = int(outside.argmax())
+        raise NlkitError(
+            f"{source}: label {values[first]} at index {first} is outside 0..{classes - 1} "
+            f"({int(outside.sum())} of {count} labels are)"
+        )
+    return values.astype(np.int64)
+
+
 def load_digits() -> Dataset:
     """The handwritten digits of scikit-learn as uint8 [N, 8, 8, 1]: 1,347 for training and 450 for testing.
 
-    The split is fixed and stratified by class, and keeps the bundled order within each part. Pixels 0..16 are
-    scaled to 0..255.
+    The split is fixed and stratified by class, and keeps the bundled order. Pixels 0..16 are scaled to 0..255.
     """
     from sklearn.datasets import load_digits as load_bundled_digits
     from sklearn.model_selection import train_test_split
@@ -62,33 +100,60 @@ def load_digits() -> Dataset:
     )
 
 
-def content_sha256(arrays: Iterable[np.ndarray]) -> str:
-    """SHA-256 over dtype, shape and elements of arrays, in their order and in C order, little-endian."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-        digest.update(f"{little.dtype.str}{little.shape}".encode())
-        digest.update(little.data)
-    return digest.hexdigest()
+def mnist_paths(name: str, root: Path) -> list[Path]:
+    """The files that MNIST or Fashion-MNIST needs, where torchvision keeps them; each may be packed (`.gz`)."""
+    folder = root / MNIST_FOLDERS[name]
+    packed = [os.path.isfile(folder / f"{file}.gz") and not os.path.isfile(folder / file) for file in MNIST_FILES]
+    return [folder / (f"{file}.gz" if gz else file) for file, gz in zip(MNIST_FILES, packed, strict=True)]
 
 
-def check_labels(values: Any, count: int, classes: int, source: str) -> np.ndarray:
-    """Labels int64 [count] from a list of integers or an integer array [count].
+def load_mnist(name: str, root: Path) -> Dataset:
+    """MNIST or Fashion-MNIST from its folder under `root`: images uint8 [N, 28, 28, 1].
 
-    Raises NlkitError, beginning with `source`, for another length, a non-integer, or a label outside [0, classes).
+    Fewer images than in the original give a line in `warnings`. Raises NlkitError for files that are missing or
+    damaged, headers of another kind, images and labels of different number, and labels out of range.
     """
-    if isinstance(values, list) and all(type(value) is int and abs(value) < 2**63 for value in values):
-        values = np.array(values, np.int64)
-    if not isinstance(values, np.ndarray) or values.dtype.kind not in "iu":
-        kind = f"dtype {values.dtype}" if isinstance(values, np.ndarray) else f"a {type(values).__name__}"
-        raise NlkitError(f"{source}: labels are {kind}; expected a list or an array of nothing but integers")
-    if values.shape != (count,):
-        raise NlkitError(f"{source}: labels of shape {list(values.shape)}; expected [{count}], one for each image")
-    outside = (values < 0) | (values >= classes)
-    if outside.any():
-        first = int(outside.argmax())
+    images, labels, test_images, test_labels = mnist_paths(name, root)
+    most, most_tests = MNIST_COUNTS.values()
+    arrays = *_read_part(images, labels, most), *_read_part(test_images, test_labels, most_tests)
+    counts = len(arrays[1]), len(arrays[3])
+    fewer = f"{counts[0]} training and {counts[1]} test images instead of {most} and {most_tests}"
+    mean, std = MNIST_MOMENTS[name]
+    return Dataset(
+        name,
+        *arrays,
+        class_names=MNIST_CLASSES[name],
+        mean=(mean,),
+        std=(std,),
+        sha256=content_sha256(arrays),
+        warnings=() if counts == (most, most_tests) else (fewer,),
+    )
+
+
+def _read_part(images: Path, labels: Path, most: int) -> tuple[np.ndarray, np.ndarray]:
+    pixels = _read_idx(images, (28, 28), most)[..., None]
+    return pixels, check_labels(_read_idx(labels, (), most), len(pixels), 10, str(labels))
+
+
+def _read_idx(path: Path, shape: tuple[int, ...], most: int) -> np.ndarray:
+    """An array uint8 [N, *shape] of 1 to `most` items; raises NlkitError for a file that holds anything else.
+
+    An idx file begins with two zero bytes, the type (8: unsigned bytes), the number of dimensions, and their sizes as
+    big-endian integers of four bytes. torchvision's reader takes no packed files, and answers hostile ones with
+    assertions.
+    """
+    head, item = 8 + 4 * len(shape), math.prod(shape)
+    longest = head + most * item
+    with open_file(path, longest + 2**20) as file:
+        try:
+            data = (gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file).read(longest + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise NlkitError(f"{path}: not a readable gzip file ({error})") from None
+    count = int.from_bytes(data[4:8])
+    expected = bytes((0, 0, 8, 1 + len(shape))) + np.array((count, *shape), ">u4").tobytes()
+    if data[:head] != expected or not 1 <= count <= most or len(data) != head + count * item:
+        sizes = ", ".join(str(size) for size in ("N", *shape))
         raise NlkitError(
-            f"{source}: label {values[first]} at index {first} is outside 0..{classes - 1} "
-            f"({int(outside.sum())} of {count} labels are)"
+            f"{path}: not an idx file of unsigned bytes [{sizes}] with N from 1 to {most}, as long as its header says"
         )
-    return values.astype(np.int64)
+    return np.frombuffer(data, np.uint8, offset=head).reshape(count, *shape).copy()  # torch wants it writable

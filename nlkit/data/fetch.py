@@ -86,27 +86,22 @@ def _download(url: str, target: Path, by_hand: str) -> None:
 
 
 def _install(file: Path, wanted: Download, root: Path) -> None:
-    """Put a checked file in its place, or unpack the needed members of an archive there."""
+    """Put a checked file in its place, or unpack the needed members of an archive there, and nothing else."""
     target = root / wanted.place
     if not wanted.members:
         target.parent.mkdir(exist_ok=True)
         os.replace(file, target)
         return
+    names = [f"{wanted.place}/{member}" for member in wanted.members]
     with tempfile.TemporaryDirectory(prefix=f".{wanted.place}-", dir=root) as temporary:
-        names = [f"{wanted.place}/{member}" for member in wanted.members]
-        _unpack(file, Path(temporary), names)
-        lacking = [name for name in names if not (Path(temporary) / name).is_file()]
+        try:
+            with tarfile.open(file, "r:gz") as tar:
+                for member in tar:
+                    if member.name in names and member.isreg():
+                        tar.extract(member, temporary, filter="data")  # no mode, no owner, nothing outside
+        except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
+            raise NlkitError(f"{file}: not a readable .tar.gz archive ({error})") from None
+        lacking = [name for name in names if not os.path.isfile(os.path.join(temporary, name))]
         if lacking:
             raise NlkitError(f"{file}: lacks {', '.join(lacking)}")
-        os.rename(Path(temporary) / wanted.place, target)
-
-
-def _unpack(archive: Path, folder: Path, names: list[str]) -> None:
-    """Extract these regular files, and nothing else, under the rules of `tarfile` for data: no mode, no owner."""
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            for member in tar:
-                if member.name in names and member.isreg():
-                    tar.extract(member, folder, filter="data")
-    except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
-        raise NlkitError(f"{archive}: not a readable .tar.gz archive ({error})") from None
+        os.rename(os.path.join(temporary, wanted.place), target)

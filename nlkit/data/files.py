@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
-import re
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,22 +17,16 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from nlkit.data.dataset import content_sha256
 from nlkit.errors import NlkitError
 from nlkit.files import replaced_file
 
 MAX_FILE_BYTES = 600 * 2**20
-
-_SEPARATORS = re.compile(r"[/\\]")
-_PLAIN_COMPRESSION = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 
 
 @contextmanager
 def open_file(path: Path, limit: int = MAX_FILE_BYTES) -> Iterator[BinaryIO]:
-    """A regular file of at most `limit` bytes, open for reading.
-
-    Raises NlkitError for a file that is missing, unreadable, too large, or not a regular file.
-    """
+    """A file open for reading; raises NlkitError where it is missing, unreadable, too large, or no regular file."""
     try:
         if not path.is_file():
             raise NlkitError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
@@ -57,7 +51,7 @@ def check_relative(name: str, source: str) -> None:
 
     The disk is not looked at, so that a list of a million names is checked in seconds.
     """
-    parts = _SEPARATORS.split(name)
+    parts = name.replace("\\", "/").split("/")
     if not name:
         raise NlkitError(f"{source}: the path is empty")
     if parts[0] == "" or name[1:2] == ":" or ".." in parts or "\0" in name:
@@ -65,10 +59,7 @@ def check_relative(name: str, source: str) -> None:
 
 
 def inside(root: str | Path, name: str, source: str) -> Path:
-    """Where the file `name` below the folder `root` lies, links followed; to be called for each file that is opened.
-
-    Raises NlkitError for a name, or a link, that leaves the folder.
-    """
+    """Where `name` below a folder lies, links followed; raises NlkitError for a name or link that leaves the folder."""
     check_relative(name, source)
     whole = os.path.realpath(root)
     target = Path(os.path.realpath(os.path.join(whole, name)))
@@ -77,12 +68,15 @@ def inside(root: str | Path, name: str, source: str) -> Path:
     return target
 
 
-def check_encoding(name: str, root: Path) -> None:
-    """Raise NlkitError for a file name below `root` that is not UTF-8, which no table could hold."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        raise NlkitError(f"{root}: the file name {name!r} is not UTF-8; rename it") from None
+def image_names(names: Iterable[str], folder: Path) -> list[str]:
+    """Sorted names of the images among files, but hidden ones; raises NlkitError for a name that is not UTF-8."""
+    images = sorted(name for name in names if not name.startswith(".") and name.lower().endswith(SUFFIXES))
+    for name in images:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise NlkitError(f"{folder}: the file name {name!r} is not UTF-8; rename it") from None
+    return images
 
 
 def read_array(path: Path, key: str | None = None) -> np.ndarray:
@@ -119,12 +113,37 @@ def zip_members(path: Path, ending: str, right: str) -> dict[str, bytes]:
             with zipfile.ZipFile(file) as archive:
                 if sum(member.file_size for member in archive.infolist()) > MAX_FILE_BYTES:
                     raise ValueError(f"its members declare more than {MAX_FILE_BYTES} bytes")
-                if any(member.compress_type not in _PLAIN_COMPRESSION for member in archive.infolist()):
+                if any(
+                    member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+                    for member in archive.infolist()
+                ):
                     raise ValueError("an unusual compression method")
                 # What is read of a member ends at its declared size, whatever the stream would expand to.
                 return {name: archive.read(name) for name in archive.namelist() if name.endswith(ending)}
         except Exception as error:  # a damaged zip file can raise almost anything
             raise NlkitError(f"{path}: not {right} ({reason(error)})") from None
+
+
+def _plain_array(file: BinaryIO, source: str) -> np.ndarray:
+    """The array in the bytes of a `.npy` file; nothing is allocated beyond what the file holds."""
+    try:
+        # NumPy and the parser beneath it warn about odd headers, which the checks here accept or refuse.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+        if array.dtype.kind not in "biuf":
+            raise ValueError(f"dtype {array.dtype} is not a plain number")
+        if file.read(1):
+            raise ValueError("bytes are left over")
+        return array
+    except Exception as error:  # a damaged file can raise almost anything
+        raise NlkitError(f"{source}: not a .npy array of plain numbers ({reason(error)})") from None
+
+
+def reason(error: Exception) -> str:
+    """Name and shortened text of an exception, for the brackets at the end of a message."""
+    text = str(error)[:160]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
@@ -146,28 +165,16 @@ def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | No
         return None
 
 
-def reason(error: Exception) -> str:
-    """Name and shortened text of an exception, for the brackets at the end of a message."""
-    text = str(error)[:160]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
-
-
 def _digest(arrays: Mapping[str, np.ndarray], info: str) -> str:
     text = np.frombuffer(" ".join([*sorted(arrays), info]).encode(), np.uint8)
     return content_sha256([text, *(arrays[name] for name in sorted(arrays))])
 
 
-def _plain_array(file: BinaryIO, source: str) -> np.ndarray:
-    """The array in the bytes of a `.npy` file; nothing is allocated beyond what the file holds."""
-    try:
-        # NumPy and the parser beneath it warn about odd headers, which the checks here accept or refuse.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
-        if array.dtype.kind not in "biuf":
-            raise ValueError(f"dtype {array.dtype} is not a plain number")
-        if file.read(1):
-            raise ValueError("bytes are left over")
-        return array
-    except Exception as error:  # a damaged file can raise almost anything
-        raise NlkitError(f"{source}: not a .npy array of plain numbers ({reason(error)})") from None
+def content_sha256(arrays: Iterable[np.ndarray]) -> str:
+    """SHA-256 over dtype, shape and elements of arrays, in their order and in C order, little-endian."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        digest.update(f"{little.dtype.str}{little.shape}".encode())
+        digest.update(little.data)
+    return digest.hexdigest()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nlkit.data.dataset import content_sha256
+from nlkit.data.files import content_sha256
 from nlkit.data.listing import Entry, read_listing
 from nlkit.data.photos.decode import decode_all
 from nlkit.errors import NlkitError
@@ -61,11 +61,13 @@ def load_folder(params: FolderDataParams, cache: Path | None = None, progress: b
     names = class_names([entry.label for entry, good in zip(entries, sound, strict=False) if good])
     _check_enough(params, int(sound[: len(entries)].sum()), names, dropped)
     keep = np.flatnonzero(sound)
-    whole = _part([everything[i] for i in keep], decoded.images[keep] if dropped else decoded.images, names)
+    kept, images = [everything[i] for i in keep], decoded.images[keep] if dropped else decoded.images
+    number = {name: index for index, name in enumerate(names)}
     tested = keep >= len(entries)
     if params.hold_out:
-        tested = held_out(whole.labels, params.hold_out, params.split_seed)
-    train, test = _choose(whole, ~tested), _choose(whole, tested) if tested.any() else None
+        tested = held_out(np.array([number[entry.label] for entry in kept]), params.hold_out, params.split_seed)
+    train = _part(kept, images, ~tested, number)
+    test = _part(kept, images, tested, number) if tested.any() else None
     arrays = [part for one in (train, test) if one is not None for part in (one.images, one.labels)]
     sha256 = content_sha256(arrays)
     if params.sha256 not in (None, sha256):
@@ -109,8 +111,8 @@ def _check_enough(params: FolderDataParams, count: int, names: Sequence[str], dr
         raise NlkitError(f"{source}: {len(names)} different labels for {count} images{lost}; are they class names?")
 
 
-def _part(entries: Sequence[Entry], images: np.ndarray, names: Sequence[str]) -> Part:
-    number = {name: index for index, name in enumerate(names)}
+def _part(entries: Sequence[Entry], images: np.ndarray, mask: np.ndarray, number: Mapping[str, int]) -> Part:
+    chosen = [entry for entry, wanted in zip(entries, mask, strict=True) if wanted]
 
     def index(entry: Entry, label: str | None) -> int:
         if label is None:
@@ -119,9 +121,9 @@ def _part(entries: Sequence[Entry], images: np.ndarray, names: Sequence[str]) ->
             raise NlkitError(f"{entry.source}: the label {label!r} of {entry.name!r} is not among the training labels")
         return number[label]
 
-    given = np.array([index(entry, entry.label) for entry in entries], dtype=np.int64)
-    truth = np.array([index(entry, entry.truth) for entry in entries], dtype=np.int64)
-    return Part(images, given, truth, tuple(entry.name for entry in entries))
+    given = np.array([index(entry, entry.label) for entry in chosen], dtype=np.int64)
+    truth = np.array([index(entry, entry.truth) for entry in chosen], dtype=np.int64)
+    return Part(images[mask], given, None if UNKNOWN in truth else truth, tuple(entry.name for entry in chosen))
 
 
 def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -131,12 +133,6 @@ def held_out(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
         members = rng.permutation(np.flatnonzero(labels == label))
         mask[members[: min(round(share * len(members)), len(members) - 1)]] = True
     return mask
-
-
-def _choose(part: Part, mask: np.ndarray) -> Part:
-    names = tuple(name for name, chosen in zip(part.names, mask, strict=True) if chosen)
-    truth = None if part.truth is None or UNKNOWN in part.truth[mask] else part.truth[mask]
-    return Part(part.images[mask], part.labels[mask], truth, names)
 
 
 def _moments(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -1,4 +1,4 @@
-"""Which images of a folder have which label: from a table, or from one sub-folder a class; no path leads outside."""
+"""Which images have which label: from a table, from one sub-folder a class, or beside features made elsewhere."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nlkit.data.files import check_encoding, inside, read_bytes
-from nlkit.errors import NlkitError
+import numpy as np
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+from nlkit.data.files import image_names, inside, read_array, read_bytes, read_npz, reason
+from nlkit.errors import NlkitError
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,7 @@ def read_listing(folder: Path, table: Path | None, truth: str | None = None) -> 
 
 
 def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Line number and the cells of these columns, for each row of a CSV file in UTF-8; blank lines are skipped.
-
-    Raises NlkitError for a file that is missing, damaged, or without one of the columns.
-    """
+    """Line number and cells of these columns of each row of a CSV file; raises NlkitError for one that is damaged."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -112,14 +109,106 @@ def _tree(root: Path) -> Listing:
         for name in folders:
             if (root / here / name).is_symlink():
                 inside(root, str(here / name), str(root))
-        for name in sorted(files):
-            if name.startswith(".") or Path(name).suffix.lower() not in SUFFIXES:
-                continue
-            if not here.parts:
-                loose += 1
-                continue
-            relative = (here / name).as_posix()
-            check_encoding(relative, root)
-            entries.append(Entry(relative, inside(root, relative, str(root)), here.parts[0], None, relative))
+        images = image_names(files, root / here)
+        if not here.parts:
+            loose = len(images)
+            continue
+        for image in images:
+            name = (here / image).as_posix()
+            entries.append(Entry(name, inside(root, name, str(root)), here.parts[0], None, name))
     notes = (f"{root}: {loose} images lie beside the class folders and are passed over",) if loose else ()
     return Listing(tuple(entries), notes)
+
+
+@dataclass(frozen=True)
+class FeatureRows:
+    """Features float32 [N, d] with names, given labels and, where known, correct labels of their rows."""
+
+    features: np.ndarray
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    truth: tuple[str, ...] | None
+
+
+def read_feature_file(path: Path) -> np.ndarray:
+    """Features float32 [N, d] from `.npy`, or `.npz` with one array or a key 'features'; else raises NlkitError."""
+    if path.suffix.lower() not in (".npy", ".npz"):
+        raise NlkitError(f"{path}: the ending '{path.suffix}' is unknown; a file of features is .npy or .npz")
+    features = read_array(path, "features")
+    if features.ndim != 2 or 0 in features.shape:
+        raise NlkitError(f"{path}: has the shape {features.shape}; features are one row an image, [N, d]")
+    if features.dtype.kind != "f":
+        raise NlkitError(f"{path}: holds {features.dtype}; features are floating-point numbers")
+    return _finite(features, path)
+
+
+def read_feature_rows(path: Path, table: Path | None, truth: str | None) -> FeatureRows:
+    """Rows of `.parquet` (columns path, label and numbers), or of `.npz` or `.npy` with labels in a table or a key.
+
+    A table `path,label` belongs to a parquet file by its paths, and to arrays by the order of its rows. Raises
+    NlkitError for damaged files, numbers that are not finite, and rows that do not match.
+    """
+    if path.suffix.lower() == ".parquet":
+        return _parquet_rows(path, table, truth)
+    features = read_feature_file(path)
+    if table is not None:
+        rows = _table_rows(table, truth)
+        if len(rows) != len(features):
+            raise NlkitError(f"{table}: {len(rows)} rows; {path} has {len(features)}, in the same order")
+        return _feature_rows(features, rows, table)
+    labels = read_npz(path).get("labels") if path.suffix.lower() == ".npz" else None
+    if labels is None or labels.dtype.kind not in "iu" or labels.shape != (len(features),):
+        raise NlkitError(f"{path}: no whole numbers 'labels' [{len(features)}] in it; name a table with --labels")
+    if truth is not None:
+        raise NlkitError(f"{path}: correct labels are a column of a table; name one with --labels")
+    return FeatureRows(features, tuple(map(str, range(len(features)))), tuple(str(label) for label in labels), None)
+
+
+def _parquet_rows(path: Path, table: Path | None, truth: str | None) -> FeatureRows:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    text, data = ["path", "label", *([truth] if truth else [])], read_bytes(path)
+    try:
+        content = pq.read_table(pa.BufferReader(data)).to_pandas(ignore_metadata=True)
+        numbers = content.drop(columns=[*text, "truth"], errors="ignore").select_dtypes("number").to_numpy(np.float32)
+        columns = content.reindex(columns=text).astype(object)
+        rows = list(columns.where(columns.notna(), "").astype(str).itertuples(index=False, name=None))
+    except Exception as error:  # a damaged file can raise almost anything
+        raise NlkitError(f"{path}: not a parquet file of paths, labels and numbers ({reason(error)})") from None
+    if "path" not in content or not numbers.size:
+        raise NlkitError(f"{path}: expected a column 'path' and columns of numbers, one row an image")
+    features, names = _finite(numbers, path), [row[0] for row in rows]
+    if len(set(names)) != len(names):
+        raise NlkitError(f"{path}: a path stands in two rows")
+    if table is not None:
+        labelled = {row[0]: row for row in _table_rows(table, truth)}
+        missing = [name for name in names if name not in labelled]
+        if missing:
+            raise NlkitError(f"{table}: no row for {len(missing)} paths of the features, first {missing[0]!r}")
+        return _feature_rows(features, [labelled[name] for name in names], table)
+    lacking = next((name for name in text if name not in content), None)
+    if lacking is not None:
+        raise NlkitError(f"{path}: no column '{lacking}'; name a table with --labels")
+    return _feature_rows(features, rows, path)
+
+
+def _table_rows(table: Path, truth: str | None) -> list[tuple[str, ...]]:
+    return [cells for _, cells in read_table(table, ("path", "label", *([truth] if truth else [])))]
+
+
+def _feature_rows(features: np.ndarray, rows: list[tuple[str, ...]], source: Path) -> FeatureRows:
+    """Features with their rows (path, label) or (path, label, truth)."""
+    empty = next((row[0] for row in rows if not all(cell.strip() for cell in row[1:])), None)
+    if empty is not None:
+        raise NlkitError(f"{source}: {empty!r} has no label")
+    names, given, *correct = zip(*((row[0], *(cell.strip() for cell in row[1:])) for row in rows), strict=True)
+    return FeatureRows(features, names, given, correct[0] if correct else None)
+
+
+def _finite(features: np.ndarray, path: Path) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        found = features.astype(np.float32)
+    if not np.isfinite(found).all():
+        raise NlkitError(f"{path}: row {int(np.argwhere(~np.isfinite(found))[0][0])} is not finite in float32")
+    return found

@@ -47,10 +47,7 @@ def parse_pickle(data: bytes, source: str, right: str) -> dict[str, Any]:
 
 
 def read_torch_archive(path: Path, right: str) -> dict[str, Any]:
-    """The dictionary of NumPy arrays in a `.pt` file (a zip file with one `<folder>/data.pkl`).
-
-    Raises NlkitError for a missing or damaged file, or one with tensors or other objects in it.
-    """
+    """The dictionary of NumPy arrays in a `.pt` file, a zip file with one `<folder>/data.pkl`; raises as above."""
     members = zip_members(path, "/data.pkl", right)
     if len(members) != 1:
         raise NlkitError(f"{path}: not {right} (holds {len(members)} members '<folder>/data.pkl' instead of one)")
@@ -58,11 +55,7 @@ def read_torch_archive(path: Path, right: str) -> dict[str, Any]:
 
 
 def _check_opcodes(data: bytes) -> None:
-    """Raise UnpicklingError for opcodes that could take memory or time without end.
-
-    A memo takes as much memory as its largest index asks for; tuples of tuples, deep or shared, cannot be hashed as a
-    key.
-    """
+    """Raise UnpicklingError for opcodes that take memory or time without end: large memos, tuples of tuples as keys."""
     tuples: set[int] = set()
     memos, nested, top = 0, 0, ""
     for count, (opcode, argument, _) in enumerate(pickletools.genops(data)):

@@ -7,18 +7,16 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from nlkit.data import cifar
-from nlkit.data.catalog import Download, Source, check_present
+from nlkit.data.catalog import Download, Source, present_source
 from nlkit.data.dataset import Dataset, check_labels
 from nlkit.data.files import read_array, read_bytes, read_npz, reason
 from nlkit.data.pickles import read_torch_archive
 from nlkit.errors import NlkitError
-
-Annotator = Literal["aggregate", "random1", "random2", "random3", "worst", "fine"]
 
 HUMAN_FOLDERS = ("cifar-n", "CIFAR-N", "")
 CLEAN_KEY = "clean_label"
@@ -33,7 +31,6 @@ class HumanFile:
     files: tuple[str, str]
     sha256: str
     dataset: str
-    classes: int
     keys: dict[str, str]
 
 
@@ -42,7 +39,6 @@ HUMAN_FILES = {
         files=("cifar10n.npz", "CIFAR-10_human.pt"),
         sha256="873e69c39cb9b5e97fb6bae2d60bb59b38a5cbc31d2b868f7903dcb2b9dd2310",
         dataset="cifar10",
-        classes=10,
         keys={
             "aggregate": "aggre_label",
             "random1": "random_label1",
@@ -55,7 +51,6 @@ HUMAN_FILES = {
         files=("cifar100n.npz", "CIFAR-100_human.pt"),
         sha256="bd2d80409754d420292d622e15e25248ba21e37d27429efac49c8da723f44394",
         dataset="cifar100",
-        classes=100,
         keys={"fine": "noisy_label"},
     ),
 }
@@ -74,19 +69,14 @@ def human_sources() -> dict[str, Source]:
     }
 
 
-def human_labels(annotator: Annotator, root: Path, dataset: Dataset) -> np.ndarray:
+def human_labels(annotator: str, root: Path, dataset: Dataset) -> np.ndarray:
     """Labels int64 [N] that people gave to the training images: CIFAR-10N, or CIFAR-100N for 'fine'.
 
     The file is looked for in `root` and `root/cifar-n`. Raises NlkitError for a file that is missing or damaged,
     labels of another length or range, and a `clean_label` that disagrees with the data set's labels.
     """
-    name = next((name for name, human in HUMAN_FILES.items() if annotator in human.keys), None)
-    if name is None:
-        known = ", ".join(key for human in HUMAN_FILES.values() for key in human.keys)
-        raise NlkitError(f"annotator '{annotator}' is unknown; use one of {known}")
-    if dataset.name != HUMAN_FILES[name].dataset:
-        raise NlkitError(f"annotator '{annotator}' belongs to {HUMAN_FILES[name].dataset}, not to {dataset.name}")
-    check_present(name, human_sources()[name], root)
+    name = next(name for name, human in HUMAN_FILES.items() if annotator in human.keys)
+    present_source(name, root, human_sources())
     return read_human_file(name, _place(name, root), dataset.labels)[annotator]
 
 
@@ -97,20 +87,19 @@ def find_human_file(name: str, root: Path) -> Path | None:
 
 
 def read_human_file(name: str, path: Path, labels: np.ndarray | None) -> dict[str, np.ndarray]:
-    """Labels int64 [N] of every annotator in a file and of 'clean', checked against the data set's `labels` [N].
+    """Labels int64 [N] of every annotator in a file and of 'clean', which must be the data set's `labels` [N] if given.
 
-    Without `labels` the alignment is not checked. Raises NlkitError for a damaged file, a missing key,
-    labels of another length or range, or misalignment.
+    Raises NlkitError for a damaged file, a missing key, labels of another length or range, or misalignment.
     """
     human = HUMAN_FILES[name]
     right = "a CIFAR-N file: a zip archive with one pickled dictionary of label arrays"
     content: dict[str, Any] = dict(read_npz(path)) if path.suffix == ".npz" else read_torch_archive(path, right)
-    count = cifar.TRAIN_COUNT if labels is None else len(labels)
+    count, classes = cifar.TRAIN_COUNT if labels is None else len(labels), cifar.LAYOUTS[human.dataset].classes
     found: dict[str, np.ndarray] = {}
     for annotator, key in {**human.keys, "clean": CLEAN_KEY}.items():
         if key not in content:
             raise NlkitError(f"{path}: key '{key}' is missing; this is not the file of CIFAR-N labels")
-        found[annotator] = check_labels(content[key], count, human.classes, f"{path}, key '{key}'")
+        found[annotator] = check_labels(content[key], count, classes, f"{path}, key '{key}'")
     disagreements = 0 if labels is None else int((found["clean"] != labels).sum())
     if disagreements:
         raise NlkitError(
@@ -131,29 +120,28 @@ def _verify(name: str, root: Path) -> str:
     """Counts and noise rates, and whether the labels are those of the data set."""
     dataset = HUMAN_FILES[name].dataset
     try:
-        reference = None if cifar.missing_files(dataset, root) else cifar.load_cifar(dataset, root).labels
+        reference, remark = cifar.load_cifar(dataset, root).labels, f"aligned with {dataset}"
     except NlkitError:
-        reference = None
+        reference, remark = None, f"{dataset} is missing or unusable, so not compared with it"
     labels = read_human_file(name, _place(name, root), reference)
     clean = labels.pop("clean")
     rates = ", ".join(f"{key} {100 * (noisy != clean).mean():.2f} %" for key, noisy in labels.items())
-    remark = f"aligned with {dataset}"
-    if reference is None:
-        remark = f"{dataset} is missing or unusable, so not compared with it"
     return f"{len(clean)} labels for each annotator, noise rates {rates}; {remark}"
 
 
 def read_label_file(path: Path, count: int, classes: int, part: int | None = None) -> np.ndarray:
     """Labels int64 [count] from a file: `.npy` [count], `.npz` with one array or a key 'labels', `.json` list.
 
-    A file may also hold the first `part` labels only, as many as `data.train_size` asks for. Raises NlkitError for
-    a missing or damaged file, another ending, another length, a non-integer (booleans are none), or a label outside
-    [0, classes).
+    A file may also hold the first `part` labels only, as many as `data.train_size` asks for. Raises NlkitError for a
+    missing or damaged file, another ending, another length, a non-integer, or a label outside [0, classes).
     """
     ending = path.suffix.lower()
     if ending not in (".npy", ".npz", ".json"):
         raise NlkitError(f"{path}: the ending '{path.suffix}' is unknown; a label file is .npy, .npz or .json")
-    values = _read_json(path) if ending == ".json" else read_array(path, "labels")
+    try:
+        values: Any = json.loads(read_bytes(path)) if ending == ".json" else read_array(path, "labels")
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise NlkitError(f"{path}: not a JSON list of integers ({reason(error)})") from None
     length = len(values) if isinstance(values, list) or (isinstance(values, np.ndarray) and values.ndim) else None
     expected = part if part is not None and length == part else count
     try:
@@ -162,11 +150,3 @@ def read_label_file(path: Path, count: int, classes: int, part: int | None = Non
         if not length or length >= expected:
             raise
         raise NlkitError(f"{error}; if they belong to the first images, set data.train_size to {length}") from None
-
-
-def _read_json(path: Path) -> Any:
-    data = read_bytes(path)
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError, MemoryError) as error:
-        raise NlkitError(f"{path}: not a JSON list of integers ({reason(error)})") from None

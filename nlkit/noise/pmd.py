@@ -11,6 +11,7 @@ import numpy as np
 
 from nlkit.data.files import read_array
 from nlkit.errors import NlkitError
+from nlkit.noise import flipped
 
 Reading = Literal["code", "paper"]
 
@@ -36,13 +37,7 @@ def leave_probability(delta: np.ndarray, kind: int) -> np.ndarray:
 
     Type I: 1/2 - Delta^2 / 2. Type II: 1 - Delta^3. Type III: 1 - (Delta^3 + Delta^2 + Delta) / 3.
     """
-    match kind:
-        case 1:
-            return 0.5 - 0.5 * delta**2
-        case 2:
-            return 1 - delta**3
-        case _:
-            return 1 - (delta**3 + delta**2 + delta) / 3
+    return (0.5 - 0.5 * delta**2, 1 - delta**3, 1 - (delta**3 + delta**2 + delta) / 3)[kind - 1]
 
 
 def keep_probability(delta: np.ndarray, kind: int, factor: float, reading: Reading = "code") -> np.ndarray:
@@ -60,10 +55,7 @@ def expected_rate(found: Margins, clean: np.ndarray, keep: np.ndarray) -> float:
 
 
 def solve_factor(found: Margins, clean: np.ndarray, kind: int, rate: float, reading: Reading = "code") -> float:
-    """The factor at which the expected rate is `rate`, by bisection of its logarithm.
-
-    Raises NlkitError for a rate that no factor gives: it lies between the errors of u and those of s.
-    """
+    """The factor at which the expected rate is `rate`, by bisection of its logarithm; raises NlkitError if none is."""
     low, high = 1e-6, 1e6
 
     def rate_at(factor: float) -> float:
@@ -89,14 +81,9 @@ def add_uniform(labels: np.ndarray, rate: float, classes: int, rng: np.random.Ge
     return np.where(hit, (labels + rng.integers(1, classes, len(labels))) % classes, labels)
 
 
-def add_asymmetric(
-    labels: np.ndarray, rate: float, flips: Mapping[int, int], classes: int, rng: np.random.Generator
-) -> np.ndarray:
+def add_asymmetric(labels: np.ndarray, rate: float, flips: Mapping[int, int], rng: np.random.Generator) -> np.ndarray:
     """Labels [N], of which each moves with probability `rate` to the class that `flips` names."""
-    target = np.arange(classes)
-    for source, destination in flips.items():
-        target[source] = destination
-    return np.where(rng.random(len(labels)) < rate, target[labels], labels)
+    return np.where(rng.random(len(labels)) < rate, flipped(labels, flips), labels)
 
 
 def block_flips(classes: int, block: int = 5) -> dict[int, int]:
@@ -105,10 +92,7 @@ def block_flips(classes: int, block: int = 5) -> dict[int, int]:
 
 
 def read_probabilities(path: Path, count: int, classes: int) -> np.ndarray:
-    """Class probabilities float64 [count, classes] from a `.npy` file, or a `.npz` file with one array.
-
-    Raises NlkitError for a missing or damaged file, another shape, or rows that are no probabilities.
-    """
+    """Class probabilities float64 [count, classes] from a `.npy` or `.npz` file; raises NlkitError otherwise."""
     found = read_array(path)
     if found.shape != (count, classes):
         raise NlkitError(f"{path}: probabilities of shape {list(found.shape)}; expected [{count}, {classes}]")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 
-from nlkit.data import read_feature_file
+from nlkit.data.listing import read_feature_file
 from nlkit.errors import NlkitError
 from nlkit.files import locate, project_root
 from nlkit.lazy import functional, no_grad, torch

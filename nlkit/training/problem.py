@@ -107,10 +107,11 @@ def folder_problem(folder: FolderData, device: torch.device) -> Problem:
 
 def photo_problem(params: PhotoDataParams, root: Path, device: torch.device, side: int, progress: bool) -> Problem:
     """The problem of a large data set, read from a store of decoded images; no label is known to be right."""
-    from nlkit.data.photos.build import build
+    from nlkit.data.photos.catalog import load_photos
+    from nlkit.data.photos.store import build
     from nlkit.data.photos.stored import StoredImages
 
-    photos = data.load_photos(params.name, root)
+    photos = load_photos(params.name, root)
     notes, digest = list(photos.notes), hashlib.sha256()
 
     def part(name: str, listed: PhotoList) -> tuple[StoredImages, Tensor]:
@@ -180,7 +181,7 @@ def pmd_labels(dataset: data.Dataset, params: PMDNoiseParams, root: Path, device
     if params.extra.kind == "uniform":
         return pmd.add_uniform(labels, params.extra.rate, classes, rng)
     flips = pmd.block_flips(classes) if dataset.name == "cifar100" else noise.flips_of(dataset.name)
-    return pmd.add_asymmetric(labels, params.extra.rate, flips, classes, rng)
+    return pmd.add_asymmetric(labels, params.extra.rate, flips, rng)
 
 
 def pmd_margins(dataset: data.Dataset, params: PMDNoiseParams, root: Path, device: torch.device) -> pmd.Margins:

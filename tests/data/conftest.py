@@ -28,7 +28,11 @@ class Site:
     breaks_after: int | None = None
 
 
-def handler(site: Site) -> type[BaseHTTPRequestHandler]:
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    site = Site()
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             data = site.content.get(self.path)
@@ -43,14 +47,7 @@ def handler(site: Site) -> type[BaseHTTPRequestHandler]:
         def log_message(self, *_arguments: object) -> None:
             pass
 
-    return Handler
-
-
-@pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    site = Site()
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler(site)) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         site.address = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()

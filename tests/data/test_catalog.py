@@ -12,27 +12,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fuzzing import refused
 from sklearn.datasets import load_digits as bundled_digits
 from torchvision import datasets as official_sets
 from trees import cifar_folder, mnist_files
 
-from nlkit.data import cifar, data_root, idx, load_dataset, sources, status, verify
-from nlkit.errors import NlkitError
+from nlkit.data import cifar, data_root, dataset, load_dataset, sources, status, verify
 
 CIFAR = ["cifar10", "cifar100"]
 PLACES = [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")]
-IMAGES, LABELS = idx.FILES[:2]
+IMAGES, LABELS = dataset.MNIST_FILES[:2]
 
 
 def states(root: Path) -> dict[str, str]:
     return {row.name: row.state for row in status(root)}
-
-
-def refused(name: Any, root: Path) -> str:
-    with pytest.raises(NlkitError) as caught:
-        load_dataset(name, root)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_the_option_goes_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,24 +58,20 @@ def test_verify_says_what_was_found(tmp_path: Path, small_cifar: None, monkeypat
     assert said.startswith("cifar10: 50 training and 10 test images, 10 classes, sha256 ")
     assert "content differs from the official archive in 7 of 7 files" in said and "instead of" in said
     assert verify("mnist", tmp_path).endswith("; 200 training and 50 test images instead of 60000 and 10000")
-    monkeypatch.setattr(idx, "TRAIN_COUNT", 200)
-    monkeypatch.setattr(idx, "TEST_COUNT", 50)
+    monkeypatch.setattr(dataset, "MNIST_COUNTS", {"train": 200, "t10k": 50})
     assert verify("mnist", tmp_path).endswith("; as published") and load_dataset("mnist", tmp_path).warnings == ()
 
 
 @pytest.mark.parametrize("name", [*sources()][1:])
 def test_what_is_not_there_is_missed_in_one_line(tmp_path: Path, name: str) -> None:
-    with pytest.raises(
-        NlkitError, match=rf"^{name} is missing: {tmp_path} lacks .*--data DIR or NLKIT_DATA$"
-    ) as caught:
-        verify(name, tmp_path)
-    assert sources()[name].origin in str(caught.value)
+    said = refused(lambda: verify(name, tmp_path))
+    assert said.startswith(f"{name} is missing: {tmp_path} lacks ") and said.endswith("--data DIR or NLKIT_DATA")
+    assert sources()[name].origin in said
 
 
 def test_unknown_names(tmp_path: Path) -> None:
-    with pytest.raises(NlkitError, match="'imagenet' is unknown; use one of digits, cifar10"):
-        verify("imagenet", tmp_path)
-    assert "'svhn' is unknown; use one of digits, cifar10, cifar100" in refused("svhn", tmp_path)
+    assert "'imagenet' is unknown; use one of digits, cifar10" in refused(lambda: verify("imagenet", tmp_path))
+    assert "'svhn' is unknown; use one of digits, cifar10, cifar100" in refused(lambda: load_dataset("svhn", tmp_path))  # type: ignore[arg-type]
 
 
 def test_digits_need_neither_torch_nor_photographs() -> None:
@@ -117,9 +106,10 @@ def test_cifar_is_read_batch_by_batch_and_its_rows_are_channel_major(
     dataset = load_dataset(name, tmp_path)
     assert dataset.name == name and len(dataset.mean) == len(dataset.std) == 3
     assert len(dataset.class_names) == layout.classes
+    *train_files, test_file, _ = layout.files
     for images, labels, files in (
-        (dataset.images, dataset.labels, layout.train_files),
-        (dataset.test_images, dataset.test_labels, [layout.test_file]),
+        (dataset.images, dataset.labels, train_files),
+        (dataset.test_images, dataset.test_labels, [test_file]),
     ):
         batches = [pickle.loads((folder / file).read_bytes()) for file in files]
         rows = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
@@ -147,16 +137,6 @@ def change(path: Path, **changes: Any) -> None:
     path.write_bytes(pickle.dumps({key: value for key, value in batch.items() if value is not ...}, protocol=2))
 
 
-def test_the_hash_follows_the_content(tmp_path: Path, small_cifar: None) -> None:
-    folder = cifar_folder(tmp_path / "a", protocol=2)
-    cifar_folder(tmp_path / "b", protocol=4)
-    first = load_dataset("cifar10", tmp_path / "a").sha256
-    assert load_dataset("cifar10", tmp_path / "b").sha256 == first
-    labels = pickle.loads((folder / "test_batch").read_bytes())["labels"]
-    change(folder / "test_batch", labels=[(labels[0] + 1) % 10, *labels[1:]])
-    assert load_dataset("cifar10", tmp_path / "a").sha256 != first
-
-
 @pytest.mark.parametrize(
     ("file", "changes", "message"),
     [
@@ -179,39 +159,33 @@ def test_wrong_content_of_cifar_is_refused(
     tmp_path: Path, small_cifar: None, file: str, changes: dict[str, Any], message: str
 ) -> None:
     change(cifar_folder(tmp_path) / file, **changes)
-    said = refused("cifar10", tmp_path)
+    said = refused(lambda: load_dataset("cifar10", tmp_path))
     assert file in said and message in said
 
 
 FOREIGN = [b"", b"\n", b"<html>", b"\x80\x04", b"PK\x03\x04", pickle.dumps([1]), pickle.dumps({"a": "b"})]
 
 
-def test_foreign_and_truncated_batches_are_refused(tmp_path: Path, small_cifar: None) -> None:
-    path = cifar_folder(tmp_path) / "data_batch_1"
-    data = path.read_bytes()
-    for content in (*FOREIGN, *(data[: int(len(data) * share)] for share in (0.001, 0.1, 0.5, 0.99, 0.99999))):
-        path.write_bytes(content)
-        assert "data_batch_1: " in refused("cifar10", tmp_path)
-    path.unlink()
-    assert "lacks cifar-10-batches-py/data_batch_1; bring it with `nlkit data get cifar10`" in refused(
-        "cifar10", tmp_path
-    )
+@pytest.mark.parametrize("content", FOREIGN)
+def test_foreign_batches_are_refused(tmp_path: Path, small_cifar: None, content: bytes) -> None:
+    (cifar_folder(tmp_path) / "data_batch_1").write_bytes(content)
+    assert "data_batch_1: " in refused(lambda: load_dataset("cifar10", tmp_path))
 
 
 @pytest.mark.parametrize(("name", "place"), PLACES)
 @pytest.mark.parametrize("packed", [False, True])
 def test_idx_files_are_read_as_torchvision_reads_them(tmp_path: Path, name: Any, place: str, packed: bool) -> None:
     arrays = mnist_files(tmp_path, place=f"{place}/raw", packed=packed)
-    dataset = load_dataset(name, tmp_path)
-    found = (dataset.images[..., 0], dataset.labels, dataset.test_images[..., 0], dataset.test_labels)
-    for file, array in zip(idx.FILES, found, strict=True):
+    one = load_dataset(name, tmp_path)
+    found = (one.images[..., 0], one.labels, one.test_images[..., 0], one.test_labels)
+    for file, array in zip(dataset.MNIST_FILES, found, strict=True):
         np.testing.assert_array_equal(array, arrays[file])
-    assert dataset.images.dtype == np.uint8 and dataset.labels.dtype == np.int64 and dataset.images.flags.writeable
+    assert one.images.dtype == np.uint8 and one.labels.dtype == np.int64 and one.images.flags.writeable
     if not packed:
         theirs = getattr(official_sets, place)(tmp_path)
-        np.testing.assert_array_equal(dataset.images[..., 0], theirs.data.numpy())
-        np.testing.assert_array_equal(dataset.labels, theirs.targets.numpy())
-        assert [text.split(" - ")[0] for text in theirs.classes] == list(dataset.class_names)
+        np.testing.assert_array_equal(one.images[..., 0], theirs.data.numpy())
+        np.testing.assert_array_equal(one.labels, theirs.targets.numpy())
+        assert [text.split(" - ")[0] for text in theirs.classes] == list(one.class_names)
 
 
 def header(*sizes: int, kind: int = 8) -> bytes:
@@ -233,12 +207,12 @@ def header(*sizes: int, kind: int = 8) -> bytes:
                 header(0, 28, 28),
             )
         ),
-        (IMAGES, header(200, 28, 28) + bytes(200 * 784 - 1), "its header asks for"),
-        (IMAGES, header(200, 28, 28) + bytes(200 * 784 + 1), "its header asks for"),
+        (IMAGES, header(200, 28, 28) + bytes(200 * 784 - 1), "its header says"),
+        (IMAGES, header(200, 28, 28) + bytes(200 * 784 + 1), "its header says"),
         (LABELS, header(199) + bytes(199), "expected [200], one for each image"),
         (LABELS, header(200) + bytes([10] * 200), "label 10 at index 0 is outside 0..9"),
-        (LABELS, bytes(2**17), "more than 60008 bytes"),
-        (f"{LABELS}.gz", gzip.compress(bytes(2**24)), "more than 60008 bytes"),
+        (LABELS, bytes(2**17), "its header says"),
+        (f"{LABELS}.gz", gzip.compress(bytes(2**24)), "its header says"),
         (f"{LABELS}.gz", gzip.compress(header(200) + bytes(200))[:-6], "not a readable gzip file"),
     ],
     ids=lambda value: value if isinstance(value, str) else "content",  # a compressed one holds the time
@@ -246,5 +220,5 @@ def header(*sizes: int, kind: int = 8) -> bytes:
 def test_idx_files_that_do_not_fit_are_refused(tmp_path: Path, file: str, content: bytes, said: str) -> None:
     mnist_files(tmp_path, packed=file.endswith(".gz"))
     (tmp_path / "MNIST/raw" / file).write_bytes(content)
-    message = refused("mnist", tmp_path)
+    message = refused(lambda: load_dataset("mnist", tmp_path))
     assert file in message and said in message

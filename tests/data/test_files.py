@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing import damaged, watched
+from fuzzing import refused, watched
 
 from nlkit.data import files
-from nlkit.data.files import check_relative, inside, read_array, read_arrays, read_npz, write_arrays
+from nlkit.data.files import check_relative, inside, read_array, read_npz
 from nlkit.data.pickles import parse_pickle
 from nlkit.errors import NlkitError
 
@@ -68,9 +68,8 @@ KINDS = ["'|O'", "'<U1'", "[('a', '<i4')]", "'<M8[s]'", "'?' * 9", "None"]
 def test_headers_that_lie_and_arrays_of_anything_but_numbers_are_refused(tmp_path: Path, content: bytes) -> None:
     for path, data in ((tmp_path / "x.npy", content), (tmp_path / "x.npz", zipped(content))):
         path.write_bytes(data)
-        with pytest.raises(NlkitError, match=r"x\.np[yz].*: not a \.npy array of plain numbers") as caught:
-            read_array(path)
-        assert "\n" not in str(caught.value)
+        said = refused(lambda path=path: read_array(path))  # type: ignore[misc]
+        assert path.name in said and ": not a .npy array of plain numbers" in said
 
 
 def test_files_that_are_too_large_or_no_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,20 +86,6 @@ def test_files_that_are_too_large_or_no_files_are_refused(tmp_path: Path, monkey
     (tmp_path / "large").write_bytes(bytes(11))
     with pytest.raises(NlkitError, match="at most 10"):
         files.read_bytes(tmp_path / "large", 10)
-
-
-def test_our_own_files_of_arrays_are_what_was_written_or_nothing(tmp_path: Path) -> None:
-    path, arrays = tmp_path / "x.safetensors", {"a": np.arange(6).reshape(2, 3), "b": np.zeros((0, 4), np.uint8)}
-    assert read_arrays(path) is None
-    write_arrays(path, arrays, {"faults": {3: "ä"}})
-    whole = path.read_bytes()
-    for copy in [whole, *damaged(whole, count=150)]:
-        path.write_bytes(copy)
-        found = read_arrays(path)
-        assert (found is not None) or copy != whole
-        if found is not None:
-            assert found[1] == {"faults": {"3": "ä"}} and found[0].keys() == arrays.keys()
-            assert all(np.array_equal(found[0][name], arrays[name]) for name in arrays)
 
 
 @pytest.mark.parametrize(
@@ -214,22 +199,14 @@ def test_tuples_of_tuples_are_not_hashed(tower: bytes) -> None:
         parse(b"\x80\x04})" + tower * (60 if b"h" in tower else 1) + b"K\x01s.")
 
 
-@pytest.mark.parametrize("content", [[1, 2], "text", None, 3, {1: 2}, {b"data": 1}, np.arange(3)])
-def test_only_a_dictionary_with_text_keys_is_taken(content: Any) -> None:
-    with pytest.raises(NlkitError, match="some/file: not a dictionary"):
-        parse(pickle.dumps(content, protocol=2))
-
-
 @pytest.mark.parametrize(
-    "array",
+    "content",
     [
-        np.array([{}, []], dtype=object),
-        np.array(["a"]),
-        np.zeros(2, [("x", "i4")]),
-        np.zeros(2, "M8[s]"),
-        np.zeros(2, "c8"),
+        *([1, 2], "text", None, 3, {1: 2}, {b"data": 1}, np.arange(3)),
+        *({"data": array} for array in (np.array([{}, []], object), np.array(["a"]), np.zeros(2, [("x", "i4")]))),
+        *({"data": np.zeros(2, dtype)} for dtype in ("M8[s]", "c8")),
     ],
 )
-def test_pickled_arrays_of_anything_but_numbers_are_refused(array: np.ndarray) -> None:
-    with pytest.raises(NlkitError):
-        parse(pickle.dumps({"data": array}, protocol=2))
+def test_only_a_dictionary_of_numbers_with_text_keys_is_taken(content: Any) -> None:
+    with pytest.raises(NlkitError, match="some/file: not a dictionary"):
+        parse(pickle.dumps(content, protocol=2))

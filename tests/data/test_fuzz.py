@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,12 +18,13 @@ from PIL import Image
 from trees import TREES, cifar_folder, human_file, mnist_files
 
 import nlkit
-from nlkit.data import PHOTO_SOURCES, PhotoSet, idx, load_dataset, load_photos, read_feature_file
-from nlkit.data.dataset import content_sha256
-from nlkit.data.feature_table import read_feature_rows
-from nlkit.data.listing import read_listing
+from nlkit.data import load_dataset
+from nlkit.data.dataset import MNIST_FILES
+from nlkit.data.files import content_sha256
+from nlkit.data.listing import read_feature_file, read_feature_rows, read_listing
+from nlkit.data.photos.catalog import PHOTO_SOURCES, load_photos
 from nlkit.data.photos.decode import FORMATS, decode_all
-from nlkit.errors import NlkitError
+from nlkit.data.photos.lists import PhotoSet
 from nlkit.models.weights import body_weights, weights_sha256
 from nlkit.noise import human, read_label_file
 from nlkit.params.files import read_tree
@@ -50,10 +50,8 @@ def text(*found: Any) -> tuple[Any, str]:
 def labels(path: Path) -> Read:
     if path.suffix == ".json":
         path.write_text(json.dumps(LABELS.tolist()))
-    elif path.suffix == ".npy":
-        np.save(path, LABELS)
     else:
-        np.savez(path, labels=LABELS)
+        np.save(path, LABELS) if path.suffix == ".npy" else np.savez(path, labels=LABELS)
     return lambda: arrays(read_label_file(path, 60, 10))
 
 
@@ -106,23 +104,21 @@ def weights(path: Path) -> Read:
     return read
 
 
-def in_memory(name: Any) -> Callable[[Path], Read]:
-    """The reader of a whole data set below the data root, two folders above the file."""
+def whole_set(name: Any, root: Path) -> tuple[Any, str]:
+    found = load_dataset(name, root)
+    return arrays(found.images, found.labels)[0], found.sha256
 
-    def prepare(path: Path) -> Read:
-        root = path.parents[1] if name.startswith("cifar") else path.parents[2]
-        if name == "mnist":
-            mnist_files(root, packed=path.suffix == ".gz")
-        else:
-            cifar_folder(root, protocol=int(root.name))
 
-        def read() -> tuple[Any, str]:
-            found = load_dataset(name, root)
-            return arrays(found.images, found.labels)[0], found.sha256
+def cifar10(path: Path) -> Read:
+    root = path.parents[1]
+    cifar_folder(root, protocol=int(root.name))
+    return lambda: whole_set("cifar10", root)
 
-        return read
 
-    return prepare
+def mnist(path: Path) -> Read:
+    root = path.parents[2]
+    mnist_files(root, packed=path.suffix == ".gz")
+    return lambda: whole_set("mnist", root)
 
 
 FILES: dict[str, tuple[Callable[[Path], Read], float]] = {
@@ -133,8 +129,8 @@ FILES: dict[str, tuple[Callable[[Path], Read], float]] = {
     "cifar10n.npz": (people, 0.4),
     "CIFAR-10_human.pt": (people, 0.4),
     "digits-sym-50.yaml": (parameters, 0.3),
-    **{f"{protocol}/cifar-10-batches-py/data_batch_1": (in_memory("cifar10"), 0.2) for protocol in (0, 2, 4)},
-    **{f"MNIST/raw/{file}{ending}": (in_memory("mnist"), 0.0) for file in idx.FILES[:2] for ending in ("", ".gz")},
+    **{f"{protocol}/cifar-10-batches-py/data_batch_1": (cifar10, 0.2) for protocol in (0, 2, 4)},
+    **{f"MNIST/raw/{file}{ending}": (mnist, 0.0) for file in MNIST_FILES[:2] for ending in ("", ".gz")},
     **{f"weights{ending}": (weights, 0.0) for ending in (".safetensors", ".pth")},
 }
 """Name of each file, what writes and reads it, and the share of damaged copies that must be refused."""
@@ -144,7 +140,7 @@ FILES: dict[str, tuple[Callable[[Path], Read], float]] = {
 @pytest.mark.parametrize("name", FILES)
 def test_a_damaged_file_is_refused_or_seen(tmp_path: Path, small_cifar: None, name: str, count: int) -> None:
     prepare, least = FILES[name]
-    assert fuzz(tmp_path / name, prepare(tmp_path / name), count=count)["refused"] >= least * count
+    assert fuzz(tmp_path / name, prepare(tmp_path / name), count=count) >= least * count
 
 
 LISTS = [(name, place) for name in TREES if name != "animal10n" for place in range(len(PHOTO_SOURCES[name].files))]
@@ -164,7 +160,7 @@ def test_damaged_lists_are_refused_or_change_at_most_what_was_hit(
         listed = {part: [list(one.names), one.labels.tolist()] for part, one in found.parts.items()}
         return text(listed, found.class_names)
 
-    assert fuzz(PHOTO_SOURCES[name].needed(tmp_path)[place], read, count=count)["refused"] >= count / 5
+    assert fuzz(PHOTO_SOURCES[name].needed(tmp_path)[place], read, count=count) >= count / 5
 
 
 def check_alike(found: PhotoSet, whole: PhotoSet) -> None:
@@ -172,36 +168,12 @@ def check_alike(found: PhotoSet, whole: PhotoSet) -> None:
     assert list(found.parts) == list(whole.parts) and len(found.class_names) == len(whole.class_names)
     others = 0
     for part, images in found.parts.items():
-        before = dict(zip(whole.parts[part].names, whole.parts[part].labels.tolist(), strict=True))
-        pairs = list(zip(images.names, images.labels.tolist(), strict=True))
-        assert all(0 <= label < len(whole.class_names) and ".." not in image.split("/") for image, label in pairs)
-        others += sum(before.get(image, label) != label for image, label in pairs)
+        before = dict(zip(whole.parts[part].names, whole.parts[part].labels, strict=True))
+        for image, label in zip(images.names, images.labels, strict=True):
+            assert 0 <= label < len(whole.class_names) and ".." not in image.split("/")
+            others += before.get(image, label) != label
         assert len(images) == len(before) or f"{part} {len(images)} of " in found.notes[0]
     assert others <= 4  # a digit of each label that was hit may have become another
-
-
-EXPLOITS = [
-    b"cos\nsystem\n(S'touch ran'\ntR.",
-    b"cposix\nsystem\n(S'touch ran'\ntR.",
-    b'c__builtin__\neval\n(S\'open("ran","w")\'\ntR.',
-    b"\x80\x04\x8c\x05posix\x8c\x06system\x93\x8c\ttouch ran\x85R.",
-]
-
-
-@pytest.mark.parametrize("exploit", EXPLOITS)
-def test_code_that_is_planted_in_a_pickle_does_not_run(
-    tmp_path: Path, exploit: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    path = human_file(tmp_path, "cifar10n", LABELS, ".pt")
-    with zipfile.ZipFile(path) as archive:
-        pickled = archive.read("archive/data.pkl")
-    for place in range(0, len(pickled), max(1, len(pickled) // 125)):
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("archive/data.pkl", pickled[:place] + exploit + pickled[place:])
-        with watched(), pytest.raises(NlkitError, match=r"CIFAR-10_human\.pt"):
-            human.read_human_file("cifar10n", path, LABELS)
-    assert not (tmp_path / "ran").exists()
 
 
 @counts
@@ -236,7 +208,7 @@ def test_damaged_records_are_refused(
         found = records.load(record)
         return json.dumps([found.info, found.epochs.to_json(), found.samples.to_json()]), found.info.get("sha256", "")
 
-    assert fuzz(record / name, read, sealed=True, count=count)["refused"] > 0.8 * count
+    assert fuzz(record / name, read, sealed=True, count=count) > 0.8 * count
 
 
 @counts

@@ -50,6 +50,12 @@ def params_of(name: str, strong: dict[str, Any] = SIMCLR, **own: Any) -> Params:
     return make_params(made | content, own, source="stored")
 
 
+def part(store: Store, rows: slice) -> Store:
+    """Some images of a store."""
+    columns = ("shards", "offsets", "heights", "widths", "digests", "kept")
+    return replace(store, **{name: getattr(store, name)[rows] for name in columns})
+
+
 @pytest.fixture
 def problem(make_store: Callable[..., Store], photographs: Callable[..., list[np.ndarray]]) -> Problem:
     """Images of three classes that differ in brightness, of varying sizes, and a test set."""
@@ -57,9 +63,9 @@ def problem(make_store: Callable[..., Store], photographs: Callable[..., list[np
     clean = torch.arange(COUNT + TESTED) % 3
     drawn = photographs(COUNT + TESTED)
     bright = [np.minimum(image, 150) + np.uint8(45 * c) for image, c in zip(drawn, clean.tolist(), strict=True)]
-    images = StoredImages(make_store(bright), SIDE, CPU)
-    train = replace(base.train, images=images.subset(np.arange(COUNT)))
-    test = images.subset(np.arange(COUNT, COUNT + TESTED)), clean[COUNT:]
+    store = make_store(bright)
+    train = replace(base.train, images=StoredImages(part(store, slice(COUNT)), SIDE, CPU))
+    test = StoredImages(part(store, slice(COUNT, None)), SIDE, CPU), clean[COUNT:]
     return replace(base, train=train, clean=clean[:COUNT], tests={"test": test})
 
 
@@ -78,7 +84,7 @@ def test_pixels_on_the_device_give_the_same_run(name: str, problem: Problem, mon
     images = problem.train.images
     assert isinstance(images, StoredImages)
     monkeypatch.setattr(stored, "_fits", lambda store, device: True)
-    kept = StoredImages(images.store, SIDE, CPU).subset(np.arange(COUNT))
+    kept = StoredImages(images.store, SIDE, CPU)
     results = []
     for train in (problem.train, replace(problem.train, images=kept)):
         method = build_method(train, params_of(name))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fuzzing import refused
 from trees import cifar_folder, human_file
 
 from nlkit.data import Dataset, cifar, load_dataset, sources, status, verify
@@ -41,74 +41,47 @@ def test_each_annotator_from_each_place(tmp_path: Path, cifar10: Dataset, folder
     path = human_file(tmp_path / folder, "cifar10n", cifar10.labels, ending)
     stored = human.read_human_file("cifar10n", path, None)
     for annotator in human.HUMAN_FILES["cifar10n"].keys:
-        labels = human_labels(annotator, tmp_path, cifar10)  # type: ignore[arg-type]
+        labels = human_labels(annotator, tmp_path, cifar10)
         assert labels.dtype == np.int64 and labels.shape == (50,)
         np.testing.assert_array_equal(labels, stored[annotator])
 
 
-@pytest.mark.parametrize("ending", [".npz", ".pt"])
-def test_fine_labels_of_cifar100(tmp_path: Path, ending: str) -> None:
+def test_fine_labels_of_cifar100(tmp_path: Path) -> None:
     cifar_folder(tmp_path, "cifar100")
     dataset = load_dataset("cifar100", tmp_path)
     coarse = [index % 20 for index in range(50)]
-    human_file(tmp_path / "cifar-n", "cifar100n", dataset.labels, ending, noisy_coarse_label=coarse)
+    human_file(tmp_path / "cifar-n", "cifar100n", dataset.labels, ".pt", noisy_coarse_label=coarse)
     assert human_labels("fine", tmp_path, dataset).max() > 20
 
 
 @pytest.mark.parametrize("ending", [".npz", ".pt"])
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"worse_label": np.zeros(49, int)}, r"'worse_label': labels of shape \[49\]; expected \[50\]"),
-        ({"worse_label": np.zeros((50, 1), int)}, r"shape \[50, 1\]"),
-        ({"worse_label": np.full(50, 10)}, r"label 10 at index 0 is outside 0\.\.9"),
-        ({"worse_label": np.full(50, 255, np.uint8)}, "label 255"),
-        ({"aggre_label": np.zeros(50)}, "dtype float64; expected"),
-        ({"aggre_label": np.zeros(50, bool)}, "dtype bool"),
-    ],
-)
-def test_wrong_labels(tmp_path: Path, cifar10: Dataset, ending: str, changes: dict[str, Any], message: str) -> None:
-    human_file(tmp_path, "cifar10n", cifar10.labels, ending, **changes)
-    with pytest.raises(NlkitError, match=message):
-        human_labels("worst", tmp_path, cifar10)
+@pytest.mark.parametrize("key", ["worse_label", "aggre_label"])
+def test_labels_of_every_annotator_are_checked(tmp_path: Path, cifar10: Dataset, ending: str, key: str) -> None:
+    for wrong in (np.zeros(49, int), np.zeros((50, 1), int), np.full(50, 10), np.zeros(50), np.zeros(50, bool)):
+        human_file(tmp_path, "cifar10n", cifar10.labels, ending, **{key: wrong})
+        assert f", key '{key}': label" in refused(lambda: human_labels("worst", tmp_path, cifar10))
 
 
-def test_missing_file_missing_key_wrong_data_set_and_misalignment(tmp_path: Path, cifar10: Dataset) -> None:
-    def said(annotator: Any) -> str:
-        with pytest.raises(NlkitError) as caught:
-            human_labels(annotator, tmp_path, cifar10)
-        return str(caught.value)
+def test_missing_file_missing_key_and_misalignment(tmp_path: Path, cifar10: Dataset) -> None:
+    def said() -> str:
+        return refused(lambda: human_labels("worst", tmp_path, cifar10))
 
-    assert "cifar10n is missing" in said("worst") and "`nlkit data get cifar10n`" in said("worst")
+    assert "cifar10n is missing" in said() and "`nlkit data get cifar10n`" in said()
     np.savez(tmp_path / "cifar10n.npz", clean_label=cifar10.labels)
-    assert "key 'aggre_label' is missing" in said("worst")
-    assert "'fine' belongs to cifar100, not to cifar10" in said("fine")
-    assert "'nobody' is unknown; use one of aggregate" in said("nobody")
+    assert "key 'aggre_label' is missing" in said()
     clean = cifar10.labels.copy()
     clean[[3, 5, 8]] = (clean[[3, 5, 8]] + 1) % 10
     human_file(tmp_path, "cifar10n", clean, ".npz")
-    assert "disagrees with the labels of cifar10 at 3 of 50 images" in said("worst")
+    assert "disagrees with the labels of cifar10 at 3 of 50 images" in said()
 
 
-class TouchFile:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.path}",)
-
-
-def test_archives_of_another_layout_and_hostile_ones(tmp_path: Path, cifar10: Dataset) -> None:
-    marker, empty = tmp_path / "it-ran", b"\x80\x02}."
-    hostile = {"archive/data.pkl": pickle.dumps({"clean_label": TouchFile(marker)})}
-    others: list[dict[str, bytes]] = [{}, {"a/data.pkl": empty, "b/data.pkl": empty}, {"data.pkl": empty}, hostile]
-    for members in others:
+def test_archives_of_another_layout(tmp_path: Path, cifar10: Dataset) -> None:
+    for members in ([], ["a/data.pkl", "b/data.pkl"], ["data.pkl"]):
         with zipfile.ZipFile(tmp_path / "CIFAR-10_human.pt", "w") as archive:
-            for name, content in members.items():
-                archive.writestr(name, content)
-        with pytest.raises(NlkitError, match="system is not admitted" if members is hostile else "instead of one"):
+            for name in members:
+                archive.writestr(name, pickle.dumps({}))
+        with pytest.raises(NlkitError, match="instead of one"):
             human_labels("worst", tmp_path, cifar10)
-    assert not marker.exists()
 
 
 def test_status_and_verify_know_the_labels_of_people(tmp_path: Path, cifar10: Dataset) -> None:
@@ -129,7 +102,7 @@ def test_status_and_verify_know_the_labels_of_people(tmp_path: Path, cifar10: Da
 def test_published_noise_rates(data_folder: Path) -> None:
     try:
         dataset = load_dataset("cifar10", data_folder)
-        labels = {annotator: human_labels(annotator, data_folder, dataset) for annotator in RATES}  # type: ignore[arg-type]
+        labels = {annotator: human_labels(annotator, data_folder, dataset) for annotator in RATES}
     except NlkitError as error:
         pytest.skip(f"CIFAR-10N is not here: {error}")
     for annotator, rate in RATES.items():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from fuzzing import refused
 
 from nlkit import NlkitError, load_params, noise
 from nlkit.data import load_dataset
@@ -54,15 +55,6 @@ def test_sure_images_are_kept_with_the_inverse_factor_in_the_code_and_always_in_
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3])
-@pytest.mark.parametrize("reading", ["code", "paper"])
-def test_the_chance_to_keep_grows_with_the_margin_and_falls_with_the_factor(kind: int, reading: pmd.Reading) -> None:
-    delta = np.linspace(0, 1, 101)
-    gentle, strong = (pmd.keep_probability(delta, kind, factor, reading) for factor in (0.5, 1.5))
-    assert (np.diff(gentle) >= 0).all() and (strong <= gentle).all() and (strong < gentle).any()
-    assert strong.min() >= 0 and gentle.max() <= 1
-
-
-@pytest.mark.parametrize("kind", [1, 2, 3])
 @pytest.mark.parametrize(("reading", "rate"), [("code", 0.35), ("code", 0.7), ("paper", 0.3)])
 def test_the_solved_factor_gives_the_wanted_rate(
     soft: tuple[np.ndarray, np.ndarray], kind: int, reading: pmd.Reading, rate: float
@@ -97,12 +89,11 @@ def test_uniform_noise_on_top_moves_its_share_and_never_to_the_same_label() -> N
 
 
 def test_asymmetric_noise_on_top_follows_its_arrows_only() -> None:
-    labels = np.arange(50_000) % 10
-    noisy = pmd.add_asymmetric(labels, 0.3, noise.CIFAR10_FLIPS, 10, np.random.default_rng(0))
-    for label in range(10):
-        share = (noisy != labels)[labels == label].mean()
-        assert set(noisy[labels == label]) == {label, noise.CIFAR10_FLIPS.get(label, label)}
-        assert share == pytest.approx(0.3 if label in noise.CIFAR10_FLIPS else 0, abs=0.03)
+    labels, flips = np.arange(50_000) % 10, noise.CIFAR10_FLIPS
+    noisy = pmd.add_asymmetric(labels, 0.3, flips, np.random.default_rng(0))
+    expected = noise.nominal_matrix(10, 0.3, flips)
+    np.testing.assert_allclose(noise.transition_matrix(labels, noisy, 10), expected, atol=0.03)
+    assert (noise.transition_matrix(labels, noisy, 10)[expected == 0] == 0).all()
 
 
 def test_flips_within_blocks_are_cycles_of_five() -> None:
@@ -162,22 +153,21 @@ def test_probabilities_from_a_file_make_the_labels(here: Path, tiny_params: Make
     assert moved.mean() == pytest.approx(1 - keep, abs=0.09)
 
 
-@pytest.mark.parametrize("fault", ["shape", "negative", "sum", "nan", "missing", "bytes"])
+def probabilities(value: float = 0.1, rows: int = 300) -> np.ndarray:
+    found = np.full((rows, 10), 0.1)
+    found[7, 3] = value
+    return found
+
+
+@pytest.mark.parametrize(
+    "values", [probabilities(rows=299), *(probabilities(value) for value in (-0.1, 0.5, np.nan)), None]
+)
 def test_a_file_that_holds_no_probabilities_is_refused_in_one_line(
-    fault: str, here: Path, tiny_params: MakeParams
+    values: np.ndarray | None, here: Path, tiny_params: MakeParams
 ) -> None:
-    values = np.full((300, 10), 0.1)
-    if fault == "shape":
-        values = values[:299]
-    elif fault in ("negative", "sum", "nan"):
-        values[7, 3] = {"negative": -0.1, "sum": 0.5, "nan": np.nan}[fault]
-    if fault != "missing":
+    if values is not None:
         np.save(here / "eta.npy", values)
-    if fault == "bytes":
-        (here / "eta.npy").write_bytes(b"\x93NUMPY")
-    with pytest.raises(NlkitError, match=r"eta\.npy") as caught:
-        problem_of(tiny_params, **{"noise.probabilities": "eta.npy"})
-    assert "\n" not in str(caught.value)
+    assert "eta.npy: " in refused(lambda: problem_of(tiny_params, **{"noise.probabilities": "eta.npy"}))
 
 
 @pytest.mark.parametrize("kind", ["uniform", "asymmetric"])
@@ -211,7 +201,6 @@ def test_a_label_file_of_the_first_images_serves_a_run_on_them(here: Path, tiny_
         ({"kind": "pmd", "rate": 1.3}, "key 'noise.rate' is 1.3"),
         ({"kind": "pmd", "rate": 0.3, "reading": "both"}, "key 'noise.reading' is 'both'"),
         ({"kind": "pmd", "rate": 0.3, "annotator": "worst"}, "unknown key 'noise.annotator'"),
-        ({"kind": "pmd", "rate": 0.3, "extra": {"kind": "salt", "rate": 0.1}}, "key 'noise.extra.kind' is 'salt'"),
         ({"kind": "pmd", "rate": 0.3, "extra": {"kind": "uniform"}}, "key 'noise.extra.rate' is missing"),
         ({"kind": "file", "file": 3}, "key 'noise.file' is 3"),
         ({"rate": 0.3}, "key 'noise.kind' is missing"),
@@ -220,9 +209,7 @@ def test_a_label_file_of_the_first_images_serves_a_run_on_them(here: Path, tiny_
 def test_bad_parameters_are_refused_with_their_key(noise_keys: dict[str, object], words: str, tmp_path: Path) -> None:
     path = tmp_path / "some.yaml"
     path.write_text(yaml.safe_dump(read_tree(ROOT / "params/cross_entropy/digits-sym-50.yaml") | {"noise": noise_keys}))
-    with pytest.raises(NlkitError) as caught:
-        load_params(path)
-    assert words in str(caught.value) and "\n" not in str(caught.value)
+    assert words in refused(lambda: load_params(path))
 
 
 def test_parameters_of_other_noise_have_no_new_keys() -> None:

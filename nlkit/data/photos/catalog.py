@@ -10,9 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from nlkit.data.catalog import Source, check_present
+from nlkit.data.catalog import Source, present_source
 from nlkit.data.photos.layouts import LAYOUTS as PHOTO_SOURCES
 from nlkit.data.photos.layouts import verified_labels
 from nlkit.data.photos.lists import PhotoList, PhotoSet
@@ -24,13 +23,8 @@ SHOWN = 20
 
 @dataclass(frozen=True)
 class PhotoReport:
-    """What the check of a set of photographs found.
+    """What the check of a set found: part, name and fault of each flawed image, and lines about all of them."""
 
-    counts: how many images of each class [C] can be used, by part; flaws: part, name and fault of each other image;
-    lines: the report, but for the flaws.
-    """
-
-    counts: Mapping[str, np.ndarray]
     flaws: list[tuple[str, str, str]]
     lines: list[str]
 
@@ -53,12 +47,7 @@ class PhotoReport:
 def photo_sources() -> dict[str, Source]:
     """What each set of photographs needs, and how it is checked."""
     return {
-        name: Source(
-            layout.needed,
-            lambda root, name=name: verify_photos(name, root, progress=False).text.partition(": ")[2],  # type: ignore[misc]
-            layout.owner,
-            survey=partial(survey, name),
-        )
+        name: Source(layout.needed, partial(_verified, name), layout.owner, survey=partial(survey, name))
         for name, layout in PHOTO_SOURCES.items()
     }
 
@@ -69,24 +58,20 @@ def load_photos(name: str, root: Path) -> PhotoSet:
     Other numbers of images than the official ones, and classes without images, give a line in `notes`. Raises
     NlkitError for an unknown name, and for lists that are missing or damaged.
     """
-    if name not in PHOTO_SOURCES:
-        raise NlkitError(f"the set of photographs '{name}' is unknown; use one of {', '.join(PHOTO_SOURCES)}")
-    check_present(name, photo_sources()[name], root)
+    present_source(name, root, photo_sources())
     layout, notes = PHOTO_SOURCES[name], list[str]()
     parts, class_names = layout.load(layout.needed(root), notes)
+    numbers, whole = _numbers(name, parts)
     present = np.bincount(parts["train"].labels, minlength=len(class_names)) > 0
     empty = [name for name, some in zip(class_names, present, strict=True) if not some]
     if empty:
         notes.append(f"{len(empty)} classes have no training images: {', '.join(empty[:8])}")
-    notes = [*_deviations(name, parts), *notes]
+    notes = notes if whole else [numbers, *notes]
     return PhotoSet(name, parts.pop("train"), parts, class_names, layout.mean, layout.std, tuple(notes))
 
 
 def survey(name: str, root: Path) -> tuple[bool, str]:
-    """Whether a set is complete, and a line that says so: its lists are read, a sample of its files is looked at.
-
-    Raises NlkitError where `load_photos` does.
-    """
+    """Whether a set is complete, and a line that says so: lists are read, and a sample of the files is looked at."""
     photos = load_photos(name, root)
     count, lacking = sample_files(photos.parts)
     found = f"{len(lacking)} missing or empty, first {lacking[0]!r}" if lacking else "all there"
@@ -105,33 +90,29 @@ def sample_files(parts: Mapping[str, PhotoList], most: int = SAMPLE) -> tuple[in
 
 
 def verify_photos(name: str, root: Path, progress: bool = True) -> PhotoReport:
-    """Decode every image of a set of photographs below the data root and count what can be used.
-
-    Raises NlkitError for an unknown name, and for lists that are missing or damaged; an image that cannot be decoded
-    is a line of the report.
-    """
+    """Decode every image of a set and count what can be used; raises NlkitError where `load_photos` does."""
     photos = load_photos(name, root)
-    counts, flaws, lines = dict[str, np.ndarray](), list[tuple[str, str, str]](), list[str]()
+    flaws, lines = list[tuple[str, str, str]](), list[str]()
     for part, images in photos.parts.items():
-        found = find_flaws(images, f"reading {part} images", progress)
-        flaws += [(part, images.names[place], why) for place, why in found.items()]
-        counts[part] = np.bincount(np.delete(images.labels, list(found)), minlength=len(photos.class_names))
-        usable = f"{counts[part].sum()} of {len(images)} images can be used"
-        lines.append(f"  {part}: {usable}; {_spread(photos, counts[part])}")
+        faults = find_flaws(images, f"reading {part} images", progress)
+        flaws += [(part, images.names[place], why) for place, why in faults.items()]
+        counts = np.bincount(np.delete(images.labels, list(faults)), minlength=len(photos.class_names))
+        lines.append(f"  {part}: {counts.sum()} of {len(images)} images can be used; {_spread(photos, counts)}")
     verified = verified_labels(root, photos.train) if name == "food101n" else []
     total = sum(len(images) for images in photos.parts.values())
     first = f"{name}: {total} images read, {len(flaws)} cannot be used"
-    return PhotoReport(counts, flaws, [first, *lines, *(f"  {note}" for note in (*_remarks(photos), *verified))])
+    return PhotoReport(flaws, [first, *lines, *(f"  {note}" for note in (*_remarks(photos), *verified))])
 
 
 def find_flaws(photos: PhotoList, title: str, progress: bool) -> dict[int, str]:
     """What is wrong with each image that cannot be decoded, by its place in the list; every image is decoded."""
-    from nlkit.data.photos.decode import fault_of, in_parallel, read_rgb
+    from nlkit.data.photos.decode import find_faults, read_rgb
 
-    places = range(len(photos))
-    with tqdm(total=len(photos), desc=title, unit="image", disable=not progress) as bar:
-        faults = in_parallel(lambda place: fault_of(lambda: read_rgb(photos.path(place))), places, bar)
-        return {place: why for place, why in zip(places, faults, strict=True) if why is not None}
+    return find_faults(lambda place: read_rgb(photos.path(place)), len(photos), title, progress)
+
+
+def _verified(name: str, root: Path) -> str:
+    return verify_photos(name, root, progress=False).text.removeprefix(f"{name}: ")
 
 
 def _spread(photos: PhotoSet, counts: np.ndarray) -> str:
@@ -149,18 +130,16 @@ def _holds_something(photos: PhotoList, index: int) -> bool:
         return False
 
 
-def _deviations(name: str, parts: Mapping[str, PhotoList]) -> list[str]:
-    """A line with the numbers of images that are listed, where they are not the official ones."""
+def _numbers(name: str, parts: Mapping[str, PhotoList]) -> tuple[str, bool]:
+    """How many images are listed, and whether these are the official numbers."""
     official = PHOTO_SOURCES[name].official
-    if all(len(parts.get(part, ())) == count for part, count in official.items()):
-        return []
-    counts = ", ".join(f"{part} {len(parts.get(part, ()))} of {count}" for part, count in official.items())
-    return [f"{counts} images listed"]
+    found = {part: len(parts.get(part, ())) for part in official}
+    whole = found == official
+    counts = (f"{part} {count}" if whole else f"{part} {count} of {official[part]}" for part, count in found.items())
+    return f"{', '.join(counts)} images listed{', the official numbers' if whole else ''}", whole
 
 
 def _remarks(photos: PhotoSet) -> tuple[str, ...]:
     """The notes of a set, after a line with the numbers of images where they are the official ones."""
-    if _deviations(photos.name, photos.parts):
-        return photos.notes
-    counts = ", ".join(f"{part} {len(images)}" for part, images in photos.parts.items())
-    return (f"{counts} images listed, the official numbers", *photos.notes)
+    numbers, whole = _numbers(photos.name, photos.parts)
+    return (numbers, *photos.notes) if whole else photos.notes

@@ -6,11 +6,11 @@ import hashlib
 import os
 import threading
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
@@ -20,17 +20,19 @@ from tqdm.auto import tqdm
 
 from nlkit.data.files import open_file, read_arrays, write_arrays
 from nlkit.errors import NlkitError
+from nlkit.lazy import functional, torch
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * 2**20
 MAX_TOTAL_BYTES = 16 * 2**30
 MAX_THREADS = 16
+LONGEST = 4
+"""How many times as long as the short side the long one of a stored image may be."""
 LIGHT_BYTES = 128 * 2**20
 """An image that takes more than this while it is decoded has to wait until no other such image is."""
 
 _large = threading.RLock()
-_Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
@@ -40,10 +42,6 @@ class Decoded:
 
     images: np.ndarray
     faults: dict[int, str]
-
-
-class Unreadable(Exception):
-    """Why an image cannot be used, in a few words."""
 
 
 def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: Path | None = None) -> Decoded:
@@ -56,19 +54,18 @@ def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: P
         raise NlkitError(
             f"{len(paths)} images of side {side} do not fit into {MAX_TOTAL_BYTES >> 30} GiB; lower --size"
         )
-    files = b"".join(os.fsencode(path) + file_state(path) for path in paths)
-    state = hashlib.sha256(f"{side}\n".encode() + files).hexdigest()
+    state = state_of_files(f"{side}\n", "", paths)
     kept = None if cache is None else read_arrays(cache)
     if kept is not None and kept[1].get("state") == state:
         return Decoded(kept[0]["images"], {int(index): why for index, why in kept[1]["faults"].items()})
     images = np.zeros((len(paths), side, side, 3), np.uint8)
 
-    def one(index: int) -> str | None:
-        return fault_of(lambda: images.__setitem__(index, _square(paths[index], side)))
+    def one(index: int) -> None:
+        square = ImageOps.fit(read_rgb(paths[index], side), (side, side), Image.Resampling.BICUBIC)
+        images[index] = np.asarray(square)
 
-    with tqdm(total=len(paths), desc="reading images", disable=not progress) as bar:
-        found = list(in_parallel(one, range(len(paths)), bar))
-    decoded = Decoded(_without_colour(images), {index: why for index, why in enumerate(found) if why is not None})
+    faults = find_faults(one, len(paths), "reading images", progress)
+    decoded = Decoded(_without_colour(images), faults)
     if cache is not None:
         try:
             write_arrays(cache, {"images": decoded.images}, {"state": state, "faults": decoded.faults})
@@ -77,12 +74,19 @@ def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: P
     return decoded
 
 
+def find_faults(work: Callable[[int], object], count: int, title: str, progress: bool) -> dict[int, str]:
+    """Where `work(index)` fails for one of `count` images, by its index: what is wrong; every image is tried."""
+    with tqdm(total=count, desc=title, unit="image", disable=not progress) as bar:
+        found = in_parallel(lambda index: fault_of(lambda: work(index)), range(count), bar)
+        return {index: why for index, why in enumerate(found) if why is not None}
+
+
 def probe(paths: Sequence[Path], most: int = 500) -> list[int]:
     """Short sides in pixels, from the headers of at most `most` readable images."""
     found: list[int] = []
 
     def one(path: Path) -> None:
-        with open_image(path) as image:
+        with _open_image(path) as image:
             found.append(min(image.size))
 
     with warnings.catch_warnings():
@@ -92,38 +96,55 @@ def probe(paths: Sequence[Path], most: int = 500) -> list[int]:
     return found
 
 
+def read_photo(path: Path, short: int) -> np.ndarray:
+    """An image file as RGB uint8 [H, W, 3] with min(H, W) = `short` and max(H, W) at most 4 `short`.
+
+    Read as `read_rgb` reads; the middle is taken where one side is longer than 4 times the other; then scaled with
+    antialiased bilinear weights, bit for bit as torchvision's Resize scales bytes.
+    """
+    image = read_rgb(path, short)
+    width, height = (min(side, LONGEST * min(image.size)) for side in image.size)
+    if (width, height) != image.size:
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        image = image.crop((left, top, left + width, top + height))
+    pixels = torch.from_numpy(np.array(image))
+    long = short * max(width, height) // min(width, height)
+    size = (long, short) if height > width else (short, long)
+    if size == (height, width):
+        return pixels.numpy()
+    # A batch of one with the strides of channels-last saves a copy on either side.
+    scaled = functional.interpolate(pixels[None].permute(0, 3, 1, 2), size=size, mode="bilinear", antialias=True)
+    return scaled.permute(0, 2, 3, 1)[0].contiguous().numpy()
+
+
 def read_rgb(path: Path, short: int | None = None) -> Image.Image:
     """A whole image in RGB, turned as EXIF says; transparent pixels are white, and 16 bits become 8.
 
     With `short`, a large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice that many pixels a side. Raises
-    Unreadable, NlkitError or what Pillow raises for a file that is no image.
+    NlkitError, or what Pillow raises for a damaged image; `fault_of` tells both in a few words.
     """
-    with open_image(path, short) as image:
+    with _open_image(path, short) as image:
         ImageOps.exif_transpose(image, in_place=True)
         return _rgb(image)
 
 
 @contextmanager
-def open_image(path: Path, short: int | None = None) -> Iterator[Image.Image]:
-    """The header of an image file: size and kind are known, pixels are decoded by whoever asks for them inside.
-
-    `short` as in `read_rgb`. Raises Unreadable for what is empty, of another kind or too large, and NlkitError for a
-    file that is not there.
-    """
+def _open_image(path: Path, short: int | None = None) -> Iterator[Image.Image]:
+    """The header of an image file: size and kind are known, pixels are decoded by whoever asks for them inside."""
     with open_file(path, MAX_BYTES) as file:
         size = os.fstat(file.fileno()).st_size
         if not size:
-            raise Unreadable("empty file")
+            raise NlkitError("empty file")
         with _turn(size):
             try:
                 image: Image.Image = Image.open(file, formats=FORMATS)
             except Image.DecompressionBombError:
-                raise Unreadable(f"declares more than {MAX_PIXELS:,} pixels") from None
+                raise NlkitError(f"declares more than {MAX_PIXELS:,} pixels") from None
             except Image.UnidentifiedImageError:
-                raise Unreadable("not an image of a known kind") from None
+                raise NlkitError("not an image of a known kind") from None
             pixels = image.width * image.height
             if not 0 < pixels <= MAX_PIXELS:
-                raise Unreadable(f"declares {image.width} x {image.height} pixels; expected 1 to {MAX_PIXELS:,}")
+                raise NlkitError(f"declares {image.width} x {image.height} pixels; expected 1 to {MAX_PIXELS:,}")
             if short is not None:
                 image.draft("RGB", (2 * short, 2 * short))
             # Copies for turning, transparency and NumPy; a progressive JPEG keeps coefficients of its whole size.
@@ -135,8 +156,6 @@ def fault_of(work: Callable[[], object]) -> str | None:
     """What is wrong with a file, in a few words, or None; a damaged image can raise almost anything."""
     try:
         work()
-    except Unreadable as error:
-        return str(error)
     except NlkitError as error:
         return str(error).rpartition(": ")[2]
     except Exception as error:
@@ -144,13 +163,10 @@ def fault_of(work: Callable[[], object]) -> str | None:
     return None
 
 
-def in_parallel(work: Callable[[_Item], _Result], items: Sequence[_Item], bar: tqdm) -> Generator[_Result]:
-    """`work(item)` for each item, in their order, by one thread a core; the bar counts them.
-
-    The decoders of images let go of the interpreter's lock. Pillow warns about odd files from whichever thread reads
-    them, and the filter belongs to the process.
-    """
+def in_parallel(work: Callable[[Any], _Result], items: Sequence[Any], bar: tqdm) -> Generator[_Result]:
+    """`work(item)` for each item, in their order, by one thread a core; the bar counts them."""
     threads = Parallel(min(MAX_THREADS, cpu_count()), prefer="threads", return_as="generator")
+    # Pillow warns about odd files from whichever thread reads them, and the filter belongs to the process.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with closing(threads(delayed(work)(item) for item in items)) as results:
@@ -159,13 +175,18 @@ def in_parallel(work: Callable[[_Item], _Result], items: Sequence[_Item], bar: t
                 yield result
 
 
-def file_state(path: str | Path) -> bytes:
-    """Size and time of change of a file, and whether it can be read, to notice that it is another one."""
-    try:
-        about = os.stat(path)
-    except (OSError, ValueError):
-        return b" missing\n"
-    return f" {about.st_size} {about.st_mtime_ns} {os.access(path, os.R_OK)}\n".encode()
+def state_of_files(head: str, root: str, names: Iterable[str | Path]) -> str:
+    """SHA-256 of `head`, and of name, size and time of change of each file below `root`, and whether it can be read."""
+    found = hashlib.sha256(os.fsencode(head))
+    for name in names:
+        path = os.path.join(root, name)
+        try:
+            about = os.stat(path)
+            state = f" {about.st_size} {about.st_mtime_ns} {os.access(path, os.R_OK)}\n"
+        except (OSError, ValueError):
+            state = " missing\n"
+        found.update(os.fsencode(name) + state.encode())
+    return found.hexdigest()
 
 
 def _turn(needed: int) -> AbstractContextManager[object]:
@@ -173,17 +194,12 @@ def _turn(needed: int) -> AbstractContextManager[object]:
     return _large if needed > LIGHT_BYTES else nullcontext()
 
 
-def _square(path: Path, side: int) -> np.ndarray:
-    """One image as RGB uint8 [S, S, 3]."""
-    return np.asarray(ImageOps.fit(read_rgb(path, side), (side, side), Image.Resampling.BICUBIC))
-
-
 def _rgb(image: Image.Image) -> Image.Image:
     image.load()
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image).clip(0, 65535) // 257).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
-        raise Unreadable("floating-point pixels, whose range is unknown")
+        raise NlkitError("floating-point pixels, whose range is unknown")
     if image.has_transparency_data:
         with_alpha = image.convert("RGBA")
         white = Image.new("RGBA", with_alpha.size, "white")

@@ -1,17 +1,14 @@
 """The official layouts of large sets of photographs: what is read where, how many there are, who gives them out.
 
-webvision: mini-WebVision, the first 50 classes of the Google subset of WebVision 1.0 (short side 256). Names and
-formats follow DivideMix's loader; 65,944 and 2,500 are confirmed by a public loader that asserts them, the 2,500 of
-ILSVRC-2012 follow from its 50 images a class. `info/synsets.txt` has a line 'n01440764 tench, Tinca tinca' for each
-class. The second test set lies in `imagenet/val`, there or below the data root, in folders 0 to 49, as DivideMix keeps
-it, or in folders by synset.
+webvision: mini-WebVision, the first 50 classes of the Google subset (short side 256). Names and formats follow
+DivideMix's loader; a public loader asserts 65,944 and 2,500, and ILSVRC-2012 has 50 images a class. Its folders are
+called 0 to 49, as DivideMix keeps them, or by synset.
 
-food101n: Food-101N, tested on Food-101. Headers and the name of the unpacked folder were confirmed in public loaders,
-the counts on the page of the data set. One verified image of the official files is not in their image list.
+food101n: tested on Food-101. Headers and the name of the unpacked folder were confirmed in public loaders, the counts
+on the page of the data set. One verified image of the official files is not in their image list.
 
-clothing1m: names and formats are those of the owners' description, counts were confirmed in public loaders. The keys
-are 'images/2/26/...,....jpg'; where there is no folder `images`, the folders 0 to 9 lie beside the lists, as DivideMix
-keeps them. The list of clean training images is never used.
+clothing1m: names and formats are those of the owners' description, counts were confirmed in public loaders. Without a
+folder `images`, the folders 0 to 9 lie beside the lists, as DivideMix keeps them.
 
 animal10n: counts and classes are from the page of the data set; public loaders take the digits of a file's name before
 the underscore as the label. There is no list: images are taken in the order of their sorted names.
@@ -21,25 +18,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nlkit.data.photos.lists import (
-    PhotoList,
-    Row,
-    gather,
-    image_names,
-    labels_by_name,
-    read_names,
-    read_numbered,
-    read_rows,
-)
+from nlkit.data.photos import lists
+from nlkit.data.photos.lists import PhotoList, Row, gather, read_names, read_numbered, read_rows
 from nlkit.errors import NlkitError
 
 Parts = tuple[dict[str, PhotoList], tuple[str, ...]]
 """Training images ('train') and test sets by name, and the names of the classes."""
-Moments = tuple[float, float, float]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -64,8 +52,8 @@ class Layout:
     load: Callable[[Sequence[Path], list[str]], Parts]
     official: Mapping[str, int]
     owner: str
-    mean: Moments = IMAGENET_MEAN
-    std: Moments = IMAGENET_STD
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
 
     def needed(self, root: Path) -> list[Path]:
         """The lists and folders that must be there; the images are not among them."""
@@ -85,28 +73,30 @@ def _webvision(needed: Sequence[Path], notes: list[str]) -> Parts:
         "train": gather(folder, train_list, rows(train_list), notes),
         "test": gather(folder / "val_images_256", test_list, rows(test_list), notes),
     }
-    imagenet = _imagenet(folder, [synset for synset, _ in synsets], notes)
-    if imagenet is not None:
-        parts["imagenet"] = imagenet
+    parts |= _imagenet(folder, [synset for synset, _ in synsets], notes)
     return parts, tuple(name for _, name in synsets)
 
 
-def _imagenet(folder: Path, synsets: Sequence[str], notes: list[str]) -> PhotoList | None:
-    """The ILSVRC-2012 validation images of these classes; None, with a note, where there are no class folders."""
+def _imagenet(folder: Path, synsets: Sequence[str], notes: list[str]) -> dict[str, PhotoList]:
+    """The ILSVRC-2012 validation images of these classes; nothing, with a note, where there are no class folders."""
     places = (folder / "imagenet" / "val", folder.parent / "imagenet" / "val")
     place = next((place for place in places if os.path.isdir(place)), places[0])
     for names in ([str(label) for label in range(len(synsets))], synsets):
         lacking = [name for name in names if not os.path.isdir(place / name)]
         if not lacking:
-            files = ((0, f"{name}/{file}", c) for c, name in enumerate(names) for file in image_names(place / name))
-            return gather(place, place, files, notes)
+            rows = (
+                (str(place), f"{name}/{file}", label)
+                for label, name in enumerate(names)
+                for file in lists.folder_images(place / name)
+            )
+            return {"imagenet": gather(place, place, rows, notes)}
         if len(lacking) < len(names):
             raise NlkitError(f"{place}: lacks {len(lacking)} of {len(names)} class folders: {', '.join(lacking[:8])}")
     notes.append(
         f"no test set 'imagenet': {place} has no class folders 0 to {len(synsets) - 1} or {synsets[0]} and so on; "
         f"request the ILSVRC-2012 validation images from image-net.org"
     )
-    return None
+    return {}
 
 
 def _read_synsets(path: Path) -> list[tuple[str, str]]:
@@ -119,8 +109,7 @@ def _read_synsets(path: Path) -> list[tuple[str, str]]:
     for line, (text,) in read_rows(path, ("SYNSET NAMES",), "\t"):
         match = _SYNSET.fullmatch(text)
         if match is None or match[1] in found:
-            said = f"{text[:80]!r}; expected another synset and its names: n01440764 tench"
-            raise NlkitError(f"{path}, line {line}: {said}")
+            raise NlkitError(f"{line}: {text[:80]!r}; expected another synset and its names: n01440764 tench")
         found[match[1]] = match[2].split(",")[0].strip()
     if len(found) != 1000:
         raise NlkitError(f"{path}: {len(found)} classes; WebVision has 1000, one a line")
@@ -132,29 +121,26 @@ def _food101n(needed: Sequence[Path], notes: list[str]) -> Parts:
     names = read_names(class_list, 101, header="class_name")
     numbers = {name: label for label, name in enumerate(names)}
 
-    def rows(path: Path, images: Iterable[tuple[int, str]]) -> Iterator[Row]:
-        for line, name in images:
+    def rows(images: Iterator[tuple[str, list[str]]], ending: str) -> Iterator[Row]:
+        for line, (name,) in images:
             folder, _, file = name.partition("/")
             if not file or "/" in file:
-                raise NlkitError(f"{path}, line {line}: {name[:80]!r}; expected CLASS/IMAGE")
+                raise NlkitError(f"{line}: {name[:80]!r}; expected CLASS/IMAGE")
             if folder not in numbers:
-                raise NlkitError(f"{path}, line {line}: the class {folder[:80]!r} is not among those of classes.txt")
-            yield line, name, numbers[folder]
+                raise NlkitError(f"{line}: the class {folder[:80]!r} is not among those of classes.txt")
+            yield line, name + ending, numbers[folder]
 
-    train = ((line, name) for line, (name,) in read_rows(image_list, _VERIFIED[:1], "\t", header=True))
-    test = ((line, f"{name}.jpg") for line, (name,) in read_rows(test_list, ("CLASS/IMAGE",), "\t"))
+    train = rows(read_rows(image_list, _VERIFIED[:1], "\t", header=True), "")
+    test = rows(read_rows(test_list, ("CLASS/IMAGE",), "\t"), ".jpg")
     parts = {
-        "train": gather(image_list.parents[1] / "images", image_list, rows(image_list, train), notes),
-        "test": gather(test_list.parents[1] / "images", test_list, rows(test_list, test), notes),
+        "train": gather(image_list.parents[1] / "images", image_list, train, notes),
+        "test": gather(test_list.parents[1] / "images", test_list, test, notes),
     }
     return parts, names
 
 
 def verified_labels(root: Path, train: PhotoList) -> list[str]:
-    """What people found about the labels of Food-101N, a line for each file that is there; no method sees it.
-
-    Raises NlkitError for a damaged file.
-    """
+    """What people found about the labels of Food-101N, a line for each file that is there; no method sees it."""
     meta, listed = LAYOUTS["food101n"].needed(root)[0].parent, set(train.names)
     lines = []
     for part in ("train", "val"):
@@ -164,7 +150,7 @@ def verified_labels(root: Path, train: PhotoList) -> list[str]:
         count = right = unlisted = 0
         for line, (name, text) in read_rows(path, _VERIFIED, "\t", header=True):
             if text not in ("0", "1"):
-                raise NlkitError(f"{path}, line {line}: the verification is {text[:40]!r}; expected 0 or 1")
+                raise NlkitError(f"{line}: the verification is {text[:40]!r}; expected 0 or 1")
             count, right, unlisted = count + 1, right + int(text), unlisted + (name not in listed)
         share = f"{count} {part} labels verified, {100 * right / max(count, 1):.2f} % of them right"
         lines.append(share + (f"; {unlisted} of these images are not listed" if unlisted else ""))
@@ -180,12 +166,12 @@ def _clothing1m(needed: Sequence[Path], notes: list[str]) -> Parts:
         def rows() -> Iterator[Row]:
             for line, (name,) in read_rows(keys, ("IMAGE",)):
                 if name not in labels:
-                    raise NlkitError(f"{keys}, line {line}: {name!r} has no label in {label_list.name}")
+                    raise NlkitError(f"{line}: {name!r} has no label in {label_list.name}")
                 yield line, name.removeprefix(prefix), labels[name]
 
         return gather(folder, keys, rows(), notes)
 
-    noisy, clean = (labels_by_name(path, read_numbered(path, 14), []) for path in (noisy_list, clean_list))
+    noisy, clean = (lists.labels_by_name(path, read_numbered(path, 14), []) for path in (noisy_list, clean_list))
     parts = {
         "train": part(train_keys, noisy_list, noisy),
         "test": part(test_keys, clean_list, clean),
@@ -196,12 +182,11 @@ def _clothing1m(needed: Sequence[Path], notes: list[str]) -> Parts:
 
 def _animal10n(needed: Sequence[Path], notes: list[str]) -> Parts:
     def rows(folder: Path) -> Iterator[Row]:
-        for name in image_names(folder):
+        for name in lists.folder_images(folder):
             if re.match("[0-9]_", name) is None:
-                raise NlkitError(
-                    f"{folder}: the image {name[:80]!r} begins with no label; expected 0_ to 9_ and a number"
-                )
-            yield 0, name, int(name[0])
+                said = f"the image {name[:80]!r} begins with no label; expected 0_ to 9_ and a number"
+                raise NlkitError(f"{folder}: {said}")
+            yield str(folder), name, int(name[0])
 
     train, test = (gather(folder, folder, rows(folder), notes) for folder in needed)
     return {"train": train, "test": test}, ANIMALS

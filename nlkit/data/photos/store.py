@@ -1,4 +1,4 @@
-"""Images that were decoded once, to a short side, and lie one after the other in files of a thousand.
+"""Photographs that were decoded once, to a short side, and lie one after the other in files of a thousand.
 
 <folder>/00000.pixels        the bytes of the first thousand images, each uint8 [H, W, 3] in C order
 <folder>/00000.safetensors   their sizes, hashes and faults; written last, so that a shard that has it is finished
@@ -7,18 +7,27 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from safetensors import SafetensorError
+from tqdm.auto import tqdm
 
 from nlkit.data.files import read_arrays, write_arrays
+from nlkit.data.photos.decode import fault_of, in_parallel, read_photo, state_of_files
+from nlkit.data.photos.lists import PhotoList
 from nlkit.errors import NlkitError
-from nlkit.files import replaced_file
+from nlkit.files import file_lock, replaced_file
 
 SHARD = 1000
+RULE = 2
+"""Number of the rule by which images are decoded; another one makes other stores."""
 
 Outcome = tuple[np.ndarray, bytes] | str
 """A decoded image uint8 [H, W, 3] and its digest, or what is wrong with it."""
@@ -61,7 +70,90 @@ class Store:
         return hashlib.sha256(self.digests.tobytes()).hexdigest()
 
 
-def write_shard(pixels: Path, outcomes: Iterable[tuple[int, Outcome]]) -> None:
+def build(
+    photos: PhotoList, short: int, folder: Path, corrupt: Literal["drop", "fail"], progress: bool = True
+) -> Store:
+    """The store of a list of images with short side `short`: found in `folder`, or made there, or made to the end.
+
+    Images that cannot be read are left out and listed in the store's faults; with `fail` they are an error, after all
+    have been tried, and nothing is lost. A second process that asks for the same store waits. Memory holds at most a
+    thousand decoded images. Raises NlkitError where no image can be read, a file changes meanwhile, or the disk is
+    full or cannot be written.
+    """
+    target = folder / request_name(photos, short, folder)
+    files = [target / f"{number:05d}.pixels" for number in range(-(-len(photos) // SHARD))]
+    shards = [read_shard(file) for file in files]
+    if None in shards:
+        with file_lock(target):
+            _make(photos, short, files, progress)
+        shards = [read_shard(file) for file in files]
+    finished = [shard for shard in shards if shard is not None]
+    if len(finished) < len(files):
+        raise NlkitError(f"{target}: the store was removed while it was made; start again")
+    store = _join(finished)
+    if store.faults and (corrupt == "fail" or not len(store)):
+        first = min(store.faults)
+        raise NlkitError(
+            f"{photos.root}: {len(store.faults)} of {len(photos)} images cannot be used, first "
+            f"{photos.names[first]!r}: {store.faults[first]}"
+        )
+    return store
+
+
+def request_name(photos: PhotoList, short: int, folder: Path) -> str:
+    """SHA-256 of what is asked for: the rule of decoding, `short`, and name, size and time of change of every file.
+
+    The root counts as it lies from `folder`, so that a data root may be moved with its stores.
+    """
+    root = os.path.realpath(photos.root)
+    head = f"{RULE} {short}\n{os.path.relpath(root, os.path.realpath(folder))}\n"
+    return state_of_files(head, root, photos.names)
+
+
+def _make(photos: PhotoList, short: int, files: list[Path], progress: bool) -> None:
+    """Decode the shards that are not there yet, and write each as soon as all its images are decoded."""
+    missing = [number for number, file in enumerate(files) if read_shard(file) is None]
+    done = (len(files) - len(missing)) * SHARD
+    folder = files[0].parent
+    try:
+        with tqdm(total=len(photos), initial=done, desc="decoding images", disable=not progress) as bar:
+            for turn, number in enumerate(missing, 1):
+                places = range(number * SHARD, min((number + 1) * SHARD, len(photos)))
+                outcomes = in_parallel(lambda place: _decode(photos, place, short), places, bar)
+                _write_shard(files[number], zip(places, outcomes, strict=True))
+                _check_space(files[number], len(missing) - turn)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise NlkitError(f"{folder}: cannot write the decoded images ({reason}); what is there is kept") from None
+    if missing and request_name(photos, short, folder.parent) != folder.name:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise NlkitError(f"{photos.root}: images were changed while they were decoded; start again")
+
+
+def _decode(photos: PhotoList, place: int, short: int) -> Outcome:
+    found: list[np.ndarray] = []
+    fault = fault_of(lambda: found.append(read_photo(photos.path(place), short)))
+    return (found[0], image_digest(found[0])) if fault is None else fault
+
+
+def image_digest(pixels: np.ndarray) -> bytes:
+    """SHA-256, 32 bytes, of the shape and the bytes of an image uint8 [H, W, 3]."""
+    found = hashlib.sha256(f"{pixels.shape[0]} {pixels.shape[1]} 3\n".encode())
+    found.update(pixels.data)
+    return found.digest()
+
+
+def _check_space(file: Path, shards: int) -> None:
+    """Raise NlkitError where so many more shards will not fit on the disk, if they are as large as this one."""
+    needed, free = shards * file.stat().st_size, shutil.disk_usage(file.parent).free
+    if needed > free:
+        raise NlkitError(
+            f"{file.parent}: the images that are left need about {needed / 2**30:.1f} GiB; the disk has "
+            f"{free / 2**30:.1f} GiB; what is there is kept"
+        )
+
+
+def _write_shard(pixels: Path, outcomes: Iterable[tuple[int, Outcome]]) -> None:
     """Write the images at some places of a list to a file; raises OSError or SafetensorError."""
     kept: list[int] = []
     shapes: list[tuple[int, ...]] = []
@@ -84,33 +176,27 @@ def write_shard(pixels: Path, outcomes: Iterable[tuple[int, Outcome]]) -> None:
 
 
 def read_shard(pixels: Path) -> Store | None:
-    """A shard that was finished; None where it was not, or is damaged.
-
-    The size of the file is compared with the index; pixels are not hashed.
-    """
+    """A shard that was finished; None where it was not, or its files differ in size; pixels are not hashed."""
     found = read_arrays(pixels.with_suffix(".safetensors"))
     if found is None or not pixels.is_file():
         return None
     columns, info = found
     heights, widths = columns["shapes"].T.copy()
-    ends = np.cumsum(heights * widths * 3)
-    if pixels.stat().st_size != (ends[-1] if len(ends) else 0):
+    sizes = heights * widths * 3
+    if pixels.stat().st_size != sizes.sum():
         return None
     faults = {int(place): why for place, why in info["faults"].items()}
-    offsets = ends - heights * widths * 3
+    offsets = np.cumsum(sizes) - sizes
     return Store((pixels,), 0 * offsets, offsets, heights, widths, columns["digests"], columns["kept"], faults)
 
 
-def join(parts: Sequence[Store]) -> Store:
+def _join(parts: Sequence[Store]) -> Store:
     """The store of all the shards of a list."""
+    columns = ("offsets", "heights", "widths", "digests", "kept")
     return Store(
         files=tuple(file for part in parts for file in part.files),
         shards=np.repeat(np.arange(len(parts)), [len(part) for part in parts]),
-        offsets=np.concatenate([part.offsets for part in parts]),
-        heights=np.concatenate([part.heights for part in parts]),
-        widths=np.concatenate([part.widths for part in parts]),
-        digests=np.concatenate([part.digests for part in parts]),
-        kept=np.concatenate([part.kept for part in parts]),
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in columns},
         faults={place: why for part in parts for place, why in part.faults.items()},
     )
 
@@ -141,10 +227,3 @@ def _read_run(part: memoryview, path: Path, offset: int) -> None:
             if not count:
                 raise NlkitError(f"{path}: the stored images are cut short; remove it, and they are decoded again")
             part = part[count:]
-
-
-def image_digest(pixels: np.ndarray) -> bytes:
-    """SHA-256, 32 bytes, of the shape and the bytes of an image uint8 [H, W, 3]."""
-    found = hashlib.sha256(f"{pixels.shape[0]} {pixels.shape[1]} 3\n".encode())
-    found.update(pixels.data)
-    return found.digest()

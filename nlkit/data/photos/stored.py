@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import overload
@@ -67,25 +66,13 @@ class StoredImages:
         self.store, self.side, self.device = store, side, device
         self.largest = int((store.heights * store.widths).max(initial=0))
         self.staged = self._everything() if _fits(store, device) else None
-        self._take(np.arange(len(store)))
-
-    def _take(self, rows: np.ndarray) -> None:
-        """Be the images with these places in the store."""
-        starts = np.cumsum(self.store.sizes) - self.store.sizes
-        tables = starts, self.store.heights, self.store.widths, self.store.keys
-        self.rows = rows
+        tables = np.cumsum(store.sizes) - store.sizes, store.heights, store.widths, store.keys
         self.offsets, self.heights, self.widths, self.keys = (
-            torch.from_numpy(table[rows].astype(np.int64)).to(self.device) for table in tables
+            torch.from_numpy(table.astype(np.int64)).to(device) for table in tables
         )
 
-    def subset(self, index: np.ndarray) -> StoredImages:
-        """The images with these places, in this order; they share the pixels on the device."""
-        part = copy.copy(self)
-        part._take(self.rows[index])
-        return part
-
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.store)
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -101,30 +88,28 @@ class StoredImages:
     def __getitem__(self, index: int | slice | Tensor) -> Tensor | ImageBatch:
         """One whole image uint8 [H, W, 3], or a batch of those that a slice or a tensor int64 [B] names."""
         if isinstance(index, int):
-            row = self.rows[index]
-            shape = int(self.store.heights[row]), int(self.store.widths[row]), 3
-            return self._read(np.array([row])).view(shape)
-        offsets, heights, widths, keys = (
-            table[index] for table in (self.offsets, self.heights, self.widths, self.keys)
-        )
-        if self.staged is not None:
-            return ImageBatch(self.staged, offsets, heights, widths, keys, self.side, self.largest)
-        rows = self.rows[index if isinstance(index, slice) else index.cpu().numpy()]
-        sizes = 3 * heights * widths
-        offsets = sizes.cumsum(0) - sizes
-        return ImageBatch(self._read(rows), offsets, heights, widths, keys, self.side, self.largest)
+            shape = int(self.store.heights[index]), int(self.store.widths[index]), 3
+            return self._read(np.array([index])).view(shape)
+        tables = self.offsets, self.heights, self.widths, self.keys
+        offsets, heights, widths, keys = (table[index] for table in tables)
+        pixels = self.staged
+        if pixels is None:
+            if isinstance(index, slice):
+                index = torch.arange(*index.indices(len(self)))
+            pixels = self._read(index.cpu().numpy())
+            sizes = 3 * heights * widths
+            offsets = sizes.cumsum(0) - sizes
+        return ImageBatch(pixels, offsets, heights, widths, keys, self.side, self.largest)
 
     def split(self, size: int) -> Iterator[ImageBatch]:
         """Consecutive batches of `size` images, each made when it is asked for; the last one may be short."""
-        for start in range(0, max(len(self), 1), size):
+        for start in range(0, len(self), size):
             yield self[start : start + size]
 
     def _read(self, rows: np.ndarray) -> Tensor:
-        """The images with these places in the store, one after the other: uint8 [bytes] on the device.
-
-        Page-locked memory comes from PyTorch, which does not give it out again while it is on its way to a GPU.
-        """
+        """The images with these places in the store, one after the other: uint8 [bytes] on the device."""
         size = int(self.store.sizes[rows].sum())
+        # Page-locked memory comes from PyTorch, which does not give it out again while it is on its way to a GPU.
         buffer = torch.empty(size, dtype=torch.uint8, pin_memory=self.device.type == "cuda")
         read(self.store, rows, buffer.numpy())
         return buffer.to(self.device, non_blocking=True)
@@ -134,11 +119,8 @@ class StoredImages:
         ends = np.cumsum(self.store.sizes)
         whole = torch.empty(int(ends[-1]), dtype=torch.uint8, device=self.device)
         blocks = np.split(np.arange(len(ends)), np.flatnonzero(np.diff(ends // BLOCK)) + 1)
-        place = 0
         for rows in tqdm(blocks, desc="images to the device", disable=None, leave=False):
-            block = self._read(rows)
-            whole[place : place + len(block)] = block
-            place += len(block)
+            whole[int(ends[rows[0]] - self.store.sizes[rows[0]]) : int(ends[rows[-1]])] = self._read(rows)
         return whole
 
 
