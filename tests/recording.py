@@ -43,7 +43,7 @@ class Recording:
     def __init__(self, method: Any) -> None:
         self.method = method
         self.calls: list[Call] = []
-        self.nets = method.nets if hasattr(method, "nets") else [method.learner]
+        self.nets = method.nets
         for k, learner in enumerate(self.nets):
             learner.net.register_forward_hook(self._hook(k))
 

@@ -9,12 +9,11 @@ import numpy as np
 from pydantic import Field
 
 from nlkit.lazy import functional, torch
-from nlkit.methods.base import Mean, SeveralNetworks, Split, Tick, one_pass
+from nlkit.methods.base import SeveralNetworks, Split, Tick, one_pass, train_on
 from nlkit.params import Params
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.parts import confident
-from nlkit.parts.batches import shuffled_batches
-from nlkit.parts.learner import Learner
+from nlkit.parts.epochs import shuffled_batches, stepped_rate
 from nlkit.seeding import numpy_stream, torch_stream
 
 if TYPE_CHECKING:
@@ -57,9 +56,8 @@ class ConfidentLearning(SeveralNetworks[ConfidentLearningParams]):
     """K networks; network k is trained by cross-entropy on all folds but the k-th, and judges the k-th."""
 
     def __init__(self, data: TrainingSet, params: Params[ConfidentLearningParams]) -> None:
-        super().__init__(data, params)
+        super().__init__(data, params, params.method.folds)
         self.fold = stratified_folds(data.labels, self.method.folds, numpy_stream(params.seed, "folds"))
-        self.nets = [Learner(data, params, f"net{k + 1}") for k in range(self.method.folds)]
         self.epoch = -1
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
@@ -69,19 +67,18 @@ class ConfidentLearning(SeveralNetworks[ConfidentLearningParams]):
 
     def _train_network(self, k: int, epoch: int, tick: Tick) -> float:
         learner = self.nets[k]
-        learner.set_lr(self.params.optim, epoch)
-        learner.net.train()
-        stream = torch_stream(learner.device, self.params.seed, "confident_learning", k, epoch)
+        learner.set_rate(stepped_rate(self.params.optim, epoch))
+        stream = torch_stream(self.device, self.params.seed, "confident_learning", k, epoch)
         seen = torch.nonzero(self.fold != k)[:, 0]
-        presentations = len(self.data) * (len(self.nets) - 1)
-        mean = Mean()
-        for batch in shuffled_batches(seen, self.params.training.batch_size, stream):
+
+        def step(number: int, batch: Tensor) -> dict[str, Tensor]:
             view = learner.views.weak(self.data.images[batch], stream)
             loss = functional.cross_entropy(learner(view), self.data.labels[batch])
             learner.step(loss)
-            mean.add(loss=loss)
-            tick(len(batch) / presentations)
-        return mean.result()["loss"]
+            return {"loss": loss}
+
+        batches = shuffled_batches(seen, self.params.training.batch_size, stream)
+        return train_on(learner, batches, step, tick, networks=len(self.nets))["loss"]
 
     def split(self) -> Split:
         """The evidence of the one network that has not seen the sample; hence all K rows are the same.
@@ -104,11 +101,11 @@ class ConfidentLearning(SeveralNetworks[ConfidentLearningParams]):
 
     def out_of_fold(self) -> Tensor:
         """Logits [N, C] of plain training images, each from the network that was trained without its fold."""
-        logits = torch.zeros(len(self.data), self.data.classes, device=self.fold.device)
+        logits = torch.zeros(len(self.data), self.data.classes, device=self.device)
         for k, learner in enumerate(self.nets):
             mine = torch.nonzero(self.fold == k)[:, 0]
-            for part in mine.split(learner.eval_batch_size) if len(mine) else ():
-                logits[part] = learner.predict(self.data.images[part])
+            if len(mine):
+                logits[mine] = learner.predict(self.data.images, mine)
         return logits
 
     def _kept(self, p: Tensor) -> dict[str, Tensor]:

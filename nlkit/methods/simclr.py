@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from nlkit.lazy import functional, torch
-from nlkit.methods.base import GRADIENT, Mean, SingleNetwork, Split, Tick, in_full_batches
+from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.params.views import AffineStrongParams, SimCLRParams
-from nlkit.parts.batches import full_batches
 from nlkit.parts.contrast import nt_xent
+from nlkit.parts.epochs import full_batches, joined_cosine
 from nlkit.parts.geometry import places
-from nlkit.parts.heads import ContrastiveLearner
+from nlkit.parts.learner import ContrastiveLearner
 from nlkit.parts.retrieval import count_votes, nearest, nearest_others, vote_logits
-from nlkit.parts.schedules import joined_cosine
-from nlkit.seeding import torch_stream
 from nlkit.views.strong import strong_view
 
 if TYPE_CHECKING:
@@ -80,34 +79,30 @@ class SimCLR(SingleNetwork[PretrainParams]):
     def __init__(self, data: TrainingSet, params: Params[PretrainParams]) -> None:
         super().__init__(data, params)
         self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
-        self.everything = torch.arange(len(data), device=self.device)
         self.bank: Tensor | None = None
         self.epochs = 0
 
-    def build_learner(self) -> ContrastiveLearner:
+    def build_learner(self, name: str) -> ContrastiveLearner:
         """The network with its projector, before its first step."""
-        return ContrastiveLearner(self.data, self.params, "net1")
+        return ContrastiveLearner(self.data, self.params, name)
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
-        """One pass over all images in full batches; both views of a batch go through the network together."""
-        stream = torch_stream(self.device, self.params.seed, "simclr", epoch)
-        batches = full_batches(self.everything, self.params.training.batch_size, stream)
-        self.learner.net.train()
+        """One pass over all images in full batches."""
         self.bank, self.epochs = None, epoch + 1
-        mean = Mean()
-        for step, batch in enumerate(batches):
-            self.learner.set_rate(self._rate(epoch + step / len(batches)))
-            images = self.data.images[batch]
-            views = torch.cat([self.strong(images, stream), self.strong(images, stream)])
-            first, second = self.learner.embed(views).chunk(2)
-            loss = nt_xent(first, second, self.method.temperature)
-            self.learner.step(loss)
-            mean.add(loss=loss)
-            tick(1 / len(batches))
-        return mean.result()
+        return super().train_epoch(epoch, tick)
 
-    def _rate(self, time: float) -> float:
-        """The learning rate at a time in epochs."""
+    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+        """The contrastive loss of the images `batch` [B]; both views of them go through the network together."""
+        images = self.data.images[batch]
+        views = torch.cat([self.strong(images, stream), self.strong(images, stream)])
+        return {"loss": nt_xent(*self.learner.embed(views).chunk(2), self.method.temperature)}
+
+    def batches(self, stream: torch.Generator) -> Sequence[Tensor]:
+        """Random batches of equal size; what is left over is dropped."""
+        return full_batches(self.everything, self.params.training.batch_size, stream)
+
+    def rate(self, time: float) -> float:
+        """A line, then a cosine."""
         method, epochs = self.method, self.params.training.epochs
         return joined_cosine(time, self.params.optim.lr, method.lr_start, method.lr_warm_up, epochs, method.lr_floor)
 

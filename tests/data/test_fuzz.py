@@ -25,7 +25,7 @@ from nlkit.data.feature_table import read_feature_rows
 from nlkit.data.listing import read_listing
 from nlkit.data.photos.decode import FORMATS, decode_all
 from nlkit.errors import NlkitError
-from nlkit.models.weights import body_weights, weights_sha256
+from nlkit.models.photo import body_weights, weights_sha256
 from nlkit.noise import human, read_label_file
 from nlkit.params.files import read_tree
 from nlkit.training import checkpoints, records

@@ -20,7 +20,7 @@ def test_mixup_trains_on_the_mean_of_two_images_with_the_mean_of_their_labels(mo
     recording = Recording(method)
     tiny.train(method, 0)
     assert sorted(recording.samples(torch.cat([given[0] for given, _ in mixes]))) == list(range(40))
-    for ((views, labels, share, order), _), call, ((loss,), _) in zip(mixes, recording.calls, steps, strict=True):
+    for ((views, labels, share, order), _), call, ((loss, _), _) in zip(mixes, recording.calls, steps, strict=True):
         given = method.data.labels[recording.samples(views)]
         assert torch.equal(labels.argmax(dim=1), given) and sorted(order.tolist()) == list(range(len(views)))
         torch.testing.assert_close(call.inputs, share * views + (1 - share) * views[order])

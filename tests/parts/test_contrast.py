@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+import tiny
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -37,7 +38,7 @@ def contrastive(z: Tensor, positives: Tensor, temperature: float) -> Tensor:
 
 
 def unit(rows: int, dim: int = 16, seed: int = 0) -> Tensor:
-    return functional.normalize(torch.randn(rows, dim, generator=torch.Generator().manual_seed(seed)), dim=1)
+    return functional.normalize(torch.randn(rows, dim, generator=tiny.stream(seed)), dim=1)
 
 
 def pairs(rows: int) -> Tensor:
@@ -47,7 +48,7 @@ def pairs(rows: int) -> Tensor:
 
 def random_mask(rows: int) -> Tensor:
     """Not symmetric; some rows have no positive, some have all."""
-    mask = torch.rand(rows, rows, generator=torch.Generator().manual_seed(1)) < 0.1
+    mask = torch.rand(rows, rows, generator=tiny.stream(1)) < 0.1
     mask[::7] = False
     mask[-1] = True
     return mask
@@ -64,7 +65,7 @@ def nobody(rows: int) -> Tensor:
 
 
 def weighted(mask: Tensor) -> Tensor:
-    return mask * torch.rand(mask.shape, generator=torch.Generator().manual_seed(4))
+    return mask * torch.rand(mask.shape, generator=tiny.stream(4))
 
 
 def with_gradient(loss: Callable[[Tensor], Tensor], z: Tensor, upstream: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -139,7 +140,7 @@ def test_large_similarities_do_not_overflow_and_half_precision_is_compared_in_si
 
 
 def targets() -> tuple[Tensor, Tensor]:
-    stream = torch.Generator().manual_seed(2)
+    stream = tiny.stream(2)
     refined = torch.rand(X, CLASSES, generator=stream)
     guess = (6 * torch.rand(U, CLASSES, generator=stream)).softmax(dim=1)
     guess[0] = torch.tensor([0.9, 0.06, 0.04])  # exactly the threshold

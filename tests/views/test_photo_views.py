@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import stream
 from torch import Tensor
 from torchvision import transforms
 
@@ -24,10 +25,6 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 GIVEN = MEAN, STD, torch.device("cpu")
 Make = Callable[..., ImageBatch]
 Draw = Callable[..., list[np.ndarray]]
-
-
-def stream(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def sides(count: int, height: int, width: int) -> tuple[Tensor, Tensor]:
