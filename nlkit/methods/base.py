@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol
 
-from nlkit.lazy import torch
+from nlkit.lazy import Tensor, torch
 from nlkit.params.load import M, Params
 from nlkit.params.sections import MixtureParams
-from nlkit.parts.epochs import shuffled_batches, stepped_rate
+from nlkit.parts.epochs import epoch_subset, full_batches, shuffled_batches, stepped_rate
 from nlkit.parts.learner import Learner, with_prefix, without_prefix
 from nlkit.parts.mixture import Mixture, fit_mixture, normalise
 from nlkit.seeding import torch_stream
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
@@ -87,11 +86,17 @@ class SeveralNetworks(Generic[M]):
         self.device = data.images.device
         self.everything = torch.arange(len(data), device=self.device)
         self.events: list[str] = []
+        self.epoch = 0  # of the last epoch, counted from one
         self.nets = [self.build_learner(f"net{k + 1}") for k in range(networks)]
 
     def build_learner(self, name: str) -> Learner:
         """A network before its first step, with its optimiser; `name` tells its random start from the others'."""
         return Learner(self.data, self.params, name)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the samples of the last epoch are recorded."""
+        return self.epoch in {*self.params.training.snapshots, self.params.training.epochs}
 
     def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Summed logits [N, C], and those [K, N, C] of each network."""
@@ -100,7 +105,7 @@ class SeveralNetworks(Generic[M]):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Weights and momenta of all networks."""
-        state = {}
+        state: dict[str, Tensor] = {}
         for k, net in enumerate(self.nets):
             state |= with_prefix(f"net{k + 1}", net.tensors())
         return state
@@ -118,12 +123,16 @@ class SeveralNetworks(Generic[M]):
 class SingleNetwork(SeveralNetworks[M]):
     """A method of one network, `learner`: its epochs, and a split that only serves the record."""
 
+    in_full_batches = False
+    """Whether what does not fill a batch is left out of an epoch."""
+
     def __init__(self, data: TrainingSet, params: Params[M]) -> None:
         super().__init__(data, params, networks=1)
         self.learner = self.nets[0]
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all batches, with a step down the loss of each."""
+        self.epoch = epoch + 1
         stream = torch_stream(self.device, self.params.seed, self.method.name, epoch)
         batches = self.batches(stream)
 
@@ -144,8 +153,11 @@ class SingleNetwork(SeveralNetworks[M]):
         return losses["loss"]
 
     def batches(self, stream: torch.Generator) -> Sequence[Tensor]:
-        """The samples of an epoch: all in random order; the last batch may be short."""
-        return shuffled_batches(self.everything, self.params.training.batch_size, stream)
+        """The samples of an epoch in random order: all, or a subset where the parameters have `balanced`."""
+        count = getattr(self.method, "balanced", None)
+        chosen = epoch_subset(self.data.labels, count, self.data.classes, stream)
+        batches = full_batches if self.in_full_batches else shuffled_batches
+        return batches(chosen, self.params.training.batch_size, stream)
 
     def rate(self, time: float) -> float:
         """The learning rate at a time in epochs, with fractions."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from nlkit.lazy import torch
+from nlkit.lazy import Tensor, torch
 from nlkit.methods import dividemix
 from nlkit.methods.base import GRADIENT, Split
 from nlkit.methods.dividemix import Batch, DivideMix
@@ -21,7 +21,6 @@ from nlkit.views.strong import strong_view
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nlkit.data.problem import TrainingSet
 
@@ -116,8 +115,8 @@ class CoDiM(DivideMix):
             learner.load_parts(self.data.encoder, *kept)
         return learner
 
-    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor | float]:
-        """L_x, L_u, L_reg, L_c and the weight of L_u: weak views make the targets, strong ones the gradient.
+    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor]:
+        """L_x, L_u, L_reg and L_c: weak views make the targets, strong ones the gradient.
 
         Batch norm sees the mixed rows, then the contrasted ones. Without L_c, and with `ssl_views` weak, this is the
         step of DivideMix.
@@ -135,7 +134,7 @@ class CoDiM(DivideMix):
             x, u = views
             first, second = torch.cat([x.first, u.first]), torch.cat([x.second, u.second])
             losses["loss_c"] = contrastive_loss(net, first, second, refined, guess, method)
-        return losses | {"lambda_u": self.lambda_u(batch.time)}
+        return losses
 
     def total(self, losses: dict[str, Any]) -> Tensor:
         """L = L_x + lambda_u(t) L_u + lambda_r L_reg + lambda_c L_c."""
@@ -144,12 +143,12 @@ class CoDiM(DivideMix):
 
     def split(self) -> Split:
         """DivideMix's split; at recorded epochs also the ensemble's guesses and the first network's features."""
-        split, training = super().split(), self.params.training
-        if self.epoch not in {*training.snapshots, training.epochs}:
+        split = super().split()
+        if not self.recorded:
             return split
         sure, guess = self.logits(self.data.images)[0].softmax(dim=1).max(dim=1)
         samples = {"guess": guess.float(), "sure": sure, **places(self.nets[0].features(self.data.images))}
-        return replace(split, samples=samples | (self.start if self.epoch == training.epochs else {}))
+        return replace(split, samples=samples | (self.start if self.epoch == self.params.training.epochs else {}))
 
 
 def contrastive_loss(

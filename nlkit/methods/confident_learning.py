@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from nlkit.lazy import functional, torch
+from nlkit.lazy import Tensor, functional, torch
 from nlkit.methods.base import SeveralNetworks, Split, Tick, one_pass, train_on
 from nlkit.params import Params
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
@@ -18,7 +18,6 @@ from nlkit.seeding import numpy_stream, torch_stream
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
@@ -58,11 +57,10 @@ class ConfidentLearning(SeveralNetworks[ConfidentLearningParams]):
     def __init__(self, data: TrainingSet, params: Params[ConfidentLearningParams]) -> None:
         super().__init__(data, params, params.method.folds)
         self.fold = stratified_folds(data.labels, self.method.folds, numpy_stream(params.seed, "folds"))
-        self.epoch = -1
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass of each network over the folds that it sees."""
-        self.epoch = epoch
+        self.epoch = epoch + 1
         return {f"loss_{k + 1}": self._train_network(k, epoch, tick) for k in range(len(self.nets))}
 
     def _train_network(self, k: int, epoch: int, tick: Tick) -> float:
@@ -83,8 +81,7 @@ class ConfidentLearning(SeveralNetworks[ConfidentLearningParams]):
     def split(self) -> Split:
         """The evidence of the one network that has not seen the sample; hence all K rows are the same.
 
-        Losses are cross-entropies of the observed label, P(clean) is a quality score of the out-of-fold
-        probabilities. `issue` is 1 for a label error of the confident joint.
+        P(clean) is a quality score of the out-of-fold probabilities; `issue` is 1 for an error of the confident joint.
         """
         logits = self.out_of_fold()
         p, labels, rows = logits.double().softmax(dim=1), self.data.labels, len(self.nets)
@@ -110,7 +107,7 @@ class ConfidentLearning(SeveralNetworks[ConfidentLearningParams]):
 
     def _kept(self, p: Tensor) -> dict[str, Tensor]:
         """The out-of-fold probabilities, one column a class, after the last epoch."""
-        last = self.epoch + 1 == self.params.training.epochs
+        last = self.epoch == self.params.training.epochs
         return {f"oof_{c}": column for c, column in enumerate(p.T.float())} if last and p.numel() <= KEPT else {}
 
     def logits(self, images: Images) -> tuple[Tensor, Tensor]:

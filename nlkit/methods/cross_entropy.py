@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from nlkit.lazy import functional
+from nlkit.lazy import Tensor, functional, torch
 from nlkit.methods.base import SingleNetwork, one_pass
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.params.sections import MixtureParams
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
 
 
 class CrossEntropyParams(MethodParams):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from nlkit.lazy import functional, no_grad, torch
+from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.methods.base import GRADIENT, SeveralNetworks, Split, Tick, train_on
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
@@ -19,7 +19,6 @@ from nlkit.seeding import numpy_stream, torch_stream
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nlkit.data.problem import TrainingSet
     from nlkit.views.strong import RandomView
@@ -48,13 +47,12 @@ def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Batch:
-    """A step: indices x [B] of X and u [B'] of U, P(clean) w [B] of x, mixup's share, and the time in epochs."""
+    """A step: indices x [B] of X and u [B'] of U, P(clean) w [B] of x, and mixup's share."""
 
     x: Tensor
     u: Tensor
     w: Tensor
     share: float
-    time: float
 
 
 @register(
@@ -72,7 +70,6 @@ class DivideMix(SeveralNetworks[DivisionParams]):
     def __init__(self, data: TrainingSet, params: Params[Any]) -> None:
         super().__init__(data, params, networks=2)
         self.p_clean = torch.full((2, len(data)), 0.5, device=self.device)
-        self.epoch = 0
         looked_at = len(self._subset("subset", 0))
         self.history = torch.zeros(2, 0, looked_at, dtype=torch.float64, device=self.device)
 
@@ -128,27 +125,23 @@ class DivideMix(SeveralNetworks[DivisionParams]):
         unlabelled_batches = endless_batches(unlabelled, size, stream)
         official_steps = len(labelled) // size + 1
 
-        def step(number: int, x: Tensor) -> dict[str, Tensor | float]:
+        def step(number: int, x: Tensor) -> dict[str, Any]:
             u = next(unlabelled_batches)
             share = beta.beta(self.method.alpha, self.method.alpha)
-            batch = Batch(x, u, w[x], max(share, 1 - share), epoch + number / official_steps)
-            losses = self.losses(net, peer, batch, stream)
+            losses: dict[str, Any] = self.losses(net, peer, Batch(x, u, w[x], max(share, 1 - share)), stream)
+            ramp = semi.ramp(epoch + number / official_steps, self.method.warm_up, self.method.ramp_epochs)
+            losses["lambda_u"] = self.method.lambda_u * ramp
             net.step(self.total(losses))
             return losses
 
         means = train_on(net, shuffled_batches(labelled, size, stream), step, tick, networks=2)
         return means | {"labelled": float(len(labelled)), "unlabelled": float(len(unlabelled))}
 
-    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor | float]:
-        """L_x, L_u, L_reg and the weight of L_u."""
+    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor]:
+        """L_x, L_u and L_reg."""
         views = self.two_each(net.views.weak, batch, stream)
         guess, refined = self.targets(net, peer, *views, self.data.labels[batch.x], batch.w)
-        losses = mixmatch(net, *views, refined, guess, batch.share, stream, self.method.mixed)
-        return losses | {"lambda_u": self.lambda_u(batch.time)}
-
-    def lambda_u(self, time: float) -> float:
-        """The weight of L_u at a time in epochs, with fractions."""
-        return self.method.lambda_u * semi.ramp(time, self.method.warm_up, self.method.ramp_epochs)
+        return mixmatch(net, *views, refined, guess, batch.share, stream, self.method.mixed)
 
     def total(self, losses: dict[str, Any]) -> Tensor:
         """L = L_x + lambda_u(t) L_u + lambda_r L_reg."""

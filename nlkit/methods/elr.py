@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from nlkit.lazy import functional, torch
+from nlkit.lazy import Tensor, functional, torch
 from nlkit.methods.base import SingleNetwork, one_pass
 from nlkit.params import Params
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
@@ -14,8 +14,6 @@ from nlkit.params.sections import MixtureParams, NonNegative, Positive, Positive
 from nlkit.parts.epochs import cosine_restarts
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from nlkit.data.problem import TrainingSet
 
 

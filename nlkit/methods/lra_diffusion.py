@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
 
 from nlkit.errors import NlkitError
-from nlkit.lazy import functional, torch
+from nlkit.lazy import Tensor, functional, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches, split_by_loss
 from nlkit.params import Params
 from nlkit.params.data import GREY
@@ -17,14 +16,13 @@ from nlkit.params.registry import Look, register
 from nlkit.params.sections import MixtureParams, NonNegative, Positive, PositiveFloat, added
 from nlkit.parts.diffusion import add_noise, antithetic_times, closeness
 from nlkit.parts.diffusion_learner import DiffusionLearner, DiffusionParams
-from nlkit.parts.epochs import epoch_subset, full_batches, warm_cosine
+from nlkit.parts.epochs import warm_cosine
 from nlkit.parts.frozen import FrozenParams, frozen_encoder, read_feature_table
 from nlkit.parts.retrieval import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
 from nlkit.seeding import torch_stream
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nlkit.data.photos.stored import Images
     from nlkit.data.problem import Problem, TrainingSet
@@ -44,9 +42,8 @@ class LRADiffusionParams(DiffusionParams):
     encoder: the frozen f_p; query: whether f_p sees the current view of an image or its row of the bank is taken;
     bank: whether f_p saw one random view of each image or the image as it is; retrieval, k, exclude_self,
     weighted: see `nlkit.parts.retrieval`; draws: label vectors for each image and step; lr_warm_up and horizon: of the
-    learning rate, in epochs, horizon = the run's epochs where it is left out; balanced: size of the class-balanced
-    random subset of an epoch, all images where it is left out.
-    `optim.lr` is the peak of the learning rate, `optim.momentum` Adam's beta_1.
+    learning rate, in epochs, the latter the run's epochs where it is left out; balanced: size of the class-balanced
+    subset of an epoch, or all images; `optim.lr`: peak of the learning rate; `optim.momentum`: Adam's beta_1.
     """
 
     own_schedule: ClassVar[bool] = True
@@ -129,6 +126,7 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
     """
 
     learner: DiffusionLearner
+    in_full_batches = True
 
     def __init__(self, data: TrainingSet, params: Params[LRADiffusionParams]) -> None:
         if len(data) < 3:
@@ -139,7 +137,6 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
         self.bank = self._bank()
         self.plain = self.bank if self.method.bank == "plain" else self.frozen.images(data.images)
         self.counts = self._counts(self.bank, self.everything) if self.method.query == "cached" else None
-        self.epoch = 0
         self.events = [f"{len(data)} images have {self.k} neighbours each at most"] if self.k < self.method.k else []
 
     def build_learner(self, name: str) -> DiffusionLearner:
@@ -149,7 +146,6 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all samples in full batches."""
-        self.epoch = epoch
         return super().train_epoch(epoch, tick) | {"lr": self.learner.optimiser.param_groups[0]["lr"]}
 
     def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
@@ -160,11 +156,6 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
         w = vote_weights(votes if self.method.weighted else torch.ones_like(votes))
         loss = self._loss(view, z, labels, w, stream)
         return {"loss": loss, "own_label": (labels == self.data.labels[batch, None]).float().mean()}
-
-    def batches(self, stream: torch.Generator) -> Sequence[Tensor]:
-        """Random batches of equal size; what is left over is dropped, since batch norm needs more than one image."""
-        chosen = epoch_subset(self.data.labels, self.method.balanced, self.data.classes, stream)
-        return full_batches(chosen, self.params.training.batch_size, stream)
 
     def rate(self, time: float) -> float:
         """Linear warm-up, then a cosine that reaches 0 at the horizon."""
@@ -234,8 +225,7 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
 
     def _shown(self, index: Tensor, counts: Tensor) -> dict[str, Any]:
         """For the first few images, at the recorded epochs: neighbours, votes, and label vectors [S + 1, ., C]."""
-        recorded = {*self.params.training.snapshots, self.params.training.epochs}
-        if self.epoch + 1 not in recorded:
+        if not self.recorded:
             return {"neighbours": None, "votes": None, "label_vectors": None}
         images, z = self.data.images[:SHOWN], self.plain[:SHOWN]
         path = self.learner.trajectory(self.learner.nets()[0], images, z).double()

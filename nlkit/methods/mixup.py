@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from nlkit.lazy import functional, torch
+from nlkit.lazy import Tensor, functional, torch
 from nlkit.methods.base import SingleNetwork, Tick, one_pass
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.params.sections import MixtureParams, PositiveFloat
 from nlkit.parts import semi
 from nlkit.seeding import numpy_stream
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class MixupParams(MethodParams):

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from nlkit.lazy import functional, torch
+from nlkit.lazy import Tensor, functional, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.params.views import AffineStrongParams, SimCLRParams
 from nlkit.parts.contrast import nt_xent
-from nlkit.parts.epochs import full_batches, joined_cosine
+from nlkit.parts.epochs import joined_cosine
 from nlkit.parts.geometry import places
 from nlkit.parts.learner import ContrastiveLearner
 from nlkit.parts.retrieval import count_votes, nearest, nearest_others, vote_logits
@@ -22,7 +21,6 @@ from nlkit.views.strong import strong_view
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
@@ -75,12 +73,12 @@ class SimCLR(SingleNetwork[PretrainParams]):
     """
 
     learner: ContrastiveLearner
+    in_full_batches = True
 
     def __init__(self, data: TrainingSet, params: Params[PretrainParams]) -> None:
         super().__init__(data, params)
         self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
         self.bank: Tensor | None = None
-        self.epochs = 0
 
     def build_learner(self, name: str) -> ContrastiveLearner:
         """The network with its projector, before its first step."""
@@ -88,18 +86,15 @@ class SimCLR(SingleNetwork[PretrainParams]):
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all images in full batches."""
-        self.bank, self.epochs = None, epoch + 1
+        self.bank = None
         return super().train_epoch(epoch, tick)
 
     def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
         """The contrastive loss of the images `batch` [B]; both views of them go through the network together."""
         images = self.data.images[batch]
         views = torch.cat([self.strong(images, stream), self.strong(images, stream)])
-        return {"loss": nt_xent(*self.learner.embed(views).chunk(2), self.method.temperature)}
-
-    def batches(self, stream: torch.Generator) -> Sequence[Tensor]:
-        """Random batches of equal size; what is left over is dropped."""
-        return full_batches(self.everything, self.params.training.batch_size, stream)
+        first, second = self.learner.embed(views).chunk(2)
+        return {"loss": nt_xent(first, second, self.method.temperature)}
 
     def rate(self, time: float) -> float:
         """A line, then a cosine."""
@@ -117,9 +112,7 @@ class SimCLR(SingleNetwork[PretrainParams]):
         votes = count_votes(self.data.labels, index, self.data.classes)
         losses = functional.cross_entropy(vote_logits(votes), self.data.labels, reduction="none")
         agreeing = votes.gather(1, self.data.labels[:, None])[:, 0] / index.shape[1]
-        training = self.params.training
-        recorded = self.epochs in {*training.snapshots, training.epochs}
-        samples = places(bank) if recorded else {}
+        samples = places(bank) if self.recorded else {}
         row = {"neighbours": index[:QUERIES, :SHOWN].flatten().tolist()}
         return Split(losses[None], agreeing[None].float(), (None,), samples=samples, epoch=row)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from nlkit.lazy import functional, no_grad, torch
+from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
@@ -16,7 +16,7 @@ from nlkit.params.views import AffineStrongParams, SimCLRParams
 from nlkit.parts import semi
 from nlkit.parts.contrast import nt_xent
 from nlkit.parts.diagnosis import Diagnosis, DiagnosisParams, diagnose, similarities
-from nlkit.parts.epochs import epoch_subset, full_batches, warm_cosine
+from nlkit.parts.epochs import warm_cosine
 from nlkit.parts.geometry import around_prototypes, columns
 from nlkit.parts.learner import TwinLearner
 from nlkit.seeding import global_stream, numpy_stream
@@ -24,7 +24,6 @@ from nlkit.views.strong import strong_view
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nlkit.data.problem import TrainingSet
 
@@ -35,9 +34,9 @@ TINY = {"warm_up": 1, "lr_warm_up": 1, "dim": 8, "hidden": 16, "strong": {"kind"
 class TCLParams(DiagnosisParams):
     """Twin Contrastive Learning (Huang et al., CVPR 2023), in the paper's symbols.
 
-    `scale1` and `scale2` are s1 and s2, and mean the estimated share of clean labels
-    where they are left out. `balanced` is the size of the class-balanced random subset that an epoch passes over, all
-    images where it is left out; the diagnosis is always of all. `optim.lr` is the peak of the learning rate.
+    `scale1` and `scale2` are s1 and s2, the estimated share of clean labels where they are left out. `balanced` is the
+    size of the class-balanced subset of an epoch, all images where it is left out; the diagnosis is always of all.
+    `optim.lr` is the peak of the learning rate.
     """
 
     own_schedule: ClassVar[bool] = True
@@ -86,6 +85,7 @@ class TCL(SingleNetwork[TCLParams]):
     """One network with two heads; labels are diagnosed before each epoch and corrected in each step."""
 
     learner: TwinLearner
+    in_full_batches = True
 
     def __init__(self, data: TrainingSet, params: Params[TCLParams]) -> None:
         super().__init__(data, params)
@@ -103,15 +103,10 @@ class TCL(SingleNetwork[TCLParams]):
         """
         if self.diagnosis is None:
             self.diagnosis = self._diagnose()[0]
-        self.epoch, self.clean_ratio = epoch, float((self.diagnosis.w > 0.5).double().mean())
+        self.clean_ratio = float((self.diagnosis.w > 0.5).double().mean())
         self.beta = numpy_stream(self.params.seed, "mixup", epoch)
         with global_stream(self.device, self.params.seed, "dropout", epoch):
             return super().train_epoch(epoch, tick) | {"clean_ratio": self.clean_ratio}
-
-    def batches(self, stream: torch.Generator) -> Sequence[Tensor]:
-        """Random batches of equal size; what is left over is dropped, as in the official code."""
-        chosen = epoch_subset(self.data.labels, self.method.balanced, self.data.classes, stream)
-        return full_batches(chosen, self.params.training.batch_size, stream)
 
     def rate(self, time: float) -> float:
         """A line from 0, then a cosine."""
@@ -122,7 +117,7 @@ class TCL(SingleNetwork[TCLParams]):
         """The six losses of the samples `batch` [B] and their weighted sum."""
         assert self.diagnosis is not None
         share = self.beta.beta(self.method.alpha, self.method.alpha)
-        losses = self._losses(batch, self.diagnosis, self.clean_ratio, max(share, 1 - share), self.epoch, stream)
+        losses = self._losses(batch, self.diagnosis, self.clean_ratio, max(share, 1 - share), self.epoch - 1, stream)
         return {"loss": self._total(losses), **losses}
 
     def _losses(
@@ -176,10 +171,7 @@ class TCL(SingleNetwork[TCLParams]):
         return diagnose(v, logits.softmax(dim=1), self.data.labels, self.method), v, logits
 
     def split(self) -> Split:
-        """Diagnose all labels, for use in the next epoch; losses are cross-entropies, P(clean) is w.
-
-        Where the scores cannot be separated every w is 0.5.
-        """
+        """Diagnose all labels, for use in the next epoch; losses are cross-entropies, P(clean) is w."""
         self.diagnosis, v, logits = self._diagnose()
         losses = functional.cross_entropy(logits, self.data.labels, reduction="none")
         if self.diagnosis.score is None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from nlkit.lazy import functional, no_grad, torch
+from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.methods import tcl
 from nlkit.methods.base import SingleNetwork, Split, Tick
 from nlkit.methods.tcl import TCL, TINY, TCLParams
@@ -21,8 +21,6 @@ from nlkit.parts.learner import TwinLearner, with_prefix, without_prefix
 from nlkit.seeding import global_stream, numpy_stream
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
 
@@ -75,8 +73,8 @@ class TCLPlus:
     def __init__(self, data: TrainingSet, params: Params[TCLPlusParams]) -> None:
         self.data, self.params, self.method = data, params, params.method
         training = params.training.model_copy(update={"epochs": params.method.first_epochs})
-        update: dict[str, Any] = {"method": params.method.first, "training": training}
-        self.first = TCL(data, params.model_copy(update=update))
+        first: Params[Any] = params.model_copy(update={"method": params.method.first, "training": training})
+        self.first = TCL(data, first)
         self.events = self.first.events
         self.second: SecondStage | None = None
 

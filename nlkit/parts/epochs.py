@@ -53,8 +53,7 @@ def stepped_rate(optim: OptimParams, time: float) -> float:
 def warm_cosine(time: float, peak: float, warm_up: float, period: float, floor: float) -> float:
     """Linear from 0 to `peak` over `warm_up` epochs, then half a cosine towards `floor * peak`; times in epochs.
 
-    m + (peak - m)(1 + cos(pi (time - warm_up) / period)) / 2 with m = floor * peak. As in TCL's code the
-    cosine has the full period although it starts late, so a run of `period` epochs ends above the floor.
+    As in TCL's code the cosine has the full period although it starts late: a run of `period` epochs ends above it.
     """
     if time < warm_up:
         return peak * time / warm_up

@@ -13,15 +13,13 @@ from pydantic import Field
 from nlkit.data import read_feature_file
 from nlkit.errors import NlkitError
 from nlkit.files import locate, project_root
-from nlkit.lazy import functional, no_grad, torch
+from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.params import Params, load_params
 from nlkit.params.sections import Section, added
 from nlkit.parts.learner import choose_precision
 from nlkit.views.weak import Views
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from nlkit.data.photos.stored import ImageBatch, Images
     from nlkit.data.problem import Problem, TrainingSet
 

@@ -16,7 +16,7 @@ from nlkit.views.weak import Views
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from nlkit.data.photos.stored import ImageBatch, Images
+    from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
     from nlkit.models.networks import ContrastiveNet, TwinNet
 
@@ -101,7 +101,7 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = lr
 
-    def predict(self, images: Images | ImageBatch, chosen: Tensor | None = None) -> Tensor:
+    def predict(self, images: Images, chosen: Tensor | None = None) -> Tensor:
         """Logits float32 [N, C] of plain images uint8 [N, H, W, C], in evaluation mode and in order.
 
         With `chosen`, int64 [n], of these images only.
@@ -110,7 +110,7 @@ class Learner:
 
     @no_grad
     def of_plain(
-        self, function: Callable[[Tensor], Result], images: Images | ImageBatch, chosen: Tensor | None = None
+        self, function: Callable[[Tensor], Result], images: Images, chosen: Tensor | None = None
     ) -> list[Result]:
         """Results of a function of inputs for plain images, part by part, with the network in evaluation mode."""
         size, training = self.eval_batch_size, self.net.training

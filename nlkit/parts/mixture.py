@@ -61,10 +61,9 @@ def fit_mixture(z: Tensor, params: MixtureParams) -> Mixture:
 
 
 def p_clean_per_class(z: Tensor, labels: Tensor, classes: int, params: MixtureParams) -> Tensor:
-    """P(clean) [N]: the posterior of the smaller mean in a mixture over the values z [N] of each observed class.
+    """P(clean) [N] of values z [N], as `fit_mixture` on the values of one observed class after the other.
 
-    The same as `fit_mixture` on one class after the other. A class with fewer than two distinct values, which no
-    mixture can separate, gives 0.5.
+    A class with fewer than two distinct values, which no mixture can separate, gives 0.5.
     """
     order, inside = _rows_of_classes(labels, classes)
     values = z.double()[order] * inside
@@ -119,10 +118,7 @@ def two_means(values: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _em(values: Tensor, inside: Tensor, high: Tensor, params: MixtureParams) -> Mixture:
-    """EM for each row of values [K, n], of which those `inside` [K, n] are real, from the assignment `high` [K, n].
-
-    Each row stops by itself.
-    """
+    """EM for each row of values [K, n] by itself, from the assignment `high` [K, n]; those `inside` [K, n] are real."""
     count = inside.sum(dim=1).clamp_min(1)
     found = _m_step(values, torch.stack([~high & inside, high & inside], dim=2).double(), params.reg_covar)
     bound = torch.full_like(found.means[:, 0], -math.inf)

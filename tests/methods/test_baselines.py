@@ -71,16 +71,6 @@ def test_elr_moves_the_target_of_a_sample_once_an_epoch_before_it_uses_it() -> N
     torch.testing.assert_close(method.targets.sum(dim=1), torch.full((24,), 0.51))
 
 
-def test_without_weight_the_targets_steer_nothing() -> None:
-    states = []
-    for weight, beta in ((0, 0.1), (0, 0.9), (3, 0.9)):
-        method = tiny.method("elr", 40, **{"method.weight": weight, "method.beta": beta})
-        tiny.train(method, 0, 1)
-        states.append(method.learner.tensors())
-    same, other, weighted = states
-    assert tiny.same(same, other) and not tiny.same(same, weighted)
-
-
 def test_elr_follows_its_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
     method = tiny.method("elr", 16, **{"method.cosine_epochs": 4, "method.lr_floor": 0.01})
     rates = tiny.spied(monkeypatch, method.learner, "set_rate")

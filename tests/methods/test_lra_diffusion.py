@@ -14,7 +14,6 @@ from torch.nn import functional
 from nlkit import NlkitError
 from nlkit.methods.lra_diffusion import LRADiffusion
 from nlkit.parts.diffusion import add_noise, antithetic_times
-from nlkit.parts.retrieval import vote_weights
 
 
 def lra(count: int = 48, **settings: Any) -> LRADiffusion:
@@ -50,18 +49,6 @@ def test_the_loss_is_that_of_the_equation() -> None:
         predicted = learner.net.denoiser(embedding, noisy, t[row : row + 1], method.bank[image : image + 1])
         expected += float((w[image, draw] * (noise[row] - predicted[0]).square().sum() / 3).detach())
     assert float(found.detach()) == pytest.approx(expected, rel=1e-4)
-
-
-def test_equal_weights_make_the_plain_mean_square_and_the_unit_of_the_votes_does_not_matter() -> None:
-    method = lra()
-    method.learner.net.eval()
-    labels = torch.randint(3, (8, 1), generator=tiny.stream(1))
-    rows = torch.stack([loss_of(method, functional.one_hot(torch.tensor(i), 8)[:, None], labels) for i in range(8)])
-    assert float(loss_of(method, torch.full((8, 1), 1 / 8), labels)) == pytest.approx(float(rows.mean()), rel=1e-5)
-    votes = torch.arange(1, 9)[:, None]
-    found = [float(loss_of(method, vote_weights(scale * votes), labels)) for scale in (1, 7)]
-    assert found[0] == pytest.approx(found[1], rel=1e-6)
-    assert found[0] == pytest.approx(float((rows * votes[:, 0]).sum() / 36), rel=1e-5)
 
 
 @pytest.mark.parametrize("weighted", [True, False])

@@ -62,20 +62,6 @@ def test_a_target_is_the_label_as_far_as_it_is_trusted_and_the_prediction_of_the
     torch.testing.assert_close(mixed, share * both + (1 - share) * both[order])
 
 
-@pytest.mark.parametrize("epoch", [0, 1])
-def test_swapped_views_leave_every_loss_unchanged(epoch: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    method = tcl()
-    method.learner.net.eval()  # batch norm fixed, no dropout
-    views = [method.strong(method.data.images[:16], tiny.stream(seed)) for seed in (1, 2)]
-    results = []
-    for pair in (views, views[::-1]):
-        waiting = list(pair)
-        monkeypatch.setattr(method, "strong", lambda images, stream, waiting=waiting: waiting.pop(0))
-        results.append(losses_of(method, epoch, share=1.0))
-    for name, value in results[0].items():
-        torch.testing.assert_close(value, results[1][name], atol=1e-5, rtol=0, msg=name)
-
-
 def test_gradients_flow_through_predictions_only() -> None:
     first, second = logits(1).requires_grad_(), logits(2).requires_grad_()
     w = torch.rand(B, generator=tiny.stream())

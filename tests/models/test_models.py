@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import tiny
 import torch
@@ -10,13 +12,15 @@ from torch.nn import functional
 
 from nlkit.models import build_model
 from nlkit.models.networks import PreActBlock
-from nlkit.params.training import ModelParams
+from nlkit.params.training import ModelParams, PhotoModelParams
 
 NAMES = ["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
 
 
 def make(name: str, channels: int = 3, classes: int = 10, width: int = 4, seed: int = 0) -> nn.Module:
-    return build_model(ModelParams(name=name, width=width), channels, classes, seed)  # type: ignore[arg-type]
+    photo = name.startswith("torchvision")
+    params: Any = PhotoModelParams(name=name) if photo else ModelParams(name=name, width=width)  # type: ignore[arg-type]
+    return build_model(params, channels, classes, seed)
 
 
 def parameter_count(net: nn.Module) -> int:
@@ -63,7 +67,7 @@ def test_logits_have_a_row_an_image_and_every_parameter_a_gradient(name: str) ->
     assert missing == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "torchvision_resnet18"])
 def test_initial_weights_depend_on_the_seed_only(name: str) -> None:
     before = torch.get_rng_state()
     first = make(name, seed=5).state_dict()

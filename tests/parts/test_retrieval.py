@@ -6,15 +6,7 @@ import pytest
 import tiny
 import torch
 
-from nlkit.parts.retrieval import (
-    count_votes,
-    draw_labels,
-    nearest,
-    nearest_others,
-    retrieve,
-    vote_logits,
-    vote_weights,
-)
+from nlkit.parts.retrieval import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
 
 N = 40
 

@@ -44,13 +44,6 @@ def test_sharpening_keeps_the_simplex_the_argmax_and_its_fixed_points(temperatur
         torch.testing.assert_close(semi.sharpen(fixed, temperature), fixed)
 
 
-@pytest.mark.parametrize("temperature", [0.05, 0.005])
-def test_sharpening_tends_to_the_argmax_and_at_temperature_one_changes_nothing(temperature: float) -> None:
-    p = torch.tensor([[0.3, 0.12, 0.1, 0.1, 0.1, 0.1, 0.1, 0.08]])
-    torch.testing.assert_close(semi.sharpen(p, temperature), torch.eye(8)[:1], rtol=0, atol=1e-5)
-    torch.testing.assert_close(semi.sharpen(p, 1.0), p)
-
-
 def test_refinement_trusts_the_label_by_the_weight_of_its_row() -> None:
     one_hot, p = torch.eye(3)[[0, 2, 1]], probabilities(3, 3)
     assert torch.equal(semi.refine(one_hot, p, torch.ones(3), 0.5), one_hot)
