@@ -35,7 +35,7 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
     encoder = encoders.find(*known) if encoders.path_of(*known).exists() else None  # without one PyTorch is not needed
     if encoder is None:
         return pd.DataFrame([{"features": "the encoder is not on this machine"}])
-    from nlkit.parts.heads import ContrastiveLearner
+    from nlkit.parts.learner import ContrastiveLearner
     from nlkit.parts.retrieval import count_votes, nearest
 
     problem = run.problem()

@@ -1,5 +1,4 @@
-"""One folder an operation: `naive.py` is plain PyTorch and the truth, `README.md` its derivation.
+"""Operations on batches of images; where one has several forms, `naive.py` is plain PyTorch and the truth.
 
-One rule: another form agrees with `naive.py`, and the folder's `__init__` takes it only where it is measured to be
-faster.
+Another form agrees with it, and the folder's `__init__` takes it only where it is measured to be faster.
 """

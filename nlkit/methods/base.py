@@ -1,20 +1,21 @@
-"""What the runner asks of a method, and what methods of one network have in common."""
+"""What the runner asks of a method, and what methods have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Protocol
 
-from nlkit.lazy import torch
+from nlkit.lazy import Tensor, torch
 from nlkit.params.load import M, Params
 from nlkit.params.sections import MixtureParams
-from nlkit.parts.learner import Learner
+from nlkit.parts.epochs import epoch_subset, full_batches, shuffled_batches, stepped_rate
+from nlkit.parts.learner import Learner, with_prefix, without_prefix
 from nlkit.parts.mixture import Mixture, fit_mixture, normalise
+from nlkit.seeding import torch_stream
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
@@ -73,50 +74,29 @@ class Method(Protocol):
         ...
 
 
-class SingleNetwork(Generic[M]):
-    """A method of one network, `learner`: its logits, its state, and a split that only serves the record."""
-
-    def __init__(self, data: TrainingSet, params: Params[M]) -> None:
-        self.data, self.params, self.method = data, params, params.method
-        self.device = data.images.device
-        self.learner = self.build_learner()
-        self.events: list[str] = []
-
-    def build_learner(self) -> Learner:
-        """The network before its first step, with its optimiser."""
-        return Learner(self.data, self.params, "net1")
-
-    def split(self) -> Split:
-        """Losses [1, N] of plain images and what a two-component mixture makes of them; used for nothing."""
-        return split_by_loss(self.learner.losses(self.data), self.method.mixture)  # type: ignore[attr-defined]
-
-    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
-        """Logits [N, C] and [1, N, C]: the ensemble is the one network."""
-        logits = self.learner.predict(images)
-        return logits, logits[None]
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Weights and momenta."""
-        return self.learner.tensors()
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` returned."""
-        self.learner.load_tensors(state)
-
-    def parameters(self) -> int:
-        """How many parameters the network has."""
-        return self.learner.parameters()
-
-
 class SeveralNetworks(Generic[M]):
     """A method of several networks, `nets`: their logits and their state."""
 
     nets: Sequence[Learner]
+    clip: float | None = None
+    """Largest norm of a gradient."""
 
-    def __init__(self, data: TrainingSet, params: Params[M]) -> None:
+    def __init__(self, data: TrainingSet, params: Params[M], networks: int) -> None:
         self.data, self.params, self.method = data, params, params.method
         self.device = data.images.device
+        self.everything = torch.arange(len(data), device=self.device)
         self.events: list[str] = []
+        self.epoch = 0  # of the last epoch, counted from one
+        self.nets = [self.build_learner(f"net{k + 1}") for k in range(networks)]
+
+    def build_learner(self, name: str) -> Learner:
+        """A network before its first step, with its optimiser; `name` tells its random start from the others'."""
+        return Learner(self.data, self.params, name)
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the samples of the last epoch are recorded."""
+        return self.epoch in {*self.params.training.snapshots, self.params.training.epochs}
 
     def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Summed logits [N, C], and those [K, N, C] of each network."""
@@ -125,7 +105,10 @@ class SeveralNetworks(Generic[M]):
 
     def state_dict(self) -> dict[str, Tensor]:
         """Weights and momenta of all networks."""
-        return {f"net{k + 1}.{name}": value for k, net in enumerate(self.nets) for name, value in net.tensors().items()}
+        state: dict[str, Tensor] = {}
+        for k, net in enumerate(self.nets):
+            state |= with_prefix(f"net{k + 1}", net.tensors())
+        return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take back what `state_dict` returned."""
@@ -135,6 +118,84 @@ class SeveralNetworks(Generic[M]):
     def parameters(self) -> int:
         """How many parameters one of the networks has."""
         return self.nets[0].parameters()
+
+
+class SingleNetwork(SeveralNetworks[M]):
+    """A method of one network, `learner`: its epochs, and a split that only serves the record."""
+
+    in_full_batches = False
+    """Whether what does not fill a batch is left out of an epoch."""
+
+    def __init__(self, data: TrainingSet, params: Params[M]) -> None:
+        super().__init__(data, params, networks=1)
+        self.learner = self.nets[0]
+
+    def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
+        """One pass over all batches, with a step down the loss of each."""
+        self.epoch = epoch + 1
+        stream = torch_stream(self.device, self.params.seed, self.method.name, epoch)
+        batches = self.batches(stream)
+
+        def step(number: int, batch: Tensor) -> dict[str, Tensor]:
+            self.learner.set_rate(self.rate(epoch + number / len(batches)))
+            losses = self.losses(batch, stream)
+            self.learner.step(self.total(losses), self.clip)
+            return losses
+
+        return train_on(self.learner, batches, step, tick)
+
+    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+        """What is recorded of a step on the samples `batch` [B]: scalars, among them the `loss`."""
+        raise NotImplementedError
+
+    def total(self, losses: dict[str, Tensor]) -> Tensor:
+        """The scalar that a step goes down."""
+        return losses["loss"]
+
+    def batches(self, stream: torch.Generator) -> Sequence[Tensor]:
+        """The samples of an epoch in random order: all, or a subset where the parameters have `balanced`."""
+        count = getattr(self.method, "balanced", None)
+        chosen = epoch_subset(self.data.labels, count, self.data.classes, stream)
+        batches = full_batches if self.in_full_batches else shuffled_batches
+        return batches(chosen, self.params.training.batch_size, stream)
+
+    def rate(self, time: float) -> float:
+        """The learning rate at a time in epochs, with fractions."""
+        return stepped_rate(self.params.optim, time)
+
+    def split(self) -> Split:
+        """Losses [1, N] of plain images and what a two-component mixture makes of them; used for nothing."""
+        return split_by_loss(self.learner.losses(self.data), self.method.mixture)  # type: ignore[attr-defined]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Weights and momenta."""
+        return self.learner.tensors()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state_dict` returned."""
+        self.learner.load_tensors(state)
+
+
+def train_on(
+    learner: Learner,
+    batches: Sequence[Tensor],
+    step: Callable[[int, Tensor], dict[str, Any]],
+    tick: Tick,
+    networks: int = 1,
+) -> dict[str, float]:
+    """Call `step` with the number and the samples of each batch, and return the mean of each value that it returns.
+
+    The network is in training mode. Passes of so many `networks` make an epoch.
+    """
+    learner.net.train()
+    count = networks * sum(len(batch) for batch in batches)
+    sums: dict[str, Tensor | float] = {}
+    for number, batch in enumerate(batches):
+        for name, value in step(number, batch).items():
+            value = value.detach() if isinstance(value, torch.Tensor) else value
+            sums[name] = sums.get(name, 0.0) + value
+        tick(len(batch) / count)
+    return {name: float(total) / len(batches) for name, total in sums.items()}
 
 
 def split_by_loss(losses: Tensor, params: MixtureParams) -> Split:
@@ -158,33 +219,3 @@ def in_full_batches(params: Params[Any], count: int) -> int:
     """How many of `count` images an epoch in batches of equal size passes over; what is left over is dropped."""
     size = params.training.batch_size
     return count // size * size if count >= size else count
-
-
-@dataclass
-class Mean:
-    """Running means that stay on the device until the epoch ends."""
-
-    sums: dict[str, Tensor | float] = field(default_factory=dict)
-    count: int = 0
-
-    def add(self, **values: Tensor | float) -> None:
-        """Add one step's values; tensors are detached."""
-        self.count += 1
-        for name, value in values.items():
-            value = value.detach() if isinstance(value, torch.Tensor) else value
-            self.sums[name] = self.sums.get(name, 0.0) + value
-
-    def result(self) -> dict[str, float]:
-        """Mean of each value over the steps."""
-        return {name: float(total) / self.count for name, total in self.sums.items()}
-
-
-def with_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors under `prefix.name`."""
-    return {f"{prefix}.{name}": value for name, value in state.items()}
-
-
-def without_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under `prefix.`, with that prefix removed."""
-    start = prefix + "."
-    return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from nlkit.lazy import torch
+from nlkit.lazy import Tensor, torch
 from nlkit.methods import dividemix
 from nlkit.methods.base import GRADIENT, Split
 from nlkit.methods.dividemix import Batch, DivideMix
@@ -14,16 +14,13 @@ from nlkit.params.registry import Look, OwnImages, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.params.views import AutoAugmentParams, Strong
 from nlkit.parts.contrast import contrast_classes, contrast_confidence, same_image_or_class, supcon
-from nlkit.parts.division import DivisionParams, divided
 from nlkit.parts.geometry import places
-from nlkit.parts.heads import ContrastiveLearner
-from nlkit.parts.learner import Learner
-from nlkit.parts.semi import Views2, mixmatch
-from nlkit.views.strong import StrongView, strong_view
+from nlkit.parts.learner import ContrastiveLearner, Learner
+from nlkit.parts.semi import DivisionParams, divided, mixmatch
+from nlkit.views.strong import strong_view
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nlkit.data.problem import TrainingSet
 
@@ -100,7 +97,7 @@ class CoDiM(DivideMix):
     """Warm-up, division, guesses and MixMatch are DivideMix's; start, strong views and the contrast are its own."""
 
     method: CoDiMParams
-    nets: tuple[ContrastiveLearner, ContrastiveLearner]
+    nets: list[ContrastiveLearner]
 
     def __init__(self, data: TrainingSet, params: Params[Any]) -> None:
         super().__init__(data, params)
@@ -118,30 +115,26 @@ class CoDiM(DivideMix):
             learner.load_parts(self.data.encoder, *kept)
         return learner
 
-    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor | float]:
-        """L_x, L_u, L_reg, L_c and the weight of L_u: weak views make the targets, strong ones the gradient.
+    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor]:
+        """L_x, L_u, L_reg and L_c: weak views make the targets, strong ones the gradient.
 
         Batch norm sees the mixed rows, then the contrasted ones. Without L_c, and with `ssl_views` weak, this is the
         step of DivideMix.
         """
         assert isinstance(net, ContrastiveLearner)
         method = self.method
-        views = weak = self.two_views(net, batch.x, stream), self.two_views(net, batch.u, stream)
+        views = weak = self.two_each(net.views.weak, batch, stream)
         guess, refined = self.targets(net, peer, *weak, self.data.labels[batch.x], batch.w)
         if method.ssl_views == "strong":
-            views = self._two_each(self.strong, batch, stream)
+            views = self.two_each(self.strong, batch, stream)
         losses = mixmatch(net, *views, refined, guess, batch.share, stream, method.mixed)
         if method.lambda_c:
             if method.ssl_views == "weak" or method.contrast_strong is not None:
-                views = self._two_each(self.contrast_strong, batch, stream)
+                views = self.two_each(self.contrast_strong, batch, stream)
             x, u = views
             first, second = torch.cat([x.first, u.first]), torch.cat([x.second, u.second])
             losses["loss_c"] = contrastive_loss(net, first, second, refined, guess, method)
-        return losses | {"lambda_u": self.lambda_u(batch.time)}
-
-    def _two_each(self, view: StrongView, batch: Batch, stream: torch.Generator) -> tuple[Views2, Views2]:
-        x, u = self.data.images[batch.x], self.data.images[batch.u]
-        return Views2(view(x, stream), view(x, stream)), Views2(view(u, stream), view(u, stream))
+        return losses
 
     def total(self, losses: dict[str, Any]) -> Tensor:
         """L = L_x + lambda_u(t) L_u + lambda_r L_reg + lambda_c L_c."""
@@ -150,12 +143,12 @@ class CoDiM(DivideMix):
 
     def split(self) -> Split:
         """DivideMix's split; at recorded epochs also the ensemble's guesses and the first network's features."""
-        split, training = super().split(), self.params.training
-        if self.epoch not in {*training.snapshots, training.epochs}:
+        split = super().split()
+        if not self.recorded:
             return split
         sure, guess = self.logits(self.data.images)[0].softmax(dim=1).max(dim=1)
         samples = {"guess": guess.float(), "sure": sure, **places(self.nets[0].features(self.data.images))}
-        return replace(split, samples=samples | (self.start if self.epoch == training.epochs else {}))
+        return replace(split, samples=samples | (self.start if self.epoch == self.params.training.epochs else {}))
 
 
 def contrastive_loss(

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from pydantic import Field
 
-from nlkit.lazy import functional, torch
-from nlkit.methods.base import Mean, SeveralNetworks, Split, Tick, one_pass
+from nlkit.lazy import Tensor, functional, torch
+from nlkit.methods.base import SeveralNetworks, Split, Tick, one_pass, train_on
 from nlkit.params import Params
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.parts import confident
-from nlkit.parts.batches import shuffled_batches
-from nlkit.parts.learner import Learner
+from nlkit.parts.epochs import shuffled_batches, stepped_rate
 from nlkit.seeding import numpy_stream, torch_stream
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
@@ -57,37 +55,33 @@ class ConfidentLearning(SeveralNetworks[ConfidentLearningParams]):
     """K networks; network k is trained by cross-entropy on all folds but the k-th, and judges the k-th."""
 
     def __init__(self, data: TrainingSet, params: Params[ConfidentLearningParams]) -> None:
-        super().__init__(data, params)
+        super().__init__(data, params, params.method.folds)
         self.fold = stratified_folds(data.labels, self.method.folds, numpy_stream(params.seed, "folds"))
-        self.nets = [Learner(data, params, f"net{k + 1}") for k in range(self.method.folds)]
-        self.epoch = -1
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass of each network over the folds that it sees."""
-        self.epoch = epoch
+        self.epoch = epoch + 1
         return {f"loss_{k + 1}": self._train_network(k, epoch, tick) for k in range(len(self.nets))}
 
     def _train_network(self, k: int, epoch: int, tick: Tick) -> float:
         learner = self.nets[k]
-        learner.set_lr(self.params.optim, epoch)
-        learner.net.train()
-        stream = torch_stream(learner.device, self.params.seed, "confident_learning", k, epoch)
+        learner.set_rate(stepped_rate(self.params.optim, epoch))
+        stream = torch_stream(self.device, self.params.seed, "confident_learning", k, epoch)
         seen = torch.nonzero(self.fold != k)[:, 0]
-        presentations = len(self.data) * (len(self.nets) - 1)
-        mean = Mean()
-        for batch in shuffled_batches(seen, self.params.training.batch_size, stream):
+
+        def step(number: int, batch: Tensor) -> dict[str, Tensor]:
             view = learner.views.weak(self.data.images[batch], stream)
             loss = functional.cross_entropy(learner(view), self.data.labels[batch])
             learner.step(loss)
-            mean.add(loss=loss)
-            tick(len(batch) / presentations)
-        return mean.result()["loss"]
+            return {"loss": loss}
+
+        batches = shuffled_batches(seen, self.params.training.batch_size, stream)
+        return train_on(learner, batches, step, tick, networks=len(self.nets))["loss"]
 
     def split(self) -> Split:
         """The evidence of the one network that has not seen the sample; hence all K rows are the same.
 
-        Losses are cross-entropies of the observed label, P(clean) is a quality score of the out-of-fold
-        probabilities. `issue` is 1 for a label error of the confident joint.
+        P(clean) is a quality score of the out-of-fold probabilities; `issue` is 1 for an error of the confident joint.
         """
         logits = self.out_of_fold()
         p, labels, rows = logits.double().softmax(dim=1), self.data.labels, len(self.nets)
@@ -104,16 +98,16 @@ class ConfidentLearning(SeveralNetworks[ConfidentLearningParams]):
 
     def out_of_fold(self) -> Tensor:
         """Logits [N, C] of plain training images, each from the network that was trained without its fold."""
-        logits = torch.zeros(len(self.data), self.data.classes, device=self.fold.device)
+        logits = torch.zeros(len(self.data), self.data.classes, device=self.device)
         for k, learner in enumerate(self.nets):
             mine = torch.nonzero(self.fold == k)[:, 0]
-            for part in mine.split(learner.eval_batch_size) if len(mine) else ():
-                logits[part] = learner.predict(self.data.images[part])
+            if len(mine):
+                logits[mine] = learner.predict(self.data.images, mine)
         return logits
 
     def _kept(self, p: Tensor) -> dict[str, Tensor]:
         """The out-of-fold probabilities, one column a class, after the last epoch."""
-        last = self.epoch + 1 == self.params.training.epochs
+        last = self.epoch == self.params.training.epochs
         return {f"oof_{c}": column for c, column in enumerate(p.T.float())} if last and p.numel() <= KEPT else {}
 
     def logits(self, images: Images) -> tuple[Tensor, Tensor]:

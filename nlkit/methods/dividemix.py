@@ -6,23 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from nlkit.lazy import functional, no_grad, torch
-from nlkit.methods.base import GRADIENT, Mean, SeveralNetworks, Split, Tick
+from nlkit.lazy import Tensor, functional, no_grad, torch
+from nlkit.methods.base import GRADIENT, SeveralNetworks, Split, Tick, train_on
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
 from nlkit.parts import semi
-from nlkit.parts.batches import endless_batches, epoch_subset, shuffled_batches
-from nlkit.parts.division import DivisionParams, divided
+from nlkit.parts.epochs import endless_batches, epoch_subset, shuffled_batches, stepped_rate
 from nlkit.parts.learner import Learner
 from nlkit.parts.mixture import fit_mixture, normalise
-from nlkit.parts.semi import Views2, mixmatch
+from nlkit.parts.semi import DivisionParams, Views2, divided, mixmatch
 from nlkit.seeding import numpy_stream, torch_stream
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nlkit.data.problem import TrainingSet
+    from nlkit.views.strong import RandomView
 
 
 class DivideMixParams(DivisionParams):
@@ -48,13 +47,12 @@ def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Batch:
-    """A step: indices x [B] of X and u [B'] of U, P(clean) w [B] of x, mixup's share, and the time in epochs."""
+    """A step: indices x [B] of X and u [B'] of U, P(clean) w [B] of x, and mixup's share."""
 
     x: Tensor
     u: Tensor
     w: Tensor
     share: float
-    time: float
 
 
 @register(
@@ -69,20 +67,11 @@ class Batch:
 class DivideMix(SeveralNetworks[DivisionParams]):
     """Algorithm 1 of the paper, in the order and with the batch-norm modes of the official CIFAR code."""
 
-    clip: float | None = None
-    """Largest norm of the gradient in the warm-up."""
-
     def __init__(self, data: TrainingSet, params: Params[Any]) -> None:
-        super().__init__(data, params)
-        self.nets = (self.build_learner("net1"), self.build_learner("net2"))
+        super().__init__(data, params, networks=2)
         self.p_clean = torch.full((2, len(data)), 0.5, device=self.device)
-        self.epoch = 0
         looked_at = len(self._subset("subset", 0))
         self.history = torch.zeros(2, 0, looked_at, dtype=torch.float64, device=self.device)
-
-    def build_learner(self, name: str) -> Learner:
-        """One of the two networks, before its first step."""
-        return Learner(self.data, self.params, name)
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """Warm up, or train each network in turn on its peer's division of the data.
@@ -95,7 +84,7 @@ class DivideMix(SeveralNetworks[DivisionParams]):
             self.history = self.history[:, :0]
         means = {}
         for k, net in enumerate(self.nets):
-            net.set_lr(self.params.optim, epoch)
+            net.set_rate(stepped_rate(self.params.optim, epoch))
             if epoch < self.method.warm_up:
                 mean = self._warm_up(k, epoch, tick)
             else:
@@ -106,20 +95,18 @@ class DivideMix(SeveralNetworks[DivisionParams]):
     def _warm_up(self, k: int, epoch: int, tick: Tick) -> dict[str, float]:
         """Cross-entropy on all observed labels, in batches of 2B, with the confidence penalty if asked."""
         net = self.nets[k]
-        net.net.train()
         stream = torch_stream(self.device, self.params.seed, "warm_up", k, epoch)
         chosen = self._subset("warm_up_subset", k, 2)
-        size = 2 * self.params.training.batch_size
-        mean = Mean()
-        for batch in shuffled_batches(chosen, size, stream):
+
+        def step(number: int, batch: Tensor) -> dict[str, Tensor]:
             logits = net(net.views.weak(self.data.images[batch], stream))
             loss = functional.cross_entropy(logits, self.data.labels[batch])
             if self.method.penalty:
                 loss = loss + semi.negative_entropy(logits)
             net.step(loss, self.clip)
-            mean.add(loss=loss)
-            tick(len(batch) / (2 * len(chosen)))
-        return mean.result()
+            return {"loss": loss}
+
+        return train_on(net, shuffled_batches(chosen, 2 * self.params.training.batch_size, stream), step, tick, 2)
 
     def _subset(self, purpose: str, k: int, times: int = 1) -> Tensor:
         """Indices of the images that network k looks at in this epoch: all, or a class-balanced subset of them."""
@@ -130,7 +117,6 @@ class DivideMix(SeveralNetworks[DivisionParams]):
     def _train_network(self, k: int, w: Tensor, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over the labelled set X of the peer's division; unlabelled batches as they are needed."""
         net, peer = self.nets[k], self.nets[1 - k]
-        net.net.train()
         peer.net.eval()
         stream = torch_stream(self.device, self.params.seed, "semi", k, epoch)
         beta = numpy_stream(self.params.seed, "mixup", k, epoch)
@@ -138,38 +124,34 @@ class DivideMix(SeveralNetworks[DivisionParams]):
         size = self.params.training.batch_size
         unlabelled_batches = endless_batches(unlabelled, size, stream)
         official_steps = len(labelled) // size + 1
-        mean = Mean()
-        for step, x in enumerate(shuffled_batches(labelled, size, stream)):
+
+        def step(number: int, x: Tensor) -> dict[str, Any]:
             u = next(unlabelled_batches)
             share = beta.beta(self.method.alpha, self.method.alpha)
-            batch = Batch(x, u, w[x], max(share, 1 - share), epoch + step / official_steps)
-            losses = self.losses(net, peer, batch, stream)
+            losses: dict[str, Any] = self.losses(net, peer, Batch(x, u, w[x], max(share, 1 - share)), stream)
+            ramp = semi.ramp(epoch + number / official_steps, self.method.warm_up, self.method.ramp_epochs)
+            losses["lambda_u"] = self.method.lambda_u * ramp
             net.step(self.total(losses))
-            mean.add(**losses)
-            tick(len(x) / (2 * len(labelled)))
-        sizes = {"labelled": float(len(labelled)), "unlabelled": float(len(unlabelled))}
-        return mean.result() | sizes
+            return losses
 
-    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor | float]:
-        """L_x, L_u, L_reg and the weight of L_u."""
-        x_views, u_views = self.two_views(net, batch.x, stream), self.two_views(net, batch.u, stream)
-        guess, refined = self.targets(net, peer, x_views, u_views, self.data.labels[batch.x], batch.w)
-        losses = mixmatch(net, x_views, u_views, refined, guess, batch.share, stream, self.method.mixed)
-        return losses | {"lambda_u": self.lambda_u(batch.time)}
+        means = train_on(net, shuffled_batches(labelled, size, stream), step, tick, networks=2)
+        return means | {"labelled": float(len(labelled)), "unlabelled": float(len(unlabelled))}
 
-    def lambda_u(self, time: float) -> float:
-        """The weight of L_u at a time in epochs, with fractions."""
-        return self.method.lambda_u * semi.ramp(time, self.method.warm_up, self.method.ramp_epochs)
+    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor]:
+        """L_x, L_u and L_reg."""
+        views = self.two_each(net.views.weak, batch, stream)
+        guess, refined = self.targets(net, peer, *views, self.data.labels[batch.x], batch.w)
+        return mixmatch(net, *views, refined, guess, batch.share, stream, self.method.mixed)
 
     def total(self, losses: dict[str, Any]) -> Tensor:
         """L = L_x + lambda_u(t) L_u + lambda_r L_reg."""
         total: Tensor = losses["loss_x"] + losses["lambda_u"] * losses["loss_u"]
         return total + self.method.lambda_r * losses["loss_reg"]
 
-    def two_views(self, net: Learner, index: Tensor, stream: torch.Generator) -> Views2:
-        """Two weak views of the images with these indices."""
-        images = self.data.images[index]
-        return Views2(net.views.weak(images, stream), net.views.weak(images, stream))
+    def two_each(self, view: RandomView, batch: Batch, stream: torch.Generator) -> tuple[Views2, Views2]:
+        """Two views of each image of X and of U."""
+        x, u = self.data.images[batch.x], self.data.images[batch.u]
+        return Views2(view(x, stream), view(x, stream)), Views2(view(u, stream), view(u, stream))
 
     @no_grad
     def targets(

@@ -6,18 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from nlkit.lazy import functional, torch
-from nlkit.methods.base import Mean, SingleNetwork, Tick, one_pass
+from nlkit.lazy import Tensor, functional, torch
+from nlkit.methods.base import SingleNetwork, one_pass
 from nlkit.params import Params
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.params.sections import MixtureParams, NonNegative, Positive, PositiveFloat
-from nlkit.parts.batches import shuffled_batches
-from nlkit.parts.schedules import cosine_restarts
-from nlkit.seeding import torch_stream
+from nlkit.parts.epochs import cosine_restarts
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from nlkit.data.problem import TrainingSet
 
 
@@ -65,31 +61,25 @@ class ELR(SingleNetwork[ELRParams]):
         super().__init__(data, params)
         self.targets = torch.zeros(len(data), data.classes, device=self.device)
 
-    def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
-        """One pass over all samples in random order: cross-entropy plus lambda times the penalty."""
-        self._set_rate(epoch)
-        self.learner.net.train()
-        stream = torch_stream(self.device, self.params.seed, "elr", epoch)
-        everything = torch.arange(len(self.data), device=self.device)
-        mean = Mean()
-        for batch in shuffled_batches(everything, self.params.training.batch_size, stream):
-            logits = self.learner(self.learner.views.weak(self.data.images[batch], stream))
-            p = logits.softmax(dim=1).clamp(self.method.clamp, 1 - self.method.clamp)
-            self.targets[batch] = moved(self.targets[batch], p.detach(), self.method.beta)
-            loss = functional.cross_entropy(logits, self.data.labels[batch])
-            penalty = early_learning(p, self.targets[batch])
-            self.learner.step(loss + self.method.weight * penalty)
-            mean.add(loss=loss, penalty=penalty)
-            tick(len(batch) / len(self.data))
-        return mean.result()
+    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+        """Cross-entropy and penalty of the samples `batch` [B], whose targets move before."""
+        logits = self.learner(self.learner.views.weak(self.data.images[batch], stream))
+        p = logits.softmax(dim=1).clamp(self.method.clamp, 1 - self.method.clamp)
+        self.targets[batch] = moved(self.targets[batch], p.detach(), self.method.beta)
+        loss = functional.cross_entropy(logits, self.data.labels[batch])
+        penalty = early_learning(p, self.targets[batch])
+        return {"loss": loss, "penalty": penalty}
 
-    def _set_rate(self, epoch: int) -> None:
-        """Steps, or a cosine with restarts."""
-        optim, period = self.params.optim, self.method.cosine_epochs
+    def total(self, losses: dict[str, Tensor]) -> Tensor:
+        """Cross-entropy plus lambda times the penalty."""
+        return losses["loss"] + self.method.weight * losses["penalty"]
+
+    def rate(self, time: float) -> float:
+        """Steps, or a cosine with restarts; constant within an epoch."""
+        period = self.method.cosine_epochs
         if period is None:
-            self.learner.set_lr(optim, epoch)
-        else:
-            self.learner.set_rate(cosine_restarts(epoch, optim.lr, self.method.lr_floor, period))
+            return super().rate(time)
+        return cosine_restarts(int(time), self.params.optim.lr, self.method.lr_floor, period)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Weights, momenta and the targets [N, C]."""

@@ -8,23 +8,21 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import model_validator
 
 from nlkit.errors import NlkitError
-from nlkit.lazy import functional, torch
-from nlkit.methods.base import GRADIENT, Mean, Split, Tick, in_full_batches, split_by_loss
+from nlkit.lazy import Tensor, functional, torch
+from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches, split_by_loss
 from nlkit.params import Params
 from nlkit.params.data import GREY
 from nlkit.params.registry import Look, register
 from nlkit.params.sections import MixtureParams, NonNegative, Positive, PositiveFloat, added
-from nlkit.parts.batches import epoch_subset, full_batches
 from nlkit.parts.diffusion import add_noise, antithetic_times, closeness
 from nlkit.parts.diffusion_learner import DiffusionLearner, DiffusionParams
-from nlkit.parts.frozen import FrozenEncoder, FrozenParams, frozen_encoder, read_feature_table
+from nlkit.parts.epochs import warm_cosine
+from nlkit.parts.frozen import FrozenParams, frozen_encoder, read_feature_table
 from nlkit.parts.retrieval import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
-from nlkit.parts.schedules import warm_cosine
 from nlkit.seeding import torch_stream
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nlkit.data.photos.stored import Images
     from nlkit.data.problem import Problem, TrainingSet
@@ -44,9 +42,8 @@ class LRADiffusionParams(DiffusionParams):
     encoder: the frozen f_p; query: whether f_p sees the current view of an image or its row of the bank is taken;
     bank: whether f_p saw one random view of each image or the image as it is; retrieval, k, exclude_self,
     weighted: see `nlkit.parts.retrieval`; draws: label vectors for each image and step; lr_warm_up and horizon: of the
-    learning rate, in epochs, horizon = the run's epochs where it is left out; balanced: size of the class-balanced
-    random subset of an epoch, all images where it is left out.
-    `optim.lr` is the peak of the learning rate, `optim.momentum` Adam's beta_1.
+    learning rate, in epochs, the latter the run's epochs where it is left out; balanced: size of the class-balanced
+    subset of an epoch, or all images; `optim.lr`: peak of the learning rate; `optim.momentum`: Adam's beta_1.
     """
 
     own_schedule: ClassVar[bool] = True
@@ -121,55 +118,47 @@ def passes(params: Params[LRADiffusionParams], count: int, epochs: pd.DataFrame)
         "encoder": {"kind": "identity"}, "k": 5, "width": 16, "timesteps": 40, "sampling_steps": 4, "lr_warm_up": 1,
     },
 )  # fmt: skip
-class LRADiffusion:
+class LRADiffusion(SingleNetwork[LRADiffusionParams]):
     """A frozen encoder f_p retrieves labels, an encoder e and a noise predictor learn their distribution.
 
     Its "networks" are three: the one that the result is of, the same with the other weights (averaged or raw), and
     the majority vote of the k nearest neighbours, which needs no training.
     """
 
+    learner: DiffusionLearner
+    in_full_batches = True
+
     def __init__(self, data: TrainingSet, params: Params[LRADiffusionParams]) -> None:
-        self.data, self.params, self.method = data, params, params.method
-        self.device = data.images.device
         if len(data) < 3:
             raise NlkitError(f"the training set has {len(data)} images; lra_diffusion needs three, to have neighbours")
+        super().__init__(data, params)
         self.k = min(self.method.k, len(data) - 2)
-        self.frozen: FrozenEncoder = frozen_encoder(self.method.encoder, data, params)
-        self.learner = DiffusionLearner(data, params, self.frozen.features)
-        self.everything = torch.arange(len(data), device=self.device)
+        self.clip = self.method.clip_norm
         self.bank = self._bank()
         self.plain = self.bank if self.method.bank == "plain" else self.frozen.images(data.images)
         self.counts = self._counts(self.bank, self.everything) if self.method.query == "cached" else None
-        self.epoch = 0
         self.events = [f"{len(data)} images have {self.k} neighbours each at most"] if self.k < self.method.k else []
 
+    def build_learner(self, name: str) -> DiffusionLearner:
+        """The networks e and eps before their first step, and the frozen encoder."""
+        self.frozen = frozen_encoder(self.method.encoder, self.data, self.params)
+        return DiffusionLearner(self.data, self.params, name, self.frozen.features)
+
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
-        """One pass over all samples in full batches: retrieve, draw y', add noise to it, predict the noise."""
-        self.epoch = epoch
-        stream = torch_stream(self.device, self.params.seed, "lra_diffusion", epoch)
-        batches = self._batches(stream)
-        self.learner.net.train()
-        mean = Mean()
-        for step, batch in enumerate(batches):
-            view = self.learner.views.weak(self.data.images[batch], stream)
-            z, counts = self._retrieve(batch, view)
-            labels, votes = draw_labels(counts, self.method.draws, stream)
-            w = vote_weights(votes if self.method.weighted else torch.ones_like(votes))
-            loss = self._loss(view, z, labels, w, stream)
-            rate = self._rate(epoch + step / len(batches))
-            self.learner.step(loss, rate)
-            own = (labels == self.data.labels[batch, None]).float().mean()
-            mean.add(loss=loss, own_label=own)
-            tick(1 / len(batches))
-        return mean.result() | {"lr": rate}
+        """One pass over all samples in full batches."""
+        return super().train_epoch(epoch, tick) | {"lr": self.learner.optimiser.param_groups[0]["lr"]}
 
-    def _batches(self, stream: torch.Generator) -> list[Tensor]:
-        """Random batches of equal size; what is left over is dropped, since batch norm needs more than one image."""
-        chosen = epoch_subset(self.data.labels, self.method.balanced, self.data.classes, stream)
-        return full_batches(chosen, self.params.training.batch_size, stream)
+    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+        """For the samples `batch` [B]: retrieve, draw y', add noise to it, predict the noise."""
+        view = self.learner.views.weak(self.data.images[batch], stream)
+        z, counts = self._retrieve(batch, view)
+        labels, votes = draw_labels(counts, self.method.draws, stream)
+        w = vote_weights(votes if self.method.weighted else torch.ones_like(votes))
+        loss = self._loss(view, z, labels, w, stream)
+        return {"loss": loss, "own_label": (labels == self.data.labels[batch, None]).float().mean()}
 
-    def _rate(self, time: float) -> float:
-        """The learning rate at a time in epochs: linear warm-up, then a cosine that reaches 0 at the horizon."""
+    def rate(self, time: float) -> float:
+        """Linear warm-up, then a cosine that reaches 0 at the horizon."""
         warm_up = self.method.lr_warm_up
         horizon = self.params.training.epochs if self.method.horizon is None else self.method.horizon
         return warm_cosine(time, self.params.optim.lr, warm_up, horizon - warm_up, 0.0)
@@ -236,8 +225,7 @@ class LRADiffusion:
 
     def _shown(self, index: Tensor, counts: Tensor) -> dict[str, Any]:
         """For the first few images, at the recorded epochs: neighbours, votes, and label vectors [S + 1, ., C]."""
-        recorded = {*self.params.training.snapshots, self.params.training.epochs}
-        if self.epoch + 1 not in recorded:
+        if not self.recorded:
             return {"neighbours": None, "votes": None, "label_vectors": None}
         images, z = self.data.images[:SHOWN], self.plain[:SHOWN]
         path = self.learner.trajectory(self.learner.nets()[0], images, z).double()
@@ -254,15 +242,3 @@ class LRADiffusion:
         _, index = nearest(self._metric(z), self._metric(self.bank), self.k)
         vote = vote_logits(count_votes(self.data.labels, index, self.data.classes))
         return chosen, torch.stack([chosen, other, vote])
-
-    def parameters(self) -> int:
-        """How many parameters e and eps have."""
-        return self.learner.parameters()
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Weights, their average, and Adam's moments; f_p and its bank never change."""
-        return self.learner.tensors()
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` returned."""
-        self.learner.load_tensors(state)

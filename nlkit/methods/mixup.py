@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from nlkit.lazy import functional, torch
-from nlkit.methods.base import Mean, SingleNetwork, Tick, one_pass
+from nlkit.lazy import Tensor, functional, torch
+from nlkit.methods.base import SingleNetwork, Tick, one_pass
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.params.sections import MixtureParams, PositiveFloat
 from nlkit.parts import semi
-from nlkit.parts.batches import shuffled_batches
-from nlkit.seeding import numpy_stream, torch_stream
+from nlkit.seeding import numpy_stream
 
 
 class MixupParams(MethodParams):
@@ -34,24 +33,18 @@ class Mixup(SingleNetwork[MixupParams]):
     """One network, soft cross-entropy on mixed weak views; the mixture of losses steers nothing."""
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
-        """One pass over all samples in random order; each batch is mixed with a permutation of itself.
+        """One pass over all samples in random order."""
+        self.beta = numpy_stream(self.params.seed, "share", epoch)
+        return super().train_epoch(epoch, tick)
+
+    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+        """The loss of the samples `batch` [B], mixed with a permutation of themselves.
 
         The share lambda is drawn from Beta(alpha, alpha) once for each batch.
         """
-        self.learner.set_lr(self.params.optim, epoch)
-        self.learner.net.train()
-        stream = torch_stream(self.device, self.params.seed, "mixup", epoch)
-        beta = numpy_stream(self.params.seed, "share", epoch)
-        everything = torch.arange(len(self.data), device=self.device)
-        mean = Mean()
-        for batch in shuffled_batches(everything, self.params.training.batch_size, stream):
-            view = self.learner.views.weak(self.data.images[batch], stream)
-            labels = functional.one_hot(self.data.labels[batch], self.data.classes).float()
-            share = float(beta.beta(self.method.alpha, self.method.alpha))
-            order = torch.randperm(len(batch), generator=stream, device=self.device)
-            mixed, targets = semi.mixup(view, labels, share, order)
-            loss = semi.soft_cross_entropy(self.learner(mixed), targets)
-            self.learner.step(loss)
-            mean.add(loss=loss)
-            tick(len(batch) / len(self.data))
-        return mean.result()
+        view = self.learner.views.weak(self.data.images[batch], stream)
+        labels = functional.one_hot(self.data.labels[batch], self.data.classes).float()
+        share = float(self.beta.beta(self.method.alpha, self.method.alpha))
+        order = torch.randperm(len(batch), generator=stream, device=self.device)
+        mixed, targets = semi.mixup(view, labels, share, order)
+        return {"loss": semi.soft_cross_entropy(self.learner(mixed), targets)}

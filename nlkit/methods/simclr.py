@@ -6,24 +6,21 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from nlkit.lazy import functional, torch
-from nlkit.methods.base import GRADIENT, Mean, SingleNetwork, Split, Tick, in_full_batches
+from nlkit.lazy import Tensor, functional, torch
+from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.params.views import AffineStrongParams, SimCLRParams
-from nlkit.parts.batches import full_batches
 from nlkit.parts.contrast import nt_xent
+from nlkit.parts.epochs import joined_cosine
 from nlkit.parts.geometry import places
-from nlkit.parts.heads import ContrastiveLearner
+from nlkit.parts.learner import ContrastiveLearner
 from nlkit.parts.retrieval import count_votes, nearest, nearest_others, vote_logits
-from nlkit.parts.schedules import joined_cosine
-from nlkit.seeding import torch_stream
 from nlkit.views.strong import strong_view
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
@@ -76,38 +73,31 @@ class SimCLR(SingleNetwork[PretrainParams]):
     """
 
     learner: ContrastiveLearner
+    in_full_batches = True
 
     def __init__(self, data: TrainingSet, params: Params[PretrainParams]) -> None:
         super().__init__(data, params)
         self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
-        self.everything = torch.arange(len(data), device=self.device)
         self.bank: Tensor | None = None
-        self.epochs = 0
 
-    def build_learner(self) -> ContrastiveLearner:
+    def build_learner(self, name: str) -> ContrastiveLearner:
         """The network with its projector, before its first step."""
-        return ContrastiveLearner(self.data, self.params, "net1")
+        return ContrastiveLearner(self.data, self.params, name)
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
-        """One pass over all images in full batches; both views of a batch go through the network together."""
-        stream = torch_stream(self.device, self.params.seed, "simclr", epoch)
-        batches = full_batches(self.everything, self.params.training.batch_size, stream)
-        self.learner.net.train()
-        self.bank, self.epochs = None, epoch + 1
-        mean = Mean()
-        for step, batch in enumerate(batches):
-            self.learner.set_rate(self._rate(epoch + step / len(batches)))
-            images = self.data.images[batch]
-            views = torch.cat([self.strong(images, stream), self.strong(images, stream)])
-            first, second = self.learner.embed(views).chunk(2)
-            loss = nt_xent(first, second, self.method.temperature)
-            self.learner.step(loss)
-            mean.add(loss=loss)
-            tick(1 / len(batches))
-        return mean.result()
+        """One pass over all images in full batches."""
+        self.bank = None
+        return super().train_epoch(epoch, tick)
 
-    def _rate(self, time: float) -> float:
-        """The learning rate at a time in epochs."""
+    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+        """The contrastive loss of the images `batch` [B]; both views of them go through the network together."""
+        images = self.data.images[batch]
+        views = torch.cat([self.strong(images, stream), self.strong(images, stream)])
+        first, second = self.learner.embed(views).chunk(2)
+        return {"loss": nt_xent(first, second, self.method.temperature)}
+
+    def rate(self, time: float) -> float:
+        """A line, then a cosine."""
         method, epochs = self.method, self.params.training.epochs
         return joined_cosine(time, self.params.optim.lr, method.lr_start, method.lr_warm_up, epochs, method.lr_floor)
 
@@ -122,9 +112,7 @@ class SimCLR(SingleNetwork[PretrainParams]):
         votes = count_votes(self.data.labels, index, self.data.classes)
         losses = functional.cross_entropy(vote_logits(votes), self.data.labels, reduction="none")
         agreeing = votes.gather(1, self.data.labels[:, None])[:, 0] / index.shape[1]
-        training = self.params.training
-        recorded = self.epochs in {*training.snapshots, training.epochs}
-        samples = places(bank) if recorded else {}
+        samples = places(bank) if self.recorded else {}
         row = {"neighbours": index[:QUERIES, :SHOWN].flatten().tolist()}
         return Split(losses[None], agreeing[None].float(), (None,), samples=samples, epoch=row)
 

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from nlkit.lazy import functional, no_grad, torch
-from nlkit.methods.base import GRADIENT, Mean, SingleNetwork, Split, Tick, in_full_batches
+from nlkit.lazy import Tensor, functional, no_grad, torch
+from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat, added
 from nlkit.params.views import AffineStrongParams, SimCLRParams
 from nlkit.parts import semi
-from nlkit.parts.batches import epoch_subset, full_batches
 from nlkit.parts.contrast import nt_xent
 from nlkit.parts.diagnosis import Diagnosis, DiagnosisParams, diagnose, similarities
+from nlkit.parts.epochs import warm_cosine
 from nlkit.parts.geometry import around_prototypes, columns
-from nlkit.parts.heads import TwinLearner
-from nlkit.parts.schedules import warm_cosine
-from nlkit.seeding import global_stream, numpy_stream, torch_stream
+from nlkit.parts.learner import TwinLearner
+from nlkit.seeding import global_stream, numpy_stream
 from nlkit.views.strong import strong_view
 
 if TYPE_CHECKING:
     import pandas as pd
-    from torch import Tensor
 
     from nlkit.data.problem import TrainingSet
 
@@ -36,9 +34,9 @@ TINY = {"warm_up": 1, "lr_warm_up": 1, "dim": 8, "hidden": 16, "strong": {"kind"
 class TCLParams(DiagnosisParams):
     """Twin Contrastive Learning (Huang et al., CVPR 2023), in the paper's symbols.
 
-    `scale1` and `scale2` are s1 and s2, and mean the estimated share of clean labels
-    where they are left out. `balanced` is the size of the class-balanced random subset that an epoch passes over, all
-    images where it is left out; the diagnosis is always of all. `optim.lr` is the peak of the learning rate.
+    `scale1` and `scale2` are s1 and s2, the estimated share of clean labels where they are left out. `balanced` is the
+    size of the class-balanced subset of an epoch, all images where it is left out; the diagnosis is always of all.
+    `optim.lr` is the peak of the learning rate.
     """
 
     own_schedule: ClassVar[bool] = True
@@ -57,27 +55,6 @@ class TCLParams(DiagnosisParams):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
     strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(kind="simclr")
     balanced: Positive | None = added(None)
-
-
-@dataclass(frozen=True)
-class Targets:
-    """Soft labels without gradient: of both strong views [B, C], and of the mixed rows [3B, C]."""
-
-    first: Tensor
-    second: Tensor
-    mixed: Tensor
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """Unit projections v and logits of the mixed rows [3B, .] and of the two strong views [B, .]."""
-
-    v_mixed: Tensor
-    v_first: Tensor
-    v_second: Tensor
-    mixed: Tensor
-    first: Tensor
-    second: Tensor
 
 
 def passes(params: Params[TCLParams], count: int, epochs: pd.DataFrame) -> float:
@@ -108,15 +85,16 @@ class TCL(SingleNetwork[TCLParams]):
     """One network with two heads; labels are diagnosed before each epoch and corrected in each step."""
 
     learner: TwinLearner
+    in_full_batches = True
 
     def __init__(self, data: TrainingSet, params: Params[TCLParams]) -> None:
         super().__init__(data, params)
         self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
         self.diagnosis: Diagnosis | None = None
 
-    def build_learner(self) -> TwinLearner:
+    def build_learner(self, name: str) -> TwinLearner:
         """The network with its two heads, before its first step."""
-        return TwinLearner(self.data, self.params, "net1")
+        return TwinLearner(self.data, self.params, name)
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all samples in full batches; prototypes and w stay as they are meanwhile.
@@ -125,32 +103,22 @@ class TCL(SingleNetwork[TCLParams]):
         """
         if self.diagnosis is None:
             self.diagnosis = self._diagnose()[0]
-        clean_ratio = float((self.diagnosis.w > 0.5).double().mean())
-        stream = torch_stream(self.device, self.params.seed, "tcl", epoch)
-        beta = numpy_stream(self.params.seed, "mixup", epoch)
-        batches = self.full_batches(stream)
-        self.learner.net.train()
-        mean = Mean()
+        self.clean_ratio = float((self.diagnosis.w > 0.5).double().mean())
+        self.beta = numpy_stream(self.params.seed, "mixup", epoch)
         with global_stream(self.device, self.params.seed, "dropout", epoch):
-            for step, batch in enumerate(batches):
-                self.learner.set_rate(self._rate(epoch + step / len(batches)))
-                share = beta.beta(self.method.alpha, self.method.alpha)
-                losses = self._losses(batch, self.diagnosis, clean_ratio, max(share, 1 - share), epoch, stream)
-                loss = self._total(losses)
-                self.learner.step(loss)
-                mean.add(loss=loss, **losses)
-                tick(1 / len(batches))
-        return mean.result() | {"clean_ratio": clean_ratio}
+            return super().train_epoch(epoch, tick) | {"clean_ratio": self.clean_ratio}
 
-    def full_batches(self, stream: torch.Generator) -> list[Tensor]:
-        """Random batches of equal size; what is left over is dropped, as in the official code."""
-        chosen = epoch_subset(self.data.labels, self.method.balanced, self.data.classes, stream)
-        return full_batches(chosen, self.params.training.batch_size, stream)
-
-    def _rate(self, time: float) -> float:
-        """The learning rate at a time in epochs."""
+    def rate(self, time: float) -> float:
+        """A line from 0, then a cosine."""
         method = self.method
         return warm_cosine(time, self.params.optim.lr, method.lr_warm_up, self.params.training.epochs, method.lr_floor)
+
+    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+        """The six losses of the samples `batch` [B] and their weighted sum."""
+        assert self.diagnosis is not None
+        share = self.beta.beta(self.method.alpha, self.method.alpha)
+        losses = self._losses(batch, self.diagnosis, self.clean_ratio, max(share, 1 - share), self.epoch - 1, stream)
+        return {"loss": self._total(losses), **losses}
 
     def _losses(
         self, batch: Tensor, diagnosis: Diagnosis, clean_ratio: float, share: float, epoch: int, stream: torch.Generator
@@ -161,35 +129,36 @@ class TCL(SingleNetwork[TCLParams]):
         first, second = self.strong(images, stream), self.strong(images, stream)
         views = torch.cat([weak, first, second])
         order = torch.randperm(len(views), generator=stream, device=self.device)
-        out = self._forward(weak, semi.mix(views, share, order), first, second)
+        v, logits = self._forward(weak, semi.mix(views, share, order), first, second)
         labels = functional.one_hot(self.data.labels[batch], self.data.classes).float()
-        w = torch.ones_like(diagnosis.w[batch]) if epoch < self.method.warm_up else diagnosis.w[batch]
-        scales = (1.0, 1.0) if epoch < self.method.warm_up else self._scales(clean_ratio)
-        targets = make_targets(out.first, out.second, labels, w, scales, share, order)
-        everything = torch.cat([out.first, out.second, out.mixed])
+        w, scales = diagnosis.w[batch], self._scales(clean_ratio)
+        if epoch < self.method.warm_up:
+            w, scales = torch.ones_like(w), (1.0, 1.0)
+        targets = make_targets(logits[1], logits[2], labels, w, scales, share, order)
+        on_mixed, on_first, on_second = map(semi.soft_cross_entropy, logits, targets)
+        everything = torch.cat([logits[1], logits[2], logits[0]])
         return {
-            "loss_ctr": nt_xent(out.v_first, out.v_second, tau),
-            "loss_cls1": semi.soft_cross_entropy(out.first, targets.first)
-            + semi.soft_cross_entropy(out.second, targets.second),
-            "loss_cls2": semi.soft_cross_entropy(out.mixed, targets.mixed),
-            "loss_align": semi.soft_cross_entropy(out.v_mixed @ diagnosis.prototypes.T / tau, targets.mixed),
+            "loss_ctr": nt_xent(v[1], v[2], tau),
+            "loss_cls1": on_first + on_second,
+            "loss_cls2": on_mixed,
+            "loss_align": semi.soft_cross_entropy(v[0] @ diagnosis.prototypes.T / tau, targets[0]),
             "loss_ent": -semi.negative_entropy(everything),
             "loss_ne": semi.negative_marginal_entropy(everything),
         }
 
-    def _forward(self, weak: Tensor, mixed: Tensor, first: Tensor, second: Tensor) -> Outputs:
-        """The weak view takes part for its batch statistics only."""
-        size = len(weak)
-        v, logits = self.learner.both(torch.cat([weak, mixed, first, second]))
-        _, v_mixed, v_first, v_second = v.split([size, 3 * size, size, size])
-        _, out_mixed, out_first, out_second = logits.split([size, 3 * size, size, size])
-        return Outputs(v_mixed, v_first, v_second, out_mixed, out_first, out_second)
+    def _forward(self, weak: Tensor, *rows: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+        """Unit projections and logits of mixed rows [3B, .] and of both strong views [B, .], from one pass.
 
-    def _scales(self, clean_ratio: float) -> tuple[float, float]:
+        The weak view takes part for its batch statistics only.
+        """
+        v, logits = self.learner.both(torch.cat([weak, *rows]))
+        sizes = [len(weak), *map(len, rows)]
+        return v.split(sizes)[1:], logits.split(sizes)[1:]
+
+    def _scales(self, clean_ratio: float) -> tuple[float, ...]:
         """s1 and s2; where the parameters leave one out it is the share of labels with w > 0.5."""
         given = self.method.scale1, self.method.scale2
-        first, second = (clean_ratio if scale is None else scale for scale in given)
-        return first, second
+        return tuple(clean_ratio if scale is None else scale for scale in given)
 
     def _total(self, losses: dict[str, Tensor]) -> Tensor:
         """L = ctr_weight L_ctr + L_cls1 + L_cls2 + L_align + L_ent + marginal_weight L_ne."""
@@ -202,10 +171,7 @@ class TCL(SingleNetwork[TCLParams]):
         return diagnose(v, logits.softmax(dim=1), self.data.labels, self.method), v, logits
 
     def split(self) -> Split:
-        """Diagnose all labels, for use in the next epoch; losses are cross-entropies, P(clean) is w.
-
-        Where the scores cannot be separated every w is 0.5.
-        """
+        """Diagnose all labels, for use in the next epoch; losses are cross-entropies, P(clean) is w."""
         self.diagnosis, v, logits = self._diagnose()
         losses = functional.cross_entropy(logits, self.data.labels, reduction="none")
         if self.diagnosis.score is None:
@@ -230,33 +196,28 @@ class TCL(SingleNetwork[TCLParams]):
 
 @no_grad
 def make_targets(
-    first: Tensor, second: Tensor, labels: Tensor, w: Tensor, scales: tuple[float, float], share: float, order: Tensor
-) -> Targets:
-    """Targets from the logits [B, C] of both strong views, one-hot labels [B, C], w [B] and (s1, s2).
+    first: Tensor, second: Tensor, labels: Tensor, w: Tensor, scales: tuple[float, ...], share: float, order: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Targets of the mixed rows [3B, C] and of both strong views [B, C], from the logits [B, C] of these views.
 
-    t1 = (1 - s1 w) p2 + s1 w y and t2 likewise with p1: each view is taught by the other (cross-supervision).
-    Mixed rows mix t = (1 - s2 w) (p1 + p2)/2 + s2 w y as the views were mixed. With w = s1 = s2 = 1, as in the
-    warm-up, all are the labels.
+    labels: one-hot [B, C]; w [B]; scales: (s1, s2). t1 = (1 - s1 w) p2 + s1 w y and t2 likewise with p1: each view is
+    taught by the other (cross-supervision). Mixed rows mix t = (1 - s2 w) (p1 + p2)/2 + s2 w y as the views were mixed.
+    With w = s1 = s2 = 1, as in the warm-up, all are the labels.
     """
     p1, p2 = first.softmax(dim=1), second.softmax(dim=1)
     base = semi.blend(labels, (p1 + p2) / 2, scales[1] * w)
     mixed = semi.mix(base.repeat(3, 1), share, order)
-    return Targets(semi.blend(labels, p2, scales[0] * w), semi.blend(labels, p1, scales[0] * w), mixed)
+    return mixed, semi.blend(labels, p2, scales[0] * w), semi.blend(labels, p1, scales[0] * w)
 
 
-def _for_figures(
-    diagnosis: Diagnosis, v: Tensor, labels: Tensor
-) -> tuple[dict[str, Tensor], dict[str, list[float] | None]]:
+def _for_figures(diagnosis: Diagnosis, v: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Scores, similarities and places by sample; the mixture and the places of the prototypes for the epoch."""
     points, centres = around_prototypes(v, diagnosis.prototypes)
     own, other = similarities(v, labels, diagnosis.prototypes)
     unknown = torch.full_like(diagnosis.w, torch.nan)
     score = unknown if diagnosis.score is None else diagnosis.score.float()
     samples = {"score": score, "own": own.contiguous(), "other": other, **columns(points)}
-    mixture = diagnosis.mixture
-    row: dict[str, list[float] | None] = {
-        f"prototypes_{axis + 1}": centre.tolist() for axis, centre in enumerate(centres.T)
-    }
+    row: dict[str, Any] = {f"prototypes_{axis + 1}": centre.tolist() for axis, centre in enumerate(centres.T)}
     for name in ("weights", "means", "variances"):
-        row[f"score_{name}"] = None if mixture is None else getattr(mixture, name).tolist()
+        row[f"score_{name}"] = None if diagnosis.mixture is None else getattr(diagnosis.mixture, name).tolist()
     return samples, row

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from nlkit.lazy import functional, no_grad, torch
+from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.methods import tcl
-from nlkit.methods.base import Mean, Split, Tick, with_prefix, without_prefix
+from nlkit.methods.base import SingleNetwork, Split, Tick
 from nlkit.methods.tcl import TCL, TINY, TCLParams
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams, OwnImages, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.parts import semi
 from nlkit.parts.diagnosis import posterior
-from nlkit.parts.heads import TwinLearner
-from nlkit.seeding import global_stream, numpy_stream, torch_stream
+from nlkit.parts.learner import TwinLearner, with_prefix, without_prefix
+from nlkit.seeding import global_stream, numpy_stream
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
 
@@ -69,80 +68,110 @@ def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
     },
 )
 class TCLPlus:
-    """The first `first_epochs` epochs are TCL's; the others train encoder and classifier on corrected labels.
-
-    A copy of the network follows one step behind, with statistics of batch norm of its own and without dropout.
-    It gives the second half of the bootstrapped labels, and it is what is tested.
-    """
+    """The first `first_epochs` epochs are TCL's; the others train encoder and classifier on corrected labels."""
 
     def __init__(self, data: TrainingSet, params: Params[TCLPlusParams]) -> None:
         self.data, self.params, self.method = data, params, params.method
-        self.device = data.images.device
-        self.first = TCL(data, _first_stage(params))
+        training = params.training.model_copy(update={"epochs": params.method.first_epochs})
+        first: Params[Any] = params.model_copy(update={"method": params.method.first, "training": training})
+        self.first = TCL(data, first)
         self.events = self.first.events
-        self.learner: TwinLearner | None = None
-        self.follower: TwinLearner | None = None
-        self.labels = data.labels
+        self.second: SecondStage | None = None
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
-        """An epoch of TCL, or of the second stage."""
+        """An epoch of TCL, or of the second stage, which starts from the posterior of the last diagnosis."""
         if epoch < self.method.first_epochs:
             return self.first.train_epoch(epoch, tick)
-        if self.learner is None:
-            self._begin()
-        assert self.learner is not None
-        bootstrapping = epoch >= self.method.first_epochs + self.method.label_epochs
-        stream = torch_stream(self.device, self.params.seed, "tcl_plus", epoch)
-        beta = numpy_stream(self.params.seed, "mixup", epoch)
-        batches = self.first.full_batches(stream)
-        self.learner.net.train()
-        mean = Mean()
-        with global_stream(self.device, self.params.seed, "dropout", epoch):
-            for batch in batches:
-                share = beta.beta(self.method.first.alpha, self.method.first.alpha)
-                loss = self._loss(batch, max(share, 1 - share), bootstrapping, stream)
-                self.learner.step(loss)
-                mean.add(loss=loss)
-                tick(1 / len(batches))
-        return mean.result() | {"corrected": float((self.labels != self.data.labels).double().mean())}
+        if self.second is None:
+            assert self.first.diagnosis is not None
+            v, _ = self.first.learner.embed(self.data.images)
+            mu = self.first.diagnosis.prototypes
+            gamma = posterior(v, mu, torch.full_like(mu[:, 0], self.method.first.temperature))
+            self.second = SecondStage(self.params, self.first, correct(gamma, self.data.labels))
+        return self.second.train_epoch(epoch, tick)
 
-    def _begin(self) -> None:
-        """Correct the labels by the posterior of the last diagnosis, and copy the network twice."""
-        diagnosis = self.first.diagnosis
-        assert diagnosis is not None
-        v, _ = self.first.learner.embed(self.data.images)
-        sigma = torch.full_like(diagnosis.prototypes[:, 0], self.method.first.temperature)
-        self.labels = correct(posterior(v, diagnosis.prototypes, sigma), self.data.labels)
-        self._make_networks()
+    def split(self) -> Split:
+        """That of TCL, whose network no longer changes in the second stage; there with the follower's losses."""
+        split = self.first.split()
+        return split if self.second is None else replace(split, losses=self.second.follower.losses(self.data)[None])
 
-    def _make_networks(self) -> None:
-        """The network of the second stage with an optimiser of its own, and its follower; both as TCL left them."""
+    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
+        """Logits [N, C] and [1, N, C] of TCL's classifier, in the second stage of the follower."""
+        return (self.first if self.second is None else self.second).logits(images)
+
+    def parameters(self) -> int:
+        """How many parameters the network has."""
+        return self.first.parameters()
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The state of TCL; in the second stage also both networks and the corrected labels [N]."""
+        state = with_prefix("first", self.first.state_dict())
+        return state if self.second is None else state | self.second.state_dict()
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take back what `state_dict` returned."""
+        self.first.load_state_dict(without_prefix("first", state))
+        self.second = None
+        if "labels" in state:
+            self.second = SecondStage(self.params, self.first, state["labels"].clone())
+            self.second.load_state_dict(state)
+
+
+class SecondStage(SingleNetwork[TCLPlusParams]):
+    """A copy of TCL's network that learns corrected labels [N] of mixed weak views.
+
+    A further copy, the follower, has the weights before the last step, statistics of batch norm of its own, and no
+    dropout. It gives the second half of the bootstrapped labels, and it is what is tested.
+    """
+
+    def __init__(self, params: Params[TCLPlusParams], first: TCL, labels: Tensor) -> None:
+        self.first, self.labels = first, labels
+        super().__init__(first.data, params)
+        self.follower = self.build_learner("net1")
+
+    def build_learner(self, name: str) -> TwinLearner:
+        """The network as TCL left it, with an optimiser of its own."""
         optim = self.params.optim.model_copy(update={"lr": self.method.lr, "weight_decay": self.method.weight_decay})
-        params = self.first.params.model_copy(update={"optim": optim})
-        self.learner, self.follower = (TwinLearner(self.data, params, "net1") for _ in range(2))
-        for one in (self.learner, self.follower):
-            one.net.load_state_dict(self.first.learner.net.state_dict())
+        learner = TwinLearner(self.data, self.first.params.model_copy(update={"optim": optim}), name)
+        learner.net.load_state_dict(self.first.learner.net.state_dict())
+        return learner
 
-    def _loss(self, batch: Tensor, share: float, bootstrapping: bool, stream: torch.Generator) -> Tensor:
+    def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
+        """One pass over all samples in full batches, with corrected labels and later with bootstrapping."""
+        self.bootstrapping = epoch >= self.method.first_epochs + self.method.label_epochs
+        self.beta = numpy_stream(self.params.seed, "mixup", epoch)
+        with global_stream(self.device, self.params.seed, "dropout", epoch):
+            means = super().train_epoch(epoch, tick)
+        return means | {"corrected": float((self.labels != self.data.labels).double().mean())}
+
+    def batches(self, stream: torch.Generator) -> Sequence[Tensor]:
+        """Those of TCL."""
+        return self.first.batches(stream)
+
+    def rate(self, time: float) -> float:
+        """A constant."""
+        return self.method.lr
+
+    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
         """Cross-entropy of mixed weak views with the mixed corrected labels, or with both mixed guesses as well.
 
         With bootstrapping a label is 0.8 the corrected one and 0.2 the class that the follower predicts for the
         plain weak view (hard bootstrapping).
         """
-        assert self.learner is not None
+        share = self.beta.beta(self.method.first.alpha, self.method.first.alpha)
+        share = max(share, 1 - share)
         views = self.learner.views.weak(self.data.images[batch], stream)
         order = torch.randperm(len(views), generator=stream, device=self.device)
         targets = functional.one_hot(self.labels[batch], self.data.classes).float()
         guess = functional.one_hot(self._follow(views), self.data.classes).float()
-        if bootstrapping:
+        if self.bootstrapping:
             targets = self.method.trust * targets + (1 - self.method.trust) * guess
         logits = self.learner(semi.mix(views, share, order))
-        return semi.soft_cross_entropy(logits, semi.mix(targets, share, order))
+        return {"loss": semi.soft_cross_entropy(logits, semi.mix(targets, share, order))}
 
     @no_grad
     def _follow(self, views: Tensor) -> Tensor:
         """Give the follower the present weights, and its classes [B] for the views under their own statistics."""
-        assert self.learner is not None and self.follower is not None
         pairs = zip(self.follower.net.parameters(), self.learner.net.parameters(), strict=True)
         for mine, theirs in pairs:
             mine.copy_(theirs)
@@ -152,52 +181,23 @@ class TCLPlus:
                 module.eval()
         return self.follower(views).argmax(dim=1)
 
-    def split(self) -> Split:
-        """That of TCL, whose network no longer changes in the second stage; there with the follower's losses."""
-        if self.follower is None:
-            return self.first.split()
-        return replace(self.first.split(), losses=self.follower.losses(self.data)[None])
-
     def logits(self, images: Images) -> tuple[Tensor, Tensor]:
-        """Logits [N, C] and [1, N, C] of TCL's classifier, in the second stage of the follower."""
-        if self.follower is None:
-            return self.first.logits(images)
+        """Logits [N, C] and [1, N, C] of the follower."""
         logits = self.follower.predict(images)
         return logits, logits[None]
 
-    def parameters(self) -> int:
-        """How many parameters the network has."""
-        return self.first.parameters()
-
     def state_dict(self) -> dict[str, Tensor]:
-        """The state of TCL; in the second stage also both networks and the corrected labels [N]."""
-        state = with_prefix("first", self.first.state_dict())
-        if self.learner is not None and self.follower is not None:
-            state |= with_prefix("second", self.learner.tensors()) | with_prefix("follower", self.follower.tensors())
-            state["labels"] = self.labels
-        return state
+        """Both networks and the corrected labels [N]."""
+        networks = with_prefix("second", self.learner.tensors()) | with_prefix("follower", self.follower.tensors())
+        return networks | {"labels": self.labels}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` returned."""
-        self.first.load_state_dict(without_prefix("first", state))
-        self.learner = self.follower = None
-        self.labels = self.data.labels
-        if "labels" in state:
-            self._make_networks()
-            assert self.learner is not None and self.follower is not None
-            self.learner.load_tensors(without_prefix("second", state))
-            self.follower.load_tensors(without_prefix("follower", state))
-            self.labels = state["labels"].clone()
+        """Take back both networks."""
+        self.learner.load_tensors(without_prefix("second", state))
+        self.follower.load_tensors(without_prefix("follower", state))
 
 
 def correct(gamma: Tensor, labels: Tensor) -> Tensor:
     """The class [N] of largest posterior gamma [N, C] where that is above one half, else the observed label [N]."""
     largest, classes = gamma.max(dim=1)
     return torch.where(largest > 0.5, classes, labels)
-
-
-def _first_stage(params: Params[TCLPlusParams]) -> Params[Any]:
-    """The parameters under which TCL runs as the first stage; its learning rate knows no second one."""
-    training = params.training.model_copy(update={"epochs": params.method.first_epochs})
-    update: dict[str, Any] = {"method": params.method.first, "training": training}
-    return params.model_copy(update=update)

@@ -57,10 +57,6 @@ class LabelDiffusionNet(nn.Module):
         self.encoder = encoder
         self.denoiser = denoiser
 
-    def forward(self, view: Tensor, y: Tensor, t: Tensor, z: Tensor) -> Tensor:
-        """The predicted noise [B, C] for inputs [B, channels, H, W], y_t [B, C], t [B] and z [B, d]."""
-        return self.denoiser(self.encoder(view).float(), y, t, z)
-
 
 def build_diffusion(
     model: AnyModelParams, channels: int, classes: int, features: int, seed: int, width: int, timesteps: int

@@ -1,4 +1,4 @@
-"""Networks for small images: a convolutional one for 8 x 8 pixels, and residual ones for 32 x 32."""
+"""Networks for small images, a convolutional one for 8 x 8 pixels and residual ones for 32 x 32, and their heads."""
 
 from __future__ import annotations
 
@@ -32,11 +32,25 @@ class SmallCNN(nn.Module):
 class ResidualNet(nn.Module):
     """Stem without down-sampling, four stages of blocks, global average, linear layer."""
 
-    def __init__(self, stem: nn.Sequential, blocks: list[nn.Module], features: int, classes: int) -> None:
+    depths = (3, 4, 6, 3)
+    expansion = 1
+    """How many times wider than a stage is the output of its blocks."""
+
+    def __init__(self, channels: int, classes: int, width: int) -> None:
         super().__init__()
-        self.stem = stem
+        self.stem = nn.Sequential(*_stem(channels, width))
+        blocks, inputs = list[nn.Module](), width
+        for stage, depth in enumerate(self.depths):
+            outputs = width * 2**stage * self.expansion
+            for position in range(depth):
+                blocks.append(self.block(inputs, outputs, 2 if stage > 0 and position == 0 else 1))
+                inputs = outputs
         self.blocks = nn.Sequential(*blocks)
-        self.classifier = nn.Linear(features, classes)
+        self.classifier = nn.Linear(inputs, classes)
+
+    def block(self, inputs: int, outputs: int, stride: int) -> nn.Module:
+        """A block of this net."""
+        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, classes] of inputs [B, channels, 32, 32]."""
@@ -67,48 +81,97 @@ class PreActResNet18(ResidualNet):
     With width 64, three channels and 10 classes it has 11 171 274 parameters.
     """
 
-    def __init__(self, channels: int, classes: int, width: int) -> None:
-        stem, blocks = nn.Sequential(*_stem(channels, width)), list[nn.Module]()
-        inputs = width
-        for stage in range(4):
-            outputs = width * 2**stage
-            blocks += [PreActBlock(inputs, outputs, 1 if stage == 0 else 2), PreActBlock(outputs, outputs, 1)]
-            inputs = outputs
-        super().__init__(stem, blocks, inputs, classes)
+    depths = (2, 2, 2, 2)
+
+    def block(self, inputs: int, outputs: int, stride: int) -> nn.Module:
+        """A pre-activation block."""
+        return PreActBlock(inputs, outputs, stride)
 
 
 class ResNet34(ResidualNet):
     """torchvision's basic blocks, in stages of 3, 4, 6 and 3, behind a 3 x 3 stem."""
 
-    block = "BasicBlock"
+    kind = "BasicBlock"
 
-    def __init__(self, channels: int, classes: int, width: int) -> None:
+    def block(self, inputs: int, outputs: int, stride: int) -> nn.Module:
+        """One of torchvision's blocks; where it changes the shape its skip is a convolution with batch norm."""
         from torchvision.models import resnet  # takes a second, which runs on digits need not spend
 
-        block = getattr(resnet, self.block)
-        stem, blocks = nn.Sequential(*_stem(channels, width)), list[nn.Module]()
-        inputs = width
-        for stage, depth in enumerate((3, 4, 6, 3)):
-            planes = width * 2**stage
-            outputs = planes * block.expansion
-            for position in range(depth):
-                stride = 2 if stage > 0 and position == 0 else 1
-                blocks.append(block(inputs, planes, stride, _projection(inputs, outputs, stride)))
-                inputs = outputs
-        super().__init__(stem, blocks, inputs, classes)
+        projection = None
+        if stride != 1 or inputs != outputs:
+            projection = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+        return getattr(resnet, self.kind)(inputs, outputs // self.expansion, stride, projection)
 
 
 class ResNet50(ResNet34):
     """The same with bottleneck blocks, whose outputs are four times as wide; 2048 features at width 64."""
 
-    block = "Bottleneck"
+    kind, expansion = "Bottleneck", 4
 
 
 def _stem(channels: int, width: int) -> tuple[nn.Module, ...]:
     return nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
 
 
-def _projection(inputs: int, outputs: int, stride: int) -> nn.Module | None:
-    if stride == 1 and inputs == outputs:
-        return None
-    return nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+class TwinNet(nn.Module):
+    """The encoder of any of our networks, whose linear classifier is replaced by the two heads of TCL.
+
+    Classifier g: linear, batch norm, ReLU, dropout, linear, batch norm. Projector f: linear, batch norm, ReLU,
+    linear, batch norm. Both norms at the ends have scale and shift; that of g bounds the logits.
+    """
+
+    def __init__(self, body: nn.Module, classes: int, hidden: int, dim: int, dropout: float) -> None:
+        super().__init__()
+        width = _take_classifier(body).in_features
+        if isinstance(body, PreActResNet18):
+            body.blocks.extend([nn.BatchNorm2d(width), nn.ReLU(inplace=True)])
+        self.encoder = body
+        self.classifier = nn.Sequential(
+            nn.Linear(width, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True), nn.Dropout(dropout),
+            nn.Linear(hidden, classes), nn.BatchNorm1d(classes),
+        )  # fmt: skip
+        self.projector = nn.Sequential(
+            nn.Linear(width, hidden), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True),
+            nn.Linear(hidden, dim), nn.BatchNorm1d(dim),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, classes] of inputs [B, channels, H, W]."""
+        return self.classifier(self.encoder(x))
+
+    def both(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Projections [B, dim], not normalised, and logits [B, classes] of inputs [B, channels, H, W]."""
+        features = self.encoder(x)
+        return self.projector(features), self.classifier(features)
+
+
+class ContrastiveNet(nn.Module):
+    """Any of our networks, taken apart into encoder and linear classifier, and a projector beside the classifier.
+
+    Projector: linear, ReLU, linear, without batch norm (SimCLR's head in its SupCon form). `hidden` is its width, that
+    of the features where it is None. The encoder and the classifier keep the values that `body` has.
+    """
+
+    def __init__(self, body: nn.Module, dim: int, hidden: int | None = None) -> None:
+        super().__init__()
+        self.classifier = _take_classifier(body)
+        self.encoder = body
+        width = self.classifier.in_features
+        hidden = hidden or width
+        self.projector = nn.Sequential(nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, classes] of inputs [B, channels, H, W]."""
+        return self.classifier(self.encoder(x))
+
+    def project(self, x: Tensor) -> Tensor:
+        """Projections [B, dim], not normalised, of inputs [B, channels, H, W]."""
+        return self.projector(self.encoder(x))
+
+
+def _take_classifier(body: nn.Module) -> nn.Linear:
+    """The linear classifier of a network, which ends in its features from now on."""
+    classifier = body.classifier
+    assert isinstance(classifier, nn.Linear)
+    body.classifier = nn.Identity()
+    return classifier

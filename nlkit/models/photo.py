@@ -1,18 +1,26 @@
-"""Networks for photographs: Inception-ResNet-v2 from timm, ResNet-18, -34 and -50 from torchvision."""
+"""Networks for photographs, Inception-ResNet-v2 from timm and ResNets from torchvision, and their weights."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
+from typing import Any
 
+import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from nlkit.errors import NlkitError
-from nlkit.models.weights import body_weights
+from nlkit.files import locate, project_root
 from nlkit.params.sections import PhotoModelParams
 
 FEATURES = {
     "inception_resnet_v2": 1536, "torchvision_resnet18": 512, "torchvision_resnet34": 512, "torchvision_resnet50": 2048,
 }  # fmt: skip
+HEADS = ("fc.", "classif.", "last_linear.", "classifier.")
+"""Beginnings of the names that the last layer has; it is never taken over."""
 
 
 class PhotoNet(nn.Module):
@@ -35,22 +43,69 @@ def photo_network(params: PhotoModelParams, channels: int, classes: int) -> Phot
     """
     if channels != 3:
         raise NlkitError(f"key 'model.name' is '{params.name}': it takes images of 3 channels, not {channels}")
-    body = _inception() if params.name == "inception_resnet_v2" else _residual(params.name)
+    # Both packages take seconds to import, which readers of the digits need not spend.
+    if params.name == "inception_resnet_v2":
+        # The official code averages a fixed 8 x 8; here the average takes what there is, so that other sizes work too.
+        body: nn.Module = import_module("timm").create_model(params.name, pretrained=False, num_classes=0)
+    else:
+        body = getattr(import_module("torchvision.models"), params.name.removeprefix("torchvision_"))(weights=None)
+        body.fc = nn.Identity()
     if params.weights is not None:
         body.load_state_dict(body_weights(params.name, params.weights, body.state_dict()))
     return PhotoNet(body, FEATURES[params.name], classes)
 
 
-def _inception() -> nn.Module:
-    """Residual scales 0.17, 0.10 and 0.20, batch norm with eps 1e-3, no auxiliary head, no dropout; random weights.
+def body_weights(name: str, weights: str, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of `weights`, a path or `imagenet`, for a network of this name, without its last layer.
 
-    The official code averages a fixed 8 x 8; here the average takes what there is, so that other sizes work too.
+    `own` are the network's tensors. Raises NlkitError for a missing or damaged file and for one of another network.
     """
-    # Both packages take seconds to import, which readers of the digits need not spend.
-    return import_module("timm").create_model("inception_resnet_v2", pretrained=False, num_classes=0)
+    here = f"key 'model.weights' is '{weights}'"
+    found = _imagenet(name, here) if weights == "imagenet" else _read(locate(weights, project_root()), here)
+    found = {key.removeprefix("module."): value for key, value in found.items()}
+    found = {key: value for key, value in found.items() if not key.startswith(HEADS)}
+    missing = [key for key in own if key not in found and not key.endswith("num_batches_tracked")]
+    wrong = [key for key in found if key not in own or found[key].shape != own[key].shape]
+    if missing or wrong:
+        first = f"it lacks '{missing[0]}'" if missing else f"'{wrong[0]}' does not fit"
+        raise NlkitError(f"{here}: not the weights of {name} ({first}; {len(missing)} missing, {len(wrong)} other)")
+    return {**own, **found}
 
 
-def _residual(name: str) -> nn.Module:
-    body = getattr(import_module("torchvision.models"), name.removeprefix("torchvision_"))(weights=None)
-    body.fc = nn.Identity()
-    return body
+def weights_sha256(weights: str) -> str:
+    """SHA-256 of a file of weights, for the record; `imagenet` is named by the file's own checksum."""
+    if weights == "imagenet":
+        return weights
+    return hashlib.sha256(locate(weights, project_root()).read_bytes()).hexdigest()
+
+
+def _read(path: Path, here: str) -> dict[str, Tensor]:
+    """Named tensors of a .safetensors, .pt or .pth file; of a pickle, tensors only are read."""
+    try:
+        if path.suffix == ".safetensors":
+            content: Any = safetensors.torch.load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise NlkitError(f"{here}: cannot read {path} ({error.strerror or error})") from None
+    except Exception as error:  # a damaged file can raise almost anything
+        raise NlkitError(f"{here}: {path} is not a file of weights ({' '.join(str(error).split())[:120]})") from None
+    content = content.get("state_dict", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise NlkitError(f"{here}: {path} does not hold tensors by name")
+    return content
+
+
+def _imagenet(name: str, here: str) -> dict[str, Tensor]:
+    """torchvision's first ImageNet weights, the ones that were there when the papers were written."""
+    if not name.startswith("torchvision_"):
+        raise NlkitError(f"{here}: torchvision has no weights of {name}; name a file")
+    models = import_module("torchvision.models")
+    entry = models.get_model_weights(name.removeprefix("torchvision_")).IMAGENET1K_V1
+    try:
+        return dict(entry.get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:
+        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(entry.url).name
+        raise NlkitError(
+            f"{here}: not here and not to be had ({str(error)[:80]}); download {entry.url} to {file}, or name a file"
+        ) from None

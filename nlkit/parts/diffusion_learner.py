@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -11,13 +11,12 @@ from nlkit.lazy import no_grad, torch
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams
 from nlkit.params.sections import Positive, PositiveFloat
+from nlkit.params.training import OptimParams
 from nlkit.parts.diffusion import Schedule, cosine_schedule, sample_from_mean
-from nlkit.parts.learner import choose_precision
-from nlkit.seeding import derive
-from nlkit.views.weak import Views
+from nlkit.parts.learner import Learner, with_prefix, without_prefix
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from nlkit.data.photos.stored import Batch, Images
     from nlkit.data.problem import TrainingSet
@@ -42,49 +41,43 @@ class DiffusionParams(MethodParams):
     evaluate: Literal["ema", "raw"] = "ema"
 
 
-class DiffusionLearner:
+class DiffusionLearner(Learner):
     """The networks e and eps, Adam over the trained ones, and their average; `features` is the width of f_p."""
 
-    def __init__(self, data: TrainingSet, params: Params[DiffusionParams], features: int) -> None:
+    net: LabelDiffusionNet
+
+    def __init__(self, data: TrainingSet, params: Params[DiffusionParams], name: str, features: int) -> None:
+        self.method, self.classes, self.features = params.method, data.classes, features
+        super().__init__(data, params, name)
+        self.ema = Ema(self.net, self.method.ema_decay)
+        self.schedule: Schedule = cosine_schedule(self.method.timesteps, self.device)
+
+    def build_network(self, data: TrainingSet, params: Params[Any], seed: int) -> nn.Module:
+        """The freshly initialised networks; e gets no gradient where it is not trained."""
         from nlkit.models.label_denoiser import build_diffusion
 
-        self.method = params.method
-        self.device, self.classes = data.images.device, data.classes
-        seed, channels = derive(params.seed, "net1", "init"), data.images.shape[3]
-        net = build_diffusion(
-            params.model, channels, data.classes, features, seed, self.method.width, self.method.timesteps
-        )
-        self.net: LabelDiffusionNet = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.net.encoder.requires_grad_(self.method.train_encoder)
-        self.ema = Ema(self.net, self.method.ema_decay)
-        self.views = Views(params.views, data.mean, data.std, self.device)
-        self.dtype = choose_precision(params.training.precision, self.device)
-        self.schedule: Schedule = cosine_schedule(self.method.timesteps, self.device)
-        self.eval_batch_size = params.training.eval_batch_size
-        self.optimiser = torch.optim.Adam(
-            [weight for weight in self.net.parameters() if weight.requires_grad],
-            lr=params.optim.lr,
-            betas=(params.optim.momentum, BETA_2),
-            weight_decay=params.optim.weight_decay,
-        )
+        channels, width, timesteps = data.images.shape[3], self.method.width, self.method.timesteps
+        net = build_diffusion(params.model, channels, data.classes, self.features, seed, width, timesteps)
+        net.encoder.requires_grad_(self.method.train_encoder)
+        return net
 
-    def parameters(self) -> int:
-        """How many parameters e and eps have."""
-        return sum(weight.numel() for weight in self.net.parameters())
+    def build_optimiser(self, optim: OptimParams) -> torch.optim.Optimizer:
+        """Adam over all weights that are trained."""
+        trained = [weight for weight in self.net.parameters() if weight.requires_grad]
+        betas = optim.momentum, BETA_2
+        return torch.optim.Adam(trained, lr=optim.lr, betas=betas, weight_decay=optim.weight_decay)
 
     def embed(self, net: LabelDiffusionNet, view: Tensor) -> Tensor:
         """e(x) float32 [B, h] of normalised inputs [B, channels, H, W], in the network's current mode."""
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            return net.encoder(view.contiguous(memory_format=torch.channels_last)).float()
+        return self.through(net.encoder, view).float()
 
-    def step(self, loss: Tensor, lr: float) -> None:
-        """One step of Adam; the gradients of e and of eps are clipped to `clip_norm` each."""
-        self.optimiser.param_groups[0]["lr"] = lr
+    def step(self, loss: Tensor, clip: float | None = None) -> None:
+        """One step of Adam; the gradients of e and of eps are cut to the norm `clip` each where that is given."""
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.net.denoiser.parameters(), self.method.clip_norm)
-        if self.method.train_encoder:
-            torch.nn.utils.clip_grad_norm_(self.net.encoder.parameters(), self.method.clip_norm)
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.net.denoiser.parameters(), clip)
+            torch.nn.utils.clip_grad_norm_(self.net.encoder.parameters(), clip)
         self.optimiser.step()
         self.ema.update(self.net)
 
@@ -115,22 +108,17 @@ class DiffusionLearner:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that training changes: weights, buffers, their average, and Adam's moments."""
-        state = {f"net.{name}": value for name, value in self.net.state_dict().items()}
-        state |= {f"ema.{name}": value for name, value in self.ema.state_dict().items()}
+        state = with_prefix("net", self.net.state_dict()) | with_prefix("ema", self.ema.state_dict())
         for index, entry in self.optimiser.state_dict()["state"].items():
-            state |= {f"adam.{index}.{name}": value for name, value in entry.items()}
+            state |= with_prefix(f"adam.{index}", entry)
         return state
 
     def load_tensors(self, state: dict[str, Tensor]) -> None:
         """Take back what `tensors` returned."""
-        parts: dict[str, dict[str, Tensor]] = {"net": {}, "ema": {}, "adam": {}}
-        for name, value in state.items():
-            part, rest = name.split(".", 1)
-            parts[part][rest] = value
-        self.net.load_state_dict(parts["net"])
-        self.ema.load_state_dict(parts["ema"])
+        self.net.load_state_dict(without_prefix("net", state))
+        self.ema.load_state_dict(without_prefix("ema", state))
         moments: dict[int, dict[str, Tensor]] = {}
-        for name, value in parts["adam"].items():
+        for name, value in without_prefix("adam", state).items():
             index, key = name.split(".")
             moments.setdefault(int(index), {})[key] = value.cpu().clone() if key == "step" else value.clone()
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})

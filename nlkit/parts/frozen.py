@@ -6,22 +6,20 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from nlkit.data.listing import read_feature_file
 from nlkit.errors import NlkitError
 from nlkit.files import locate, project_root
-from nlkit.lazy import functional, no_grad, torch
+from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.params import Params, load_params
 from nlkit.params.sections import Section, added
 from nlkit.parts.learner import choose_precision
 from nlkit.views.weak import Views
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
     from nlkit.data.photos.stored import ImageBatch, Images
     from nlkit.data.problem import Problem, TrainingSet
 
@@ -67,22 +65,8 @@ FrozenParams = Annotated[
 """The section of a frozen encoder."""
 
 
-class FrozenEncoder(Protocol):
-    """z = f_p(x), with the number of its features d; no gradient ever passes through it."""
-
-    features: int
-
-    def images(self, images: Images) -> Tensor:
-        """Features float32 [N, d] of plain images uint8 [N, H, W, C]."""
-        ...
-
-    def views(self, views: Tensor) -> Tensor:
-        """Features float32 [B, d] of normalised inputs [B, channels, H, W]."""
-        ...
-
-
 class NetworkEncoder:
-    """A function of normalised inputs, in evaluation mode; what it made of a set of plain images is remembered."""
+    """z = f_p(x) from a function of normalised inputs; what it made of a set of plain images is remembered."""
 
     def __init__(self, encode: Callable[[Tensor], Tensor], data: TrainingSet, params: Params[Any]) -> None:
         self.encode, self.plain = encode, Views(params.views, data.mean, data.std, data.images.device).plain
@@ -92,11 +76,11 @@ class NetworkEncoder:
 
     @no_grad
     def views(self, views: Tensor) -> Tensor:
-        """Features [B, d] of normalised inputs [B, channels, H, W]."""
+        """Features float32 [B, d] of normalised inputs [B, channels, H, W]."""
         return self.encode(views).float()
 
     def images(self, images: Images) -> Tensor:
-        """Features [N, d] of plain images; the same images are encoded once only."""
+        """Features float32 [N, d] of plain images uint8 [N, H, W, C]; the same images are encoded once only."""
         key = hashlib.sha256(image_keys(images).cpu().numpy().tobytes()).hexdigest()
         if key not in self.known:
             self.known[key] = torch.cat([self.views(self.plain(part)) for part in images.split(self.size)])
@@ -137,26 +121,16 @@ def image_keys(images: Images | ImageBatch) -> Tensor:
     return torch.cat([(part.long() * (2 * factors + 1)).sum(dim=1) for part in flat.split(4096)])
 
 
-def unit_features(net: nn.Module, device: torch.device, precision: str) -> Callable[[Tensor], Tensor]:
-    """The features of a network's encoder, made unit length, as a function of normalised inputs."""
-    net.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()  # type: ignore[call-overload]
-    half = choose_precision(precision, device) == torch.bfloat16
+def frozen_encoder(encoder: FrozenParams, data: TrainingSet, params: Params[Any]) -> NetworkEncoder | FeatureTable:
+    """The encoder f_p of this section, which has `features` numbers an image and gets no gradient.
 
-    def encode(views: Tensor) -> Tensor:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-            features = net(views.contiguous(memory_format=torch.channels_last))
-        return functional.normalize(features.float(), dim=1)
-
-    return encode
-
-
-def frozen_encoder(encoder: FrozenParams, data: TrainingSet, params: Params[Any]) -> FrozenEncoder:
-    """The encoder f_p of this section; raises NlkitError where what it needs is not there."""
+    Raises NlkitError where what it needs is not there.
+    """
     match encoder:
         case FeatureFileParams():
             return FeatureTable(*(_given(data, name) for name in TABLE))
         case SimCLREncoderParams(params=reference):
-            encode = unit_features(_body(reference, data), data.images.device, params.training.precision)
+            encode = _pretrained(reference, data, params.training.precision)
         case ClipParams(weights=weights):
             from nlkit.models.clip import clip_features
 
@@ -166,16 +140,23 @@ def frozen_encoder(encoder: FrozenParams, data: TrainingSet, params: Params[Any]
     return NetworkEncoder(encode, data, params)
 
 
-def _body(reference: str, data: TrainingSet) -> nn.Module:
-    """The encoder of a SimCLR run, with its weights."""
+def _pretrained(reference: str, data: TrainingSet, precision: str) -> Callable[[Tensor], Tensor]:
+    """The features of the encoder of a SimCLR run, made unit length."""
     from nlkit.models import build_model
 
-    model = load_params(locate(reference, project_root())).model
+    model, device = load_params(locate(reference, project_root())).model, data.images.device
     net = build_model(model, data.images.shape[3], data.classes, seed=0)
     net.classifier = torch.nn.Identity()
-    names = [f"encoder.{name}" for name in net.state_dict()]
-    net.load_state_dict({name.removeprefix("encoder."): _given(data, name) for name in names})
-    return net
+    net.load_state_dict({name: _given(data, f"encoder.{name}") for name in net.state_dict()})
+    net.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()  # type: ignore[call-overload]
+    half = choose_precision(precision, device) == torch.bfloat16
+
+    def encode(views: Tensor) -> Tensor:
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
+            features = net(views.contiguous(memory_format=torch.channels_last))
+        return functional.normalize(features.float(), dim=1)
+
+    return encode
 
 
 def _given(data: TrainingSet, name: str) -> Tensor:
@@ -193,24 +174,17 @@ def read_feature_table(encoder: FeatureFileParams, problem: Problem, root: Path,
     """
     if "test" not in problem.tests:
         raise NlkitError("key 'method.encoder.kind' is 'file': it needs a test set, and nothing is held out")
+    paths = {**encoder.others, "test": encoder.test}
     parts = [_rows("train", locate(encoder.train, root), len(problem.train), cut)]
     for name, (images, _) in problem.tests.items():
-        parts.append(_rows(*_test_file(encoder, name, root), len(images)))
+        if name not in paths:
+            raise NlkitError(f"key 'method.encoder.others.{name}' is missing: the features of the test set '{name}'")
+        parts.append(_rows(name if name == "test" else f"others.{name}", locate(paths[name], root), len(images)))
         if parts[-1].shape[1] != parts[0].shape[1]:
             widths = f"{parts[0].shape[1]} and {parts[-1].shape[1]} columns"
             raise NlkitError(f"key 'method.encoder': the features of training and test images have {widths}")
-    everything = [problem.train.images, *(images for images, _ in problem.tests.values())]
-    keys = torch.cat([image_keys(images) for images in everything])
-    return {TABLE[0]: keys, TABLE[1]: torch.cat(parts).to(problem.device)}
-
-
-def _test_file(encoder: FeatureFileParams, name: str, root: Path) -> tuple[str, Path]:
-    """The key and the file of the features of a test set."""
-    if name == "test":
-        return name, locate(encoder.test, root)
-    if name not in encoder.others:
-        raise NlkitError(f"key 'method.encoder.others.{name}' is missing: the features of the test set '{name}'")
-    return f"others.{name}", locate(encoder.others[name], root)
+    keys = [image_keys(images) for images in (problem.train.images, *(images for images, _ in problem.tests.values()))]
+    return {TABLE[0]: torch.cat(keys), TABLE[1]: torch.cat(parts).to(problem.device)}
 
 
 def _rows(part: str, path: Path, count: int, cut: bool = False) -> Tensor:

@@ -1,11 +1,11 @@
-"""A network with its optimiser, precision and views: what every method trains."""
+"""A network with its optimiser, precision and views: what every method trains, alone or with heads of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from nlkit.lazy import functional, no_grad, torch
 from nlkit.params import Params
@@ -16,8 +16,11 @@ from nlkit.views.weak import Views
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from nlkit.data.photos.stored import ImageBatch, Images
+    from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
+    from nlkit.models.networks import ContrastiveNet, TwinNet
+
+Result = TypeVar("Result")
 
 
 def choose_precision(asked: str, device: torch.device) -> torch.dtype:
@@ -42,10 +45,7 @@ class Learner:
         self.views = Views(params.views, data.mean, data.std, self.device)
         self.dtype = choose_precision(params.training.precision, self.device)
         self.eval_batch_size = params.training.eval_batch_size
-        optim = params.optim
-        self.optimiser = torch.optim.SGD(
-            self.net.parameters(), lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay
-        )
+        self.optimiser = self.build_optimiser(params.optim)
 
     def build_network(self, data: TrainingSet, params: Params[Any], seed: int) -> nn.Module:
         """The freshly initialised network: the model, with the heads that `add_heads` gives it."""
@@ -54,6 +54,12 @@ class Learner:
         body = build_model(params.model, data.images.shape[3], data.classes, seed)
         with seeded(derive(seed, "heads")):
             return self.add_heads(body, params.method, data.classes)
+
+    def build_optimiser(self, optim: OptimParams) -> torch.optim.Optimizer:
+        """SGD with momentum over all weights."""
+        return torch.optim.SGD(
+            self.net.parameters(), lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay
+        )
 
     def add_heads(self, body: nn.Module, method: Any, classes: int) -> nn.Module:
         """The network of a model: here the model as it is."""
@@ -65,8 +71,12 @@ class Learner:
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Logits float32 [B, C] of normalised inputs [B, channels, H, W], in the network's current mode."""
-        with self.autocast():
-            return self.net(inputs.contiguous(memory_format=torch.channels_last)).float()
+        return self.through(self.net, inputs).float()
+
+    def through(self, part: Callable[[Tensor], Any], inputs: Tensor) -> Any:
+        """What a part of the network makes of inputs; convolutions and products run in bfloat16 if it was asked for."""
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            return part(inputs.contiguous(memory_format=torch.channels_last))
 
     def in_parts(self, batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Logits [B_i, C] of several batches in one pass, in which batch norm sees each as a batch of its own.
@@ -86,65 +96,107 @@ class Learner:
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), clip)
         self.optimiser.step()
 
-    def set_lr(self, optim: OptimParams, epoch: int) -> None:
-        """Step schedule: multiply by `drop_factor` for each of `drop_epochs` that has been reached."""
-        drops = sum(epoch >= drop for drop in optim.drop_epochs)
-        self.set_rate(optim.lr * optim.drop_factor**drops)
-
     def set_rate(self, lr: float) -> None:
         """The learning rate of the next steps."""
         for group in self.optimiser.param_groups:
             group["lr"] = lr
 
-    @no_grad
-    def predict(self, images: Images | ImageBatch) -> Tensor:
-        """Logits float32 [N, C] of plain images uint8 [N, H, W, C], in evaluation mode and in order."""
-        with self.evaluating():
-            return torch.cat([self(self.views.plain(part)) for part in images.split(self.eval_batch_size)])
-
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Inside, the network is in evaluation mode; afterwards it is in the mode that it was in."""
-        training = self.net.training
-        self.net.eval()
-        yield
-        self.net.train(training)
-
-    def losses(self, data: TrainingSet, chosen: Tensor | None = None) -> Tensor:
-        """Cross-entropy [N] of each training image with its observed label, without augmentation.
+    def predict(self, images: Images, chosen: Tensor | None = None) -> Tensor:
+        """Logits float32 [N, C] of plain images uint8 [N, H, W, C], in evaluation mode and in order.
 
         With `chosen`, int64 [n], of these images only.
         """
-        if chosen is None:
-            return functional.cross_entropy(self.predict(data.images), data.labels, reduction="none")
-        parts = chosen.split(self.eval_batch_size)
-        logits = torch.cat([self.predict(data.images[part]) for part in parts])
-        return functional.cross_entropy(logits, data.labels[chosen], reduction="none")
+        return torch.cat(self.of_plain(self, images, chosen))
+
+    @no_grad
+    def of_plain(
+        self, function: Callable[[Tensor], Result], images: Images, chosen: Tensor | None = None
+    ) -> list[Result]:
+        """Results of a function of inputs for plain images, part by part, with the network in evaluation mode."""
+        size, training = self.eval_batch_size, self.net.training
+        parts = images.split(size) if chosen is None else (images[part] for part in chosen.split(size))
+        self.net.eval()
+        results = [function(self.views.plain(part)) for part in parts]
+        self.net.train(training)
+        return results
+
+    def losses(self, data: TrainingSet, chosen: Tensor | None = None) -> Tensor:
+        """Cross-entropy [N] of each training image, or [n] of the `chosen`, with its label, without augmentation."""
+        labels = data.labels if chosen is None else data.labels[chosen]
+        return functional.cross_entropy(self.predict(data.images, chosen), labels, reduction="none")
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that training changes: weights, buffers and momenta, by name."""
-        state = {f"net.{name}": value for name, value in self.net.state_dict().items()}
         moments = self.optimiser.state_dict()["state"]
-        for index, entry in moments.items():
-            if entry.get("momentum_buffer") is not None:
-                state[f"momentum.{index}"] = entry["momentum_buffer"]
-        return state
+        buffers = {str(index): entry.get("momentum_buffer") for index, entry in moments.items()}
+        known = {index: buffer for index, buffer in buffers.items() if buffer is not None}
+        return with_prefix("net", self.net.state_dict()) | with_prefix("momentum", known)
 
     def load_tensors(self, state: dict[str, Tensor]) -> None:
         """Take back what `tensors` returned."""
-        weights = {key.removeprefix("net."): value for key, value in state.items() if key.startswith("net.")}
-        self.net.load_state_dict(weights)
-        optimiser = self.optimiser.state_dict()
-        optimiser["state"] = {
-            int(key.removeprefix("momentum.")): {"momentum_buffer": value.clone()}
-            for key, value in state.items()
-            if key.startswith("momentum.")
-        }
-        self.optimiser.load_state_dict(optimiser)
+        self.net.load_state_dict(without_prefix("net", state))
+        buffers = without_prefix("momentum", state)
+        moments = {int(index): {"momentum_buffer": buffer.clone()} for index, buffer in buffers.items()}
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": moments})
 
-    def autocast(self) -> AbstractContextManager[None]:
-        """Inside, convolutions and products run in bfloat16 where that was asked for."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16)
+
+class TwinLearner(Learner):
+    """A learner of a TwinNet; projections leave it with length one and in float32."""
+
+    net: TwinNet
+
+    def add_heads(self, body: nn.Module, method: Any, classes: int) -> nn.Module:
+        """Classifier and projection of TCL; the method's section has `hidden`, `dim` and `dropout`."""
+        from nlkit.models.networks import TwinNet
+
+        return TwinNet(body, classes, method.hidden, method.dim, method.dropout)
+
+    def both(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit projections v [B, D] and logits [B, C] of normalised inputs, in the network's current mode."""
+        projections, logits = self.through(self.net.both, inputs)
+        return functional.normalize(projections.float(), dim=1), logits.float()
+
+    def embed(self, images: Images) -> tuple[Tensor, Tensor]:
+        """Unit projections [N, D] and logits [N, C] of plain images uint8 [N, H, W, C], in evaluation mode."""
+        projections, logits = zip(*self.of_plain(self.both, images), strict=True)
+        return torch.cat(projections), torch.cat(logits)
+
+
+class ContrastiveLearner(Learner):
+    """A learner of a ContrastiveNet; embeddings and features leave it with length one and in float32."""
+
+    net: ContrastiveNet
+
+    def add_heads(self, body: nn.Module, method: Any, classes: int) -> nn.Module:
+        """The model's own classifier, and a projector; the method's section has `dim` and `hidden`."""
+        from nlkit.models.networks import ContrastiveNet
+
+        return ContrastiveNet(body, method.dim, method.hidden)
+
+    def embed(self, inputs: Tensor) -> Tensor:
+        """Unit embeddings z [B, dim] of normalised inputs [B, channels, H, W], in the network's current mode."""
+        return functional.normalize(self.through(self.net.project, inputs).float(), dim=1)
+
+    def features(self, images: Images) -> Tensor:
+        """Unit features [N, D] of plain images uint8 [N, H, W, C], in evaluation mode and in order."""
+        parts = self.of_plain(lambda inputs: self.through(self.net.encoder, inputs).float(), images)
+        return torch.cat([functional.normalize(part, dim=1) for part in parts])
+
+    def load_parts(self, weights: Mapping[str, Tensor], *names: str) -> None:
+        """Take the weights of the named parts (`encoder`, `projector`) from tensors called `<part>.<name>`."""
+        for name in names:
+            getattr(self.net, name).load_state_dict(without_prefix(name, weights))
+
+
+def with_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors under `prefix.name`."""
+    return {f"{prefix}.{name}": value for name, value in state.items()}
+
+
+def without_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under `prefix.`, with that prefix removed."""
+    start = prefix + "."
+    return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
 
 
 @contextmanager

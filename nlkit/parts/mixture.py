@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -23,9 +23,6 @@ class Mixture:
     weights: Tensor
     means: Tensor
     variances: Tensor
-    _: KW_ONLY
-    iterations: int = 0
-    converged: bool = False
 
     def log_joint(self, z: Tensor) -> Tensor:
         """log(pi_k N(z_i; mu_k, sigma_k^2)) for values [N]; shape [N, 2]."""
@@ -52,37 +49,26 @@ def normalise(losses: Tensor) -> Tensor | None:
     return (losses - low) / (high - low)
 
 
-def two_means(z: Tensor) -> Tensor:
-    """Exact one-dimensional 2-means: True [N] for the cluster with the larger mean.
-
-    The best clustering is a cut of the sorted values; the cut with the largest between-cluster sum of
-    squares is the one with the smallest within-cluster sum. At least two distinct values are needed.
-    """
-    return _two_means(z.double()[None], torch.ones_like(z, dtype=torch.bool)[None])[0][0]
-
-
-def fit_mixture(z: Tensor, params: MixtureParams, start: Tensor | None = None) -> Mixture:
-    """EM for two Gaussians over values [N], from the hard assignment `start` [N] (default: `two_means`).
+def fit_mixture(z: Tensor, params: MixtureParams) -> Mixture:
+    """EM for two Gaussians over values [N], from the hard assignment of `two_means`.
 
     The steps, the regularisation and the stopping rule are those of scikit-learn's GaussianMixture:
     stop when the mean log-likelihood changes by less than `tol`, or after `max_iter` iterations.
     """
-    high = two_means(z) if start is None else start
-    found, iterations, running = _em(z.double()[None], torch.ones_like(high)[None], high[None], params)
-    parts = (part[0] for part in found.parts)
-    return Mixture(*parts, iterations=int(iterations), converged=not bool(running))
+    values, inside = z.double()[None], torch.ones_like(z, dtype=torch.bool)[None]
+    found = _em(values, inside, two_means(values, inside)[0], params)
+    return Mixture(*(part[0] for part in found.parts))
 
 
 def p_clean_per_class(z: Tensor, labels: Tensor, classes: int, params: MixtureParams) -> Tensor:
-    """P(clean) [N]: the posterior of the smaller mean in a mixture over the values z [N] of each observed class.
+    """P(clean) [N] of values z [N], as `fit_mixture` on the values of one observed class after the other.
 
-    The same as `fit_mixture` on one class after the other. A class with fewer than two distinct values, which no
-    mixture can separate, gives 0.5.
+    A class with fewer than two distinct values, which no mixture can separate, gives 0.5.
     """
     order, inside = _rows_of_classes(labels, classes)
     values = z.double()[order] * inside
-    high, fits = _two_means(values, inside)
-    found = _em(values, inside, high, params)[0]
+    high, fits = two_means(values, inside)
+    found = _em(values, inside, high, params)
     posterior = torch.where(fits[:, None], found.p_clean(values), 0.5)
     result = torch.zeros_like(labels, dtype=torch.float64)
     result[order[inside]] = posterior[inside]
@@ -113,8 +99,12 @@ def _rows_of_classes(labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
     return order, inside
 
 
-def _two_means(values: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
-    """Exact 2-means of each row [K, n]: True [K, n] above the best cut, and the rows [K] that have a cut."""
+def two_means(values: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+    """Exact one-dimensional 2-means of each row of values [K, n], of which those `inside` [K, n] are real.
+
+    True [K, n] for the cluster with the larger mean, and the rows [K] that have two. The best clustering is a cut of
+    the sorted values; the cut with the largest between-cluster sum of squares has the smallest within-cluster one.
+    """
     ordered = values.masked_fill(~inside, math.inf).sort(dim=1).values
     left = torch.where(ordered.isfinite(), ordered, 0.0).cumsum(dim=1)
     total, count = left[:, -1:], inside.sum(dim=1, keepdim=True)
@@ -127,16 +117,12 @@ def _two_means(values: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
     return values > ordered.gather(1, cut[:, None]), best > -math.inf
 
 
-def _em(values: Tensor, inside: Tensor, high: Tensor, params: MixtureParams) -> tuple[Mixture, Tensor, Tensor]:
-    """EM for each row of values [K, n], of which those `inside` [K, n] are real, from the assignment `high` [K, n].
-
-    Returns K mixtures, the iterations int64 [K] that each took, and those, bool [K], that had not converged by then;
-    each row stops by itself.
-    """
+def _em(values: Tensor, inside: Tensor, high: Tensor, params: MixtureParams) -> Mixture:
+    """EM for each row of values [K, n] by itself, from the assignment `high` [K, n]; those `inside` [K, n] are real."""
     count = inside.sum(dim=1).clamp_min(1)
     found = _m_step(values, torch.stack([~high & inside, high & inside], dim=2).double(), params.reg_covar)
     bound = torch.full_like(found.means[:, 0], -math.inf)
-    running, iterations = torch.ones_like(bound, dtype=torch.bool), torch.zeros_like(count)
+    running = torch.ones_like(bound, dtype=torch.bool)
     for _ in range(params.max_iter):
         joint = found.log_joint(values)
         total = joint.logsumexp(dim=2)
@@ -144,13 +130,12 @@ def _em(values: Tensor, inside: Tensor, high: Tensor, params: MixtureParams) -> 
         better = _m_step(values, shares, params.reg_covar)
         pairs = zip(better.parts, found.parts, strict=True)
         found = Mixture(*(torch.where(running[:, None], *pair) for pair in pairs))
-        iterations += running
         mean = (total * inside).sum(dim=1) / count
         running, bound = running & ~((mean - bound).abs() < params.tol), torch.where(running, mean, bound)
         if not bool(running.any()):
             break
     order = found.means.argsort(dim=1, stable=True)
-    return Mixture(*(part.gather(1, order) for part in found.parts)), iterations, running
+    return Mixture(*(part.gather(1, order) for part in found.parts))
 
 
 def _m_step(values: Tensor, shares: Tensor, reg_covar: float) -> Mixture:

@@ -16,8 +16,9 @@ from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.lazy import Tensor, torch
 from nlkit.methods import build_method
-from nlkit.methods.base import Method, Split, with_prefix, without_prefix
+from nlkit.methods.base import Method, Split
 from nlkit.params import Params
+from nlkit.parts.learner import with_prefix, without_prefix
 from nlkit.training import checkpoints
 from nlkit.training.measure import epoch_row
 

@@ -110,7 +110,7 @@ def write_record(
         info["encoder"] = encoder.summary()
     weights = getattr(params.model, "weights", None)
     if weights is not None:
-        from nlkit.models.weights import weights_sha256
+        from nlkit.models.photo import weights_sha256
 
         info["network"]["weights"] = weights_sha256(weights)
     limit = None if isinstance(params.data, FolderDataParams) else records.LIMIT

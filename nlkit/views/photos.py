@@ -48,30 +48,19 @@ def longest_side(pixels: int) -> int:
     return math.ceil(math.sqrt(pixels * WIDEST)) + 1
 
 
-def centre_corner(heights: Tensor, widths: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Top and left int64 [B] of the square of this size in the middle, halves rounded to even as torchvision does."""
-    top, left = (((sides - size) / 2).round().long() for sides in (heights, widths))
-    return top, left
-
-
-def random_corner(heights: Tensor, widths: Tensor, size: int, stream: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Top and left int64 [B] of a square of this size, every place as likely as another."""
-    u = torch.rand(2, len(heights), generator=stream, device=heights.device)
-    return (u[0] * (heights - size + 1)).long(), (u[1] * (widths - size + 1)).long()
-
-
 def centre(images: ImageBatch) -> Tensor:
-    """The middle square uint8 [B, side, side, 3] of each image."""
-    corner = centre_corner(images.heights, images.widths, images.side)
-    return cut(images, *corner, images.side, torch.zeros_like(images.offsets, dtype=torch.bool))
+    """The middle square uint8 [B, side, side, 3] of each image, halves rounded to even as torchvision does."""
+    top, left = (((sides - images.side) / 2).round().long() for sides in (images.heights, images.widths))
+    return cut(images, top, left, images.side, torch.zeros_like(images.offsets, dtype=torch.bool))
 
 
 def random_view(params: PhotoViewParams, images: ImageBatch, stream: torch.Generator) -> Tensor:
-    """The weak view uint8 [B, side, side, 3] of each image: crop or resized crop, and flip."""
+    """The weak view uint8 [B, side, side, 3] of each image: a square of any place or a resized crop, and flip."""
     if params.kind == "resized_crop":
         return random_resized_crop(images, params.smallest, params.flip, stream)
-    corner = random_corner(images.heights, images.widths, images.side, stream)
-    return cut(images, *corner, images.side, flips(images, params.flip, stream))
+    u = torch.rand(2, len(images), generator=stream, device=images.device)
+    top, left = (u[0] * (images.heights - images.side + 1)).long(), (u[1] * (images.widths - images.side + 1)).long()
+    return cut(images, top, left, images.side, flips(images, params.flip, stream))
 
 
 def random_resized_crop(images: ImageBatch, smallest: float, flip: bool, stream: torch.Generator) -> Tensor:

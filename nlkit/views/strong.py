@@ -18,7 +18,7 @@ BLUR = 0.1, 2.0
 """Standard deviations of the blur, in pixels."""
 
 
-class StrongView(Protocol):
+class RandomView(Protocol):
     """Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W]; stored ones into squares."""
 
     def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
@@ -31,7 +31,7 @@ def strong_view(
     mean: Sequence[float],
     std: Sequence[float],
     device: torch.device,
-) -> StrongView:
+) -> RandomView:
     """The strong view that the parameters ask for; mean and std are those of pixels in 0..1."""
     match params:
         case AffineStrongParams():

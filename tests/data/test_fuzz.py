@@ -25,7 +25,7 @@ from nlkit.data.listing import read_feature_file, read_feature_rows, read_listin
 from nlkit.data.photos.catalog import PHOTO_SOURCES, load_photos
 from nlkit.data.photos.decode import FORMATS, decode_all
 from nlkit.data.photos.lists import PhotoSet
-from nlkit.models.weights import body_weights, weights_sha256
+from nlkit.models.photo import body_weights, weights_sha256
 from nlkit.noise import human, read_label_file
 from nlkit.params.files import read_tree
 from nlkit.training import checkpoints, records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tiny
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -30,7 +31,7 @@ def test_empty_memory_is_nan_here() -> None:
 @pytest.mark.parametrize("pad", [0, 1, 4, 9])
 def test_equals_padding_slicing_and_flipping_image_by_image(shape: tuple[int, ...], pad: int) -> None:
     """A pad of 9 can move an image of 8 x 8 out of sight: all pixels are 0 before normalisation."""
-    stream = torch.Generator().manual_seed(pad)
+    stream = tiny.stream(pad)
     images = torch.randint(0, 256, shape, generator=stream, dtype=torch.uint8)
     mean, std = torch.linspace(100, 140, shape[3]), torch.linspace(40, 60, shape[3])
     dy, dx = torch.randint(-pad, pad + 1, (2, shape[0]), generator=stream)

@@ -8,17 +8,13 @@ from itertools import pairwise
 import pytest
 import tiny
 import torch
-from recording import Recording, dividemix
+from recording import Recording, dividemix, train
 from torch import Tensor
 
 from nlkit.methods.dividemix import DivideMix
 from nlkit.parts import semi
 
 COUNT, SIZE = 96, 16
-
-
-def train(method: DivideMix, epoch: int = 1) -> dict[str, float]:
-    return tiny.train(method, epoch)[0]
 
 
 def snapshot(method: DivideMix, k: int) -> dict[str, Tensor]:
@@ -142,8 +138,8 @@ def test_the_mixing_share_is_one_folded_beta_variable_a_step(
     alpha: float, mean: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     method = dividemix((2000, 2000), {"count": 4000}, **{"method.alpha": alpha, "training.batch_size": 1})
-    nothing = dict.fromkeys(("loss_x", "loss_u", "loss_reg", "lambda_u"), torch.zeros(()))
-    monkeypatch.setattr(method, "losses", lambda *given: nothing)
+    nothing = dict.fromkeys(("loss_x", "loss_u", "loss_reg"), torch.zeros(()))
+    monkeypatch.setattr(method, "losses", lambda *given: dict(nothing))
     steps = tiny.spied(monkeypatch, method, "losses")
     for net in method.nets:
         monkeypatch.setattr(net, "step", lambda loss: None)

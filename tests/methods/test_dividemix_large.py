@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import tiny
 import torch
-from recording import Recording, dividemix
+from recording import Recording, dividemix, train
 from torch import Tensor
 
-from nlkit.methods.dividemix import DivideMix
 from nlkit.parts import semi
 from nlkit.parts.semi import Views2, mixmatch
 
 HALF = {"method.mixed": "labelled", "method.lambda_u": 0}
-
-
-def train(method: DivideMix, epoch: int = 1) -> dict[str, float]:
-    return tiny.train(method, epoch)[0]
 
 
 def test_the_network_sees_the_mixed_rows_of_labelled_images_only() -> None:

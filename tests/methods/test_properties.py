@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,51 +11,33 @@ import pandas as pd
 import pytest
 import tiny
 import torch
+from tiny import copied, same
 from torch import Tensor, nn
 
 from nlkit.data.problem import Problem, TrainingSet
-from nlkit.methods import build_method
 from nlkit.methods.base import GRADIENT, Method
-from nlkit.params import Params, registry
-from nlkit.parts.batches import endless_batches
-from nlkit.parts.division import drawn_unlabelled
-from nlkit.parts.learner import Learner
+from nlkit.params import registry
+from nlkit.parts.epochs import endless_batches
+from nlkit.parts.semi import drawn_unlabelled
 from nlkit.training import loop as training
-
-MakeParams = Callable[..., Params]
-MakeProblem = Callable[..., Problem]
 
 EPOCHS = 4
 methods = pytest.mark.parametrize("name", registry.names())
 
 
 @pytest.fixture
-def problem(tiny_problem: MakeProblem) -> Problem:
-    return tiny_problem(count=70)
+def problem() -> Problem:
+    return tiny.problem(count=70)
 
 
 def train(method: Method, *epochs: int) -> list[dict[str, float]]:
-    results = []
-    for epoch in epochs:
-        results.append(method.train_epoch(epoch, lambda share: None))
-        method.split()
-    return results
-
-
-def copied(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in state.items()}
-
-
-def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return tiny.train(method, *epochs, split=True)
 
 
 @methods
-def test_a_run_is_decided_by_its_seed_and_changes_nothing_but_itself(
-    name: str, problem: Problem, tiny_params: MakeParams
-) -> None:
+def test_a_run_is_decided_by_its_seed_and_changes_nothing_but_itself(name: str, problem: Problem) -> None:
     images, labels, stream = problem.train.images.clone(), problem.train.labels.clone(), torch.get_rng_state()
-    first, second, other = (build_method(problem.train, tiny_params(name, seed=seed)) for seed in (0, 0, 1))
+    first, second, other = (tiny.method(name, problem.train, seed=seed) for seed in (0, 0, 1))
     assert same(first.state_dict(), second.state_dict())
     results = train(first, 0, 1, 2)
     assert torch.equal(torch.get_rng_state(), stream)
@@ -80,10 +61,10 @@ def first_batch(method: Method, epoch: int) -> Tensor:
 
 
 @methods
-def test_each_epoch_draws_anew(name: str, problem: Problem, tiny_params: MakeParams) -> None:
+def test_each_epoch_draws_anew(name: str, problem: Problem) -> None:
     batches = []
     for epoch in (2, 3):
-        method = build_method(problem.train, tiny_params(name))
+        method = tiny.method(name, problem.train)
         train(method, 0, 1)
         batches.append(first_batch(method, epoch))
     assert not torch.equal(*batches)
@@ -92,9 +73,9 @@ def test_each_epoch_draws_anew(name: str, problem: Problem, tiny_params: MakePar
 @methods
 @pytest.mark.parametrize("cut", [1, 2, 3])
 def test_a_restored_method_continues_bit_for_bit_and_leaves_the_given_state_alone(
-    name: str, cut: int, problem: Problem, tiny_params: MakeParams
+    name: str, cut: int, problem: Problem
 ) -> None:
-    whole, part, resumed = (build_method(problem.train, tiny_params(name)) for _ in range(3))
+    whole, part, resumed = (tiny.method(name, problem.train) for _ in range(3))
     expected = train(whole, *range(EPOCHS))[cut:]
     train(part, *range(cut))
     given, kept = (copied(part.state_dict()) for _ in range(2))
@@ -105,15 +86,15 @@ def test_a_restored_method_continues_bit_for_bit_and_leaves_the_given_state_alon
 
 
 @methods
-def test_a_state_that_other_code_wrote_is_refused(name: str, problem: Problem, tiny_params: MakeParams) -> None:
-    method = build_method(problem.train, tiny_params(name))
+def test_a_state_that_other_code_wrote_is_refused(name: str, problem: Problem) -> None:
+    method = tiny.method(name, problem.train)
     train(method, 0)
     state = copied(method.state_dict())
     weight = next(key for key in state if key.endswith("weight"))
     lacking = {key: value for key, value in state.items() if key != weight}
     for wrong in (lacking, state | {weight: torch.zeros(2, 2)}):
         with pytest.raises((KeyError, TypeError, ValueError, RuntimeError)):  # what resuming reports in one line
-            build_method(problem.train, tiny_params(name)).load_state_dict(wrong)
+            tiny.method(name, problem.train).load_state_dict(wrong)
 
 
 def weights_of(method: Method) -> dict[str, Tensor]:
@@ -128,11 +109,11 @@ def weights_of(method: Method) -> dict[str, Tensor]:
     ids=["full batches", "a last batch of one", "a batch and one", "three images", "one label only"],
 )
 def test_an_epoch_reports_finite_losses_and_evidence_and_its_progress(
-    name: str, count: int, size: int, labels: int, tiny_problem: MakeProblem, tiny_params: MakeParams
+    name: str, count: int, size: int, labels: int
 ) -> None:
-    problem = tiny_problem(count=count)
+    problem = tiny.problem(count=count)
     data = problem.train if labels > 1 else replace(problem.train, labels=torch.ones_like(problem.train.labels))
-    method = build_method(data, tiny_params(name, **{"training.batch_size": size}))
+    method = tiny.method(name, data, **{"training.batch_size": size})
     division, kept = torch.zeros(0), torch.zeros(0)
     for epoch in range(EPOCHS):
         shares: list[float] = []
@@ -160,14 +141,14 @@ def test_a_training_set_has_no_place_for_clean_labels() -> None:
 
 @methods
 def test_clean_labels_and_those_of_tests_change_measurements_and_nothing_else(
-    name: str, problem: Problem, tiny_params: MakeParams, tmp_path: Path
+    name: str, problem: Problem, tmp_path: Path
 ) -> None:
     assert problem.clean is not None
     images, labels = problem.tests["test"]
     scrambled = replace(problem, clean=(problem.clean + 1) % 3, tests={"test": (images, labels.flip(0))})
     unknown = replace(problem, clean=None)
     fits = [
-        training.fit(one, tiny_params(name), tmp_path / str(number), progress=False)
+        training.fit(one, tiny.params(name), tmp_path / str(number), progress=False)
         for number, one in enumerate((problem, scrambled, unknown))
     ]
     for other in fits[1:]:
@@ -178,9 +159,9 @@ def test_clean_labels_and_those_of_tests_change_measurements_and_nothing_else(
 
 @methods
 def test_a_run_that_is_interrupted_in_every_epoch_ends_as_an_undisturbed_one(
-    name: str, problem: Problem, tiny_params: MakeParams, tmp_path: Path
+    name: str, problem: Problem, tmp_path: Path
 ) -> None:
-    params = tiny_params(name, **{"training.snapshots": [1, 3]})
+    params = tiny.params(name, **{"training.snapshots": [1, 3]})
     calm = training.fit(problem, params, tmp_path / "calm", progress=False)
     for epoch in range(EPOCHS):
         with tiny.interrupted(name, epoch):
@@ -195,11 +176,7 @@ def test_a_run_that_is_interrupted_in_every_epoch_ends_as_an_undisturbed_one(
     assert torch.equal(resumed.split.p_clean, calm.split.p_clean)
 
 
-def learners(method: Any) -> list[Learner]:
-    return list(method.nets) if hasattr(method, "nets") else [method.learner]
-
-
-def counted(method: Method, epochs: int, needs_split: bool) -> tuple[float, pd.DataFrame]:
+def counted(method: Any, epochs: int, needs_split: bool) -> tuple[float, pd.DataFrame]:
     """Forward-equivalents of some epochs by a hook on each network, and the rows that training returned."""
     total, counting = [0.0], [True]
 
@@ -207,7 +184,7 @@ def counted(method: Method, epochs: int, needs_split: bool) -> tuple[float, pd.D
         if counting[0]:
             total[0] += len(inputs[0]) * (GRADIENT if torch.is_grad_enabled() else 1)
 
-    for learner in learners(method):
+    for learner in method.nets:
         getattr(learner.net, "encoder", learner.net).register_forward_pre_hook(hook)
     rows = []
     for epoch in range(epochs):
@@ -225,19 +202,18 @@ def counted(method: Method, epochs: int, needs_split: bool) -> tuple[float, pd.D
 )
 @pytest.mark.parametrize("count", [64, 75])
 def test_the_cost_of_a_method_is_that_of_the_passes_which_its_networks_make(
-    name: str, settings: dict[str, Any], count: int, tiny_problem: MakeProblem, tiny_params: MakeParams
+    name: str, settings: dict[str, Any], count: int
 ) -> None:
-    params, data, epochs = tiny_params(name, **settings), tiny_problem(count=count).train, EPOCHS - 1
-    never = build_method(data, params)  # a split that training can do without serves figures and is not counted
-    without = [never.train_epoch(epoch, lambda share: None) for epoch in range(epochs)]
-    needs_split = without != train(build_method(data, params), *range(epochs))
-    total, rows = counted(build_method(data, params), epochs, needs_split)
-    passes = registry.find(name).passes
-    assert passes is not None and passes(params, count, rows) == total
+    epochs, passes = EPOCHS - 1, registry.find(name).passes
+    never, always, hooked = (tiny.method(name, count, **settings) for _ in range(3))
+    # A split that training can do without serves figures and is not counted.
+    needs_split = tiny.train(never, *range(epochs)) != train(always, *range(epochs))
+    total, rows = counted(hooked, epochs, needs_split)
+    assert passes is not None and passes(hooked.params, count, rows) == total
 
 
 @pytest.mark.parametrize(("labelled", "unlabelled"), [(30, 66), (66, 30), (16, 80), (80, 16), (5, 3), (48, 0)])
 def test_the_unlabelled_images_of_an_epoch_are_those_that_are_drawn(labelled: int, unlabelled: int) -> None:
-    batches = endless_batches(torch.arange(unlabelled), 16, torch.Generator().manual_seed(0))
+    batches = endless_batches(torch.arange(unlabelled), 16, tiny.stream())
     steps = len(torch.arange(labelled).split(16))
     assert drawn_unlabelled(labelled, unlabelled, 16) == sum(len(next(batches)) for _ in range(steps))

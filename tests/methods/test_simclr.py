@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nlkit.methods import simclr as simclr_module
 from nlkit.methods.simclr import SimCLR
-from nlkit.parts.schedules import joined_cosine
+from nlkit.parts.epochs import joined_cosine
 
 
 def simclr(count: int = 70, labels: Tensor | None = None, **own: Any) -> SimCLR:

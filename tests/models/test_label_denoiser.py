@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tiny
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -18,7 +19,7 @@ def denoiser() -> LabelDenoiser:
 
 
 def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    stream = torch.Generator().manual_seed(1)
+    stream = tiny.stream(1)
     embedding, y, z = (torch.randn(B, width, generator=stream) for width in (H, C, D))
     return embedding, y, torch.arange(B), z
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import tiny
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nlkit.models import build_model
 from nlkit.models.networks import PreActBlock
-from nlkit.params.sections import ModelParams
+from nlkit.params.sections import ModelParams, PhotoModelParams
 
 NAMES = ["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
 
 
 def make(name: str, channels: int = 3, classes: int = 10, width: int = 4, seed: int = 0) -> nn.Module:
-    return build_model(ModelParams(name=name, width=width), channels, classes, seed)  # type: ignore[arg-type]
+    photo = name.startswith("torchvision")
+    params: Any = PhotoModelParams(name=name) if photo else ModelParams(name=name, width=width)  # type: ignore[arg-type]
+    return build_model(params, channels, classes, seed)
 
 
 def parameter_count(net: nn.Module) -> int:
@@ -24,7 +29,7 @@ def parameter_count(net: nn.Module) -> int:
 
 def randomised(net: nn.Module) -> nn.Module:
     """The network in evaluation mode with batch norms that do something."""
-    stream = torch.Generator().manual_seed(1)
+    stream = tiny.stream(1)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             for values in (module.weight.data, module.bias.data, module.running_mean, module.running_var):
@@ -62,7 +67,7 @@ def test_logits_have_a_row_an_image_and_every_parameter_a_gradient(name: str) ->
     assert missing == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "torchvision_resnet18"])
 def test_initial_weights_depend_on_the_seed_only(name: str) -> None:
     before = torch.get_rng_state()
     first = make(name, seed=5).state_dict()

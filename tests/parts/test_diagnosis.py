@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny import stream
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,10 +20,6 @@ N, C, D, TAU = 500, 5, 12, 0.25
 
 def settings(**own: Any) -> DiagnosisParams:
     return DiagnosisParams(name="any", **own)
-
-
-def stream(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def clusters(seed: int = 0, wrong: float = 0.4, noise: float = 0.12) -> tuple[Tensor, Tensor, Tensor, Tensor]:

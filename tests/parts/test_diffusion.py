@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny import stream
 from torch import Tensor
 
 from nlkit.parts.diffusion import (
@@ -23,10 +24,6 @@ T, C = 1000, 10
 @pytest.fixture
 def schedule() -> Schedule:
     return cosine_schedule(T)
-
-
-def stream(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_the_cosine_schedule_has_the_known_values(schedule: Schedule) -> None:

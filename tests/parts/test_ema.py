@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import tiny
 import torch
 from torch import nn
 
@@ -14,7 +15,7 @@ def net() -> nn.Sequential:
 
 
 def move(one: nn.Module, step: int) -> None:
-    stream = torch.Generator().manual_seed(step)
+    stream = tiny.stream(step)
     for weight in one.parameters():
         weight.data = torch.randn(weight.shape, generator=stream)
     one(torch.randn(5, 3, generator=stream))
@@ -57,9 +58,8 @@ def test_a_restored_average_continues_with_the_same_number_of_updates(done: int)
     for step in range(done):
         move(one, step)
         first.update(one)
-    second.load_state_dict({name: value.clone() for name, value in first.state_dict().items()})
+    second.load_state_dict(tiny.copied(first.state_dict()))
     move(one, 99)
     for ema in (first, second):
         ema.update(one)
-    assert first.state_dict().keys() == second.state_dict().keys()
-    assert all(torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items())
+    assert tiny.same(first.state_dict(), second.state_dict())

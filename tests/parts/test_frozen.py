@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -22,16 +22,15 @@ from nlkit.training import encoders
 from nlkit.training.loop import fit
 
 PRETRAINING = Path(__file__).parents[2] / "params/simclr/digits.yaml"
-Make = Callable[..., Params]
 FILE = {"method.query": "cached", "method.bank": "plain"}
 
 
 @pytest.fixture
-def problem(tiny_problem: Callable[..., Problem]) -> Problem:
-    return tiny_problem(count=40)
+def problem() -> Problem:
+    return tiny.problem(count=40)
 
 
-def encoder(problem: Problem, params: Params, tensors: dict[str, Tensor] | None = None) -> frozen.FrozenEncoder:
+def encoder(problem: Problem, params: Params, tensors: dict[str, Tensor] | None = None) -> Any:
     return frozen.frozen_encoder(params.method.encoder, replace(problem.train, encoder=tensors), params)
 
 
@@ -39,21 +38,21 @@ def inputs(problem: Problem) -> Tensor:
     return ((problem.train.images / 255 - 0.5) / 0.5).permute(0, 3, 1, 2)
 
 
-def test_pixels_are_the_normalised_inputs(problem: Problem, tiny_params: Make) -> None:
-    one, expected = encoder(problem, tiny_params("lra_diffusion")), inputs(problem)
+def test_pixels_are_the_normalised_inputs(problem: Problem) -> None:
+    one, expected = encoder(problem, tiny.params("lra_diffusion")), inputs(problem)
     torch.testing.assert_close(one.images(problem.train.images), expected.flatten(1))
     torch.testing.assert_close(one.views(expected), expected.flatten(1))
     assert one.features == 64
 
 
-def test_the_same_images_are_encoded_once(problem: Problem, tiny_params: Make) -> None:
+def test_the_same_images_are_encoded_once(problem: Problem) -> None:
     calls: list[int] = []
 
     def encode(views: Tensor) -> Tensor:
         calls.append(len(views))
         return views.flatten(1)
 
-    one = frozen.NetworkEncoder(encode, problem.train, tiny_params("lra_diffusion", **{"training.eval_batch_size": 30}))
+    one = frozen.NetworkEncoder(encode, problem.train, tiny.params("lra_diffusion", **{"training.eval_batch_size": 30}))
     images = problem.train.images
     first = one.images(images)
     assert torch.equal(one.images(images.clone()), first) and calls == [2, 30, 10]
@@ -76,13 +75,13 @@ def write_features(folder: Path, problem: Problem, width: int = 5) -> dict[str, 
     return made
 
 
-def file_params(make: Make, folder: Path, **own: Any) -> Params:
+def file_params(folder: Path, **own: Any) -> Params:
     paths = {"kind": "file", "train": str(folder / "train.npy"), "test": str(folder / "test.npz")}
-    return make("lra_diffusion", **FILE, **{"method.encoder": paths, **own})
+    return tiny.params("lra_diffusion", **FILE, **{"method.encoder": paths, **own})
 
 
-def test_a_file_gives_each_image_its_row_in_any_order(problem: Problem, tiny_params: Make, tmp_path: Path) -> None:
-    made, params = write_features(tmp_path, problem), file_params(tiny_params, tmp_path)
+def test_a_file_gives_each_image_its_row_in_any_order(problem: Problem, tmp_path: Path) -> None:
+    made, params = write_features(tmp_path, problem), file_params(tmp_path)
     one = encoder(problem, params, params.method.given_tensors(problem, tmp_path, cut=False))
     order = torch.randperm(40)
     np.testing.assert_allclose(one.images(problem.train.images[order]), made["train"][order], rtol=1e-6)
@@ -107,7 +106,7 @@ def test_a_file_gives_each_image_its_row_in_any_order(problem: Problem, tiny_par
     ],
 )
 def test_a_file_of_features_that_does_not_fit_is_refused_in_one_line(
-    content: Any, words: str, problem: Problem, tiny_params: Make, tmp_path: Path
+    content: Any, words: str, problem: Problem, tmp_path: Path
 ) -> None:
     write_features(tmp_path, problem)
     (tmp_path / "train.npy").unlink()
@@ -116,23 +115,23 @@ def test_a_file_of_features_that_does_not_fit_is_refused_in_one_line(
     elif content is not None:
         np.save(tmp_path / "train.npy", content)
     with pytest.raises(NlkitError, match=f"^{words}") as caught:
-        file_params(tiny_params, tmp_path).method.given_tensors(problem, tmp_path, cut=False)
+        file_params(tmp_path).method.given_tensors(problem, tmp_path, cut=False)
     assert "\n" not in str(caught.value)
 
 
-def test_a_name_that_is_no_array_is_refused(problem: Problem, tiny_params: Make, tmp_path: Path) -> None:
-    params = file_params(tiny_params, tmp_path, **{"method.encoder.train": "x.csv"})
+def test_a_name_that_is_no_array_is_refused(problem: Problem, tmp_path: Path) -> None:
+    params = file_params(tmp_path, **{"method.encoder.train": "x.csv"})
     with pytest.raises(NlkitError, match=r"'\.csv' is unknown"):
         params.method.given_tensors(problem, tmp_path, cut=False)
 
 
-def simclr_params(make: Make) -> Params:
+def simclr_params() -> Params:
     reference = {"kind": "simclr", "params": str(PRETRAINING)}
-    return make("lra_diffusion", **{"method.encoder": reference})
+    return tiny.params("lra_diffusion", **{"method.encoder": reference})
 
 
-def test_a_simclr_run_gives_unit_features_of_its_encoder(problem: Problem, tiny_params: Make) -> None:
-    params = simclr_params(tiny_params)
+def test_a_simclr_run_gives_unit_features_of_its_encoder(problem: Problem) -> None:
+    params = simclr_params()
     referred = encoders.referred(params)
     assert referred is not None and referred.paper == "simclr"
     net = build_model(referred.model, 1, 3, seed=5).eval()
@@ -143,10 +142,10 @@ def test_a_simclr_run_gives_unit_features_of_its_encoder(problem: Problem, tiny_
     assert not one.views(inputs(problem)).requires_grad and one.features == expected.shape[1]
 
 
-def test_a_simclr_run_of_other_images_or_without_weights_is_refused(problem: Problem, tiny_params: Make) -> None:
+def test_a_simclr_run_of_other_images_or_without_weights_is_refused(problem: Problem) -> None:
     with pytest.raises(NlkitError, match=r"nlkit\.run provides it"):
-        encoder(problem, simclr_params(tiny_params))
-    content = simclr_params(tiny_params).model_dump(mode="json")
+        encoder(problem, simclr_params())
+    content = simclr_params().model_dump(mode="json")
     for change, words in (
         ({"data.name": "cifar10"}, "data.name is digits there and cifar10 here"),
         ({"method.encoder.params": "nowhere.yaml"}, "key 'method.encoder.params' is 'nowhere.yaml'"),
@@ -155,8 +154,8 @@ def test_a_simclr_run_of_other_images_or_without_weights_is_refused(problem: Pro
             encoders.referred(make_params(content, change, source="tiny"))
 
 
-def test_a_checkpoint_belongs_to_its_features(problem: Problem, tiny_params: Make, tmp_path: Path) -> None:
-    params = file_params(tiny_params, tmp_path, **{"training.epochs": 1})
+def test_a_checkpoint_belongs_to_its_features(problem: Problem, tmp_path: Path) -> None:
+    params = file_params(tmp_path, **{"training.epochs": 1})
 
     def given() -> Problem:
         tensors = params.method.given_tensors(problem, tmp_path, cut=False)

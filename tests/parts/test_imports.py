@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 PARTS = Path(__file__).parents[2] / "nlkit" / "parts"
-NETWORKS = {"learner", "heads", "frozen", "diffusion_learner"}
+NETWORKS = {"learner", "frozen", "diffusion_learner"}
 """Parts that hold a network."""
 DIGITS = """
 import torch

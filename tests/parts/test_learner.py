@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import tiny
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from nlkit.data.problem import Problem
-from nlkit.params import Params
 from nlkit.parts.learner import Learner, choose_precision
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def problem(tiny_problem: Callable[..., Problem]) -> Problem:
-    return tiny_problem()
+def problem() -> Problem:
+    return tiny.problem()
 
 
 @pytest.fixture
-def learner(problem: Problem, tiny_params: Callable[..., Params]) -> Learner:
-    return Learner(problem.train, tiny_params(), "net1")
+def learner(problem: Problem) -> Learner:
+    return Learner(problem.train, tiny.params(), "net1")
 
 
 def some_loss(learner: Learner, problem: Problem) -> Tensor:
@@ -32,38 +31,26 @@ def some_loss(learner: Learner, problem: Problem) -> Tensor:
     return functional.cross_entropy(logits, problem.train.labels[:16])
 
 
-def copies(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in state.items()}
-
-
-def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "auto"])
-def test_precision_is_what_was_asked_for_and_logits_are_single(
-    precision: str, problem: Problem, tiny_params: Callable[..., Params]
-) -> None:
+def test_precision_is_what_was_asked_for_and_logits_are_single(precision: str, problem: Problem) -> None:
     asked = {"fp32": {torch.float32}, "bf16": {torch.bfloat16}, "auto": {torch.float32, torch.bfloat16}}
     assert choose_precision(precision, CPU) in asked[precision]
-    learner = Learner(problem.train, tiny_params(**{"training.precision": precision}), "net1")
+    learner = Learner(problem.train, tiny.params(**{"training.precision": precision}), "net1")
     logits = learner(learner.views.plain(problem.train.images[:4]))
     assert logits.dtype == torch.float32 and logits.shape == (4, 3)
     assert all(parameter.dtype == torch.float32 for parameter in learner.net.parameters())
 
 
-def test_networks_of_two_names_or_two_seeds_start_differently(
-    problem: Problem, tiny_params: Callable[..., Params], learner: Learner
-) -> None:
+def test_networks_of_two_names_or_two_seeds_start_differently(problem: Problem, learner: Learner) -> None:
     weight = learner.net.classifier.weight
-    for params, name in ((tiny_params(), "net2"), (tiny_params(seed=1), "net1")):
+    for params, name in ((tiny.params(), "net2"), (tiny.params(seed=1), "net1")):
         assert not torch.equal(weight, Learner(problem.train, params, name).net.classifier.weight)
-    assert torch.equal(weight, Learner(problem.train, tiny_params(), "net1").net.classifier.weight)
+    assert torch.equal(weight, Learner(problem.train, tiny.params(), "net1").net.classifier.weight)
 
 
 def test_a_step_is_sgd_with_momentum_and_decay_of_every_parameter(learner: Learner, problem: Problem) -> None:
     parameters = dict(learner.net.named_parameters())
-    expected, velocity = copies(parameters), dict[str, Tensor]()
+    expected, velocity = tiny.copied(parameters), dict[str, Tensor]()
     for _ in range(3):
         loss = some_loss(learner, problem)
         gradients = torch.autograd.grad(loss, list(parameters.values()), retain_graph=True)
@@ -83,11 +70,11 @@ def test_prediction_is_in_order_in_evaluation_mode_and_leaves_no_trace(
 ) -> None:
     learner.step(some_loss(learner, problem))
     learner.net.train(training)
-    before = copies(learner.tensors())
+    before = tiny.copied(learner.tensors())
     learner.eval_batch_size = size
     found = learner.predict(problem.train.images)
     assert learner.net.training is training and not found.requires_grad
-    assert same(before, learner.tensors())
+    assert tiny.same(before, learner.tensors())
     expected = torch.cat([learner.net.eval()(learner.views.plain(image[None])) for image in problem.train.images])
     torch.testing.assert_close(found, expected.detach(), atol=1e-5, rtol=1e-5)
 
@@ -106,33 +93,29 @@ def test_losses_are_those_of_the_observed_labels_in_the_order_of_the_samples(
 
 @pytest.mark.parametrize("steps", [0, 2])
 def test_tensors_restore_a_learner_so_that_it_continues_bit_for_bit(
-    steps: int, problem: Problem, tiny_params: Callable[..., Params], learner: Learner
+    steps: int, problem: Problem, learner: Learner
 ) -> None:
     for _ in range(steps):
         learner.step(some_loss(learner, problem))
-    saved = copies(learner.tensors())
+    saved = tiny.copied(learner.tensors())
     momenta = {name for name in saved if name.startswith("momentum.")}
     assert saved.keys() - momenta == {f"net.{name}" for name in learner.net.state_dict()}
     assert len(momenta) == (len(list(learner.net.parameters())) if steps else 0)
-    other = Learner(problem.train, tiny_params(seed=9), "net2")
+    other = Learner(problem.train, tiny.params(seed=9), "net2")
     other.step(some_loss(other, problem))
     other.load_tensors(saved)
-    assert same(other.tensors(), saved)
+    assert tiny.same(other.tensors(), saved)
     for one in (learner, other):
         one.step(some_loss(one, problem))
-    assert same(learner.tensors(), other.tensors())
+    assert tiny.same(learner.tensors(), other.tensors())
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("sizes", [(16, 16, 16, 16), (7, 7, 1, 1), (0, 0, 5, 5)])
 def test_batches_in_one_pass_equal_separate_passes_and_leave_the_same_running_statistics(
-    tiny_problem: Callable[..., Problem],
-    tiny_params: Callable[..., Params],
-    dtype: torch.dtype,
-    tolerance: float,
-    sizes: tuple[int, ...],
+    dtype: torch.dtype, tolerance: float, sizes: tuple[int, ...]
 ) -> None:
-    data, params = tiny_problem(size=32, channels=3).train, tiny_params(**{"model.name": "preact_resnet18"})
+    data, params = tiny.problem(size=32, channels=3).train, tiny.params(**{"model.name": "preact_resnet18"})
     together, apart = Learner(data, params, "net1"), Learner(data, params, "net1")
     for one in (together, apart):
         one.net.to(dtype).train()

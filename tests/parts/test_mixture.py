@@ -11,14 +11,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from nlkit.params.sections import MixtureParams
-from nlkit.parts.mixture import (
-    Mixture,
-    fit_mixture,
-    fit_two_components,
-    normalise,
-    p_clean_per_class,
-    two_means,
-)
+from nlkit.parts.mixture import Mixture, fit_mixture, fit_two_components, normalise, p_clean_per_class, two_means
 
 PARAMS = MixtureParams()
 LONG = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
@@ -35,9 +28,14 @@ def draw(rng: np.random.Generator, separated: bool) -> Tensor:
     return z
 
 
+def upper(z: Tensor) -> Tensor:
+    """True for the cluster with the larger mean."""
+    return two_means(z[None], torch.ones_like(z, dtype=torch.bool)[None])[0][0]
+
+
 def assert_like_scikit_learn(z: Tensor, params: MixtureParams) -> None:
-    """P(clean) and the stopping rule are scikit-learn's from the M-step of the same hard assignment."""
-    high = two_means(z)
+    """P(clean), and so the stopping rule, is scikit-learn's from the M-step of the same hard assignment."""
+    high = upper(z)
     parts = [z[~high].numpy(), z[high].numpy()]
     variances = np.array([part.var() + params.reg_covar for part in parts])
     theirs = GaussianMixture(
@@ -47,9 +45,7 @@ def assert_like_scikit_learn(z: Tensor, params: MixtureParams) -> None:
         precisions_init=(1 / variances).reshape(2, 1, 1),
     ).fit(z.numpy()[:, None])  # fmt: skip
     expected = theirs.predict_proba(z.numpy()[:, None])[:, theirs.means_.argmin()]
-    ours = fit_mixture(z, params)
-    np.testing.assert_allclose(ours.p_clean(z), expected, atol=1e-6, err_msg=f"{len(z)} values")
-    assert (ours.iterations, ours.converged) == (theirs.n_iter_, theirs.converged_)
+    np.testing.assert_allclose(fit_mixture(z, params).p_clean(z), expected, atol=1e-6, err_msg=f"{len(z)} values")
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -61,13 +57,6 @@ def test_p_clean_equals_scikit_learn_from_the_same_start(separated: bool) -> Non
     others = [MixtureParams(max_iter=n, tol=tol, reg_covar=1e-3) for n, tol in ((1, 1e-2), (3, 0.0), (200, 1e-9))]
     for params in (LONG, *others):
         assert_like_scikit_learn(draw(np.random.default_rng(5), separated), params)
-
-
-def test_the_split_of_separated_losses_equals_that_of_scikit_learn_with_its_own_start() -> None:
-    z = draw(np.random.default_rng(3), separated=True)
-    other = GaussianMixture(2, max_iter=10, tol=1e-2, reg_covar=5e-4, random_state=0).fit(z.numpy()[:, None])
-    expected = other.predict_proba(z.numpy()[:, None])[:, other.means_.argmin()] > 0.5
-    assert ((fit_mixture(z, PARAMS).p_clean(z).numpy() > 0.5) == expected).mean() >= 0.99
 
 
 def within_squares(z: np.ndarray, high: np.ndarray) -> float:
@@ -83,7 +72,7 @@ def test_two_means_is_the_best_of_all_bipartitions(count: int) -> None:
         if len(np.unique(z)) < 2:
             continue
         best = min(within_squares(z, np.array(cut)) for cut in itertools.product([False, True], repeat=count))
-        found = two_means(torch.from_numpy(z)).numpy()
+        found = upper(torch.from_numpy(z)).numpy()
         assert within_squares(z, found) == pytest.approx(best, abs=1e-12)
         assert z[found].min() > z[~found].max()
 
@@ -102,17 +91,9 @@ def test_normalised_losses_span_zero_to_one_and_keep_their_order() -> None:
     torch.testing.assert_close(z, torch.tensor([0.5, 0.0, 0.1875, 1.0], dtype=torch.float64))
 
 
-def test_the_first_component_has_the_smaller_mean_whatever_the_start() -> None:
-    z = draw(np.random.default_rng(2), separated=True)
-    high = two_means(z)
-    usual, swapped = fit_mixture(z, PARAMS, high), fit_mixture(z, PARAMS, ~high)
-    assert usual.means[0] < usual.means[1] and swapped.means[0] < swapped.means[1]
-    torch.testing.assert_close(usual.p_clean(z), swapped.p_clean(z), rtol=0, atol=1e-12)
-
-
 def test_the_posterior_is_that_of_weighted_normal_densities() -> None:
     parts = [torch.tensor(pair, dtype=torch.float64) for pair in ([0.3, 0.7], [0.1, 0.8], [0.04, 0.09])]
-    mixture = Mixture(*parts, iterations=1, converged=True)
+    mixture = Mixture(*parts)
     z = torch.tensor([0.2, 0.9, -3.0], dtype=torch.float64)
     densities = torch.distributions.Normal(parts[1], parts[2].sqrt()).log_prob(z[:, None]).exp() * parts[0]
     torch.testing.assert_close(mixture.log_joint(z).exp(), densities)
@@ -139,12 +120,6 @@ def test_numpy_in_gives_numpy_out_and_tensor_in_gives_tensor_out(dtype: type) ->
     np.testing.assert_array_equal(from_numpy, from_tensor.numpy())
     np.testing.assert_array_equal(losses, kept)
     np.testing.assert_allclose(fit_two_components(losses[::-1]), from_numpy[::-1], atol=1e-9)
-
-
-def test_two_clear_groups_are_told_apart_even_when_very_unequal() -> None:
-    rng = np.random.default_rng(0)
-    p_clean = fit_two_components(np.concatenate([rng.normal(0.1, 0.02, 4950), rng.normal(3.0, 0.1, 50)]))
-    assert p_clean[:4950].min() > 0.99 and p_clean[4950:].max() < 0.01
 
 
 def draw_classes(counts: list[int], seed: int = 0) -> tuple[Tensor, Tensor]:

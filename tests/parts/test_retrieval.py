@@ -3,17 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import tiny
 import torch
 
-from nlkit.parts.retrieval import (
-    count_votes,
-    draw_labels,
-    nearest,
-    nearest_others,
-    retrieve,
-    vote_logits,
-    vote_weights,
-)
+from nlkit.parts.retrieval import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
 
 N = 40
 
@@ -48,7 +41,7 @@ def test_no_queries_and_too_many_neighbours() -> None:
 
 @pytest.fixture
 def bank() -> torch.Tensor:
-    return torch.randn(N, 6, generator=torch.Generator().manual_seed(3))
+    return torch.randn(N, 6, generator=tiny.stream(3))
 
 
 def candidates(bank: torch.Tensor, k: int, mode: str, exclude_self: bool) -> torch.Tensor:
@@ -95,7 +88,7 @@ def test_votes_are_counts_of_the_neighbours_labels() -> None:
 def test_counts_of_candidates_sum_to_k_plus_one_and_labels_are_drawn_by_them(bank: torch.Tensor) -> None:
     counts = count_votes(torch.arange(N) % 3, candidates(bank, 10, "online", False), 3)
     assert (counts.sum(dim=1) == 11).all()
-    drawn, votes = draw_labels(counts, 20_000, torch.Generator().manual_seed(0))
+    drawn, votes = draw_labels(counts, 20_000, tiny.stream())
     assert torch.equal(votes, counts.gather(1, drawn)) and (votes > 0).all()
     frequencies = torch.nn.functional.one_hot(drawn, 3).double().mean(dim=1)
     torch.testing.assert_close(frequencies, counts / 11.0, atol=0.02, rtol=0, check_dtype=False)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+import tiny
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -14,7 +15,7 @@ from nlkit.parts import semi
 
 
 def logits_of(rows: int, classes: int, seed: int = 0) -> Tensor:
-    return 2 * torch.randn(rows, classes, generator=torch.Generator().manual_seed(seed))
+    return 2 * torch.randn(rows, classes, generator=tiny.stream(seed))
 
 
 def probabilities(rows: int, classes: int, seed: int = 0) -> Tensor:
@@ -41,13 +42,6 @@ def test_sharpening_keeps_the_simplex_the_argmax_and_its_fixed_points(temperatur
     assert torch.equal(sharp.argmax(dim=1), p.argmax(dim=1))
     for fixed in (torch.eye(5), torch.full((2, 5), 0.2)):
         torch.testing.assert_close(semi.sharpen(fixed, temperature), fixed)
-
-
-@pytest.mark.parametrize("temperature", [0.05, 0.005])
-def test_sharpening_tends_to_the_argmax_and_at_temperature_one_changes_nothing(temperature: float) -> None:
-    p = torch.tensor([[0.3, 0.12, 0.1, 0.1, 0.1, 0.1, 0.1, 0.08]])
-    torch.testing.assert_close(semi.sharpen(p, temperature), torch.eye(8)[:1], rtol=0, atol=1e-5)
-    torch.testing.assert_close(semi.sharpen(p, 1.0), p)
 
 
 def test_refinement_trusts_the_label_by_the_weight_of_its_row() -> None:

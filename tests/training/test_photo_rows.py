@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from trees import TREES, webvision_tree
 
 import nlkit
-from nlkit.models import clip, weights
+from nlkit.models import clip, photo
 from nlkit.params.files import read_tree
 
 ROOT = Path(__file__).parents[2]
@@ -77,7 +77,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "webvision.yaml").write_text(yaml.safe_dump(content))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(clip, "_model", lambda file: StandIn())
-    monkeypatch.setattr(weights, "_imagenet", random_weights)
+    monkeypatch.setattr(photo, "_imagenet", random_weights)
     return tmp_path
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import stream
 from torch import Tensor
 from torchvision.transforms import functional as reference
 
@@ -15,10 +16,6 @@ from nlkit.views.colours import ADJUSTMENTS, grey, jitter, solarise
 
 SINGLE = [reference.adjust_brightness, reference.adjust_contrast, reference.adjust_saturation, reference.adjust_hue]
 BOUNDS = [(0.6, 1.4), (0.6, 1.4), (0.6, 1.4), (-0.5, 0.5)]
-
-
-def stream(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def images(count: int = 24) -> Tensor:

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import stream
 from torch import Tensor
 from torchvision import transforms
 
 from nlkit.data.photos.stored import ImageBatch
 from nlkit.params.views import PhotoViewParams, SimCLRParams, ViewParams
-from nlkit.views.photos import centre_corner, crop_boxes, longest_side, random_corner
+from nlkit.views.photos import crop_boxes, longest_side
 from nlkit.views.strong import strong_view
 from nlkit.views.weak import Views
 
@@ -24,10 +25,6 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 GIVEN = MEAN, STD, torch.device("cpu")
 Make = Callable[..., ImageBatch]
 Draw = Callable[..., list[np.ndarray]]
-
-
-def stream(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def sides(count: int, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -76,26 +73,13 @@ def test_every_image_has_a_box_of_its_own_size_inside_it() -> None:
     assert bool((torch.maximum(high, wide) <= longest).all())
 
 
-def test_the_place_of_a_box_is_uniform_and_that_of_a_square_too() -> None:
+def test_the_place_of_a_box_is_uniform() -> None:
     top, left, high, wide = crop_boxes(*sides(30_000, 60, 90), 0.08, stream())
     for start, room in ((top, 60 - high), (left, 90 - wide)):
         free = room > 10
         place = (start + 0.5)[free] / (room + 1)[free]
         counts = torch.histc(place.float(), 10, 0, 1)
         assert bool(((counts / free.sum() - 0.1).abs() < 0.02).all())
-    top, left = random_corner(*sides(12_000, 10, 11), 8, stream())
-    counts = torch.bincount(4 * top + left, minlength=12).double()
-    assert len(counts) == 12 and float((counts - 1000).square().sum() / 1000) < 37  # chi-squared, 11 degrees, p = 1e-4
-
-
-@pytest.mark.parametrize("size", [8, 9])
-def test_the_middle_square_is_that_of_torchvision(size: int) -> None:
-    heights, widths = torch.arange(size, size + 12), torch.arange(size + 11, size - 1, -1)
-    top, left = centre_corner(heights, widths, size)
-    for k in range(12):
-        numbers = torch.arange(int(heights[k] * widths[k])).view(1, int(heights[k]), -1)
-        first = int(transforms.CenterCrop(size)(numbers)[0, 0, 0])
-        assert (int(top[k]), int(left[k])) == divmod(first, int(widths[k]))
 
 
 def views(kind: str = "crop", size: int = 16, **params: object) -> Views:
@@ -137,13 +121,14 @@ def test_a_view_is_the_same_wherever_the_bytes_of_an_image_lie(batch_of: Make, p
         assert torch.equal(views(kind).weak(among, stream()), views(kind).weak(packed, stream()))
 
 
-def test_a_weak_crop_is_a_square_of_the_image_and_every_square_comes(batch_of: Make) -> None:
+def test_a_weak_crop_is_a_square_of_the_image_and_every_square_is_as_likely(batch_of: Make) -> None:
     image = np.random.default_rng(0).integers(0, 256, (18, 19, 3), dtype=np.uint8)
-    same = rows(batch_of([image], 16), torch.zeros(2000, dtype=torch.int64))
+    same = rows(batch_of([image], 16), torch.zeros(2400, dtype=torch.int64))
     found = [one.tobytes() for one in levels(views().weak(same, stream())).round().byte().numpy()]
     squares = [image[top : top + 16, left : left + 16] for top in range(3) for left in range(4)]
     plain, mirrored = ({one[:, ::step].tobytes() for one in squares} for step in (1, -1))
-    assert set(found) == plain | mirrored
+    counts = np.array([found.count(one) for one in plain | mirrored])
+    assert counts.sum() == 2400 and ((counts - 100) ** 2).sum() / 100 < 58  # chi-squared, 23 degrees, p = 1e-4
     assert np.mean([one in plain for one in found]) == pytest.approx(0.5, abs=0.05)
 
 

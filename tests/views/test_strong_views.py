@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny import stream
 from torch import Tensor
 from torchvision.transforms import functional as reference
 
@@ -15,10 +16,6 @@ from nlkit.views.weak import Views
 CPU = torch.device("cpu")
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 STILL = {"crop": 1.0, "flip": False, "jitter": 0.0, "grey": 0.0, "solarise": 0.0}
-
-
-def stream(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def photographs(count: int, size: int = 32) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tiny import stream
 from torch import Tensor
 
 from nlkit.params.views import ViewParams
@@ -14,10 +15,6 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 def make_views(channels: int = 3, **params: object) -> Views:
     return Views(ViewParams(**params), MEAN[:channels], STD[:channels], torch.device("cpu"))  # type: ignore[arg-type]
-
-
-def stream(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def images_of(count: int, size: int = 8, channels: int = 3) -> Tensor:

@@ -39,11 +39,7 @@ def resized_crop(batch: ImageBatch, box: Box, size: int, flip: Tensor, longest: 
 
 
 def triangle(lengths: Tensor, size: int, longest: int) -> Tensor:
-    """Weights int32 [B, size, longest], in units of 2^-22, that resize lines of lengths int64 [B] to `size` pixels.
-
-    A triangle around each output pixel's centre, as wide as two pixels of the coarser of both grids, cut at the ends
-    of the line and normalised to the sum one.
-    """
+    """Weights int32 [B, size, longest], in units of 2^-22, that resize lines of lengths int64 [B] to `size` pixels."""
     scale = (lengths.double() / size)[:, None, None]
     centres = (torch.arange(size, device=lengths.device)[:, None] + 0.5) * scale
     places = torch.arange(longest, device=lengths.device)

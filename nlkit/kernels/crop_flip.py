@@ -1,4 +1,14 @@
-"""Crop, flip and normalise by index arithmetic."""
+"""Random crop of the zero-padded image, horizontal flip and normalisation, for a batch.
+
+Textbooks pad the image by p zeros on each side, cut a window of the old size at a random place, and mirror it. With the
+window's corner at (dy, dx) in the image's own coordinates, -p <= dy, dx <= p, the output is
+
+    out[i, j] = (P[dy + i, dx + s(j)] - mean) / std,    s(j) = j, or W - 1 - j where the image is mirrored,
+
+where P is the image, and 0 outside of it. So nothing has to be padded: source pixels are gathered by index arithmetic,
+and those that lie outside are multiplied by 0, before normalisation. One gather is bound by memory, and views are a
+small part of a step, so that there is this form only.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,101 @@
+"""Which samples an epoch passes over, in which batches, and at which learning rates."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import pytest
+import torch
+from tiny import stream
+
+from nlkit.params.training import OptimParams
+from nlkit.parts import epochs
+from nlkit.parts.epochs import endless_batches, epoch_subset, full_batches, shuffled_batches
+
+
+@pytest.mark.parametrize(("count", "size"), [(10, 3), (9, 3), (2, 5), (1, 1)])
+def test_shuffled_batches_visit_every_item_once_and_full_ones_leave_out_the_short_one(count: int, size: int) -> None:
+    items = torch.arange(count) * 10
+    batches = list(shuffled_batches(items, size, stream()))
+    assert [len(batch) for batch in batches] == [size] * (count // size) + [count % size] * (count % size > 0)
+    assert torch.equal(torch.cat(batches).sort().values, items)
+    full = full_batches(items, size, stream())
+    assert len(full) == max(count // size, 1)
+    assert all(torch.equal(one, other) for one, other in zip(full, batches, strict=False))
+
+
+def test_endless_batches_start_again_with_a_fresh_order() -> None:
+    batches = list(islice(endless_batches(torch.arange(20), 8, stream()), 9))
+    assert [len(batch) for batch in batches] == [8, 8, 4] * 3
+    passes = [torch.cat(batches[start : start + 3]) for start in (0, 3, 6)]
+    assert all(torch.equal(one.sort().values, torch.arange(20)) for one in passes)
+    assert not torch.equal(passes[0], passes[1]) and not torch.equal(passes[1], passes[2])
+    assert [len(batch) for batch in islice(endless_batches(torch.arange(0), 8, stream()), 3)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("count", [1, 10, 50, 1000])
+def test_no_class_has_more_than_its_share_and_small_ones_are_whole(count: int) -> None:
+    sizes, limit = (3, 200, 40, 0, 7), -(-count // 5)
+    labels = torch.cat([torch.full((size,), c) for c, size in enumerate(sizes)])
+    chosen = epoch_subset(labels, count, 5, stream())
+    assert torch.bincount(labels[chosen], minlength=5).tolist() == [min(size, limit) for size in sizes]
+    assert len(chosen.unique()) == len(chosen)
+
+
+def test_every_sample_of_a_class_is_equally_likely() -> None:
+    labels = torch.tensor([0] * 6 + [1] * 2)
+    drawn = torch.cat([epoch_subset(labels, 4, 2, stream(seed)) for seed in range(3000)])
+    hits = torch.bincount(drawn, minlength=8)
+    assert hits[6:].tolist() == [3000, 3000]
+    # Each of six is drawn with probability 1/3: 1000 of 3000, standard deviation 26.
+    assert (hits[:6] - 1000).abs().max() < 5 * 26
+
+
+def test_without_a_count_an_epoch_passes_over_everything_in_order() -> None:
+    assert epoch_subset(torch.zeros(7, dtype=torch.int64), None, 3, stream()).tolist() == list(range(7))
+
+
+def test_a_rate_falls_by_its_factor_at_each_step_that_has_been_reached() -> None:
+    optim = OptimParams(lr=0.02, drop_epochs=(150, 200))
+    rates = [epochs.stepped_rate(optim, time) for time in (0, 149.9, 150, 199, 200, 300)]
+    assert rates == pytest.approx([0.02, 0.02, 0.002, 0.002, 0.0002, 0.0002])
+
+
+@pytest.mark.parametrize(("time", "rate"), [(0, 0), (10, 0.06), (20, 0.12), (100, 0.0790), (200, 0.0041)])
+def test_the_curve_of_tcl_has_the_published_values(time: float, rate: float) -> None:
+    assert epochs.warm_cosine(time, 0.12, 20, 200, 0.01) == pytest.approx(rate, abs=5e-5)
+
+
+def test_the_curve_is_continuous_and_falls_to_its_floor_after_a_whole_period() -> None:
+    before, after = (epochs.warm_cosine(20 + step, 0.12, 20, 200, 0.01) for step in (-1e-9, 1e-9))
+    assert before == pytest.approx(after, abs=1e-9)
+    assert epochs.warm_cosine(220, 0.12, 20, 200, 0.01) == pytest.approx(0.0012)
+    rates = [epochs.warm_cosine(20 + time, 0.12, 20, 200, 0.01) for time in range(201)]
+    assert rates == sorted(rates, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("time", "rate"), [(0, 0.01), (5, 0.2549384), (10, 0.4998768), (500, 0.25025), (750, 0.0736501), (1000, 0.0005)]
+)
+def test_the_curve_of_pre_training_has_its_values(time: float, rate: float) -> None:
+    """Line from 0.01 to the cosine's value after 10 epochs; half of peak and floor in the middle."""
+    assert epochs.joined_cosine(time, 0.5, 0.01, 10, 1000, 0.001) == pytest.approx(rate, abs=1e-6)
+
+
+def test_the_line_meets_the_curve_and_may_be_all_there_is() -> None:
+    before, after = (epochs.joined_cosine(10 + step, 0.5, 0.01, 10, 100, 0.001) for step in (-1e-9, 1e-9))
+    assert before == pytest.approx(after, abs=1e-8)
+    rates = [epochs.joined_cosine(time, 0.5, 0.01, 10, 100, 0.001) for time in range(10, 121)]
+    assert rates == sorted(rates, reverse=True) and rates[-1] == pytest.approx(0.0005)
+    short = [epochs.joined_cosine(time, 0.5, 0.01, 10, 3, 0.001) for time in range(4)]
+    assert short == pytest.approx([0.01, 0.00905, 0.0081, 0.00715])
+
+
+def test_a_cosine_with_restarts_is_that_of_torch() -> None:
+    weight = torch.zeros(1, requires_grad=True)
+    optimiser = torch.optim.SGD([weight], lr=0.02)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimiser, T_0=10, eta_min=0.001)
+    for epoch in range(25):
+        assert epochs.cosine_restarts(epoch, 0.02, 0.001, 10) == pytest.approx(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        theirs.step()
