@@ -10,8 +10,7 @@ from pydantic import Field
 from nlkit.lazy import no_grad, torch
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams
-from nlkit.params.sections import Positive, PositiveFloat
-from nlkit.params.training import OptimParams
+from nlkit.params.sections import OptimParams, Positive, PositiveFloat
 from nlkit.parts.diffusion import Schedule, cosine_schedule, sample_from_mean
 from nlkit.parts.learner import Learner, with_prefix, without_prefix
 

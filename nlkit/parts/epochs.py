@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from nlkit.lazy import Tensor, torch
-from nlkit.params.training import OptimParams
+from nlkit.params.sections import OptimParams
 
 
 def shuffled_batches(items: Tensor, size: int, stream: torch.Generator) -> Sequence[Tensor]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tiny import stream
 
-from nlkit.params.training import OptimParams
+from nlkit.params.sections import OptimParams
 from nlkit.parts import epochs
 from nlkit.parts.epochs import endless_batches, epoch_subset, full_batches, shuffled_batches
 
