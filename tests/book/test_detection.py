@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 import nlkit
 from nlbook import contest, detection
 from nlbook.contest import LOOKS
-from nlbook.detection import inspection_order, order_of, precision_at_errors, run_precision
+from nlbook.detection import inspection_order, precision_at_errors, run_precision
 from nlkit.parts import confident
 from nlkit.training.runs import Run
 
@@ -142,7 +142,3 @@ def test_figures_are_drawn_without_any_record() -> None:
     for figure in (detection.detection_curves({}), detection.detection_dots({CELL: {}})):
         figure.canvas.draw()
         plt.close(figure)
-
-
-def test_the_order_of_a_run_has_every_label_once(runs: dict[str, Run]) -> None:
-    assert sorted(order_of(runs["cross_entropy"]).tolist()) == list(range(400))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -201,7 +201,7 @@ def present(groups: Groups) -> list[str]:
 
 def handle(look: Look, line: bool = True) -> Line2D:
     """The entry of a method in a legend."""
-    style = {"marker": look.marker, "linestyle": "-" if line else "none"}
+    style: Any = {"marker": look.marker, "linestyle": "-" if line else "none"}
     return Line2D([], [], color=look.colour, label=look.label, markersize=7, **style)
 
 

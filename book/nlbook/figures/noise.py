@@ -131,7 +131,7 @@ def lift_maps(summaries: Sequence[NoiseSummary]) -> Figure:
         ax.set_yticks(places, names, fontsize=7)
         for i, j in zip(*np.nonzero(np.isfinite(values)), strict=True):
             colour = "white" if abs(np.log(values[i, j])) > 0.65 * np.log(most) else "black"
-            ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=6.5, color=colour)
+            ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=6.5, color=colour, in_layout=False)
     bar = figure.colorbar(image, ax=axes, orientation="horizontal", shrink=0.5, aspect=40, label="lift within classes")
     bar.set_ticks([1 / 2, 1, 2], labels=["½", "1", "2"], minor=False)
     bar.minorticks_off()
