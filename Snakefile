@@ -127,5 +127,5 @@ rule html:
     params:
         toc="book/_generated/_toc.yml",
     shell:
-        f"{PYTHON} -m nlbook.toc {{params.toc}} {' '.join(RUNS)} && {BIN}jupyter-book build . --toc {{params.toc}}"
+        f"{PYTHON} -m nlbook.contents {{params.toc}} {' '.join(RUNS)} && {BIN}jupyter-book build . --toc {{params.toc}}"
         " --warningiserror -n > {log} 2>&1 || (tail -n 30 {log}; exit 1)"

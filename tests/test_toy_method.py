@@ -57,17 +57,17 @@ NOTEBOOK = new_notebook(
 FOUND = """
 import json
 from pathlib import Path
-from nlbook import contents, contest, tables, toc
-source, pages, cells = tables.Source(Path()), contents.run_pages(Path()), ["digits-sym-50"]
-groups = contest.contestants(contest.all_runs(), cells)
+from nlbook import contents, contest, fragments
+source, pages, cell = fragments.Source(Path()), contents.run_pages(Path()), "digits-sym-50"
+groups = contest.contestants(contest.all_runs(), [cell])
 print(json.dumps({
     "fragments": sorted(name for name in contents.fragments(Path()) if "toy" in name),
-    "settings": tables.table("params_toy", source).to_dict("records"),
-    "results": tables.table("results_toy_digits", source).to_dict("records"),
-    "compared": contest.accuracy_table(groups, cells).loc["Toy"].to_list(),
-    "cost": contest.cost_table(groups, "digits-sym-50").loc["Toy", "passes"],
+    "settings": fragments.table("params_toy", source).to_dict("records"),
+    "results": fragments.table("results_toy_digits", source).to_dict("records"),
+    "compared": contest.accuracy_table(groups).loc["Toy"].to_list(),
+    "cost": contest.cost_table(groups[cell]).loc["Toy", "passes"],
     "pages": [page for page in pages if "toy" in page],
-    "toc": toc.table_of_contents(Path(), pages),
+    "toc": contents.table_of_contents(Path(), pages),
     "code": [str(path) for path in contents.code("toy-digits-sym-50") if path.parts[1] == "methods"],
 }))
 """
@@ -144,9 +144,9 @@ def test_it_stands_in_the_built_book(tree: Path) -> None:
     python(tree, "-m", "nlbook.pages", "1", "toy-digits-sym-50")
     generated = tree / "book/_generated"
     (generated / "extra").mkdir(parents=True)
-    made = "from pathlib import Path; from nlbook import tables; source = tables.Source(Path())\n"
+    made = "from pathlib import Path; from nlbook import fragments; source = fragments.Source(Path())\n"
     for name in ("params_toy", "results_toy_digits"):
-        made += f"text = tables.markdown(tables.table('{name}', source))\n"
+        made += f"text = fragments.markdown(fragments.table('{name}', source))\n"
         made += f"Path('book/_generated/{name}.md').write_text(text)\n"
     python(tree, "-c", made)
     toc = {"format": "jb-book", "root": "book/toy", "chapters": [{"file": "book/pages/toy-digits-sym-50"}]}

@@ -1,18 +1,29 @@
-"""What the book is made of: pages, the files behind each, and the fragments that its chapters include."""
+"""What the book is made of: pages, the files behind each, the fragments of its chapters, and the table of contents.
+
+`python -m nlbook.contents OUT PAGE...` writes `_toc.yml` with the chapters of all methods and these pages put in.
+"""
 
 from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Collection, Iterator
+import sys
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
+import yaml
+
+from nlkit.errors import NlkitError
+from nlkit.files import project_root, write_atomically
 from nlkit.params import files, load_params, registry
 from nlkit.params.registry import Entry
 
 ROOMS = ("params", "data", "noise", "kernels", "views", "models", "parts", "training")
 """What decides the outcome of a run, beside its method; all else only shows it."""
 SEED = 0
+Entries = list[dict[str, Any]]
+"""Entries of the table of contents."""
 QUOTED = re.compile(r"^````.*?^````$", re.MULTILINE | re.DOTALL)
 INCLUDED = re.compile(r"^```\{(?:include|figure)\} _generated/([\w.+-]+)$", re.MULTILINE)
 
@@ -120,19 +131,52 @@ def code(page: str) -> list[Path]:
 
 def _method_files(name: str) -> list[Path]:
     """The file of a method, and those beside it that it stands on."""
-    folder = Path("nlkit", "methods")
-    found, open_ones = set(), {"base", name}
+    found: dict[str, Path] = {}
+    open_ones = ["base", name]
     while open_ones:
-        path = folder / f"{open_ones.pop()}.py"
-        found.add(path)
-        open_ones |= {one for one in _imported(path) if folder / f"{one}.py" not in found}
-    return sorted(found)
+        name = open_ones.pop()
+        found[name] = Path("nlkit", "methods", f"{name}.py")
+        for node in ast.walk(ast.parse(found[name].read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith(registry.PACKAGE):
+                inner = str(node.module).removeprefix(registry.PACKAGE).removeprefix(".")
+                open_ones += {inner or one.name for one in node.names} - set(found)
+    return sorted(found.values())
 
 
-def _imported(path: Path) -> Iterator[str]:
-    """Names of the methods' files that a file imports from."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module == registry.PACKAGE:
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"{registry.PACKAGE}."):
-            yield str(node.module).rsplit(".", 1)[1]
+def table_of_contents(root: Path, pages: Sequence[str]) -> dict[str, Any]:
+    """The skeleton in `_toc.yml`, where `methods` and `experiments` stand for what the methods bring.
+
+    `methods`: their chapters, in the order of the book. `experiments`: the chapter `experiments_<chapter>` of each,
+    with the pages of its runs below it; where there is none, the pages stand below the method's own chapter.
+    """
+    toc: dict[str, Any] = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    made: dict[str, Entries] = {"methods": [], "experiments": []}
+    for chapter, runs in _chapters(root, pages).items():
+        below: dict[str, Any] = {"file": f"book/{chapter}"}
+        made["methods"].append(below)
+        if (root / "book" / f"experiments_{chapter}.md").exists():
+            below = {"file": f"book/experiments_{chapter}"}
+            made["experiments"].append(below)
+        below |= {"sections": runs} if runs else {}
+    for part in toc["parts"]:
+        part["chapters"] = [one for entry in part["chapters"] for one in made.get(str(entry), [entry])]
+    return toc
+
+
+def _chapters(root: Path, pages: Sequence[str]) -> dict[str, Entries]:
+    """The chapters of the methods, each with the pages of its runs."""
+    found: dict[str, Entries] = {}
+    for paper, entries in papers().items():
+        cells = [page.split("-", 1)[1] for page in pages if page.startswith(f"{paper}-")]
+        chapter = entries[0].chapter
+        if (root / "book" / f"{chapter}.md").exists():
+            runs = [{"file": f"book/pages/{paper}-{cell}", "title": title(cell)} for cell in cells]
+            found.setdefault(chapter, []).extend(runs)
+        elif cells:
+            raise NlkitError(f"book/{chapter}.md is missing: the chapter of '{paper}', below which its runs stand")
+    return found
+
+
+if __name__ == "__main__":
+    found = table_of_contents(project_root(), sys.argv[2:])
+    write_atomically(Path(sys.argv[1]), yaml.safe_dump(found, sort_keys=False, allow_unicode=True))

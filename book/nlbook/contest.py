@@ -18,8 +18,10 @@ from nlkit.training.runs import Run, load_run, run_path
 LOOKS = registry.contestants()
 """The contestants by paper and ending of the cell's name, in the order of the book."""
 NOT_RUN = "not run here"
-Groups = Mapping[tuple[str, str], Sequence[Run]]
-"""Runs of several seeds by contestant, a key of LOOKS, and cell."""
+Rivals = Mapping[str, Sequence[Run]]
+"""Runs of several seeds by contestant, a key of LOOKS, all on one cell."""
+Groups = Mapping[str, Rivals]
+"""The rivals of each cell."""
 
 
 def all_runs() -> list[Run]:
@@ -39,15 +41,14 @@ def runs_below(folder: Path, paper: str = "*") -> list[Run]:
     return [load_run(path.parent) for path in sorted(folder.glob(f"{paper}/*/seed-*/record.json"))]
 
 
-def contestants(runs: Sequence[Run], cells: Sequence[str]) -> dict[tuple[str, str], list[Run]]:
-    """The runs that compete on the cells, by contestant and cell, seeds in order."""
-    groups: dict[tuple[str, str], list[Run]] = {}
+def contestants(runs: Sequence[Run], cells: Sequence[str]) -> dict[str, dict[str, list[Run]]]:
+    """The runs that compete on each of the cells, contestants in the order of the book, seeds in order."""
+    groups: dict[str, dict[str, list[Run]]] = {cell: {name: [] for name in LOOKS} for cell in cells}
     for run in sorted(runs, key=lambda run: run.params.seed):
         key = entry(run.params.paper, run.params.cell, cells)
         if key is not None:
-            groups.setdefault(key, []).append(run)
-    order = list(LOOKS)
-    return dict(sorted(groups.items(), key=lambda item: (order.index(item[0][0]), list(cells).index(item[0][1]))))
+            groups[key[1]][key[0]].append(run)
+    return {cell: {name: found for name, found in rivals.items() if found} for cell, rivals in groups.items()}
 
 
 def entry(paper: str, cell: str, cells: Sequence[str]) -> tuple[str, str] | None:
@@ -62,19 +63,18 @@ def entry(paper: str, cell: str, cells: Sequence[str]) -> tuple[str, str] | None
     return None
 
 
-def accuracy_table(groups: Groups, cells: Sequence[str], metric: str = "last") -> pd.DataFrame:
-    """One row a method, one column a cell: accuracy in percent, mean and standard deviation, number of seeds."""
+def accuracy_table(groups: Groups) -> pd.DataFrame:
+    """One row a method, one column a cell: last accuracy in percent, mean and standard deviation, number of seeds."""
     table = {
-        cell: {look.label: _accuracy(groups.get((name, cell)), metric) for name, look in LOOKS.items()}
-        for cell in cells
+        cell: {look.label: _accuracy(rivals.get(name, [])) for name, look in LOOKS.items()}
+        for cell, rivals in groups.items()
     }
     return pd.DataFrame(table).rename_axis(index="method")
 
 
-def _accuracy(runs: Sequence[Run] | None, metric: str) -> str:
-    if not runs:
-        return NOT_RUN
-    return f"{spread(pd.Series([run.record['accuracy'][metric] for run in runs]))} ({len(runs)})"
+def _accuracy(runs: Sequence[Run]) -> str:
+    values = pd.Series([run.record["accuracy"]["last"] for run in runs], dtype=float)
+    return f"{spread(values)} ({len(runs)})" if runs else NOT_RUN
 
 
 def spread(values: pd.Series, digits: int = 1) -> str:
@@ -92,25 +92,24 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "–" if share is None or pd.isna(share) else f"{100 * share:.{digits}f} %"
 
 
-def cost_table(groups: Groups, cell: str) -> pd.DataFrame:
-    """One row a method with runs of a cell: passes, seconds, memory; means over seeds.
+def cost_table(rivals: Rivals) -> pd.DataFrame:
+    """One row a method with runs: passes, seconds, memory; means over seeds.
 
     `passes` are forward-equivalents per image and epoch. The seconds of a shared pre-training stand beside the
     methods that use it, and are not part of theirs.
     """
-    rows = {LOOKS[name].label: _cost(runs) for (name, where), runs in groups.items() if where == cell}
+    rows = {LOOKS[name].label: _cost(runs) for name, runs in rivals.items()}
     return pd.DataFrame(rows).T.rename_axis(index="method")
 
 
 def _cost(runs: Sequence[Run]) -> dict[str, str]:
-    first = runs[0]
+    first, epochs = runs[0], len(runs[0].epochs)
     passes = pd.Series([passes_of(run) for run in runs], dtype=float)
-    epochs = len(first.epochs)
     before = [run.record["encoder"]["seconds"] for run in runs if run.record.get("encoder")]
     return {
         "epochs": str(epochs),
-        "passes": "–" if passes.isna().all() else f"{passes.mean():.1f}",
-        "passes of a run": "–" if passes.isna().all() else f"{passes.mean() * epochs:,.0f}",
+        "passes": "–" if passes.isna().all() else f"{passes.mean() / epochs:.1f}",
+        "passes of a run": "–" if passes.isna().all() else f"{passes.mean():,.0f}",
         "seconds": spread(pd.Series([run.record["seconds"] for run in runs]), 0),
         "seconds of pre-training": f"{sum(before) / len(before):.0f}" if before else "–",
         "peak memory in MB": f"{max(run.record['peak_memory_mb'] for run in runs):.0f}",
@@ -120,12 +119,6 @@ def _cost(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def passes_of(run: Run) -> float | None:
-    """Forward-equivalents per training image and epoch of a run, None where its method does not count them."""
-    passes = passes_of_all_epochs(run)
-    return None if passes is None else passes / len(run.epochs)
-
-
-def passes_of_all_epochs(run: Run) -> float | None:
     """Forward-equivalents per training image of a whole run, None where its method does not count them."""
     count, passes = run.record["data"]["train"], registry.find(run.params.method.name).passes
     return None if passes is None else passes(run.params, count, run.epochs) / count
@@ -145,7 +138,7 @@ README_CELLS = {
 def readme(text: str, results: Path) -> str:
     """The README's text with the table between its two marks made from the records; empty where nothing was run."""
     groups = contestants(runs_below(results), list(README_CELLS))
-    table = accuracy_table(groups, list(README_CELLS)).rename(columns=README_CELLS).replace(NOT_RUN, "")
+    table = accuracy_table(groups).rename(columns=README_CELLS).replace(NOT_RUN, "")
     before, rest = text.split(MARKS[0])
     after = rest.split(MARKS[1])[1]
     return f"{before}{MARKS[0]}\n{table.to_markdown(disable_numparse=True)}\n{MARKS[1]}{after}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +17,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.metrics import roc_auc_score
 
-from nlbook.contest import LOOKS, NOT_RUN, Groups, spread
-from nlbook.figures.contest import WIDTH, Quantity, dots, handle
+from nlbook.contest import LOOKS, NOT_RUN, Groups, Rivals, spread
+from nlbook.figures.contest import WIDTH, Quantity, dots, handle, say_not_run
 from nlkit.figures.style import NEUTRAL, threshold
 from nlkit.noise import transition_matrix
 from nlkit.params.registry import Look
@@ -49,11 +49,6 @@ def order_of(run: Run) -> np.ndarray:
     return inspection_order(run.samples["p_clean"].to_numpy(), run.samples["loss"].to_numpy())
 
 
-def found(wrong: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """How many wrong labels [N] lie among the first n = 1, ..., N of an order [N]."""
-    return np.cumsum(wrong[order])
-
-
 def precision_at_errors(wrong: np.ndarray, order: np.ndarray) -> float | None:
     """The share of wrong labels among the first E of an order, where E labels are wrong; None for E = 0.
 
@@ -77,14 +72,14 @@ class Judgement:
     marked: np.ndarray | None
 
 
-def detection_table(groups: Groups, cell: str) -> pd.DataFrame:
-    """One row a method of a cell, means over seeds: how well it ranks wrong labels, and how good its own set is.
+def detection_table(rivals: Rivals) -> pd.DataFrame:
+    """One row a method, means over seeds: how well it ranks wrong labels, and how good its own set is.
 
     Where records hold out-of-fold probabilities, further readings of them follow: self-confidence, and cleanlab's.
     """
     rows = {}
     for name, look in LOOKS.items():
-        runs = groups.get((name, cell), [])
+        runs = rivals.get(name, [])
         rows[look.label] = _row([_measures_of(run) for run in runs]) if runs else _row([]) | {"AUC": NOT_RUN}
         rows |= _out_of_fold_rows(runs)
     return pd.DataFrame(rows).T.rename_axis(index="method")
@@ -110,8 +105,7 @@ def _out_of_fold_rows(runs: Sequence[Run]) -> dict[str, dict[str, str]]:
             own = Judgement("the same networks, self-confidence", p[np.arange(len(p)), labels], None)
             for one in (own, *cleanlab_judgements(p, labels)):
                 values.setdefault(one.name, []).append(measures(run, one))
-    rows = {name: _row(some) for name, some in values.items()}
-    return rows | {"cleanlab": _row([]) | {"AUC": "not installed here"}} if rows and not has_cleanlab() else rows
+    return {name: _row(some) for name, some in values.items()}
 
 
 def own_judgement(run: Run) -> Judgement:
@@ -128,18 +122,8 @@ def out_of_fold(run: Run) -> np.ndarray | None:
     return run.samples[names].to_numpy(np.float64, copy=True) if set(names) <= set(run.samples) else None
 
 
-def has_cleanlab() -> bool:
-    """Whether the package cleanlab is installed."""
-    return importlib.util.find_spec("cleanlab") is not None
-
-
 def cleanlab_judgements(p: np.ndarray, labels: np.ndarray) -> list[Judgement]:
-    """cleanlab's scores and sets for probabilities [N, C] and labels [N]: its defaults, and confident learning proper.
-
-    Empty where the package is not installed.
-    """
-    if not has_cleanlab():
-        return []
+    """cleanlab's scores and sets for probabilities [N, C] and labels [N]: its defaults, then confident learning."""
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
@@ -168,10 +152,10 @@ def measures(run: Run, judged: Judgement) -> dict[str, float | None]:
     return values
 
 
-def errors_table(groups: Groups, cell: str) -> pd.DataFrame:
-    """How many labels of a cell are wrong, and how many are estimated by the methods that do; one row a seed."""
+def errors_table(rivals: Rivals) -> pd.DataFrame:
+    """How many labels are wrong, and how many are estimated by the methods that do; one row a seed."""
     rows = []
-    for run in (run for (_, where), runs in groups.items() for run in runs if where == cell):
+    for run in itertools.chain.from_iterable(rivals.values()):
         last = run.epochs.iloc[-1]
         if "estimated_errors" in last:
             wrong = int(wrong_labels(run.samples).sum())
@@ -183,14 +167,14 @@ def errors_table(groups: Groups, cell: str) -> pd.DataFrame:
 def joint_matrices(run: Run) -> dict[str, np.ndarray]:
     """Transition matrices [C, C], true class to label: given where the truth is known, and of the confident joint.
 
-    The joint needs cleanlab, which counts it as our method does, and out-of-fold probabilities in the record.
+    The joint needs out-of-fold probabilities in the record; cleanlab counts it as our method does.
     """
     labels, classes = run.samples["noisy"].to_numpy(np.int64), len(run.record["data"]["classes"])
     matrices, p = {}, out_of_fold(run)
     if "clean" in run.samples:
         clean = run.samples["clean"].to_numpy(np.int64)
         matrices["given: true class to label"] = transition_matrix(clean, labels, classes)
-    if p is not None and has_cleanlab():
+    if p is not None:
         from cleanlab.count import compute_confident_joint
 
         joint: Any = compute_confident_joint(labels, p, calibrate=False)
@@ -199,29 +183,28 @@ def joint_matrices(run: Run) -> dict[str, np.ndarray]:
     return matrices
 
 
-def detection_dots(groups: Groups, cells: Sequence[str]) -> Figure:
+def detection_dots(groups: Groups) -> Figure:
     """Share of wrong labels among the E most suspicious ones, where E are wrong: mean and range of the seeds."""
-    return dots(groups, cells, PRECISION, run_precision, None)
+    return dots(groups, PRECISION, run_precision)
 
 
-def detection_curves(groups: Groups, cell: str) -> Figure:
-    """Precision and recall over the number of inspected labels of a cell, one line a method: mean of the seeds.
+def detection_curves(rivals: Rivals) -> Figure:
+    """Precision and recall over the number of inspected labels, one line a method: mean of the seeds.
 
     Dotted: the number of wrong labels; grey: an order that knows them all, and one that knows nothing.
     """
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.6))
-    here = {name: runs for (name, where), runs in groups.items() if where == cell}
     for ax, title in zip(axes, ("how many of the inspected are wrong", "how many of the wrong are found"), strict=True):
         ax.set(title=title, xlabel="inspected labels in %", xlim=(0, 100), ylim=(0, 103))
     axes[0].set_ylabel("precision in %")
     axes[1].set_ylabel("recall in %")
-    if not here:
-        axes[0].text(0.5, 0.5, NOT_RUN, transform=axes[0].transAxes, ha="center", fontsize=8, color=NEUTRAL)
+    if not rivals:
+        say_not_run(axes[0])
         return figure
-    _limits(axes, wrong_labels(next(iter(here.values()))[0].samples))
-    for number, (name, runs) in enumerate(here.items()):
+    _limits(axes, wrong_labels(next(iter(rivals.values()))[0].samples))
+    for number, (name, runs) in enumerate(rivals.items()):
         _curves(axes, LOOKS[name], runs, number)
-    figure.legend(handles=[handle(LOOKS[name]) for name in here], loc="outside right center")
+    figure.legend(handles=[handle(LOOKS[name]) for name in rivals], loc="outside right center")
     return figure
 
 
@@ -241,8 +224,8 @@ def _curves(axes: Sequence[Axes], look: Look, runs: Sequence[Run], number: int) 
     """Both curves of one method; markers of different methods stand at different places."""
     count = min(len(run.samples) for run in runs)
     inspected = np.unique(np.linspace(max(count // 100, 1), count, POINTS).astype(int))
-    hits = np.mean([found(wrong_labels(run.samples), order_of(run))[inspected - 1] for run in runs], axis=0)
-    errors = np.mean([wrong_labels(run.samples).sum() for run in runs])
+    found = [np.cumsum(wrong_labels(run.samples)[order_of(run)]) for run in runs]
+    hits, errors = np.mean([one[inspected - 1] for one in found], axis=0), np.mean([one[-1] for one in found])
     every = (4 + 2 * number, POINTS // 6)
     for ax, values in zip(axes, (hits / inspected, hits / max(errors, 1)), strict=True):
         ax.plot(

@@ -1,13 +1,14 @@
 """Whatever chapters include from `book/_generated/` is made by its name: `python -m nlbook.fragments`.
 
-Tables are those of `nlbook.tables`. A figure has the name of a function of `nlkit.figures` and of a run, as in
-`loss_ridges_dividemix_digits-sym-50.svg`.
+The name of a table begins with its kind and goes on with what it is of: `params_tcl`, `variations_tcl_digits-sym-80`.
+A figure has the name of a function of `nlkit.figures` and of a run: `loss_ridges_dividemix_digits-sym-50.svg`.
 """
 
 from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pandas as pd
 
 from nlbook import contents, contest, tables, votes
 from nlbook.contest import NOT_RUN
-from nlbook.tables import Source, named
+from nlbook.tables import Rows, Source
 from nlkit import figures
 from nlkit.errors import NlkitError
 from nlkit.files import project_root
@@ -26,52 +27,43 @@ from nlkit.params import load_params
 from nlkit.training import provenance, records
 
 
-@named("vote")
 def vote(source: Source, paper: str) -> pd.DataFrame:
     """`vote_<paper>`: both kinds of weights beside the vote of the neighbours, by cell."""
     return votes.weights_and_vote(contest.runs_below(source.root / "results", paper))
 
 
-@named("encoder")
 def encoder(source: Source, name: str) -> pd.DataFrame:
     """`encoder_<paper>_<cell>`: how neighbours vote on raw pixels and on the features of a pre-training."""
     paper, _, cell = name.rpartition("_")
     return votes.vote_accuracy(source.run(paper, cell))
 
 
-@named("environment")
-def environment(source: Source, nothing: str) -> pd.DataFrame:
+def environment(source: Source, nothing: str) -> Rows:
     """`environment`: machine, commit and versions that built these pages, and how long each fresh run took."""
     device = provenance.describe_device(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    facts: dict[str, Any] = {"machine": device["name"], "commit": provenance.commit() or "not in a repository"}
-    facts |= provenance.versions()
+    facts = {"machine": device["name"], "commit": provenance.commit() or "not in a repository"} | provenance.versions()
     for record in records.find(source.root / "runs"):
         facts[f"training {record.info['paper']} {record.info['cell']}"] = f"{record.info['seconds']:.0f} s"
-    return pd.DataFrame([{"what": name, "value": value} for name, value in facts.items()])
+    return ({"what": name, "value": value} for name, value in facts.items())
 
 
-@named("photo_rows")
-def photo_rows(source: Source, nothing: str) -> pd.DataFrame:
+def photo_rows(source: Source, nothing: str) -> Rows:
     """`photo_rows`: one row for each parameter file on photographs: what it trains on what, and its records."""
-    found = []
     for path in sorted((source.root / "params").glob("*/*.yaml")):
         params: Any = load_params(path)
         if not hasattr(params.data, "short"):  # only photographs are scaled to a short side
             continue
         count = len(tables.of(source.rows, params.paper, params.cell))
-        found.append(
-            {
-                "method": params.paper,
-                "cell": params.cell,
-                "network": f"{params.model.name.replace('_', ' ')}, {_start(params)}",
-                "short side, view": f"{params.data.short}, {params.views.kind.replace('_', ' ')} {params.views.size}",
-                "epochs": params.training.epochs,
-                "B": params.training.batch_size,
-                "images of an epoch": getattr(params.method, "balanced", None) or "all",
-                "record": f"{count} seed{'s' * (count > 1)}" if count else NOT_RUN,
-            }
-        )
-    return pd.DataFrame(found)
+        yield {
+            "method": params.paper,
+            "cell": params.cell,
+            "network": f"{params.model.name.replace('_', ' ')}, {_start(params)}",
+            "short side, view": f"{params.data.short}, {params.views.kind.replace('_', ' ')} {params.views.size}",
+            "epochs": params.training.epochs,
+            "B": params.training.batch_size,
+            "images of an epoch": getattr(params.method, "balanced", None) or "all",
+            "record": f"{count} seed{'s' * (count > 1)}" if count else NOT_RUN,
+        }
 
 
 def _start(params: Any) -> str:
@@ -79,6 +71,36 @@ def _start(params: Any) -> str:
     if params.method.pretraining is not None:
         return "pre-trained without labels"
     return "random start" if params.model.weights is None else f"weights {params.model.weights}"
+
+
+MAKERS: dict[str, Callable[[Source, str], Rows | pd.DataFrame]] = {
+    "params": tables.settings,
+    "results": tables.results,
+    "summary": tables.summary,
+    "memorisation": tables.memorisation,
+    "variations": tables.variations,
+    "vote": vote,
+    "encoder": encoder,
+    "environment": environment,
+    "photo_rows": photo_rows,
+}
+"""What makes the tables of each kind, from the rest of their names."""
+
+
+def table(name: str, source: Source) -> pd.DataFrame:
+    """The table of a name; raises NlkitError for a name that nothing makes."""
+    for kind, make in MAKERS.items():
+        if f"{name}_".startswith(f"{kind}_"):
+            return pd.DataFrame(make(source, name.removeprefix(kind).removeprefix("_")))
+    raise NlkitError(f"no table is called so; the kinds of tables are {', '.join(MAKERS)}")
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table; an empty one says that nothing was run."""
+    if table.empty:
+        return "Not run here.\n"
+    cells = table.map(lambda value: str(value).replace("|", "\\|"))
+    return f"{cells.to_markdown(index=False, disable_numparse=True)}\n"
 
 
 def draw(name: str, source: Source, path: Path) -> None:
@@ -105,7 +127,7 @@ def write_all(root: Path) -> None:
             if path.suffix == ".svg":
                 draw(path.stem, source, path)
             else:
-                path.write_text(tables.markdown(tables.table(path.stem, source)), encoding="utf-8")
+                path.write_text(markdown(table(path.stem, source)), encoding="utf-8")
         except NlkitError as error:
             raise NlkitError(f"book/{chapter}: _generated/{name}: {error}") from None
     write_downloads(out / "extra" / "downloads", root)

@@ -103,11 +103,9 @@ class NoiseSummary(_Part):
 
     def agreement_table(self) -> pd.DataFrame:
         """One row a pair: two draws of a model, or two people; what is shared beside what would be by chance."""
-        rows = pd.DataFrame(
-            {(self.title, name): one.model_dump() for name, one in self.agreements.items()}, dtype=float
-        )
+        rows = {(self.title, name): one.model_dump() for name, one in self.agreements.items()}
         names = ["both wrong", "by chance", "of these the same label", "the same by chance"]
-        return rows.T.map(percent).set_axis(names, axis="columns")
+        return pd.DataFrame(rows, dtype=float).T.map(percent).set_axis(names, axis="columns")
 
 
 def _text(value: float | None) -> str:
@@ -144,17 +142,15 @@ class NoiseModels:
 
     def summary(self) -> NoiseSummary:
         """All numbers of the page."""
-        agreements = {
-            name: Agreement.model_validate(statistics.agreement(self.clean, *pair, len(self.names)))
-            for name, pair in self._pairs().items()
-        }
+        classes, pairs = len(self.names), self._pairs()
+        agreed = {name: statistics.agreement(self.clean, *pair, classes) for name, pair in pairs.items()}
         return NoiseSummary(
             title=self.title,
             names=self.names,
             count=len(self.clean),
             models={name: self._numbers(labels) for name, labels in self.labels.items()},
             lifts=self._lifts(),
-            agreements=agreements,
+            agreements={name: Agreement.model_validate(one) for name, one in agreed.items()},
             missing=list(self.missing),
         )
 
@@ -168,6 +164,7 @@ class NoiseModels:
 
     def _numbers(self, labels: np.ndarray) -> ModelNumbers:
         clean, classes, wrong = self.clean, len(self.names), labels != self.clean
+        top_share, entropy = statistics.wrong_spread(clean, labels, classes)
         auc = error = curve = None
         if self.margin is not None and wrong.any():
             auc, error = statistics.within_class_auc(self.margin, wrong, clean)
@@ -175,8 +172,8 @@ class NoiseModels:
         return ModelNumbers(
             rate=float(wrong.mean()),
             matrix=transition_matrix(clean, labels, classes).tolist(),
-            top_share=statistics.top_share(clean, labels, classes),
-            entropy=statistics.wrong_entropy(clean, labels, classes),
+            top_share=top_share,
+            entropy=entropy,
             auc=auc,
             auc_error=error,
             curve=curve,

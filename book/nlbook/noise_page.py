@@ -44,13 +44,11 @@ class NoiseView:
 
     def matrices(self) -> dict[str, np.ndarray]:
         """Transition matrices [C, C]: meant, where a generator made the labels, and the one that came out."""
-        asked = self.params.noise
-        realised = noise.transition_matrix(*self._labels(), len(self.names))
-        if not isinstance(asked, NoiseParams) or asked.kind not in ("symmetric", "asymmetric"):
-            return {"realised": realised}
-        flips = noise.flips_of(self.problem.dataset) if asked.kind == "asymmetric" else None
-        meant = noise.nominal_matrix(len(self.names), asked.rate, flips, asked.own_class)
-        return {"meant": meant, "realised": realised}
+        asked, matrices = self.params.noise, {}
+        if isinstance(asked, NoiseParams) and asked.kind in ("symmetric", "asymmetric"):
+            flips = noise.flips_of(self.problem.dataset) if asked.kind == "asymmetric" else None
+            matrices["meant"] = noise.nominal_matrix(len(self.names), asked.rate, flips, asked.own_class)
+        return matrices | {"realised": noise.transition_matrix(*self._labels(), len(self.names))}
 
     def table(self) -> pd.DataFrame:
         """Rates, counts and hash of the labels."""
@@ -121,11 +119,12 @@ class NoisePage:
 
     def sources(self) -> HTML:
         """One line a data set: how many images and models, and where the numbers come from."""
-        lines = [
-            f"<li>{one.title}: {one.count:,} images, {len(one.models)} noise models, {html.escape(origin)}.</li>"
-            for one, origin in zip(self.numbers, ("computed here", self.source), strict=True)
-        ]
-        return HTML(f"<ul>{''.join(lines)}</ul>")
+        lines = ""
+        for one, origin in zip(self.numbers, ("computed here", self.source), strict=True):
+            lines += (
+                f"<li>{one.title}: {one.count:,} images, {len(one.models)} noise models, {html.escape(origin)}.</li>"
+            )
+        return HTML(f"<ul>{lines}</ul>")
 
     def table(self) -> pd.DataFrame:
         """What tells the models apart."""

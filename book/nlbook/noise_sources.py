@@ -161,13 +161,18 @@ def _recorded_margin(clean: np.ndarray, missing: list[str]) -> np.ndarray | None
     return true_margin(p, clean)
 
 
+def _lacking(models: NoiseModels) -> list[str]:
+    """Names of the noise models whose labels are not on this machine."""
+    return [name for name in (*PMD_FILES, *PEOPLE.values()) if name not in models.labels]
+
+
 def cifar_summary(models: NoiseModels) -> tuple[NoiseSummary, str]:
     """The numbers of CIFAR-10 and one line that says where they come from.
 
     Where noise models are missing on this machine, the numbers that were kept in `results/`.
     """
     path = project_root() / KEPT
-    if all(name in models.labels for name in (*PMD_FILES, *PEOPLE.values())) or not path.exists():
+    if not _lacking(models) or not path.exists():
         lacks = f"; this machine lacks {', '.join(models.missing)}" if models.missing else ""
         return models.summary(), f"computed here{lacks}"
     return read_summary(path), f"read from {KEPT}, since this machine lacks {', '.join(models.missing)}"
@@ -176,12 +181,9 @@ def cifar_summary(models: NoiseModels) -> tuple[NoiseSummary, str]:
 def keep(root: Path) -> None:
     """Write the numbers of CIFAR-10 for machines without the data; raises NlkitError where labels are missing here."""
     models = cifar_models(root)
-    lacking = [name for name in (*PMD_FILES, *PEOPLE.values()) if name not in models.labels]
-    if lacking:
-        raise NlkitError(f"{root}: lacks labels of {', '.join(lacking)}; nothing was written")
-    path = project_root() / KEPT
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, json.dumps(models.summary().model_dump(mode="json"), indent=1) + "\n")
+    if _lacking(models):
+        raise NlkitError(f"{root}: lacks labels of {', '.join(_lacking(models))}; nothing was written")
+    write_atomically(project_root() / KEPT, json.dumps(models.summary().model_dump(mode="json"), indent=1) + "\n")
 
 
 if __name__ == "__main__":

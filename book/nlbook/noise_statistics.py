@@ -8,31 +8,20 @@ from sklearn.metrics import roc_auc_score
 from nlkit.noise import transition_matrix
 
 
-def wrong_shares(clean: np.ndarray, noisy: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the wrong labels of each class go, rows [C, C] that sum to 1 (or to 0), and their number [C]."""
+def wrong_spread(clean: np.ndarray, noisy: np.ndarray, classes: int) -> tuple[float | None, float | None]:
+    """How the wrong labels of each of three or more classes are spread, means over wrong labels; None without any.
+
+    First the share that names the most frequent wrong class: 1 for asymmetric noise, about 1 / (classes - 1) for
+    symmetric noise. Then the entropy over log(classes - 1): 0 and about 1. A few labels have less than many.
+    """
     wrong = noisy != clean
-    return transition_matrix(clean[wrong], noisy[wrong], classes), np.bincount(clean[wrong], minlength=classes)
-
-
-def top_share(clean: np.ndarray, noisy: np.ndarray, classes: int) -> float | None:
-    """Share of the wrong labels that name the most frequent wrong class of their true class; None without wrong labels.
-
-    1 for asymmetric noise, about 1 / (classes - 1) for symmetric noise.
-    """
-    shares, counts = wrong_shares(clean, noisy, classes)
-    return float(shares.max(axis=1) @ counts / counts.sum()) if counts.sum() else None
-
-
-def wrong_entropy(clean: np.ndarray, noisy: np.ndarray, classes: int) -> float | None:
-    """Entropy of the wrong labels of a class over log(classes - 1), mean over wrong labels; None without any.
-
-    About 1 where they are spread evenly, 0 where all go to one class. A few labels have less than many.
-    """
-    shares, counts = wrong_shares(clean, noisy, classes)
-    if not counts.sum() or classes < 3:
-        return None
+    if not wrong.any():
+        return None, None
+    shares = transition_matrix(clean[wrong], noisy[wrong], classes)
+    counts = np.bincount(clean[wrong], minlength=classes)
     entropy = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=1)
-    return float(entropy @ counts / counts.sum() / np.log(classes - 1))
+    share = float(shares.max(axis=1) @ counts / counts.sum())
+    return share, float(entropy @ counts / counts.sum() / np.log(classes - 1))
 
 
 def within_class_auc(margin: np.ndarray, wrong: np.ndarray, clean: np.ndarray) -> tuple[float | None, float | None]:

@@ -28,15 +28,12 @@ def own_or_digits(folder: str, labels: str, truth: str, out: str) -> Own:
     if folder:
         return Own(Path(folder), Path(labels) if labels else None, truth or None, Path(out or "scores.csv"))
     place = Path(tempfile.mkdtemp(prefix="nlkit-"))
-    write_digits(place)
+    _write_digits(place)
     return Own(place / "images", place / "labels.csv", "truth", place / "scores.csv")
 
 
-def write_digits(place: Path) -> None:
-    """Write `images/*.png` of 32 x 32 pixels, `labels.csv` (path, label, truth) and `pixels.npz`, their features.
-
-    A share of 0.3 of the labels becomes one of the other classes, each with the same chance.
-    """
+def _write_digits(place: Path) -> None:
+    """Write `images/*.png`, `labels.csv` (path, label, truth; 0.3 of the labels wrong) and `pixels.npz`, features."""
     digits = load_digits()
     (place / "images").mkdir(parents=True)
     names = [f"{index:04d}.png" for index in range(len(digits.target))]

@@ -25,11 +25,13 @@ from nlkit.params.files import read_tree
 
 PAGES, LOGS = Path("book", "pages"), Path("runs", "logs")
 RESET = """
-import os, matplotlib.pyplot
+import gc, os, matplotlib.pyplot
+gc.set_threshold(100_000)
 os.chdir("{root}")
 matplotlib.pyplot.close("all")
 get_ipython().reset(new_session=True)
 """
+"""What a kernel does before each notebook. Figures are many living objects, so garbage is seldom looked for."""
 
 
 def make(names: Sequence[str], workers: int) -> list[str]:

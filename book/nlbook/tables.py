@@ -1,11 +1,8 @@
-"""The tables that chapters include, each made by its name: what the records say, beside what the papers claim.
-
-A name begins with the kind of table and goes on with what it is of: `params_tcl`, `variations_tcl_digits-sym-80`.
-"""
+"""The tables of chapters that come from parameters, records and claims."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +18,7 @@ from nlkit.params import load_params
 from nlkit.training import records
 from nlkit.training.runs import Run, load_run
 
+Rows = Iterator[dict[str, Any]]
 MEASURES = {
     "best": "best", "last_single": "last_single", "best_single": "best_single", "selected": "selected",
     "imagenet_top1": "last_imagenet",
@@ -74,54 +72,22 @@ def of(rows: pd.DataFrame, paper: str, cell: str) -> pd.DataFrame:
     return rows[(rows["paper"] == paper) & (rows["cell"] == cell)]
 
 
-def _command(paper: str, cell: str) -> str:
-    path = Path("params") / paper / f"{cell}.yaml"
-    return f"`nlkit run {path}`" if path.exists() else "no parameters here yet"
+def _seeds(group: pd.DataFrame, paper: str, cell: str) -> dict[str, Any]:
+    """How many seeds of a cell there are, and what to run where there are none."""
+    path = Path("params", paper, f"{cell}.yaml")
+    command = f"`nlkit run {path}`" if path.exists() else "no parameters here yet"
+    return {"seeds": len(group) or "", "run it": "" if len(group) else command}
 
 
-Maker = Callable[[Source, str], pd.DataFrame]
-MAKERS: dict[str, Maker] = {}
-"""The makers of tables by the beginning of their names."""
-
-
-def named(beginning: str) -> Callable[[Maker], Maker]:
-    """Decorator: makes the tables whose names begin so; the maker gets the rest of the name."""
-
-    def keep(maker: Maker) -> Maker:
-        MAKERS[beginning] = maker
-        return maker
-
-    return keep
-
-
-def table(name: str, source: Source) -> pd.DataFrame:
-    """The table of a name; raises NlkitError for a name that nothing makes."""
-    for beginning in sorted(MAKERS, key=len, reverse=True):
-        if f"{name}_".startswith(f"{beginning}_"):
-            return MAKERS[beginning](source, name.removeprefix(beginning).removeprefix("_"))
-    raise NlkitError(f"no table is called so; the kinds of tables are {', '.join(MAKERS)}")
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A Markdown table; an empty one says that nothing was run."""
-    if table.empty:
-        return "Not run here.\n"
-    cells = table.map(lambda value: str(value).replace("|", "\\|"))
-    return f"{cells.to_markdown(index=False, disable_numparse=True)}\n"
-
-
-@named("params")
-def settings(source: Source, paper: str) -> pd.DataFrame:
+def settings(source: Source, paper: str) -> Rows:
     """`params_<paper>`: the settings that its method shows, one row a cell."""
     shown = dict.fromkeys(name for entry in contents.papers().get(paper, []) for name in entry.shown)
-    found = []
     for path in source.parameter_files(paper):
         params = load_params(path)
         method = params.method.model_dump()
         method |= method.get("first") or {}
         schedule = {"epochs": params.training.epochs, "B": params.training.batch_size, "lr": params.optim.lr}
-        found.append({"cell": path.stem, **schedule, **{f"`{name}`": _plain(method.get(name)) for name in shown}})
-    return pd.DataFrame(found)
+        yield {"cell": path.stem, **schedule, **{f"`{name}`": _plain(method.get(name)) for name in shown}}
 
 
 def _plain(value: Any) -> Any:
@@ -129,48 +95,41 @@ def _plain(value: Any) -> Any:
     return "" if value is None else value.get("kind", value) if isinstance(value, dict) else value
 
 
-@named("results")
-def results(source: Source, name: str) -> pd.DataFrame:
+def results(source: Source, name: str) -> Rows:
     """`results_<paper>`: claimed and measured; `results_<paper>-<paper>_digits`: what was measured on digits."""
     if not name.endswith("_digits"):
         return claimed_and_measured(source.claims[source.claims["paper"] == name], source.rows)
     rows = source.rows[source.rows["paper"].isin(name.removesuffix("_digits").split("-"))]
-    return by_cell(rows[rows["cell"].str.startswith("digits-")].sort_values("cell", kind="stable"))
+    return _by_cell(rows[rows["cell"].str.startswith("digits-")].sort_values("cell", kind="stable"))
 
 
-def claimed_and_measured(claims: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+def claimed_and_measured(claims: pd.DataFrame, rows: pd.DataFrame) -> Rows:
     """The claims of a paper, each beside the measurement of that cell or the command that would make one."""
-    found = []
     for _, claim in claims.iterrows():
         group = of(rows, claim["paper"], claim["cell"])
         values = group.get(MEASURES.get(str(claim["metric"]), "last"), pd.Series(dtype=float)).dropna()
         std = claim.get("std")
-        found.append(
-            {
-                "cell": claim["cell"],
-                "metric": claim["metric"],
-                "claimed": f"{claim['value']:.2f}".rstrip("0").rstrip(".") + ("" if pd.isna(std) else f" ± {std}"),
-                "measured": spread(values) if len(values) else NOT_RUN,
-                "seeds": len(group) or "",
-                "run it": "" if len(group) else _command(claim["paper"], claim["cell"]),
-                "source of the claim": claim["source"],
-            }
-        )
-    return pd.DataFrame(found)
+        yield {
+            "cell": claim["cell"],
+            "metric": claim["metric"],
+            "claimed": f"{claim['value']:.2f}".rstrip("0").rstrip(".") + ("" if pd.isna(std) else f" ± {std}"),
+            "measured": spread(values) if len(values) else NOT_RUN,
+            **_seeds(group, claim["paper"], claim["cell"]),
+            "source of the claim": claim["source"],
+        }
 
 
-@named("summary")
-def summary(source: Source, beginning: str) -> pd.DataFrame:
+def summary(source: Source, beginning: str) -> Rows:
     """`summary_<beginning>`: what was measured of all that compete, on the cells whose names begin so."""
     papers = [paper for paper, entries in contents.papers().items() if any(entry.looks for entry in entries)]
     rows = source.rows
-    return by_cell(rows[rows["paper"].isin(papers) & rows["cell"].str.startswith(beginning)])
+    return _by_cell(rows[rows["paper"].isin(papers) & rows["cell"].str.startswith(beginning)])
 
 
-def by_cell(rows: pd.DataFrame) -> pd.DataFrame:
+def _by_cell(rows: pd.DataFrame) -> Rows:
     """One row a paper and cell: mean over seeds, with the standard deviation where there are several."""
-    return pd.DataFrame(
-        {
+    for (paper, cell), group in rows.groupby(["paper", "cell"], sort=False):
+        yield {
             "method": paper,
             "cell": cell,
             "rate": " / ".join(percent(group[kind].iloc[0]) for kind in ("nominal", "realised")),
@@ -181,33 +140,26 @@ def by_cell(rows: pd.DataFrame) -> pd.DataFrame:
             "seeds": len(group),
             "seconds a run": f"{group['seconds'].mean():.0f}",
         }
-        for (paper, cell), group in rows.groupby(["paper", "cell"], sort=False)
-    )
 
 
-@named("memorisation")
-def memorisation(source: Source, cell: str) -> pd.DataFrame:
+def memorisation(source: Source, cell: str) -> Rows:
     """`memorisation_<cell>`: how far the last epoch lies below the best, and how many wrong labels were learnt."""
-    found = []
     for path in sorted((source.root / "results").glob(f"*/{cell}/seed-*/record.json")):
         record = records.load(path.parent)
         accuracy = record.info["accuracy"]
-        found.append(
-            {
-                "method": record.info["paper"],
-                "seed": record.info["seed"],
-                "epochs": len(record.epochs),
-                "last": f"{accuracy['last']:.1f}",
-                "best* minus last": f"{accuracy['best'] - accuracy['last']:.1f}",
-                "wrong labels repeated": percent(memorised(record.samples)),
-                "precision of the last split": spread(pd.Series([record.info["split"]["precision"]]), 3),
-                "minutes": f"{record.info['seconds'] / 60:.0f}",
-            }
-        )
-    return pd.DataFrame(found)
+        yield {
+            "method": record.info["paper"],
+            "seed": record.info["seed"],
+            "epochs": len(record.epochs),
+            "last": f"{accuracy['last']:.1f}",
+            "best* minus last": f"{accuracy['best'] - accuracy['last']:.1f}",
+            "wrong labels repeated": percent(_memorised(record.samples)),
+            "precision of the last split": spread(pd.Series([record.info["split"]["precision"]]), 3),
+            "minutes": f"{record.info['seconds'] / 60:.0f}",
+        }
 
 
-def memorised(samples: pd.DataFrame) -> float | None:
+def _memorised(samples: pd.DataFrame) -> float | None:
     """Share of the wrong labels that the trained ensemble repeats on their images; None without clean labels."""
     if "clean" not in samples:
         return None
@@ -215,11 +167,10 @@ def memorised(samples: pd.DataFrame) -> float | None:
     return float((wrong["prediction"] == wrong["noisy"]).mean())
 
 
-@named("variations")
-def variations(source: Source, name: str) -> pd.DataFrame:
+def variations(source: Source, name: str) -> Rows:
     """`variations_<paper>_<cell>`: the cell and those that continue its name; what differs, and what was measured."""
     paper, _, cell = name.rpartition("_")
-    base, found = None, []
+    base: dict[str, Any] = {}
     for path in source.parameter_files(paper):
         if not f"{path.stem}-".startswith(f"{cell}-"):
             continue
@@ -227,17 +178,13 @@ def variations(source: Source, name: str) -> pd.DataFrame:
         base = base or values  # the shortest name comes first
         changes = [f"`{key}` {value}" for key, value in values.items() if base.get(key) != value and key not in UNSHOWN]
         group = of(source.rows, paper, path.stem)
-        found.append(
-            {
-                "cell": path.stem,
-                "changed": ", ".join(changes) or "–",
-                "last": spread(group["last"]) if len(group) else NOT_RUN,
-                "AUC": spread(group["auc"], 3) if len(group) else "",
-                "seeds": len(group) or "",
-                "run it": "" if len(group) else _command(paper, path.stem),
-            }
-        )
-    return pd.DataFrame(found)
+        yield {
+            "cell": path.stem,
+            "changed": ", ".join(changes) or "–",
+            "last": spread(group["last"]) if len(group) else NOT_RUN,
+            "AUC": spread(group["auc"], 3) if len(group) else "",
+            **_seeds(group, paper, path.stem),
+        }
 
 
 def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:

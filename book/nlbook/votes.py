@@ -104,13 +104,11 @@ def label_trajectories(run: Run, count: int = 4) -> Figure:
         for c in range(path.shape[1]):
             if c not in (given, decided):
                 ax.plot(path[:, c], color=NEUTRAL, linewidth=0.8, alpha=0.5)
-        known, wrong = "clean" in sample, "clean" in sample and sample["clean"] != given
-        ax.plot(path[:, given], color=NOISY if wrong or not known else CLEAN, label=f"given: {names[given]}")
+        right = sample.get("clean", -1)
+        ax.plot(path[:, given], color=CLEAN if right == given else NOISY, label=f"given: {names[given]}")
         if decided != given:
-            right = known and sample["clean"] == decided
-            ax.plot(
-                path[:, decided], color=CLEAN if right else CYCLE[5], linestyle="--", label=f"found: {names[decided]}"
-            )
+            colour = CLEAN if right == decided else CYCLE[5]
+            ax.plot(path[:, decided], color=colour, linestyle="--", label=f"found: {names[decided]}")
         ax.set_xticks(range(0, len(times), 2), times[::2], fontsize=8, rotation=90)
         ax.set(title=f"image {number}", xlabel="time of the step")
         ax.legend(fontsize=8, loc="upper left")
@@ -129,14 +127,15 @@ def _label_vectors(run: Run) -> np.ndarray:
 def _picks(run: Run, count: int) -> list[int]:
     """The first recorded images, those with a wrong label before the others, where that is known."""
     shown = run.samples.head(_label_vectors(run).shape[1])
-    if "clean" in shown:
-        wrong = (shown["noisy"] != shown["clean"]).to_numpy()
-        return [*np.flatnonzero(wrong)[: count - 1], *np.flatnonzero(~wrong)][:count]
-    return list(range(min(count, len(shown))))
+    wrong = (shown["noisy"] != shown.get("clean", shown["noisy"])).to_numpy()
+    return [*np.flatnonzero(wrong)[: count - 1], *np.flatnonzero(~wrong)][:count]
 
 
 def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
-    """A few training images, their nearest neighbours with the labels that these carry, and the vote of all k."""
+    """A few training images, their nearest neighbours with the labels that these carry, and the vote of all k.
+
+    A label is blue where it is right, vermilion where it is wrong, black where that is not known.
+    """
     row, picks = run.epochs.iloc[-1], _picks(run, count)
     names = run.record["data"]["classes"]
     shown = _label_vectors(run).shape[1]
@@ -152,7 +151,10 @@ def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
             show(ax, images[int(index)])
             ax.set(xticks=[], yticks=[], frame_on=False)
             ax.grid(visible=False)
-            _name(ax, run.samples.iloc[int(index)], names)
+            sample = run.samples.iloc[int(index)]
+            known = CLEAN if sample["noisy"] == sample.get("clean") else NOISY
+            colour = known if "clean" in sample else "black"
+            ax.set_xlabel(names[int(sample["noisy"])], fontsize=10, color=colour, labelpad=2)
         line[0].set_title("given label", fontsize=9, color=NEUTRAL) if number == picks[0] else None
         _bars(line[-1], votes[number], run.samples.iloc[number], names)
     axes[0][1].set_title("nearest first", fontsize=9, color=NEUTRAL)
@@ -160,21 +162,11 @@ def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
     return figure
 
 
-def _name(ax: Axes, sample: pd.Series, names: list[str]) -> None:
-    """The observed label below an image: blue where it is right, vermilion where it is wrong, else black."""
-    colour = "black" if "clean" not in sample else CLEAN if sample["noisy"] == sample["clean"] else NOISY
-    ax.set_xlabel(names[int(sample["noisy"])], fontsize=10, color=colour, labelpad=2)
-
-
 def _bars(ax: Axes, votes: np.ndarray, sample: pd.Series, names: list[str]) -> None:
     """Votes by class, the largest few where there are many classes; colours as those of the labels."""
     order = np.sort(np.argsort(-votes, kind="stable")[:10])
-    colours = [NEUTRAL] * len(order)
-    for place, c in enumerate(order):
-        if c == sample["noisy"]:
-            colours[place] = NOISY
-        if "clean" in sample and c == sample["clean"]:
-            colours[place] = CLEAN
+    known = {int(sample["noisy"]): NOISY, int(sample.get("clean", -1)): CLEAN}
+    colours = [known.get(int(c), NEUTRAL) for c in order]
     ax.bar(range(len(order)), votes[order], color=colours)
     ax.set_xticks(range(len(order)), [names[c] for c in order], fontsize=7)
     ax.tick_params(axis="y", labelsize=7)
@@ -190,9 +182,8 @@ def vote_shares(run: Run) -> Figure:
     for label, colour, mask in groups(run.samples):
         values = run.samples[column].to_numpy(dtype=np.float64)[mask]
         ax.hist(values, list(edges), color=colour, alpha=0.6, label=label)
-    ax.axvline(
-        1 / len(run.record["data"]["classes"]), color="black", linestyle=":", label="one class of all, by chance"
-    )
+    chance = 1 / len(run.record["data"]["classes"])
+    ax.axvline(chance, color="black", linestyle=":", label="one class of all, by chance")
     ax.set(xlabel=f"share of the {method.k} neighbours with the same label", ylabel="samples")
     ax.legend()
     return figure

@@ -50,7 +50,8 @@ def _matrix(ax: Axes, matrix: np.ndarray, names: list[str] | None) -> AxesImage:
         ax.set_yticks(ticks, names, fontsize=7)
     for i, j in zip(*np.nonzero(matrix >= 0.005), strict=True):
         colour = "black" if matrix[i, j] > 0.55 else "white"
-        ax.text(j, i, f"{100 * matrix[i, j]:.0f}", ha="center", va="center", fontsize=6, color=colour)
+        text = f"{100 * matrix[i, j]:.0f}"  # it lies in the axes, so that the layout need not measure it
+        ax.text(j, i, text, ha="center", va="center", fontsize=6, color=colour, in_layout=False)
     return image
 
 

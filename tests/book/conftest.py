@@ -15,19 +15,13 @@ import pytest
 import yaml
 
 from nlbook import contents
-from nlbook.toc import table_of_contents
 
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
 ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-quic",
-]
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--disable-quic",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,7 +35,7 @@ def toc_pages() -> list[str]:
     """Every page of the table of contents, without a suffix, in reading order: of the built book where there is one."""
     path = ROOT / "book" / "_generated" / "_toc.yml"
     built = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    toc = built or table_of_contents(ROOT, contents.run_pages(ROOT))
+    toc = built or contents.table_of_contents(ROOT, contents.run_pages(ROOT))
     return [toc["root"], *_files(toc.get("parts", []))]
 
 
@@ -82,13 +76,10 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 def site(html: Path) -> Iterator[str]:
     """Address of the built book, served on this machine only."""
     handler = functools.partial(QuietHandler, directory=str(html))
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,27 +34,20 @@ class Visit:
     problems: list[str] = field(default_factory=list)
 
     def open(self, name: str) -> None:
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.problems.append(f"page error: {error}"))
-        self.page.on("request", self._request)
-        self.page.on("requestfailed", lambda request: self.problems.append(f"failed: {request.url}"))
-        self.page.on("response", self._response)
+        own = (self.site, "data:", "blob:")
+        self._watch("console", lambda message: message.type == "error" and message.text)
+        self._watch("pageerror", str)
+        self._watch("request", lambda request: not request.url.startswith(own) and request.url)
+        self._watch("requestfailed", lambda request: request.url)
+        self._watch("response", lambda response: response.status >= 400 and response.url)
         self.page.goto(f"{self.site}{name}.html", wait_until="networkidle")
         self.page.wait_for_function(SETTLED)
         for image in self.page.query_selector_all("article img"):
             image.evaluate("image => image.scrollIntoView()")
 
-    def _console(self, message: Any) -> None:
-        if message.type == "error":
-            self.problems.append(f"console: {message.text}")
-
-    def _request(self, request: Any) -> None:
-        if not request.url.startswith((self.site, "data:", "blob:")):
-            self.problems.append(f"request to elsewhere: {request.url}")
-
-    def _response(self, response: Any) -> None:
-        if response.status >= 400:
-            self.problems.append(f"{response.status}: {response.url}")
+    def _watch(self, event: str, problem: Callable[[Any], Any]) -> None:
+        """Note what is wrong with an event, if anything is."""
+        self.page.on(event, lambda one: self.problems.extend(f"{event}: {text}" for text in [problem(one)] if text))
 
 
 @pytest.fixture

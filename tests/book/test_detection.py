@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -14,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 import nlkit
 from nlbook import contest, detection
 from nlbook.contest import LOOKS
-from nlbook.detection import order_of, run_precision
+from nlbook.detection import inspection_order, precision_at_errors, run_precision
 from nlkit.parts import confident
 from nlkit.training.runs import Run
 
@@ -36,13 +35,26 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     return made
 
 
-@pytest.fixture
-def groups(runs: dict[str, Run]) -> contest.Groups:
-    return contest.contestants(list(runs.values()), [CELL])
+@pytest.fixture(scope="module")
+def rivals(runs: dict[str, Run]) -> contest.Rivals:
+    return contest.contestants(list(runs.values()), [CELL])[CELL]
 
 
-def test_every_method_has_a_row_and_one_without_a_record_says_so(groups: contest.Groups) -> None:
-    table = detection.detection_table(groups, CELL)
+def test_the_smallest_quality_comes_first_then_the_larger_loss_then_the_smaller_index() -> None:
+    quality = np.array([0.5, 0.1, 0.5, 0.1, 0.5], dtype=np.float16)
+    loss = np.array([1.0, 2.0, 3.0, 2.0, 1.0], dtype=np.float16)
+    assert inspection_order(quality, loss).tolist() == [1, 3, 2, 0, 4]
+
+
+@pytest.mark.parametrize(("order", "expected"), [([2, 1, 0, 3], 1), ([0, 3, 1, 2], 0), ([0, 1, 2, 3], 0.5)])
+def test_the_precision_is_that_of_as_many_labels_as_are_wrong(order: list[int], expected: float) -> None:
+    wrong = np.array([False, True, True, False])
+    assert precision_at_errors(wrong, np.array(order)) == expected
+    assert precision_at_errors(np.zeros(4, dtype=bool), np.array(order)) is None
+
+
+def test_every_method_has_a_row_and_one_without_a_record_says_so(rivals: contest.Rivals) -> None:
+    table = detection.detection_table(rivals)
     assert [name for name in table.index if name in {look.label for look in LOOKS.values()}] == [
         look.label for look in LOOKS.values()
     ]
@@ -50,8 +62,8 @@ def test_every_method_has_a_row_and_one_without_a_record_says_so(groups: contest
     assert "not run here" not in table.loc["Cross-entropy"].tolist()
 
 
-def test_the_rows_are_those_of_a_slow_count(groups: contest.Groups, runs: dict[str, Run]) -> None:
-    table = detection.detection_table(groups, CELL)
+def test_the_rows_are_those_of_a_slow_count(rivals: contest.Rivals, runs: dict[str, Run]) -> None:
+    table = detection.detection_table(rivals)
     samples = runs["cross_entropy"].samples.astype(float)
     rows = sorted(samples.itertuples(), key=lambda row: (row.p_clean, -row.loss, row.index))
     wrong = [row.noisy != row.clean for row in rows]
@@ -77,10 +89,10 @@ def test_the_probabilities_of_the_record_give_back_p_clean_and_the_issues(runs: 
 
 
 def test_cleanlab_stands_below_confident_learning_and_agrees_with_it(
-    groups: contest.Groups, runs: dict[str, Run]
+    rivals: contest.Rivals, runs: dict[str, Run]
 ) -> None:
-    pytest.importorskip("cleanlab", reason="the package cleanlab is not installed")
-    run, index = runs["confident_learning"], list(detection.detection_table(groups, CELL).index)
+    run, table = runs["confident_learning"], detection.detection_table(rivals)
+    index = list(table.index)
     place = index.index("Confident learning")
     assert all(name.startswith("cleanlab ") for name in index[place + 2 : place + 4])
     p, labels = detection.out_of_fold(run), run.samples["noisy"].to_numpy(np.int64)
@@ -90,28 +102,20 @@ def test_cleanlab_stands_below_confident_learning_and_agrees_with_it(
     own = detection.own_judgement(run)
     assert roc_auc_score(~wrong, proper.quality) == pytest.approx(roc_auc_score(~wrong, own.quality), abs=2e-3)
     assert (proper.marked == own.marked).mean() > 0.98  # type: ignore[union-attr]
-    auc = detection.detection_table(groups, CELL)["AUC"]
+    auc = table["AUC"]
     assert auc.iloc[place + 1] == auc.iloc[place + 2] == f"{roc_auc_score(~wrong, default.quality):.3f}"
 
 
-def test_without_cleanlab_the_table_says_so(groups: contest.Groups, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detection, "has_cleanlab", lambda: False)
-    table = detection.detection_table(groups, CELL)
-    assert table.loc["cleanlab", "AUC"] == "not installed here"
-    assert not any(name.startswith("cleanlab ") for name in table.index)
-
-
 def test_the_estimated_number_of_errors_stands_beside_the_true_one(
-    groups: contest.Groups, runs: dict[str, Run]
+    rivals: contest.Rivals, runs: dict[str, Run]
 ) -> None:
     samples = runs["confident_learning"].samples
-    table = detection.errors_table(groups, CELL)
+    table = detection.errors_table(rivals)
     assert table.loc[0, "wrong (E)"] == (samples["noisy"] != samples["clean"]).sum() and table.loc[0, "labels"] == 400
-    assert detection.errors_table({}, CELL).loc[0, "estimated"] == "not run here"
+    assert detection.errors_table({}).loc[0, "estimated"] == "not run here"
 
 
 def test_the_matrices_are_row_stochastic_and_the_joint_is_that_of_the_method(runs: dict[str, Run]) -> None:
-    pytest.importorskip("cleanlab", reason="the package cleanlab is not installed")
     matrices = detection.joint_matrices(runs["confident_learning"])
     assert len(matrices) == 2 and len(detection.joint_matrices(runs["cross_entropy"])) == 1
     run = runs["confident_learning"]
@@ -123,8 +127,8 @@ def test_the_matrices_are_row_stochastic_and_the_joint_is_that_of_the_method(run
         np.testing.assert_allclose(matrix.sum(axis=1), 1)
 
 
-def test_the_curves_end_at_the_noise_rate_and_at_everything_found(groups: contest.Groups, runs: dict[str, Run]) -> None:
-    figure = detection.detection_curves(groups, CELL)
+def test_the_curves_end_at_the_noise_rate_and_at_everything_found(rivals: contest.Rivals, runs: dict[str, Run]) -> None:
+    figure = detection.detection_curves(rivals)
     figure.canvas.draw()
     rate = 100 * (runs["cross_entropy"].samples["noisy"] != runs["cross_entropy"].samples["clean"]).mean()
     curves = [[line for line in ax.lines if line.get_marker() not in ("None", "")] for ax in figure.axes]
@@ -135,11 +139,6 @@ def test_the_curves_end_at_the_noise_rate_and_at_everything_found(groups: contes
 
 
 def test_figures_are_drawn_without_any_record() -> None:
-    for figure in (detection.detection_curves({}, CELL), detection.detection_dots({}, [CELL])):
+    for figure in (detection.detection_curves({}), detection.detection_dots({CELL: {}})):
         figure.canvas.draw()
         plt.close(figure)
-
-
-def test_the_order_of_a_run_has_every_label_once(runs: dict[str, Run]) -> None:
-    run = replace(runs["cross_entropy"])
-    assert sorted(order_of(run).tolist()) == list(range(400))

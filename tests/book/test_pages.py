@@ -10,25 +10,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 bs4 = pytest.importorskip("bs4", reason="the package beautifulsoup4 is not installed")
-LOADED = {
-    "script": "src",
-    "img": "src",
-    "source": "src",
-    "iframe": "src",
-    "video": "src",
-    "audio": "src",
-    "object": "data",
-}
+LOADED = dict.fromkeys(("script", "img", "source", "iframe", "video", "audio"), "src") | {"object": "data"}
 SHEETS = {
-    "stylesheet",
-    "preload",
-    "icon",
-    "shortcut",
-    "modulepreload",
-    "prefetch",
-    "preconnect",
-    "dns-prefetch",
-}
+    "stylesheet", "preload", "icon", "shortcut", "modulepreload", "prefetch", "preconnect", "dns-prefetch",
+}  # fmt: skip
 
 
 @functools.cache

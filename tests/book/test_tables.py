@@ -37,7 +37,7 @@ def measured(metric: str, cell: str = "webvision") -> str:
         + [info("cifar10-sym-50", 0)]
     )
     claim = {"paper": "dividemix", "cell": cell, "metric": metric, "value": 75.0, "source": "paper"}
-    return str(tables.claimed_and_measured(pd.DataFrame([claim]), rows)["measured"][0])
+    return str(next(tables.claimed_and_measured(pd.DataFrame([claim]), rows))["measured"])
 
 
 def test_each_kind_of_claim_is_answered_by_its_own_measurement() -> None:
@@ -55,14 +55,14 @@ def test_what_was_not_measured_is_not_answered_by_something_else() -> None:
 @pytest.mark.parametrize("asked", sorted(name for name in contents.fragments(ROOT) if name.endswith(".md")))
 def test_all_that_chapters_include_has_rows(asked: str, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    text = tables.markdown(tables.table(asked.removesuffix(".md"), source))
+    text = fragments.markdown(fragments.table(asked.removesuffix(".md"), source))
     assert len(text.splitlines()) > 2 and "nan" not in text.split()
 
 
 @pytest.mark.parametrize("asked", ["result_tcl", "params_nobody", "variations_nobody_digits-sym-50"])
 def test_a_name_that_nothing_makes_ends_with_one_line(asked: str, source: Source) -> None:
     with pytest.raises(NlkitError) as error:
-        tables.table(asked, source)
+        fragments.table(asked, source)
     assert "\n" not in str(error.value)
 
 
@@ -73,28 +73,28 @@ def test_a_figure_that_nothing_draws_ends_with_one_line(asked: str, source: Sour
 
 
 def test_the_shown_settings_are_those_of_the_method(source: Source) -> None:
-    table = tables.table("params_dividemix", source).set_index("cell")
+    table = fragments.table("params_dividemix", source).set_index("cell")
     assert [name.strip("`") for name in table.columns[3:]] == list(registry.find("dividemix").shown)
     assert table.loc["digits-sym-50", "epochs"] > 0
 
 
 def test_variations_tell_what_differs(source: Source) -> None:
-    table = tables.table("variations_codim_digits-sym-50", source).set_index("cell")
+    table = fragments.table("variations_codim_digits-sym-50", source).set_index("cell")
     assert list(table.index) == [f"digits-sym-50{ending}" for ending in ("", "-no-ctr", "-sup", "-weak")]
     assert table.loc["digits-sym-50", "changed"] == "–"
     assert "`method.variant` sup" in table.loc["digits-sym-50-sup", "changed"]
 
 
 def test_a_summary_has_no_pre_training_and_results_have_the_papers_that_are_named(source: Source) -> None:
-    assert "simclr" not in set(tables.table("summary_digits", source)["method"])
-    both = tables.table("results_mixup-elr_digits", source)
+    assert "simclr" not in set(fragments.table("summary_digits", source)["method"])
+    both = fragments.table("results_mixup-elr_digits", source)
     assert set(both["method"]) == {"mixup", "elr"} and all(both["cell"].str.startswith("digits-"))
 
 
 def test_every_row_on_photographs_is_listed_with_its_records() -> None:
     source = Source(ROOT)
     source.__dict__["rows"] = tables.rows_of([info("webvision", 0, "tcl"), info("webvision", 1, "tcl")])
-    table = tables.table("photo_rows", source).set_index(["method", "cell"])
+    table = fragments.table("photo_rows", source).set_index(["method", "cell"])
     assert {"webvision", "webvision-resnet18", "clothing1m"} == set(table.loc["dividemix"].index)
     assert table.loc[("tcl", "webvision"), "record"] == "2 seeds"
     assert table.loc[("tcl", "clothing1m"), "record"] == "not run here"
@@ -108,10 +108,10 @@ def test_a_project_without_records_has_tables_that_say_so(tmp_path: Path) -> Non
     (tmp_path / "book").mkdir()
     (tmp_path / "book" / "claims.yaml").write_text(yaml.safe_dump([{"paper": "tcl", "cell": "a", "metric": "last"}]))
     source = Source(tmp_path)
-    assert len(tables.table("params_mixup", source)) == 1
-    assert tables.table("variations_mixup_toy", source)["last"].tolist() == ["not run here"]
+    assert len(fragments.table("params_mixup", source)) == 1
+    assert fragments.table("variations_mixup_toy", source)["last"].tolist() == ["not run here"]
     for name in ("results_mixup", "results_mixup_digits", "summary_digits", "memorisation_toy", "vote_lra_diffusion"):
-        assert tables.markdown(tables.table(name, source)) == "Not run here.\n"
+        assert fragments.markdown(fragments.table(name, source)) == "Not run here.\n"
     with pytest.raises(NlkitError, match=r"nlkit run params/mixup/toy\.yaml"):
         source.run("mixup", "toy")
 

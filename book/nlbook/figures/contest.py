@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -67,89 +66,86 @@ ACCURACY = Quantity("test accuracy in %", 100.0, 0.1, (100, 99.8, 99.5, 99, 98, 
 AUC = Quantity("AUC of P(clean)", 1.0, 1e-3, (1, 0.999, 0.995, 0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5))
 
 
-def accuracy_dots(groups: Groups, cells: Sequence[str]) -> Figure:
+def accuracy_dots(groups: Groups) -> Figure:
     """Last test accuracy: filled at the mean of the seeds, a line over their range; hollow: mean of the best epochs."""
-    last, best = (partial(_accuracy, metric) for metric in ("last", "best"))
-    return dots(groups, cells, ACCURACY, last, best)
+    return dots(groups, ACCURACY, _last, lambda run: float(run.record["accuracy"]["best"]))
 
 
-def auc_dots(groups: Groups, cells: Sequence[str]) -> Figure:
+def auc_dots(groups: Groups) -> Figure:
     """AUC of P(clean) after the last epoch: mean and range of the seeds."""
-    return dots(groups, cells, AUC, lambda run: run.record["split"]["auc"], None)
+    return dots(groups, AUC, lambda run: run.record["split"]["auc"])
 
 
-def _accuracy(metric: str, run: Run) -> float:
-    return float(run.record["accuracy"][metric])
+def _last(run: Run) -> float:
+    return float(run.record["accuracy"]["last"])
 
 
-def dots(groups: Groups, cells: Sequence[str], quantity: Quantity, value: Value, hollow: Value | None) -> Figure:
+def dots(groups: Groups, quantity: Quantity, value: Value, hollow: Value | None = None) -> Figure:
     """One panel a cell, one row a method: mean of a value over seeds, a line over their range; hollow: another mean."""
-    names = present(groups)
-    columns = min(3, len(cells))
-    rows = -(-len(cells) // columns)
+    names, columns = present(groups), min(3, len(groups))
+    rows = -(-len(groups) // columns)
     size = (WIDTH, rows * (0.27 * len(names) + 0.9) + 0.3)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
-    for ax in axes.flat[len(cells) :]:
+    for ax in axes.flat[len(groups) :]:
         ax.set_axis_off()
-    for ax, cell in zip(axes.flat, cells, strict=False):
-        shown = []
+    for ax, (cell, rivals) in zip(axes.flat, groups.items(), strict=False):
+        shown: list[float] = []
         for row, name in enumerate(names):
-            look, values = LOOKS[name], _values(groups.get((name, cell), []), value)
-            if not len(values):
-                _not_run(ax, row)
-                continue
-            if hollow is not None:
-                best = _values(groups[name, cell], hollow).mean()
-                ax.plot(best, row, look.marker, color=look.colour, markerfacecolor="white", markersize=6)
-                shown.append(best)
-            ax.plot([values.min(), values.max()], [row, row], color=look.colour, linewidth=2.2, solid_capstyle="round")
-            ax.plot(values.mean(), row, look.marker, color=look.colour, markersize=7)
-            shown += [*values]
-        _frame(ax, cell, shown, quantity)
+            runs = rivals.get(name, [])
+            shown += _dot(ax, row, LOOKS[name], _values(runs, value), _values(runs, hollow) if hollow else None)
+        ax.set_title(cell)
+        ax.grid(axis="y", alpha=0.15)
+        if shown:
+            quantity.scale(ax, "x", np.array(shown))
+            ax.tick_params(axis="x", labelsize=8, rotation=45)
+        else:
+            ax.set_xticks([])
     axes[0][0].set_yticks(range(len(names)), [LOOKS[name].label for name in names])
     axes[0][0].set_ylim(max(len(names), 1) - 0.5, -0.5)
     figure.supxlabel(quantity.label, fontsize=10)
     return figure
 
 
-def _frame(ax: Axes, cell: str, shown: Sequence[float], quantity: Quantity) -> None:
-    ax.set_title(cell)
-    ax.grid(axis="y", alpha=0.15)
-    if shown:
-        quantity.scale(ax, "x", np.array(shown))
-        ax.tick_params(axis="x", labelsize=8, rotation=45)
-    else:
-        ax.set_xticks([])
+def _dot(ax: Axes, row: int, look: Look, values: np.ndarray, others: np.ndarray | None) -> list[float]:
+    """Draw one method; returns the values that must be seen."""
+    if not len(values):
+        ax.text(0.05, row, NOT_RUN, transform=ax.get_yaxis_transform(), va="center", fontsize=7, color=NEUTRAL)
+        return []
+    if others is not None:
+        ax.plot(others.mean(), row, look.marker, color=look.colour, markerfacecolor="white", markersize=6)
+    ax.plot([values.min(), values.max()], [row, row], color=look.colour, linewidth=2.2, solid_capstyle="round")
+    ax.plot(values.mean(), row, look.marker, color=look.colour, markersize=7)
+    return [*values] if others is None else [*values, others.mean()]
 
 
-def _not_run(ax: Axes, row: float) -> None:
-    ax.text(0.05, row, NOT_RUN, transform=ax.get_yaxis_transform(), va="center", fontsize=7, color=NEUTRAL)
-
-
-def epoch_curves(groups: Groups, cells: Sequence[str], column: str = "accuracy") -> Figure:
+def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
     """`accuracy` or `auc` over epochs, one panel a cell and one line a method: mean of the seeds, range as a band."""
     quantity = AUC if column == "auc" else ACCURACY
-    columns = min(3, len(cells) + 1)
-    rows = -(-(len(cells) + 1) // columns)
+    columns = min(3, len(groups) + 1)
+    rows = -(-(len(groups) + 1) // columns)
     size = (WIDTH if columns > 2 else 6.8, 2.75 * rows)
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
     ends = []
-    for ax, cell in zip(axes.flat, cells, strict=False):
-        here = [_curve(ax, LOOKS[name], runs, column) for (name, where), runs in groups.items() if where == cell]
+    for ax, (cell, rivals) in zip(axes.flat, groups.items(), strict=False):
+        here = [_curve(ax, LOOKS[name], runs, column) for name, runs in rivals.items()]
         ends += [value for found in here for value in found]
         ax.set(title=cell, xlabel="epoch")
         if not any(here):
-            ax.text(0.5, 0.5, NOT_RUN, transform=ax.transAxes, ha="center", fontsize=8, color=NEUTRAL)
+            say_not_run(ax)
             ax.set_xticks([])
     if ends:
         quantity.scale(axes[0][0], "y", np.array(ends))
     for line in axes:
         line[0].set_ylabel(quantity.label)
-    for ax in axes.flat[len(cells) :]:
+    for ax in axes.flat[len(groups) :]:
         ax.set_axis_off()
-    shown = [name for name in present(groups) if any((name, cell) in groups for cell in cells)]
-    axes.flat[len(cells)].legend(handles=[handle(LOOKS[name]) for name in shown], loc="center left")
+    axes.flat[len(groups)].legend(handles=[handle(LOOKS[name]) for name in present(groups)], loc="center left")
     return figure
+
+
+def say_not_run(ax: Axes) -> None:
+    """Say in the middle of an empty panel why it is empty."""
+    ax.text(0.5, 0.5, NOT_RUN, transform=ax.transAxes, ha="center", fontsize=8, color=NEUTRAL)
 
 
 def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float]:
@@ -169,18 +165,21 @@ def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float
     return [float(np.nanmin(values)), float(np.nanmax(values))]
 
 
-def cost_and_accuracy(groups: Groups, cells: Sequence[str], cost: Value, label: str) -> Figure:
+def cost_and_accuracy(groups: Groups, cost: Value, label: str) -> Figure:
     """Last test accuracy over a cost, one panel a cell: mean of the seeds with their range; costs are logarithmic.
 
     A method whose cost is not known is left out.
     """
-    figure, axes = plt.subplots(1, len(cells), figsize=(min(4.2 * len(cells), WIDTH), 3.4), squeeze=False)
-    for ax, cell in zip(axes[0], cells, strict=True):
+    figure, axes = plt.subplots(1, len(groups), figsize=(min(4.2 * len(groups), WIDTH), 3.4), squeeze=False)
+    for ax, (cell, rivals) in zip(axes[0], groups.items(), strict=True):
         shown: list[float] = []
-        for (name, where), runs in groups.items():
-            x, y = _values(runs, cost), _values(runs, partial(_accuracy, "last"))
-            if where == cell and len(x):
-                _point(ax, LOOKS[name], x, y)
+        for name, runs in rivals.items():
+            x, y = _values(runs, cost), _values(runs, _last)
+            if len(x):
+                look = LOOKS[name]
+                ax.plot([x.mean()] * 2, [y.min(), y.max()], color=look.colour, linewidth=2)
+                ax.plot([x.min(), x.max()], [y.mean()] * 2, color=look.colour, linewidth=2)
+                ax.plot(x.mean(), y.mean(), look.marker, color=look.colour, markersize=9, markeredgecolor="white")
                 shown += [*y]
         ax.set(title=cell, xlabel=label, xscale="log")
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -195,22 +194,15 @@ def cost_and_accuracy(groups: Groups, cells: Sequence[str], cost: Value, label: 
     return figure
 
 
-def _point(ax: Axes, look: Look, x: np.ndarray, y: np.ndarray) -> None:
-    ax.plot([x.mean()] * 2, [y.min(), y.max()], color=look.colour, linewidth=2)
-    ax.plot([x.min(), x.max()], [y.mean()] * 2, color=look.colour, linewidth=2)
-    ax.plot(x.mean(), y.mean(), look.marker, color=look.colour, markersize=9, markeredgecolor="white")
-
-
 def present(groups: Groups) -> list[str]:
     """The methods that have runs, in the order of the book."""
-    return [name for name in LOOKS if any(name == key for key, _ in groups)]
+    return [name for name in LOOKS if any(name in rivals for rivals in groups.values())]
 
 
 def handle(look: Look, line: bool = True) -> Line2D:
     """The entry of a method in a legend."""
-    return Line2D(
-        [], [], color=look.colour, marker=look.marker, label=look.label, linestyle="-" if line else "none", markersize=7
-    )
+    style: Any = {"marker": look.marker, "linestyle": "-" if line else "none"}
+    return Line2D([], [], color=look.colour, label=look.label, markersize=7, **style)
 
 
 def _values(runs: Sequence[Run], value: Value) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -73,9 +74,15 @@ def _layout(run: Run, name: str, epoch: int) -> tuple[np.ndarray, np.ndarray]:
     known = all(f"prototypes_{axis}" in row for axis in axes)
     prototypes = np.stack([row[f"prototypes_{axis}"] for axis in axes], axis=1) if known else points[:0]
     whole = np.concatenate([points, prototypes])
-    perplexity = min(30.0, (len(whole) - 1) / 3)
-    laid = TSNE(2, init="pca", random_state=0, perplexity=perplexity, max_iter=500).fit_transform(whole)
+    laid = _laid_out(whole.tobytes(), *whole.shape)
     return laid[: len(points)], laid[len(points) :]
+
+
+@lru_cache
+def _laid_out(features: bytes, count: int, width: int) -> np.ndarray:
+    """Places [n, 2] of features float64 [n, D]; pages of one encoder, made in one kernel, ask for the same ones."""
+    tsne = TSNE(2, init="pca", random_state=0, perplexity=min(30.0, (count - 1) / 3), max_iter=500)
+    return np.asarray(tsne.fit_transform(np.frombuffer(features).reshape(count, width)))
 
 
 def _name_classes(ax: Axes, run: Run, points: np.ndarray, prototypes: np.ndarray) -> None:
@@ -141,9 +148,8 @@ def label_map(run: Run) -> Figure:
         for label, colour, mask in groups(run.samples):
             ax.scatter(own[mask], other[mask], s=4, color=colour, alpha=0.4, linewidths=0, label=label, rasterized=True)
         ax.axline((0, 0), slope=1, color="black", linestyle=":", linewidth=1)
-        ax.set(
-            title=epoch_title(run, epoch), xlabel="similarity, own prototype", xlim=(-1.05, 1.05), ylim=(-1.05, 1.05)
-        )
+        ax.set(title=epoch_title(run, epoch), xlabel="similarity, own prototype")
+        ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
     axes[0][0].set_ylabel("nearest other prototype")
     axes[0][0].legend(fontsize=8, markerscale=2.5, loc="lower left")
     return figure

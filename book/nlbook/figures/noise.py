@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from nlbook.figures.contest import WIDTH
 from nlbook.noise_models import NoiseModels, NoiseSummary
@@ -31,9 +32,8 @@ def margins(delta: np.ndarray, wrong: np.ndarray, bins: int = 10) -> Figure:
     share = hit / np.maximum(total, 1)
     error = np.sqrt(share * (1 - share) / np.maximum(total, 1))
     centres, filled = (edges[1:] + edges[:-1]) / 2, total > 0
-    axes[1].errorbar(
-        centres[filled], 100 * share[filled], 100 * error[filled], fmt="o-", color=NOISY, capsize=3, label="each bin"
-    )
+    shown = centres[filled], 100 * share[filled], 100 * error[filled]
+    axes[1].errorbar(*shown, fmt="o-", color=NOISY, capsize=3, label="each bin")
     axes[1].axhline(100 * wrong.mean(), color="black", linestyle="--", linewidth=1.1, label="all samples")
     axes[1].set(xlabel="margin", ylabel="wrong labels in %", xlim=(0, 1), ylim=(0, None), title="How often it is wrong")
     axes[1].legend(loc="lower left")
@@ -107,9 +107,10 @@ def class_rate_dots(summaries: Sequence[NoiseSummary]) -> Figure:
 
 
 def _legend(figure: Figure, names: Sequence[str]) -> None:
-    shown = {name: look for name, look in MODELS.items() if name in names}
     handles = [
-        plt.Line2D([], [], color=c, marker=marker, label=name, linewidth=1) for name, (c, marker) in shown.items()
+        Line2D([], [], color=colour, marker=marker, label=name, linewidth=1)
+        for name, (colour, marker) in MODELS.items()
+        if name in names
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
 
@@ -118,9 +119,7 @@ def lift_maps(summaries: Sequence[NoiseSummary]) -> Figure:
     """How much more often two models hit the same image than if they were independent: one square table a data set."""
     panels = {one.title: one.lift_table() for one in summaries}
     sizes = [len(table) + 1.5 for table in panels.values()]
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(WIDTH, 4.2), squeeze=False, gridspec_kw={"width_ratios": sizes}
-    )
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), squeeze=False, width_ratios=sizes)
     most = max(2.0, *(float(np.nanmax(table.to_numpy())) for table in panels.values()))
     for ax, (title, table) in zip(axes[0], panels.items(), strict=True):
         values = table.to_numpy(dtype=float)
@@ -132,7 +131,7 @@ def lift_maps(summaries: Sequence[NoiseSummary]) -> Figure:
         ax.set_yticks(places, names, fontsize=7)
         for i, j in zip(*np.nonzero(np.isfinite(values)), strict=True):
             colour = "white" if abs(np.log(values[i, j])) > 0.65 * np.log(most) else "black"
-            ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=6.5, color=colour)
+            ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=6.5, color=colour, in_layout=False)
     bar = figure.colorbar(image, ax=axes, orientation="horizontal", shrink=0.5, aspect=40, label="lift within classes")
     bar.set_ticks([1 / 2, 1, 2], labels=["½", "1", "2"], minor=False)
     bar.minorticks_off()
@@ -146,9 +145,8 @@ def margin_curves(summaries: Sequence[NoiseSummary]) -> Figure:
     """
     figure, axes = plt.subplots(1, len(summaries), figsize=(WIDTH, 3.9), squeeze=False, sharey=True)
     for ax, one in zip(axes[0], summaries, strict=True):
-        ax.set(
-            title=one.title, xlabel="tenth of the class, the least sure first", xticks=range(1, 11), xlim=(0.5, 10.5)
-        )
+        ax.set(title=one.title, xlabel="tenth of the class, the least sure first")
+        ax.set(xticks=range(1, 11), xlim=(0.5, 10.5))
         ax.axhline(1, color=NEUTRAL, linewidth=0.8, linestyle=":")
         for name, rates in one.curves().items():
             colour, marker = MODELS[name]
