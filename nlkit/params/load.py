@@ -59,8 +59,9 @@ def check(params: Params[Any]) -> None:
     if isinstance(params.data, FolderDataParams | PhotoDataParams) and params.noise.kind != "none":
         raise ValueError(f"data.name '{params.data.name}' needs noise.kind 'none'; its labels are as they were given")
     check_noise(params.noise, params.data.name)
-    if params.method.own_schedule and params.optim.drop_epochs:
-        raise ValueError(f"optim.drop_epochs has no meaning for {params.paper}, whose learning rate is a curve")
+    if params.method.own_schedule and (params.optim.drop_epochs or params.optim.schedule != "steps"):
+        key = "drop_epochs" if params.optim.drop_epochs else "schedule"
+        raise ValueError(f"optim.{key} has no meaning for {params.paper}, whose learning rate is a curve")
     if entry.check is not None:
         entry.check(params)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from nlkit.params.sections import NonNegative, Positive, PositiveFloat, Section
+from nlkit.params.sections import NonNegative, Positive, PositiveFloat, Section, added
 
 
 class ModelParams(Section):
     """The network and the number of channels of its first stage."""
 
-    name: Literal["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
+    name: Literal["small_cnn", "pooled_resnet", "preact_resnet18", "resnet34", "resnet50"]
     width: Positive = 64
 
 
@@ -31,13 +31,27 @@ AnyModelParams = ModelParams | PhotoModelParams
 
 
 class OptimParams(Section):
-    """SGD with momentum; the learning rate is multiplied by `drop_factor` at each epoch in `drop_epochs`."""
+    """SGD with momentum and the learning rate of an epoch.
+
+    `steps` multiplies it by `drop_factor` at each epoch in `drop_epochs`. `cosine` raises it over the first `warm_up`
+    epochs to `lr`, and lets it fall by half a cosine to zero at the last one.
+    """
 
     lr: PositiveFloat
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 5e-4
     drop_epochs: tuple[int, ...] = ()
     drop_factor: PositiveFloat = 0.1
+    schedule: Literal["steps", "cosine"] = added("steps")
+    warm_up: NonNegative = added(0.0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> OptimParams:
+        if self.schedule == "cosine" and self.drop_epochs:
+            raise ValueError("optim.drop_epochs belongs to optim.schedule 'steps', not to 'cosine'")
+        if self.schedule == "steps" and self.warm_up:
+            raise ValueError("optim.warm_up belongs to optim.schedule 'cosine'")
+        return self
 
 
 class TrainingParams(Section):

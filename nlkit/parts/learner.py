@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nlkit.lazy import functional, no_grad, torch
 from nlkit.params import Params
 from nlkit.params.training import OptimParams
+from nlkit.parts.schedules import warm_cosine
 from nlkit.seeding import derive
 from nlkit.views.weak import Views
 
@@ -42,6 +43,7 @@ class Learner:
         self.views = Views(params.views, data.mean, data.std, self.device)
         self.dtype = choose_precision(params.training.precision, self.device)
         self.eval_batch_size = params.training.eval_batch_size
+        self.epochs = params.training.epochs
         optim = params.optim
         self.optimiser = torch.optim.SGD(
             self.net.parameters(), lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay
@@ -87,9 +89,12 @@ class Learner:
         self.optimiser.step()
 
     def set_lr(self, optim: OptimParams, epoch: int) -> None:
-        """Step schedule: multiply by `drop_factor` for each of `drop_epochs` that has been reached."""
-        drops = sum(epoch >= drop for drop in optim.drop_epochs)
-        self.set_rate(optim.lr * optim.drop_factor**drops)
+        """The learning rate of an epoch: constant but for its drops, or that of a cosine in the epoch's middle."""
+        if optim.schedule == "cosine":
+            self.set_rate(warm_cosine(epoch + 0.5, optim.lr, optim.warm_up, self.epochs - optim.warm_up, 0.0))
+        else:
+            drops = sum(epoch >= drop for drop in optim.drop_epochs)
+            self.set_rate(optim.lr * optim.drop_factor**drops)
 
     def set_rate(self, lr: float) -> None:
         """The learning rate of the next steps."""

@@ -21,6 +21,7 @@ from nlkit.params import Params, make_params, view_side
 from nlkit.params.data import FolderDataParams, PhotoDataParams
 from nlkit.params.noise import NoiseParams
 from nlkit.training import encoders, records
+from nlkit.training.allocator import keep_freed_memory
 from nlkit.training.provenance import commit, describe_device, peak_memory_mb, versions
 
 if TYPE_CHECKING:
