@@ -44,7 +44,7 @@ class ResidualNet(nn.Module):
 
 
 class PooledResNet(nn.Module):
-    """Stem, three blocks of two 3 x 3 convolutions with max-pooling, global maximum, linear layer: for small machines.
+    """Stem, three blocks of two 3 x 3 convolutions with max-pooling, global average, linear layer: for small machines.
 
     A block is a = pool(conv1(x)) behind norm and ReLU, then a + conv2(a) with norm and ReLU inside. Blocks have 2, 4
     and 4 times the width of the stem, so that most of the arithmetic happens on 16 x 16 and 8 x 8 positions.
@@ -59,7 +59,7 @@ class PooledResNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, classes] of inputs [B, channels, H, W]."""
-        return self.classifier(self.blocks(self.stem(x)).amax(dim=(2, 3)))
+        return self.classifier(self.blocks(self.stem(x)).mean(dim=(2, 3)))
 
 
 class PooledBlock(nn.Module):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from functools import cache
 from pathlib import Path
 
 TRIM_THRESHOLD, MMAP_MAX = -1, -4  # of mallopt(3)
 OTHERS = ("jemalloc", "tcmalloc", "mimalloc")
 
 
+@cache
 def keep_freed_memory() -> str:
     """Tell glibc to serve large blocks from its heap and never to give them back; says what the allocator does now.
 

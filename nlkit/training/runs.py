@@ -234,7 +234,7 @@ def _write_record(
         "network": {"name": params.model.name, "parameters": state.method.parameters()},
         "seconds": float(epochs["seconds"].sum()),
         "peak_memory_mb": peak_memory_mb(device),
-        "device": describe_device(device),
+        "device": describe_device(device) | ({"allocator": keep_freed_memory()} if device.type == "cpu" else {}),
         "precision": str(learner.choose_precision(params.training.precision, device)).removeprefix("torch."),
         "versions": versions(),
         "commit": commit(),
