@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from nlkit.params.files import parse_override
 from nlkit.data import data_root
 from nlkit.errors import NlkitError
 from nlkit.noise import NoisyLabels
 from nlkit.params import load_params, registry
+from nlkit.params.files import parse_override
 from nlkit.training.problem import load_problem
 from nlkit.training.provenance import commit, describe_device
 from nlkit.training.runs import choose_device, train
