@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol
 from nlkit.lazy import Tensor, torch
 from nlkit.params.load import M, Params
 from nlkit.params.sections import MixtureParams
-from nlkit.parts.epochs import epoch_subset, full_batches, shuffled_batches, stepped_rate
+from nlkit.parts.epochs import epoch_subset, full_batches, learning_rate, shuffled_batches
 from nlkit.parts.learner import Learner, with_prefix, without_prefix
 from nlkit.parts.mixture import Mixture, fit_mixture, normalise
 from nlkit.seeding import torch_stream
@@ -161,7 +161,7 @@ class SingleNetwork(SeveralNetworks[M]):
 
     def rate(self, time: float) -> float:
         """The learning rate at a time in epochs, with fractions."""
-        return stepped_rate(self.params.optim, time)
+        return learning_rate(self.params, time)
 
     def split(self) -> Split:
         """Losses [1, N] of plain images and what a two-component mixture makes of them; used for nothing."""

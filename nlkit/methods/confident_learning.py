@@ -13,7 +13,7 @@ from nlkit.methods.base import SeveralNetworks, Split, Tick, one_pass, train_on
 from nlkit.params import Params
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.parts import confident
-from nlkit.parts.epochs import shuffled_batches, stepped_rate
+from nlkit.parts.epochs import learning_rate, shuffled_batches
 from nlkit.seeding import numpy_stream, torch_stream
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class ConfidentLearning(SeveralNetworks[ConfidentLearningParams]):
 
     def _train_network(self, k: int, epoch: int, tick: Tick) -> float:
         learner = self.nets[k]
-        learner.set_rate(stepped_rate(self.params.optim, epoch))
+        learner.set_rate(learning_rate(self.params, epoch + 0.5))  # of its middle
         stream = torch_stream(self.device, self.params.seed, "confident_learning", k, epoch)
         seen = torch.nonzero(self.fold != k)[:, 0]
 

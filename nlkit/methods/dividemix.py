@@ -11,7 +11,7 @@ from nlkit.methods.base import GRADIENT, SeveralNetworks, Split, Tick, train_on
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
 from nlkit.parts import semi
-from nlkit.parts.epochs import endless_batches, epoch_subset, shuffled_batches, stepped_rate
+from nlkit.parts.epochs import endless_batches, epoch_subset, learning_rate, shuffled_batches
 from nlkit.parts.learner import Learner
 from nlkit.parts.mixture import fit_mixture, normalise
 from nlkit.parts.semi import DivisionParams, Views2, divided, mixmatch
@@ -84,7 +84,7 @@ class DivideMix(SeveralNetworks[DivisionParams]):
             self.history = self.history[:, :0]
         means = {}
         for k, net in enumerate(self.nets):
-            net.set_rate(stepped_rate(self.params.optim, epoch))
+            net.set_rate(learning_rate(self.params, epoch + 0.5))  # of its middle
             if epoch < self.method.warm_up:
                 mean = self._warm_up(k, epoch, tick)
             else:

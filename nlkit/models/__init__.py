@@ -8,11 +8,12 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from nlkit.models.networks import PreActResNet18, ResNet34, ResNet50, SmallCNN
+from nlkit.models.networks import PooledResNet, PreActResNet18, ResNet34, ResNet50, SmallCNN
 from nlkit.params.sections import AnyModelParams, PhotoModelParams
 
 NETWORKS: dict[str, type[nn.Module]] = {
-    "small_cnn": SmallCNN, "preact_resnet18": PreActResNet18, "resnet34": ResNet34, "resnet50": ResNet50,
+    "small_cnn": SmallCNN, "pooled_resnet": PooledResNet, "preact_resnet18": PreActResNet18,
+    "resnet34": ResNet34, "resnet50": ResNet50,
 }  # fmt: skip
 
 

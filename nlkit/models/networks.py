@@ -57,6 +57,41 @@ class ResidualNet(nn.Module):
         return self.classifier(self.blocks(self.stem(x)).mean(dim=(2, 3)))
 
 
+class PooledResNet(nn.Module):
+    """Stem, three blocks of two 3 x 3 convolutions with max-pooling, global average, linear layer: for small machines.
+
+    A block is a = pool(conv1(x)) behind norm and ReLU, then a + conv2(a) with norm and ReLU inside. Blocks have 2, 4
+    and 4 times the width of the stem, so that most of the arithmetic happens on 16 x 16 and 8 x 8 positions.
+    """
+
+    def __init__(self, channels: int, classes: int, width: int) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(*_stem(channels, width))
+        sizes = (width, 2 * width, 4 * width, 4 * width)
+        self.blocks = nn.Sequential(*map(PooledBlock, sizes[:-1], sizes[1:]))
+        self.classifier = nn.Linear(sizes[-1], classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits [B, classes] of inputs [B, channels, H, W]."""
+        return self.classifier(self.blocks(self.stem(x)).mean(dim=(2, 3)))
+
+
+class PooledBlock(nn.Module):
+    """Halves the side of x [B, inputs, H, W]: convolution, 2 x 2 maximum, then a convolution with a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(outputs)
+        self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [B, outputs, H / 2, W / 2]."""
+        a = functional.relu(self.bn1(functional.max_pool2d(self.conv1(x), 2)))
+        return a + functional.relu(self.bn2(self.conv2(a)))
+
+
 class PreActBlock(nn.Module):
     """a = relu(bn1(x)); conv2(relu(bn2(conv1(a)))) + shortcut(a): the skip carries the activated tensor."""
 

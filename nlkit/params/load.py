@@ -46,8 +46,9 @@ class Params(Section, Generic[M]):
         if not isinstance(self.data, DataParams) and self.noise.kind != "none":
             raise ValueError(f"data.name '{self.data.name}' needs noise.kind 'none'; its labels are as they were given")
         check_noise(self.noise, self.data.name)
-        if method.own_schedule and self.optim.drop_epochs:
-            raise ValueError(f"optim.drop_epochs has no meaning for {self.paper}, whose learning rate is a curve")
+        if method.own_schedule and (self.optim.drop_epochs or self.optim.schedule != "steps"):
+            key = "drop_epochs" if self.optim.drop_epochs else "schedule"
+            raise ValueError(f"optim.{key} has no meaning for {self.paper}, whose learning rate is a curve")
         if entry.check is not None:
             entry.check(self)
         return self

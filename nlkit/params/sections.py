@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -35,7 +35,7 @@ class MixtureParams(Section):
 class ModelParams(Section):
     """The network and the number of channels of its first stage."""
 
-    name: Literal["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
+    name: Literal["small_cnn", "pooled_resnet", "preact_resnet18", "resnet34", "resnet50"]
     width: Positive = 64
 
 
@@ -54,13 +54,27 @@ AnyModelParams = ModelParams | PhotoModelParams
 
 
 class OptimParams(Section):
-    """SGD with momentum; the learning rate is multiplied by `drop_factor` at each epoch in `drop_epochs`."""
+    """SGD with momentum.
+
+    `steps` multiplies the learning rate by `drop_factor` at each epoch in `drop_epochs`. `cosine` raises it to `lr`
+    over the first `warm_up` epochs, and lets it fall by half a cosine to zero at the end of the run.
+    """
 
     lr: PositiveFloat
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 5e-4
     drop_epochs: tuple[int, ...] = ()
     drop_factor: PositiveFloat = 0.1
+    schedule: Literal["steps", "cosine"] = added("steps")
+    warm_up: NonNegative = added(0.0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> OptimParams:
+        if self.schedule == "cosine" and self.drop_epochs:
+            raise ValueError("optim.drop_epochs belongs to optim.schedule 'steps', not to 'cosine'")
+        if self.schedule == "steps" and self.warm_up:
+            raise ValueError("optim.warm_up belongs to optim.schedule 'cosine'")
+        return self
 
 
 class TrainingParams(Section):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from nlkit.lazy import Tensor, torch
-from nlkit.params.sections import OptimParams
+from nlkit.params import Params
 
 
 def shuffled_batches(items: Tensor, size: int, stream: torch.Generator) -> Sequence[Tensor]:
@@ -45,8 +46,11 @@ def epoch_subset(labels: Tensor, count: int | None, classes: int, stream: torch.
     return by_class[rank < -(-count // classes)]
 
 
-def stepped_rate(optim: OptimParams, time: float) -> float:
-    """`lr`, multiplied by `drop_factor` for each of `drop_epochs` that has been reached."""
+def learning_rate(params: Params[Any], time: float) -> float:
+    """The learning rate at a time in epochs: `lr` with its drops, or on one cosine over the run (`optim.schedule`)."""
+    optim = params.optim
+    if optim.schedule == "cosine":
+        return warm_cosine(time, optim.lr, optim.warm_up, params.training.epochs - optim.warm_up, 0.0)
     return optim.lr * optim.drop_factor ** sum(time >= drop for drop in optim.drop_epochs)
 
 

@@ -18,6 +18,7 @@ from nlkit.params import Params
 from nlkit.params.data import FolderDataParams
 from nlkit.parts import learner
 from nlkit.training import measure, records
+from nlkit.training.allocator import keep_freed_memory
 from nlkit.training.encoders import Encoder
 from nlkit.training.loop import Fit
 
@@ -98,7 +99,7 @@ def write_record(
         "network": {"name": params.model.name, "parameters": state.method.parameters()},
         "seconds": float(epochs["seconds"].sum()),
         "peak_memory_mb": peak_memory_mb(device),
-        "device": describe_device(device),
+        "device": describe_device(device) | ({} if device.type == "cuda" else {"allocator": keep_freed_memory()}),
         "precision": str(learner.choose_precision(params.training.precision, device)).removeprefix("torch."),
         "versions": versions(),
         "commit": commit(),

@@ -20,6 +20,7 @@ from nlkit.lazy import torch
 from nlkit.params import Params, make_params, view_side
 from nlkit.params.data import DataParams, NoiseParams
 from nlkit.training import encoders, records
+from nlkit.training.allocator import keep_freed_memory
 from nlkit.training.loop import Fit, cpu_threads, fit
 from nlkit.training.problem import load_problem
 from nlkit.training.provenance import write_record
@@ -98,6 +99,8 @@ def train(
         problem = replace(problem, train=replace(problem.train, encoder=encoder.tensors))
     if problem.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
+    else:
+        keep_freed_memory()
     with cpu_threads(params.training.threads):
         state = fit(problem, params, folder, progress)
         if keep is not None:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nlkit.models import build_model
-from nlkit.models.networks import PreActBlock
+from nlkit.models.networks import PooledBlock, PreActBlock
 from nlkit.params.sections import ModelParams, PhotoModelParams
 
-NAMES = ["small_cnn", "preact_resnet18", "resnet34", "resnet50"]
+NAMES = ["small_cnn", "pooled_resnet", "preact_resnet18", "resnet34", "resnet50"]
 
 
 def make(name: str, channels: int = 3, classes: int = 10, width: int = 4, seed: int = 0) -> nn.Module:
@@ -113,3 +113,13 @@ def test_the_preactivation_network_pools_without_a_final_norm() -> None:
     pooled = functional.avg_pool2d(features, 4).flatten(1)
     torch.testing.assert_close(net(x), net.classifier(pooled), atol=1e-4, rtol=1e-4)
     assert sum(isinstance(module, nn.BatchNorm2d) for module in net.modules()) == 1 + 8 * 2
+
+
+def test_a_pooled_block_adds_its_second_convolution_to_the_pooled_first() -> None:
+    block = randomised(PooledBlock(3, 5))
+    assert isinstance(block, PooledBlock)
+    x = torch.randn(2, 3, 8, 8)
+    first = functional.conv2d(x, block.conv1.weight, padding=1).unflatten(3, (4, 2)).unflatten(2, (4, 2)).amax((3, 5))
+    a = block.bn1(first).clamp_min(0)
+    second = block.bn2(functional.conv2d(a, block.conv2.weight, padding=1)).clamp_min(0)
+    torch.testing.assert_close(block(x), a + second)
