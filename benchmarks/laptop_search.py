@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from nlkit.data import data_root
 from nlkit.errors import NlkitError
@@ -43,19 +44,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     overrides = dict(map(parse_override, options.overrides))
     params = load_params(options.params, **overrides)
     root, device = data_root(options.data), choose_device("auto")
-    size = params.data.train_size
+    size = getattr(params.data, "train_size", None)
     if size is None:
         raise NlkitError("data.train_size is missing: there are no images left to hold out")
     whole = load_problem(params.data.model_copy(update={"train_size": None}), params.noise, root, device)
     held = slice(len(whole.train) - options.held_out, None)
     if size > len(whole.train) - options.held_out:
         raise NlkitError(f"data.train_size is {size}: it overlaps with the last {options.held_out} images")
-    labels = whole.train.labels[:size]
+    images, labels = whole.train.images, whole.train.labels[:size]
+    assert isinstance(images, torch.Tensor)
     problem = replace(
         whole,
-        train=replace(whole.train, images=whole.train.images[:size], labels=labels),
+        train=replace(whole.train, images=images[:size], labels=labels),
         clean=None,
-        tests={"test": (whole.train.images[held], whole.train.labels[held])},
+        tests={"test": (images[held], whole.train.labels[held])},
         noise=NoisyLabels.of(labels.cpu().numpy(), None, None),
         sha256=hashlib.sha256(f"{whole.sha256} {size} {options.held_out}".encode()).hexdigest(),
     )

@@ -188,6 +188,7 @@ def train_on(
     The network is in training mode. Passes of so many `networks` make an epoch.
     """
     learner.net.train()
+    learner.waiting = 0  # what an epoch leaves over makes no step
     count = networks * sum(len(batch) for batch in batches)
     sums: dict[str, Tensor | float] = {}
     for number, batch in enumerate(batches):

@@ -35,8 +35,9 @@ class ELRParams(MethodParams):
 
 def check(params: Params[ELRParams]) -> None:
     """Raise ValueError for two schedules of the learning rate at once."""
-    if params.method.cosine_epochs and params.optim.drop_epochs:
-        raise ValueError("optim.drop_epochs has no meaning beside method.cosine_epochs")
+    if params.method.cosine_epochs and (params.optim.drop_epochs or params.optim.schedule != "steps"):
+        key = "drop_epochs" if params.optim.drop_epochs else "schedule"
+        raise ValueError(f"optim.{key} has no meaning beside method.cosine_epochs")
 
 
 def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:

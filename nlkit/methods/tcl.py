@@ -36,6 +36,8 @@ class TCLParams(DiagnosisParams):
 
     `scale1` and `scale2` are s1 and s2, the estimated share of clean labels where they are left out. `balanced` is the
     size of the class-balanced subset of an epoch, all images where it is left out; the diagnosis is always of all.
+    `views` says which views are compared: `corrected` both strong ones; the first public code took the weak one for one
+    of them, `published_code`.
     `optim.lr` is the peak of the learning rate.
     """
 
@@ -54,6 +56,7 @@ class TCLParams(DiagnosisParams):
     hidden: Positive = 512
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
     strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(kind="simclr")
+    views: Literal["corrected", "published_code"] = added("corrected")
     balanced: Positive | None = added(None)
 
 
@@ -127,6 +130,8 @@ class TCL(SingleNetwork[TCLParams]):
         images, tau = self.data.images[batch], self.method.temperature
         weak = self.learner.views.weak(images, stream)
         first, second = self.strong(images, stream), self.strong(images, stream)
+        if self.method.views == "published_code":
+            weak, first, second = first, second, weak
         views = torch.cat([weak, first, second])
         order = torch.randperm(len(views), generator=stream, device=self.device)
         v, logits = self._forward(weak, semi.mix(views, share, order), first, second)

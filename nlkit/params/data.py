@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from nlkit.params.sections import Fraction, Positive, PositiveFloat, Section
+from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat, Section, added
 
 GREY = ("digits", "mnist", "fashion_mnist")
 """Data sets whose images have one channel."""
@@ -54,12 +54,14 @@ class PhotoDataParams(Section):
     """A data set of photographs in its official layout below the data root.
 
     `short` is the length of the short side, in pixels, that images are decoded to once. `corrupt` says whether an
-    unreadable image is dropped, and listed, or ends the run.
+    unreadable image is dropped, and listed, or ends the run. `staged_gib` is the most of a GPU's memory that decoded
+    images may take, 60 % of what is free where it is left out; what does not fit is read batch by batch.
     """
 
     name: Literal["webvision", "food101n", "clothing1m", "animal10n"]
     short: Annotated[int, Field(ge=8, le=512)]
     corrupt: Literal["drop", "fail"] = "drop"
+    staged_gib: NonNegative | None = added(None)
 
 
 AnyDataParams = DataParams | FolderDataParams | PhotoDataParams

@@ -78,10 +78,14 @@ class OptimParams(Section):
 
 
 class TrainingParams(Section):
-    """Length, batch sizes, precision and CPU threads of a run, and the epochs whose samples are recorded."""
+    """Length, batch sizes, precision and CPU threads of a run, and the epochs whose samples are recorded.
+
+    `accumulate` batches make one step, which saves memory; statistics and contrast are those of a batch.
+    """
 
     epochs: Positive
     batch_size: Positive = 64
+    accumulate: Positive = added(1)
     eval_batch_size: Positive = 1000
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     threads: Positive | None = None

@@ -70,10 +70,8 @@ class DiffusionLearner(Learner):
         """e(x) float32 [B, h] of normalised inputs [B, channels, H, W], in the network's current mode."""
         return self.through(net.encoder, view).float()
 
-    def step(self, loss: Tensor, clip: float | None = None) -> None:
-        """One step of Adam; the gradients of e and of eps are cut to the norm `clip` each where that is given."""
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+    def update(self, clip: float | None) -> None:
+        """Adam; the gradients of e and of eps are cut to the norm `clip` each where that is given."""
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(self.net.denoiser.parameters(), clip)
             torch.nn.utils.clip_grad_norm_(self.net.encoder.parameters(), clip)

@@ -45,6 +45,7 @@ class Learner:
         self.views = Views(params.views, data.mean, data.std, self.device)
         self.dtype = choose_precision(params.training.precision, self.device)
         self.eval_batch_size = params.training.eval_batch_size
+        self.accumulate, self.waiting = params.training.accumulate, 0  # losses whose gradients wait for a step
         self.optimiser = self.build_optimiser(params.optim)
 
     def build_network(self, data: TrainingSet, params: Params[Any], seed: int) -> nn.Module:
@@ -89,9 +90,16 @@ class Learner:
             return self(torch.cat(list(batches))).split([len(batch) for batch in batches])
 
     def step(self, loss: Tensor, clip: float | None = None) -> None:
-        """One optimiser step down the gradient of a scalar loss, cut to the norm `clip` where that is given."""
-        self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        """A step down the gradient of a scalar loss, or of the mean of as many as `training.accumulate` says."""
+        if self.waiting == 0:
+            self.optimiser.zero_grad(set_to_none=True)
+        (loss / self.accumulate).backward()
+        self.waiting = (self.waiting + 1) % self.accumulate
+        if self.waiting == 0:
+            self.update(clip)
+
+    def update(self, clip: float | None) -> None:
+        """Change the weights; the gradient is cut to the norm `clip` where that is given."""
         if clip is not None:
             torch.nn.utils.clip_grad_norm_(self.net.parameters(), clip)
         self.optimiser.step()

@@ -113,6 +113,7 @@ def photo_problem(params: PhotoDataParams, root: Path, device: torch.device, sid
 
     photos = load_photos(params.name, root)
     notes, digest = list(photos.notes), hashlib.sha256()
+    most = None if params.staged_gib is None else params.staged_gib * 2**30
 
     def part(name: str, listed: PhotoList) -> tuple[StoredImages, Tensor]:
         store = build(listed, params.short, root / STORES, params.corrupt, progress)
@@ -123,7 +124,7 @@ def photo_problem(params: PhotoDataParams, root: Path, device: torch.device, sid
         labels = listed.labels[store.kept].astype(np.int64)
         digest.update(f"{name} {store.sha256}".encode())
         digest.update(labels.tobytes())
-        return StoredImages(store, side, device), torch.from_numpy(labels).to(device)
+        return StoredImages(store, side, device, most), torch.from_numpy(labels).to(device)
 
     images, labels = part("train", photos.train)
     tests: dict[str, tuple[Images, Tensor]] = {name: part(name, listed) for name, listed in photos.tests.items()}

@@ -34,7 +34,7 @@ def same(found: list[np.ndarray], expected: list[np.ndarray]) -> bool:
 def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether pixels are kept on the device, in blocks smaller than an image."""
     if request.param == "kept":
-        monkeypatch.setattr(stored, "_fits", lambda store, device: True)
+        monkeypatch.setattr(stored, "_fits", lambda store, device, most: True)
         monkeypatch.setattr(stored, "BLOCK", 1000)
     return request.param == "kept"
 

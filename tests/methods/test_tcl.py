@@ -146,6 +146,25 @@ def test_the_one_pass_has_six_rows_an_image_and_the_weak_view_enters_no_loss() -
     torch.testing.assert_close(v[1].norm(dim=1), torch.ones(4))
 
 
+@pytest.mark.parametrize(("views", "order"), [("corrected", "weak 1 2"), ("published_code", "1 2 weak")])
+def test_the_first_public_code_compared_a_strong_view_with_the_weak_one(
+    views: str, order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, seen = tcl(**{"method.views": views}), list[str]()
+    names, forward = {3.0: "weak", 1.0: "1", 2.0: "2"}, method._forward
+    strong = iter((1.0, 2.0))
+    monkeypatch.setattr(method, "strong", lambda images, stream: torch.full((len(images), 1, 8, 8), next(strong)))
+    monkeypatch.setattr(method.learner.views, "weak", lambda images, stream: torch.full((len(images), 1, 8, 8), 3.0))
+
+    def record(weak: Tensor, mixed: Tensor, *compared: Tensor) -> Any:
+        seen.extend(names[float(rows[0, 0, 0, 0])] for rows in (weak, *compared))
+        return forward(weak, mixed, *compared)
+
+    monkeypatch.setattr(method, "_forward", record)
+    losses_of(method)
+    assert seen == order.split()
+
+
 def test_the_learning_rate_moves_with_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
     method, rates = tcl(**{"optim.lr": 0.12, "training.epochs": 200, "method.lr_warm_up": 20}), []
     monkeypatch.setattr(

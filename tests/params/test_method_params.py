@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +128,14 @@ def test_names_of_codim_say_what_is_in_the_file_and_the_gradient_of_the_contrast
     tau = 0.1 if sup else 0.5
     own = {"method.variant": "sup" if sup else "self", "method.ssl_views": "weak" if weak else "strong"}
     own |= {"method.tau_c": tau, "method.lambda_c": 0 if without else tau / 2}
-    assert_settings(path, own | {"method.penalty": "-asym-" in path.stem})
+    assert_settings(
+        path, own | {"method.penalty": "-asym-" in path.stem or re.match(r"cifar100?n", path.stem) is not None}
+    )
+
+
+@pytest.mark.parametrize("path", [*cells("dividemix/cifar10*n*"), *cells("codim/cifar10*n*")], ids=named)
+def test_human_labels_have_the_settings_of_the_best_independent_evidence(path: Path) -> None:
+    assert_settings(path, {"method.penalty": True, "method.lambda_u": 25 if path.stem.endswith("-u25") else 0})
 
 
 @pytest.mark.parametrize("path", cells("codim/cifar*"), ids=named)
@@ -215,6 +223,10 @@ CONTRADICTIONS: list[tuple[str, dict[str, Any], str]] = [
     ("dividemix", {"noise.kind": "human", "noise.annotator": "worst", "data.name": "digits"}, "human"),
     ("dividemix", {"noise.kind": "asymmetric", "data.name": "cifar100"}, "asymmetric"),
     ("elr", {"method.cosine_epochs": 4, "optim.drop_epochs": [2]}, "optim.drop_epochs has no meaning"),
+    ("elr", {"method.cosine_epochs": 4, "optim.schedule": "cosine"}, "optim.schedule has no meaning"),
+    ("tcl", {"optim.schedule": "cosine"}, "optim.schedule has no meaning for tcl"),
+    ("elr", {"optim.schedule": "cosine", "optim.drop_epochs": [2]}, "belongs to optim.schedule 'steps'"),
+    ("elr", {"optim.warm_up": 2}, "belongs to optim.schedule 'cosine'"),
     ("simclr digits", {"optim.drop_epochs": [3]}, "optim.drop_epochs has no meaning for simclr"),
     ("simclr", {"data.name": "digits"}, "digits need 'affine'"),
     ("tcl", {"optim.drop_epochs": [3]}, "optim.drop_epochs"),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import islice
 
 import pytest
+import tiny
 import torch
 from tiny import stream
 
-from nlkit.params.sections import OptimParams
 from nlkit.parts import epochs
 from nlkit.parts.epochs import endless_batches, epoch_subset, full_batches, shuffled_batches
 
@@ -56,8 +56,8 @@ def test_without_a_count_an_epoch_passes_over_everything_in_order() -> None:
 
 
 def test_a_rate_falls_by_its_factor_at_each_step_that_has_been_reached() -> None:
-    optim = OptimParams(lr=0.02, drop_epochs=(150, 200))
-    rates = [epochs.stepped_rate(optim, time) for time in (0, 149.9, 150, 199, 200, 300)]
+    params = tiny.params(**{"optim.lr": 0.02, "optim.drop_epochs": [150, 200]})
+    rates = [epochs.learning_rate(params, time) for time in (0, 149.9, 150, 199, 200, 300)]
     assert rates == pytest.approx([0.02, 0.02, 0.002, 0.002, 0.0002, 0.0002])
 
 
@@ -99,3 +99,10 @@ def test_a_cosine_with_restarts_is_that_of_torch() -> None:
         assert epochs.cosine_restarts(epoch, 0.02, 0.001, 10) == pytest.approx(optimiser.param_groups[0]["lr"])
         optimiser.step()
         theirs.step()
+
+
+def test_one_cycle_rises_to_the_peak_and_ends_at_zero_with_the_run() -> None:
+    cycle = {"optim.drop_epochs": [], "optim.schedule": "cosine", "optim.warm_up": 2.0, "optim.lr": 0.1}
+    params = tiny.params(**cycle, **{"training.epochs": 10})
+    rates = [epochs.learning_rate(params, time) for time in (0, 1, 2, 6, 10)]
+    assert rates == pytest.approx([0, 0.05, 0.1, 0.05, 0])

@@ -63,6 +63,20 @@ def test_a_step_is_sgd_with_momentum_and_decay_of_every_parameter(learner: Learn
             torch.testing.assert_close(value.detach(), expected[name])
 
 
+def test_two_losses_that_are_accumulated_make_the_step_of_their_mean(problem: Problem) -> None:
+    whole, parts = (Learner(problem.train, tiny.params(**{"training.accumulate": k}), "net1") for k in (1, 2))
+    for learner in (whole, parts):
+        learner.net.eval()  # so that both halves have the same statistics
+    for _ in range(2):
+        logits = whole(whole.views.plain(problem.train.images[:16]))
+        whole.step(functional.cross_entropy(logits, problem.train.labels[:16]))
+        for half in (slice(8), slice(8, 16)):
+            logits = parts(parts.views.plain(problem.train.images[half]))
+            parts.step(functional.cross_entropy(logits, problem.train.labels[half]))
+    for name, value in whole.tensors().items():
+        torch.testing.assert_close(parts.tensors()[name], value)
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("size", [1, 7, 96, 1000])
 def test_prediction_is_in_order_in_evaluation_mode_and_leaves_no_trace(

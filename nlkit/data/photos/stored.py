@@ -55,8 +55,11 @@ class ImageBatch:
 class StoredImages:
     """N images of a store, indexed as a tensor [N, side, side, 3] would be; batches come out on the device."""
 
-    def __init__(self, store: Store, side: int, device: torch.device) -> None:
-        """Keep the pixels on a GPU where they fit; raises NlkitError for an image that is smaller than `side`."""
+    def __init__(self, store: Store, side: int, device: torch.device, most: float | None = None) -> None:
+        """Keep the pixels on a GPU where they fit into `most` bytes, by default into a share of what is free.
+
+        Raises NlkitError for an image that is smaller than `side`.
+        """
         shortest = int(np.minimum(store.heights, store.widths).min(initial=side))
         if side > shortest:
             raise NlkitError(
@@ -65,7 +68,7 @@ class StoredImages:
             )
         self.store, self.side, self.device = store, side, device
         self.largest = int((store.heights * store.widths).max(initial=0))
-        self.staged = self._everything() if _fits(store, device) else None
+        self.staged = self._everything() if _fits(store, device, most) else None
         tables = np.cumsum(store.sizes) - store.sizes, store.heights, store.widths, store.keys
         self.offsets, self.heights, self.widths, self.keys = (
             torch.from_numpy(table.astype(np.int64)).to(device) for table in tables
@@ -130,8 +133,8 @@ Batch = Tensor | ImageBatch
 """Some images of a set: uint8 [B, H, W, C], or with sizes of their own."""
 
 
-def _fits(store: Store, device: torch.device) -> bool:
+def _fits(store: Store, device: torch.device, most: float | None) -> bool:
     """Whether a store should be kept on the device; on a CPU the system's file cache serves as well."""
     if device.type != "cuda" or not len(store):
         return False
-    return int(store.sizes.sum()) <= SHARE * torch.cuda.mem_get_info(device)[0]
+    return int(store.sizes.sum()) <= (SHARE * torch.cuda.mem_get_info(device)[0] if most is None else most)
