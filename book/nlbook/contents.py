@@ -43,7 +43,7 @@ def run_pages(root: Path, is_fresh: Callable[[str], bool] = lambda page: False) 
     """
     found = []
     for paper, entries in papers().items():
-        endings = {ending for entry in entries for ending in entry.looks}
+        endings = {ending for entry in entries for ending, look in entry.looks.items() if look.page}
         cells = {path.stem: path for path in (root / "params" / paper).glob("*.yaml")}
         for cell in sorted(cells, key=_order) if (root / "notebooks" / f"{paper}.ipynb").exists() else []:
             page = f"{paper}-{cell}"

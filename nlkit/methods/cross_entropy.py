@@ -19,7 +19,11 @@ class CrossEntropyParams(MethodParams):
 
 @register(
     CrossEntropyParams,
-    looks={"": Look("Cross-entropy", "#5A5A5A", "X")},
+    looks={
+        "": Look("Cross-entropy", "#5A5A5A", "X"),
+        "-views": Look("Cross-entropy, views", "#8A8A8A", "v", page=False),
+        "-short": Look("Cross-entropy, short", "#B4B4B4", "^", page=False),
+    },
     place=10,
     passes=one_pass,
     own_images=OwnImages(lambda epochs, side, classes: {}),

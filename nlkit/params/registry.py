@@ -52,11 +52,15 @@ class MethodParams(Section):
 
 @dataclass(frozen=True)
 class Look:
-    """How a method appears in figures and tables: name, colour, and a marker that tells it apart without colour."""
+    """How a method appears in figures and tables: name, colour, and a marker that tells it apart without colour.
+
+    page: whether each of its runs has a page of its own.
+    """
 
     label: str
     colour: str
     marker: str
+    page: bool = True
 
 
 @dataclass(frozen=True)
