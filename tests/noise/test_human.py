@@ -15,7 +15,7 @@ from trees import cifar_folder, human_file
 
 from nlkit.data import Dataset, cifar, load_dataset, sources, status, verify
 from nlkit.errors import NlkitError
-from nlkit.noise import human, human_labels, human_sources, read_label_file
+from nlkit.noise import human, human_labels, label_sources, read_label_file
 
 LABELS = [3, 0, 9, 1, 1]
 ENDINGS = [".npy", ".npz", ".json"]
@@ -88,7 +88,7 @@ def test_status_and_verify_know_the_labels_of_people(tmp_path: Path, cifar10: Da
     def states() -> dict[str, str]:
         return {row.name: row.state for row in status(tmp_path, known)}
 
-    known = sources() | human_sources()
+    known = sources() | label_sources()
     wrong = np.where(np.arange(50) < 20, (cifar10.labels + 1) % 10, cifar10.labels)
     path = human_file(tmp_path / "cifar-n", "cifar10n", cifar10.labels, ".pt", worse_label=wrong)
     assert (states()["cifar10n"], states()["cifar100n"]) == ("present", "missing")
