@@ -139,12 +139,7 @@ def change(path: Path, **changes: Any) -> None:
         ("data_batch_2", {"data": [1, 2]}, "'data' is a list; expected uint8 [10, 3072]"),
         ("data_batch_2", {"data": np.zeros((9, 3072), np.uint8)}, "uint8 [9, 3072]; expected"),
         ("data_batch_2", {"labels": ...}, "key 'labels' is missing"),
-        ("data_batch_2", {"labels": [0] * 9}, "shape [9]; expected [10]"),
         ("data_batch_2", {"labels": [0] * 9 + [10]}, "label 10 at index 9 is outside 0..9"),
-        *(
-            ("data_batch_2", {"labels": wrong}, "nothing but integers")
-            for wrong in ([0.0] * 10, [True, *range(9)], [2**70] * 10, "0123456789", [[0]] * 10, None)
-        ),
         *(("batches.meta", {"label_names": one}, "label_names") for one in (["a"] * 9, "abcdefghij", [1] * 10, ...)),
     ],
 )  # fmt: skip
@@ -193,7 +188,6 @@ def header(*sizes: int, kind: int = 8) -> bytes:
         (IMAGES, header(200, 28, 28) + bytes(200 * 784 - 1), "its header says"),
         (IMAGES, header(200, 28, 28) + bytes(200 * 784 + 1), "its header says"),
         (LABELS, header(199) + bytes(199), "expected [200], one for each image"),
-        (LABELS, header(200) + bytes([10] * 200), "label 10 at index 0 is outside 0..9"),
         (f"{LABELS}.gz", gzip.compress(bytes(2**24)), "its header says"),
         (f"{LABELS}.gz", gzip.compress(header(200) + bytes(200))[:-6], "not a readable gzip file"),
     ],

@@ -14,6 +14,7 @@ from fuzzing import refused
 from trees import cifar_folder, human_file
 
 from nlkit.data import Dataset, cifar, load_dataset, sources, status, verify
+from nlkit.data.dataset import check_labels
 from nlkit.errors import NlkitError
 from nlkit.noise import human, human_labels, label_sources, read_label_file
 
@@ -54,12 +55,22 @@ def test_fine_labels_of_cifar100(tmp_path: Path) -> None:
     assert human_labels("fine", tmp_path, dataset).max() > 20
 
 
-@pytest.mark.parametrize("ending", [".npz", ".pt"])
 @pytest.mark.parametrize("key", ["worse_label", "aggre_label"])
-def test_labels_of_every_annotator_are_checked(tmp_path: Path, cifar10: Dataset, ending: str, key: str) -> None:
-    for wrong in (np.zeros(49, int), np.zeros((50, 1), int), np.full(50, 10), np.zeros(50), np.zeros(50, bool)):
-        human_file(tmp_path, "cifar10n", cifar10.labels, ending, **{key: wrong})
-        assert f", key '{key}': label" in refused(lambda: human_labels("worst", tmp_path, cifar10))
+def test_labels_of_every_annotator_are_checked(tmp_path: Path, cifar10: Dataset, key: str) -> None:
+    human_file(tmp_path, "cifar10n", cifar10.labels, ".pt", **{key: np.full(50, 10)})
+    assert f", key '{key}': label 10" in refused(lambda: human_labels("worst", tmp_path, cifar10))
+
+
+WRONG = [(np.zeros(49, int), "shape [49]; expected [50]"), (np.zeros((50, 1), int), "shape [50, 1]; expected [50]")]
+WRONG += [(np.full(50, 10), "label 10 at index 0 is outside 0..9 (50 of 50"), (np.full(50, -1), "label -1 at index 0")]
+WRONG += [(odd, "nothing but integers") for odd in (np.zeros(50), np.zeros(50, bool), [0.0] * 50, [True, *range(49)])]
+WRONG += [(odd, "nothing but integers") for odd in ([2**70] * 50, "0" * 50, [[0]] * 50, None)]
+
+
+@pytest.mark.parametrize(("values", "said"), WRONG, ids=range(len(WRONG)))
+def test_what_is_no_list_of_labels_is_refused(values: Any, said: str) -> None:
+    message = refused(lambda: check_labels(values, 50, 10, "some file"))
+    assert message.startswith("some file: label") and said in message
 
 
 def test_missing_file_missing_key_and_misalignment(tmp_path: Path, cifar10: Dataset) -> None:
@@ -144,15 +155,12 @@ def test_the_key_labels_wins_in_an_npz(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_another_length_and_labels_out_of_range(tmp_path: Path, ending: str) -> None:
+    path = write(tmp_path / f"noisy{ending}", LABELS)
     for count in (0, 4, 6, 50_000):
         with pytest.raises(NlkitError, match=rf"labels of shape \[5\]; expected \[{count}\]"):
-            read_label_file(write(tmp_path / f"noisy{ending}", LABELS), count, 10)
-    for wrong in ([0, 1, 9], [-1, 0, 1]):
-        with pytest.raises(NlkitError, match=r"is outside 0\.\.8 \(1 of 3 labels are\)"):
-            read_label_file(write(tmp_path / f"noisy{ending}", wrong), 3, 9)
-    for odd in ([0.0, 1.0], [True, False], ["0", "1"], [[0], [1]]):
-        with pytest.raises(NlkitError, match=f"noisy{ending}"):
-            read_label_file(write(tmp_path / f"noisy{ending}", odd), 2, 10)
+            read_label_file(path, count, 10)
+    with pytest.raises(NlkitError, match=r"is outside 0\.\.8 \(1 of 5 labels are\)"):
+        read_label_file(path, 5, 9)
 
 
 FOREIGN = ["", "[0, 1", '{"0": 1}', "3", "null", "[0, NaN]", "[0, null]", f"[0, {10**30}]", "[" * 100_000, "\ud800"]
