@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,15 +65,6 @@ def test_what_is_not_there_is_missed_in_one_line(tmp_path: Path, name: str) -> N
     said = refused(lambda: verify(name, tmp_path))
     assert said.startswith(f"{name} is missing: {tmp_path} lacks ") and said.endswith("--data DIR or NLKIT_DATA")
     assert sources()[name].origin in said
-
-
-def test_digits_need_neither_torch_nor_photographs() -> None:
-    code = (
-        "import sys; from pathlib import Path; from nlkit import data, noise; import nlkit.data.problem; "
-        "data.load_dataset('digits', Path()); "
-        "print([name for name in sys.modules if name in ('torch', 'PIL') or name.startswith('nlkit.data.photos')])"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_digits_are_the_bundled_ones_in_a_fixed_and_stratified_split() -> None:

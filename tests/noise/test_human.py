@@ -174,10 +174,6 @@ def test_foreign_json(tmp_path: Path, text: str) -> None:
         read_label_file(path, 2, 10)
 
 
-def test_other_endings_and_missing_files(tmp_path: Path) -> None:
-    for name in ("noisy", "noisy.pt", "noisy.csv", "noisy.pkl"):
-        with pytest.raises(NlkitError, match=r"a label file is \.npy, \.npz or \.json"):
-            read_label_file(tmp_path / name, 2, 10)
-    for ending in ENDINGS:
-        with pytest.raises(NlkitError, match="no such file"):
-            read_label_file(tmp_path / f"noisy{ending}", 2, 10)
+@pytest.mark.parametrize("name", ["noisy", "noisy.pt", "noisy.csv"])
+def test_other_endings_are_refused(tmp_path: Path, name: str) -> None:
+    assert refused(lambda: read_label_file(tmp_path / name, 2, 10)).endswith("a label file is .npy, .npz or .json")
