@@ -12,12 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 from fuzzing import COUNT, damaged, fuzz, watched
 from PIL import Image
 from trees import TREES, cifar_folder, human_file, mnist_files
 
-import nlkit
 from nlkit.data import load_dataset
 from nlkit.data.dataset import MNIST_FILES
 from nlkit.data.files import content_sha256
@@ -27,7 +25,6 @@ from nlkit.data.photos.decode import FORMATS, decode_all
 from nlkit.data.photos.lists import PhotoSet
 from nlkit.models.weights import body_weights, weights_sha256
 from nlkit.noise import human, read_label_file
-from nlkit.params.files import read_tree
 from nlkit.training import records
 
 LABELS = np.arange(60) % 10
@@ -86,11 +83,6 @@ def people(path: Path) -> Read:
     return read
 
 
-def parameters(path: Path) -> Read:
-    path.write_text(yaml.safe_dump(read_tree(Path(__file__).parents[2] / "params/dividemix" / path.name)))
-    return lambda: (nlkit.load_params(path), nlkit.load_params(path).digest)
-
-
 def weights(path: Path) -> Read:
     import safetensors.torch
 
@@ -128,7 +120,6 @@ FILES: dict[str, tuple[Callable[[Path], Read], float]] = {
     "labels.csv": (table_of_paths, 0.1),
     "cifar10n.npz": (people, 0.4),
     "CIFAR-10_human.pt": (people, 0.4),
-    "digits-sym-50.yaml": (parameters, 0.3),
     **{f"{protocol}/cifar-10-batches-py/data_batch_1": (cifar10, 0.2) for protocol in (0, 2, 4)},
     **{f"MNIST/raw/{file}{ending}": (mnist, 0.0) for file in MNIST_FILES[:2] for ending in ("", ".gz")},
     **{f"weights{ending}": (weights, 0.0) for ending in (".safetensors", ".pth")},
