@@ -114,12 +114,6 @@ def test_noisy_labels_measure_the_realised_rate_where_the_truth_is_known() -> No
     assert observed.sha256 == noise.labels_sha256(np.array([0, 1, 1, 2], dtype=np.int16))
 
 
-def test_flips_of_an_unknown_data_set_are_refused() -> None:
-    assert noise.flips_of("cifar10") == noise.CIFAR10_FLIPS
-    with pytest.raises(NlkitError, match=r"noise\.kind.*cifar100"):
-        noise.flips_of("cifar100")
-
-
 def test_noise_that_a_data_set_does_not_have_is_refused(tmp_path: Path) -> None:
     mnist_files(tmp_path)
     dataset = load_dataset("mnist", tmp_path)
