@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,18 @@ from nlkit.errors import NlkitError
 COUNT = 500
 PATIENCE = 30
 """Seconds after which a reader counts as hanging; reading takes milliseconds."""
+HARMFUL = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pty.spawn", "socket.connect", "os.putenv")
+
+_harm: list[str] = []
+_watching = False
+
+
+def _notice(event: str, arguments: tuple[Any, ...]) -> None:
+    if _watching and event in HARMFUL:
+        _harm.append(event)
+
+
+sys.addaudithook(_notice)
 
 
 def damaged(content: bytes, count: int = COUNT) -> Iterator[bytes]:
@@ -41,18 +54,23 @@ def refused(work: Callable[[], object]) -> str:
 
 @contextmanager
 def watched() -> Iterator[None]:
-    """Inside, a reader that does not come back fails the test."""
+    """Inside, a reader that starts a process or does not come back fails the test."""
+    global _watching
 
     def late(number: int, frame: Any) -> None:
         raise TimeoutError("the reader hangs")
 
     before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE)
+    _harm.clear()
+    _watching = True
     try:
         yield
     finally:
+        _watching = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+    assert not _harm, _harm
 
 
 def fuzz(path: Path, read: Callable[[], tuple[Any, str]], sealed: bool = False, count: int = COUNT) -> int:

@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from fuzzing import COUNT, damaged, fuzz, watched
 from PIL import Image
 from trees import TREES, cifar_folder, human_file, mnist_files
 
+import nlkit
 from nlkit.data import load_dataset
 from nlkit.data.dataset import MNIST_FILES
 from nlkit.data.files import content_sha256
@@ -25,7 +27,8 @@ from nlkit.data.photos.decode import FORMATS, decode_all
 from nlkit.data.photos.lists import PhotoSet
 from nlkit.models.photo import body_weights, weights_sha256
 from nlkit.noise import human, read_label_file
-from nlkit.training import records
+from nlkit.params.files import read_tree
+from nlkit.training import checkpoints, records
 
 LABELS = np.arange(60) % 10
 FEATURES = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
@@ -83,6 +86,11 @@ def people(path: Path) -> Read:
     return read
 
 
+def parameters(path: Path) -> Read:
+    path.write_text(yaml.safe_dump(read_tree(Path(__file__).parents[2] / "params/dividemix" / path.name)))
+    return lambda: (nlkit.load_params(path), nlkit.load_params(path).digest)
+
+
 def weights(path: Path) -> Read:
     import safetensors.torch
 
@@ -120,6 +128,7 @@ FILES: dict[str, tuple[Callable[[Path], Read], float]] = {
     "labels.csv": (table_of_paths, 0.1),
     "cifar10n.npz": (people, 0.4),
     "CIFAR-10_human.pt": (people, 0.4),
+    "digits-sym-50.yaml": (parameters, 0.3),
     **{f"{protocol}/cifar-10-batches-py/data_batch_1": (cifar10, 0.2) for protocol in (0, 2, 4)},
     **{f"MNIST/raw/{file}{ending}": (mnist, 0.0) for file in MNIST_FILES[:2] for ending in ("", ".gz")},
     **{f"weights{ending}": (weights, 0.0) for ending in (".safetensors", ".pth")},
@@ -200,3 +209,19 @@ def test_damaged_records_are_refused(
         return json.dumps([found.info, found.epochs.to_json(), found.samples.to_json()]), found.info.get("sha256", "")
 
     assert fuzz(record / name, read, sealed=True, count=count) > 0.8 * count
+
+
+@counts
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path, count: int) -> None:
+    tensors = {"weight": torch.randn(6, 4), "count": torch.arange(3)}
+    checkpoints.save(tmp_path, 1, tensors, {"rows": [1, 2, 3]})
+    checkpoints.save(tmp_path, 2, {name: value + 1 for name, value in tensors.items()}, {"rows": [1, 2, 3, 4]})
+    path = tmp_path / "epoch-00002.safetensors"
+    for copy in damaged(path.read_bytes(), count=count):
+        path.write_bytes(copy)
+        with watched():
+            found = checkpoints.load_latest(tmp_path)
+        assert found is not None
+        rows = found[1]["rows"]
+        assert torch.equal(found[0]["weight"], tensors["weight"] + (len(rows) - 3))
+        assert (len(rows) == 3) == bool(found[2])
