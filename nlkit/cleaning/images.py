@@ -17,7 +17,7 @@ import yaml
 from nlkit.cleaning.classifier import load_evidence, save_classifier, save_evidence
 from nlkit.cleaning.defaults import METHOD, Situation, choose, choose_side
 from nlkit.cleaning.report import report
-from nlkit.cleaning.results import CleanResult, Evidence, output_paths, test_table, train_table, write_tables
+from nlkit.cleaning.results import CleanResult, Evidence, output_paths, score_table, write_tables
 from nlkit.data import data_root
 from nlkit.data.folder import FolderData, load_folder
 from nlkit.data.listing import read_listing
@@ -93,8 +93,8 @@ def clean(
     run, evidence = _train(params, problem, target, asked.overwrite, progress)
     train, test = data.train, data.test
     result = CleanResult(
-        scores=train_table(train.names, train.labels, data.class_names, evidence),
-        test_scores=None if test is None else test_table(test.names, test.labels, data.class_names, evidence),
+        scores=score_table("train", train.names, train.labels, data.class_names, evidence),
+        test_scores=None if test is None else score_table("test", test.names, test.labels, data.class_names, evidence),
         accuracy=run.record["accuracy"]["last"],
         auc=run.record["split"]["auc"],
         dropped=pd.DataFrame(data.dropped, columns=["path", "label", "reason"]),

@@ -66,15 +66,14 @@ def memory_problem(params: DataParams, noise_params: AnyNoiseParams, root: Path,
         raise NlkitError(f"key 'data.train_size' is {size}: {dataset.name} has {len(dataset.labels)} training images")
     observed = observed_labels(dataset, size, noise_params, root, device)
     clean = dataset.labels[:size]
-
-    def tensor(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array.copy()).to(device)
-
-    images, labels = tensor(dataset.images[:size]), tensor(observed)
+    images, labels = torch.tensor(dataset.images[:size], device=device), torch.tensor(observed, device=device)
+    test_images, test_labels = (
+        torch.tensor(part, device=device) for part in (dataset.test_images, dataset.test_labels)
+    )
     return Problem(
         train=TrainingSet(images, labels, len(dataset.class_names), dataset.mean, dataset.std),
-        clean=tensor(clean),
-        tests={"test": (tensor(dataset.test_images), tensor(dataset.test_labels))},
+        clean=torch.tensor(clean, device=device),
+        tests={"test": (test_images, test_labels)},
         noise=noise.NoisyLabels.of(observed, clean, noise_params.nominal),
         dataset=dataset.name,
         class_names=dataset.class_names,
@@ -86,16 +85,14 @@ def memory_problem(params: DataParams, noise_params: AnyNoiseParams, root: Path,
 def folder_problem(folder: FolderData, device: torch.device) -> Problem:
     """The problem of one's own images: given labels, and correct ones only where the folder's table tells them."""
     train, test = folder.train, folder.test
-
-    def tensor(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(device)
-
+    images, labels = torch.as_tensor(train.images, device=device), torch.as_tensor(train.labels, device=device)
     tests: dict[str, tuple[Images, Tensor]] = {}
     if test is not None:
-        tests["test"] = tensor(test.images), tensor(test.labels if test.truth is None else test.truth)
+        known = test.labels if test.truth is None else test.truth
+        tests["test"] = torch.as_tensor(test.images, device=device), torch.as_tensor(known, device=device)
     return Problem(
-        train=TrainingSet(tensor(train.images), tensor(train.labels), len(folder.class_names), folder.mean, folder.std),
-        clean=None if train.truth is None else tensor(train.truth),
+        train=TrainingSet(images, labels, len(folder.class_names), folder.mean, folder.std),
+        clean=None if train.truth is None else torch.as_tensor(train.truth, device=device),
         tests=tests,
         noise=noise.NoisyLabels.of(train.labels, train.truth, None),
         dataset="folder",
