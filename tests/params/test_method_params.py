@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from nlkit import NlkitError, load_params
-from nlkit.params.views import SimCLRParams
 from nlkit.training import encoders
 
 ROOT = Path(__file__).parents[2]
@@ -27,98 +28,19 @@ def named(path: Path) -> str:
 
 def assert_settings(path: Path, expected: dict[str, Any]) -> None:
     """Each value of a file that `expected` names by its dotted key is the one given there."""
-    found = {}
-    for key in expected:
-        value: Any = load_params(path)
-        for part in key.split("."):
-            value = getattr(value, part)
-        found[key] = value
-    assert found == expected
+    found = {key: operator.attrgetter(key)(load_params(path)) for key in expected}
+    assert {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()} == expected
 
 
-TCL = {
-    "training.epochs": 200, "training.batch_size": 1024, "optim.lr": 0.12, "optim.momentum": 0.9,
-    "optim.weight_decay": 1e-3, "method.warm_up": 19, "method.lr_warm_up": 20, "method.temperature": 0.25,
-    "method.alpha": 1, "method.ctr_weight": 0.25, "method.lr_floor": 0.01, "method.dim": 256, "method.hidden": 512,
-    "method.dropout": 0.25, "method.strong": SimCLRParams(kind="simclr"), "method.mixture.max_iter": 100,
-    "method.mixture.tol": 1e-3, "method.mixture.reg_covar": 1e-6,
-}  # fmt: skip
-LRA = {
-    "training.epochs": 200, "training.batch_size": 200, "optim.lr": 1e-3, "optim.momentum": 0.9,
-    "optim.weight_decay": 0, "model.name": "resnet34", "model.width": 64, "method.width": 512, "method.k": 10,
-    "method.weighted": True, "method.draws": 1, "method.retrieval": "online", "method.timesteps": 1000,
-    "method.sampling_steps": 10, "method.lr_warm_up": 5, "method.clip_norm": 1, "method.ema_decay": 0.9999,
-    "method.distance": "euclidean", "method.bank": "view", "method.exclude_self": False, "views.pad": 4,
-    "views.flip": True,
-}  # fmt: skip
-DIVIDEMIX = {
-    "training.epochs": 301, "training.batch_size": 64, "optim.lr": 0.02, "optim.drop_epochs": (150,),
-    "optim.momentum": 0.9, "optim.weight_decay": 5e-4, "optim.drop_factor": 0.1,
-}  # fmt: skip
-TABULATED = {
-    "method.temperature": 0.5, "method.alpha": 4, "method.lambda_r": 1, "method.ramp_epochs": 16,
-    "method.mixture.max_iter": 10, "method.mixture.tol": 1e-2, "method.mixture.reg_covar": 5e-4,
-}  # fmt: skip
-ELR = {
-    "training.batch_size": 128, "model.name": "resnet34", "optim.lr": 0.02, "optim.weight_decay": 1e-3,
-    "method.clamp": 1e-4,
-}  # fmt: skip
+OFFICIAL = yaml.safe_load(Path(__file__).with_name("official.yaml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("path", cells("dividemix/cifar*", "-pmd-35"), ids=named)
-def test_dividemix_on_cifar_has_the_schedule_of_the_official_code(path: Path) -> None:
-    assert_settings(path, DIVIDEMIX | {"method.warm_up": 30 if path.stem.startswith("cifar100") else 10})
-
-
-@pytest.mark.parametrize(
-    ("data", "noise", "lambda_u"),
-    [
-        *(("cifar10", f"sym-{rate}", weight) for rate, weight in ((20, 0), (50, 25), (80, 25), (90, 50))),
-        *(("cifar100", f"sym-{rate}", weight) for rate, weight in ((20, 25), (50, 150), (80, 150), (90, 150))),
-        ("cifar10", "asym-40", 0),
-    ],
-)
-def test_dividemix_has_the_settings_that_the_paper_tabulates(data: str, noise: str, lambda_u: float) -> None:
-    own = {"method.lambda_u": lambda_u, "method.penalty": noise == "asym-40"}
-    own |= {"method.threshold": 0.6, "method.loss_epochs": 5} if noise == "sym-90" else {"method.threshold": 0.5}
-    assert_settings(PARAMS / f"dividemix/{data}-{noise}.yaml", TABULATED | {"method.loss_epochs": 1} | own)
-
-
-@pytest.mark.parametrize("path", cells("tcl/cifar*", "-plus"), ids=named)
-def test_tcl_on_cifar_has_the_settings_of_the_official_code(path: Path) -> None:
-    assert_settings(path, TCL | {"method.mixture_per": "class" if path.stem.startswith("cifar100") else "set"})
-
-
-@pytest.mark.parametrize(
-    ("cell", "scales"),
-    [("cifar10-sym-20", (None, None)), ("cifar10-sym-90", (None, None)), ("cifar100-sym-90", (None, 1.0))],
-)
-def test_the_three_public_files_of_tcl_have_their_scales(cell: str, scales: tuple[float | None, float | None]) -> None:
-    assert_settings(PARAMS / f"tcl/{cell}.yaml", {"method.scale1": scales[0], "method.scale2": scales[1]})
-
-
-@pytest.mark.parametrize("path", cells("lra_diffusion/cifar*"), ids=named)
-def test_lra_diffusion_on_cifar_has_the_settings_of_the_official_code(path: Path) -> None:
-    clip, parity = path.stem.endswith("-clip"), path.stem.endswith("-parity")
-    own = {"method.encoder.kind": "clip" if clip else "simclr", "method.query": "cached" if clip else "view"}
-    own |= {"method.train_encoder": not parity, "method.evaluate": "raw" if parity else "ema"}
-    assert_settings(path, LRA | own | {"method.horizon": 1000 if parity else None})
-
-
-@pytest.mark.parametrize(
-    ("cell", "weight", "beta", "epochs", "drops", "cosine"),
-    [
-        ("cifar10-sym-80", 3, 0.7, 150, (), 10),
-        ("cifar10-asym-40", 1, 0.9, 120, (40, 80), None),
-        ("cifar100-sym-20", 7, 0.9, 150, (80, 120), None),
-    ],
-)
-def test_elr_has_the_settings_of_the_official_code(
-    cell: str, weight: float, beta: float, epochs: int, drops: tuple[int, ...], cosine: int | None
-) -> None:
-    own = {"method.weight": weight, "method.beta": beta, "method.cosine_epochs": cosine, "training.epochs": epochs}
-    own |= {"optim.drop_epochs": drops} | ({"optim.drop_factor": 0.01} if drops else {})
-    assert_settings(PARAMS / f"elr/{cell}.yaml", ELR | own)
+@pytest.mark.parametrize("one", OFFICIAL, ids=operator.itemgetter("files"))
+def test_files_have_the_settings_of_the_paper_or_of_the_official_code(one: dict[str, Any]) -> None:
+    paths = cells(one["files"], *one.get("without", []))
+    assert paths
+    for path in paths:
+        assert_settings(path, one["settings"])
 
 
 @pytest.mark.parametrize("path", cells("codim/*"), ids=named)
