@@ -35,6 +35,8 @@ def write_params(path: Path, **overrides: Any) -> str:
         ("data.train_size=999999", "999999"),
         ("seed=[1", "not valid YAML"),
         ("seed", "expected dotted.key=value"),
+        ("=1", "expected dotted.key=value"),
+        ("cell=2020-13-45", "not valid YAML"),
     ],
 )
 def test_an_impossible_parameter_is_refused(refused: Callable[..., str], tmp_path: Path, text: str, said: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,14 +14,9 @@ from nlkit.data.problem import Problem, TrainingSet
 from nlkit.errors import NlkitError
 from nlkit.lazy import Tensor, torch
 from nlkit.noise import pmd
-from nlkit.params.data import (
-    AnyDataParams,
-    AnyNoiseParams,
-    DataParams,
-    FolderDataParams,
-    PhotoDataParams,
-    PMDNoiseParams,
-)
+from nlkit.params import Params
+from nlkit.params.data import AnyNoiseParams, DataParams, FolderDataParams, PhotoDataParams, PMDNoiseParams
+from nlkit.params.views import PhotoViewParams
 from nlkit.seeding import numpy_stream
 
 if TYPE_CHECKING:
@@ -33,25 +28,19 @@ STORES = ".stores"
 """Folder below the data root that keeps decoded images."""
 
 
-def load_problem(
-    data_params: AnyDataParams,
-    noise_params: AnyNoiseParams,
-    root: Path,
-    device: torch.device,
-    side: int | None = None,
-    progress: bool = False,
-) -> Problem:
+def load_problem(params: Params[Any], root: Path, device: torch.device, progress: bool = False) -> Problem:
     """Load images, corrupt the labels, cut to `train_size` and move everything to the device.
 
-    `side` is that of the views of photographs. Raises NlkitError where data are missing, corrupt or too few.
+    `root` is that of the data. Raises NlkitError where data are missing, corrupt or too few.
     """
-    if isinstance(data_params, FolderDataParams):
+    if isinstance(params.data, FolderDataParams):
         from nlkit.data.folder import load_folder
 
-        return folder_problem(load_folder(data_params), device)
-    if isinstance(data_params, PhotoDataParams):
-        return photo_problem(data_params, root, device, side or data_params.short, progress)
-    return memory_problem(data_params, noise_params, root, device)
+        return folder_problem(load_folder(params.data), device)
+    if isinstance(params.data, PhotoDataParams):
+        assert isinstance(params.views, PhotoViewParams)
+        return photo_problem(params.data, root, device, params.views.size, progress)
+    return memory_problem(params.data, params.noise, root, device)
 
 
 def memory_problem(params: DataParams, noise_params: AnyNoiseParams, root: Path, device: torch.device) -> Problem:
@@ -103,7 +92,10 @@ def folder_problem(folder: FolderData, device: torch.device) -> Problem:
 
 
 def photo_problem(params: PhotoDataParams, root: Path, device: torch.device, side: int, progress: bool) -> Problem:
-    """The problem of a large data set, read from a store of decoded images; no label is known to be right."""
+    """The problem of a large data set, read from a store of decoded images; no label is known to be right.
+
+    `side` is that of the views in pixels.
+    """
     from nlkit.data.photos.build import build
     from nlkit.data.photos.stored import StoredImages
 

@@ -136,8 +136,10 @@ def test_the_keys_of_a_file_alone_are_resolved_as_the_file_is(path: Path, monkey
 
 
 def test_overrides_are_laid_over_what_is_resolved_and_cannot_change_the_base() -> None:
-    changed = load_params(CELL, **{"optim.lr": 0.5, "views": {"pad": 3}})
-    assert (changed.optim.lr, changed.optim.momentum, changed.views.pad, changed.views.zoom) == (0.5, 0.9, 3, 0.1)
+    plain, changed = load_params(CELL), load_params(CELL, seed=3, **{"optim.lr": 0.5, "views": {"pad": 3}})
+    assert (changed.seed, changed.optim.lr, changed.views.pad) == (3, 0.5, 3)
+    assert changed.optim == plain.optim.model_copy(update={"lr": 0.5})
+    assert changed.views == plain.views.model_copy(update={"pad": 3})
     with pytest.raises(NlkitError, match="unknown key 'base'"):
         load_params(CELL, base="bases/cross_entropy/digits")
 

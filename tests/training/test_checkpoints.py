@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from nlkit.errors import NlkitError
 from nlkit.training import checkpoints
 from nlkit.training.checkpoints import load_latest
 
@@ -77,15 +75,3 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, 
     assert info["epoch"] == 1 and found["weight"].unique().tolist() == [1.0]
     assert len(notes) == 1 and newer.name in notes[0] and "\n" not in notes[0]
     assert ("checksum" in notes[0]) == isinstance(share, str)
-
-
-def test_a_failed_rename_leaves_the_earlier_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_two(tmp_path)
-
-    def fail(source: Path, target: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(NlkitError, match=r"epoch-00003.*No space left"):
-        checkpoints.save(tmp_path, 3, tensors(), INFO)
-    assert load_latest(tmp_path)[1]["epoch"] == 2
