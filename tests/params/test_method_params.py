@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import yaml
 
-from nlkit import NlkitError, load_params
+from nlkit import load_params
 from nlkit.training import encoders
 
 ROOT = Path(__file__).parents[2]
@@ -85,16 +86,6 @@ def test_the_encoder_that_a_file_names_is_there_and_of_the_same_images(
     assert referred is not None or path.parent.name != "codim"
 
 
-def refusal(name: str, overrides: dict[str, Any]) -> str:
-    """What is said of a good file with these overrides: one line that begins with the file."""
-    path = PARAMS / f"{name}.yaml"
-    with pytest.raises(NlkitError) as caught:
-        load_params(path, **overrides)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ") and "\n" not in message
-    return message
-
-
 REFUSED = read("refused.yaml")
 VALUES = [
     (name, key, value) for name, keys in REFUSED["values"].items() for key, values in keys.items() for value in values
@@ -103,12 +94,12 @@ VALUES = [
 
 @pytest.mark.parametrize(("name", "key", "value"), VALUES)
 def test_a_bad_value_is_refused_in_one_line_with_file_and_key(name: str, key: str, value: Any) -> None:
-    assert f"'{key}" in refusal(name, {key: value})
+    assert f"'{key}" in tiny.refusal(PARAMS / f"{name}.yaml", **{key: value})
 
 
 @pytest.mark.parametrize("one", REFUSED["contradictions"], ids=lambda one: f"{one['file']} {one['settings']}")
 def test_settings_that_contradict_each_other_are_refused(one: dict[str, Any]) -> None:
-    assert one["says"] in refusal(one["file"], one["settings"])
+    assert one["says"] in tiny.refusal(PARAMS / f"{one['file']}.yaml", **one["settings"])
 
 
 def test_settings_at_their_later_defaults_leave_the_hash_of_older_records_as_it_was() -> None:
