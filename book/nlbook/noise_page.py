@@ -92,7 +92,7 @@ class NoiseView:
 
 def noise_view(params: Params) -> NoiseView:
     """Load the data of the parameters and corrupt their labels."""
-    problem = load_problem(params.data, params.noise, data_root(None), torch.device("cpu"))
+    problem = load_problem(params, data_root(None), torch.device("cpu"))
     return NoiseView(params, problem)
 
 

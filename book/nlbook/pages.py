@@ -36,7 +36,8 @@ get_ipython().reset(new_session=True)
 
 def make(names: Sequence[str], workers: int) -> list[str]:
     """Execute the notebooks of all pages that are due; returns the names of those that failed."""
-    code = _sha256([*Path("nlkit").rglob("*.py"), *Path(__file__).parent.rglob("*.py")])
+    files = [*Path("nlkit").rglob("*.*"), *Path(__file__).parent.rglob("*.*")]  # templates too
+    code = _sha256([path for path in files if path.suffix != ".pyc"])
     due = {name: digest for name in names if (digest := _sha256(_sources(name), code)) != _made_from(name)}
     for folder in (PAGES, LOGS):
         folder.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,7 @@ def fit_digits(tmp_path_factory: pytest.TempPathFactory) -> FitDigits:
 
     def fit(name: str, **settings: Any) -> Fitted:
         params = tiny.params(name, **{"data.train_size": 600, "model.width": 8, "views.flip": False, **settings})
-        problem = load_problem(params.data, params.noise, Path("unused"), torch.device("cpu"))
+        problem = load_problem(params, Path("unused"), torch.device("cpu"))
         return problem, training.fit(problem, params, tmp_path_factory.mktemp(name), progress=False)
 
     return fit

@@ -114,7 +114,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def problem_of(make: MakeParams, **overrides: object) -> Problem:
     wanted = {"noise": {"kind": "pmd", "rate": None, "factor": 1.3}, "data.train_size": 300, **overrides}
     params = make("cross_entropy", **wanted)
-    return load_problem(params.data, params.noise, Path("unused"), CPU)
+    return load_problem(params, Path("unused"), CPU)
 
 
 def test_the_network_is_trained_once_and_made_again_where_its_file_is_damaged(
@@ -185,11 +185,11 @@ def test_a_label_file_of_the_first_images_serves_a_run_on_them(here: Path, tiny_
     labels = np.arange(300) % 10
     np.save(here / "first.npy", labels)
     params = tiny_params("cross_entropy", **{"noise": {"kind": "file", "file": "first.npy"}, "data.train_size": 300})
-    problem = load_problem(params.data, params.noise, here, CPU)
+    problem = load_problem(params, here, CPU)
     np.testing.assert_array_equal(problem.train.labels, labels)
     whole = tiny_params("cross_entropy", **{"noise": {"kind": "file", "file": "first.npy"}})
     with pytest.raises(NlkitError, match=r"shape \[300\]; expected \[1347\].* data\.train_size to 300"):
-        load_problem(whole.data, whole.noise, here, CPU)
+        load_problem(whole, here, CPU)
 
 
 @pytest.mark.parametrize(
