@@ -27,17 +27,6 @@ from nlkit.params import load_params
 from nlkit.training import provenance, records
 
 
-def vote(source: Source, paper: str) -> pd.DataFrame:
-    """`vote_<paper>`: both kinds of weights beside the vote of the neighbours, by cell."""
-    return votes.weights_and_vote(contest.runs_below(source.root / "results", paper))
-
-
-def encoder(source: Source, name: str) -> pd.DataFrame:
-    """`encoder_<paper>_<cell>`: how neighbours vote on raw pixels and on the features of a pre-training."""
-    paper, _, cell = name.rpartition("_")
-    return votes.vote_accuracy(source.run(paper, cell))
-
-
 def environment(source: Source, nothing: str) -> Rows:
     """`environment`: machine, commit and versions that built these pages, and how long each fresh run took."""
     device = provenance.describe_device(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
@@ -79,8 +68,8 @@ MAKERS: dict[str, Callable[[Source, str], Rows | pd.DataFrame]] = {
     "summary": tables.summary,
     "memorisation": tables.memorisation,
     "variations": tables.variations,
-    "vote": vote,
-    "encoder": encoder,
+    "vote": lambda source, paper: votes.weights_and_vote(contest.runs_below(source.root / "results", paper)),
+    "encoder": lambda source, name: votes.vote_accuracy(source.run(*name.rsplit("_", 1))),
     "environment": environment,
     "photo_rows": photo_rows,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,9 +20,6 @@ from nlkit.lazy import functional, torch
 from nlkit.parts.diffusion import sampling_times
 from nlkit.training import encoders
 from nlkit.training.runs import Run
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.DataFrame:
@@ -43,8 +40,9 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
     data = replace(problem.train, encoder=encoder.tensors)
     learner = ContrastiveLearner(data, run.params, "net1")
     learner.load_parts(encoder.tensors, "encoder")
-    kinds = {"raw pixels": _pixels, "encoder": learner.features}
-    ranked = {name: nearest(make(images), make(data.images), max(neighbours))[1] for name, make in kinds.items()}
+    pixels = [functional.normalize(some.float().flatten(1), dim=1) for some in (images, data.images)]
+    kinds = {"raw pixels": pixels, "encoder": [learner.features(images), learner.features(data.images)]}
+    ranked = {name: nearest(*features, max(neighbours))[1] for name, features in kinds.items()}
     rows = []
     for rate in (0.0, 0.5, 0.8):
         labels = torch.from_numpy(noise.symmetric(data.labels.numpy(), rate, data.classes, 123))
@@ -55,10 +53,6 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
                 row[f"k = {k}"] = f"{100 * float((voted == truth).double().mean()):.1f}"
             rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _pixels(images: Any) -> Tensor:
-    return functional.normalize(images.float().flatten(1), dim=1)
 
 
 def accuracy_columns(run: Run) -> dict[str, str]:
