@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -15,7 +14,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
 from nlbook.contest import LOOKS, NOT_RUN, Groups, Rivals, spread
-from nlbook.figures.contest import WIDTH, Quantity, dots, handle, line, say_not_run
+from nlbook.figures.contest import WIDTH, Quantity, dots, handle, line_style, say_not_run
 from nlkit.figures.matrices import run_matrices
 from nlkit.figures.style import NEUTRAL, threshold
 from nlkit.params.registry import Look
@@ -27,8 +26,7 @@ DIGITS = {
 }  # fmt: skip
 """Columns of the table, and how many digits they show."""
 PRECISION = Quantity("precision at the number of wrong labels", 1.0, 2e-3, (1, 0.995, 0.99, 0.98, 0.95, 0.9, 0.8, 0.5))
-POINTS = 120
-"""Points of a curve."""
+POINTS = 120  # of a curve
 Judgement = tuple[np.ndarray, np.ndarray | None]
 """What a method says of N labels: a quality [N], low where a label is suspicious, and which labels it marks [N]."""
 
@@ -126,12 +124,10 @@ def measures(run: Run, quality: np.ndarray, marked: np.ndarray | None) -> dict[s
 def errors_table(rivals: Rivals) -> pd.DataFrame:
     """How many labels are wrong, and how many are estimated by the methods that do; one row a seed."""
     rows = []
-    for run in itertools.chain.from_iterable(rivals.values()):
-        last = run.epochs.iloc[-1]
-        if "estimated_errors" in last:
-            wrong = int(wrong_labels(run).sum())
-            row = {"seed": run.params.seed, "labels": len(run.samples), "wrong (E)": wrong}
-            rows.append(row | {"estimated": f"{last['estimated_errors']:.0f}", "marked": int(last["issues"])})
+    for run in (run for runs in rivals.values() for run in runs if "estimated_errors" in run.epochs):
+        last, wrong = run.epochs.iloc[-1], int(wrong_labels(run).sum())
+        row = {"seed": run.params.seed, "labels": len(run.samples), "wrong (E)": wrong}
+        rows.append(row | {"estimated": f"{last['estimated_errors']:.0f}", "marked": int(last["issues"])})
     return pd.DataFrame(rows).set_index("seed") if rows else pd.DataFrame({"estimated": [NOT_RUN]})
 
 
@@ -167,22 +163,16 @@ def detection_curves(rivals: Rivals) -> Figure:
     if not rivals:
         say_not_run(axes[0])
         return figure
-    _limits(axes, wrong_labels(next(iter(rivals.values()))[0]))
-    for number, (name, runs) in enumerate(rivals.items()):
-        _curves(axes, LOOKS[name], runs, number)
-    figure.legend(handles=[handle(LOOKS[name]) for name in rivals], loc="outside right center")
-    return figure
-
-
-def _limits(axes: Sequence[Axes], wrong: np.ndarray) -> None:
-    """The best order, the random one, and where as many labels have been inspected as are wrong."""
-    share, x = 100 * wrong.mean(), np.linspace(0.1, 100, 500)
-    best = np.minimum(x, share)
-    grey: dict[str, Any] = {"color": NEUTRAL, "linewidth": 1.0, "alpha": 0.7}
+    share, x = 100 * wrong_labels(next(iter(rivals.values()))[0]).mean(), np.linspace(0.1, 100, 500)
+    best, grey = np.minimum(x, share), {"color": NEUTRAL, "linewidth": 1.0, "alpha": 0.7}
     for ax, most, random in zip(axes, (best / x, best / max(share, 1e-9)), (np.full_like(x, share), x), strict=True):
         ax.plot(x, 100 * most, "--", **grey)
         ax.plot(x, random, "-.", **grey)
         ax.plot([share, share], [0, 103], ":", **grey)
+    for number, (name, runs) in enumerate(rivals.items()):
+        _curves(axes, LOOKS[name], runs, number)
+    figure.legend(handles=[handle(LOOKS[name]) for name in rivals], loc="outside right center")
+    return figure
 
 
 def _curves(axes: Sequence[Axes], look: Look, runs: Sequence[Run], number: int) -> None:
@@ -192,4 +182,4 @@ def _curves(axes: Sequence[Axes], look: Look, runs: Sequence[Run], number: int) 
     found = [np.cumsum(wrong_labels(run)[inspection_order(run, own_judgement(run)[0])]) for run in runs]
     hits, errors = np.mean([one[inspected - 1] for one in found], axis=0), np.mean([one[-1] for one in found])
     for ax, values in zip(axes, (hits / inspected, hits / max(errors, 1)), strict=True):
-        ax.plot(100 * inspected / count, 100 * values, markevery=(4 + 2 * number, POINTS // 6), **line(look))
+        ax.plot(100 * inspected / count, 100 * values, markevery=(4 + 2 * number, POINTS // 6), **line_style(look))

@@ -43,23 +43,18 @@ def photo_rows(source: Source, nothing: str) -> Rows:
         if not hasattr(params.data, "short"):  # only photographs are scaled to a short side
             continue
         count = len(tables.of(source.rows, params.paper, params.cell))
+        start = f"weights {params.model.weights}" if params.model.weights else "random start"
+        start = "pre-trained without labels" if params.method.pretraining else start
         yield {
             "method": params.paper,
             "cell": params.cell,
-            "network": f"{params.model.name.replace('_', ' ')}, {_start(params)}",
+            "network": f"{params.model.name.replace('_', ' ')}, {start}",
             "short side, view": f"{params.data.short}, {params.views.kind.replace('_', ' ')} {params.views.size}",
             "epochs": params.training.epochs,
             "B": params.training.batch_size,
             "images of an epoch": getattr(params.method, "balanced", None) or "all",
             "record": f"{count} seed{'s' * (count > 1)}" if count else NOT_RUN,
         }
-
-
-def _start(params: Any) -> str:
-    """What the weights are before the first step."""
-    if params.method.pretraining is not None:
-        return "pre-trained without labels"
-    return "random start" if params.model.weights is None else f"weights {params.model.weights}"
 
 
 MAKERS: dict[str, Callable[[Source, str], Rows | pd.DataFrame]] = {

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 from pydantic import AfterValidator, BaseModel
-from sklearn.metrics import roc_auc_score
+from scipy.stats import entropy
 
 from nlbook.contest import percent
 from nlkit.noise import transition_matrix
@@ -21,10 +21,7 @@ Number = Annotated[float, AfterValidator(lambda value: round(value, 6))]
 
 
 class ModelNumbers(BaseModel, frozen=True):
-    """One noise model: its transition matrix [C, C], and what the functions below say of it.
-
-    curve: noise rate over its mean by tenth of the margin [10].
-    """
+    """One noise model: its transition matrix [C, C], and what the functions below say of it; curve [10]: by margin."""
 
     rate: Number
     matrix: list[list[Number]]
@@ -90,35 +87,28 @@ class NoiseModels:
 
     def summary(self) -> NoiseSummary:
         """All numbers of the page."""
+        models = {name: self._numbers(labels) for name, labels in self.labels.items()}
+        agreements = {name: agreement(self.clean, *pair, len(self.names)) for name, pair in self._pairs().items()}
+        count, lifts = len(self.clean), self._lifts()
         return NoiseSummary(
-            title=self.title,
-            names=self.names,
-            count=len(self.clean),
-            models={name: self._numbers(labels) for name, labels in self.labels.items()},
-            lifts=self._lifts(),
-            agreements={name: agreement(self.clean, *pair, len(self.names)) for name, pair in self._pairs().items()},
+            title=self.title, names=self.names, count=count, models=models, lifts=lifts, agreements=agreements
         )
 
     def hit_rows(self, first: str, second: str, count: int = 9) -> dict[str, np.ndarray]:
         """Images that two models both hit, and that one of them hits only: the first of each class, at most `count`."""
         one, two = self.labels[first] != self.clean, self.labels[second] != self.clean
         rows = {f"{first} and {second}": one & two, f"{first} only": one & ~two, f"{second} only": two & ~one}
-        hit = {title: np.flatnonzero(mask) for title, mask in rows.items() if mask.any()}
-        firsts = {title: np.sort(np.unique(self.clean[index], return_index=True)[1]) for title, index in hit.items()}
-        return {title: index[firsts[title]][:count] for title, index in hit.items()}
+        hit = {title: pd.Series(np.flatnonzero(mask)) for title, mask in rows.items() if mask.any()}
+        return {title: np.sort(index.groupby(self.clean[index]).first())[:count] for title, index in hit.items()}
 
     def _numbers(self, labels: np.ndarray) -> ModelNumbers:
         clean, classes, wrong = self.clean, len(self.names), labels != self.clean
-        top_share, entropy = wrong_spread(clean, labels, classes)
-        auc, auc_error = within_class_auc(self.margin, wrong, clean)
+        rate, matrix = float(wrong.mean()), transition_matrix(clean, labels, classes).tolist()
+        share, spread = wrong_spread(clean, labels, classes)
+        auc, error = within_class_auc(self.margin, wrong, clean)
+        curve = rates_by_margin(self.margin, wrong, clean).tolist()
         return ModelNumbers(
-            rate=float(wrong.mean()),
-            matrix=transition_matrix(clean, labels, classes).tolist(),
-            top_share=top_share,
-            entropy=entropy,
-            auc=auc,
-            auc_error=auc_error,
-            curve=rates_by_margin(self.margin, wrong, clean).tolist(),
+            rate=rate, matrix=matrix, top_share=share, entropy=spread, auc=auc, auc_error=error, curve=curve
         )
 
     def _lifts(self) -> dict[str, dict[str, float]]:
@@ -145,11 +135,9 @@ def wrong_spread(clean: np.ndarray, noisy: np.ndarray, classes: int) -> tuple[fl
     wrong = noisy != clean
     if not wrong.any():
         return math.nan, math.nan
-    shares = transition_matrix(clean[wrong], noisy[wrong], classes)
-    counts = np.bincount(clean[wrong], minlength=classes)
-    entropy = -(shares * np.log(np.where(shares > 0, shares, 1))).sum(axis=1)
-    share = float(shares.max(axis=1) @ counts / counts.sum())
-    return share, float(entropy @ counts / counts.sum() / np.log(classes - 1))
+    table = pd.crosstab(clean[wrong], noisy[wrong]).to_numpy()
+    spread = entropy(table, axis=1) @ table.sum(axis=1) / table.sum() / math.log(classes - 1)
+    return float(table.max(axis=1).sum() / table.sum()), float(spread)
 
 
 def within_class_auc(margin: np.ndarray, wrong: np.ndarray, clean: np.ndarray) -> tuple[float, float]:
@@ -157,17 +145,15 @@ def within_class_auc(margin: np.ndarray, wrong: np.ndarray, clean: np.ndarray) -
 
     Over all such pairs of a wrong and a correct label [N]. One half for noise that does not look at the image; that
     classes differ in margin and in rate does not matter. The second number is the standard error that a value of one
-    half would have without ties (Mann and Whitney's U). NaN without a pair.
+    half would have without ties. Both from the ranks within the classes (Mann and Whitney's U); NaN without a pair.
     """
-    won, variance, pairs = 0.0, 0.0, 0
-    for c in np.unique(clean):
-        bad, values = wrong[clean == c], margin[clean == c]
-        here = int(bad.sum()) * int((~bad).sum())
-        if here:
-            won += here * float(roc_auc_score(bad, -values))
-            variance += here * (len(bad) + 1) / 12
-            pairs += here
-    return (won / pairs, math.sqrt(variance) / pairs) if pairs else (math.nan, math.nan)
+    classes, ranks = pd.Series(wrong).groupby(clean), pd.Series(margin).groupby(clean).rank()
+    bad, size = classes.sum(), classes.size()
+    good = size - bad
+    pairs = int((bad * good).sum())
+    won = ranks[~wrong].sum() - (good * (good + 1) / 2).sum()
+    variance = (bad * good * (size + 1)).sum() / 12
+    return (float(won) / pairs, math.sqrt(variance) / pairs) if pairs else (math.nan, math.nan)
 
 
 def lift(clean: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:

@@ -101,10 +101,8 @@ def human_and_synthetic(seed: int = 123) -> Figure:
     clean, noisy, names = recorded_labels()
     rate = float((clean != noisy).mean())
     synthetic = noise.symmetric(clean, rate, len(names), seed, own_class=False)
-    matrices = {
-        "human labels": noise.transition_matrix(clean, noisy, len(names)),
-        f"symmetric noise, {percent(rate)}": noise.transition_matrix(clean, synthetic, len(names)),
-    }
+    labels = {"human labels": noisy, f"symmetric noise, {percent(rate)}": synthetic}
+    matrices = {title: noise.transition_matrix(clean, some, len(names)) for title, some in labels.items()}
     return figures.transition_matrices(matrices, names)
 
 

@@ -32,14 +32,10 @@ LAPTOP = "cifar10n-worst-laptop"
 KEPT = Path("results") / "noise_models" / "cifar10.json"
 ASYMMETRIC = 0.4
 """Nominal rate of asymmetric noise; above one half most labels of a class that flips would be wrong."""
-PMD_FILES = {
-    "PMD I": "cifar10-1-0.35.npy",
-    "PMD I + uniform": "cifar10-1-0.35_U_0.3.npy",
-    "PMD I + asymmetric": "cifar10-1-0.35_A_0.3.npy",
-}
-PMD_FOLDER = "noise-labels/lra"
-PMD_COUNT = 45_000
+PMD_FOLDER, PMD_COUNT = "noise-labels/lra", 45_000
 """The published files hold the labels of the first images; the others were set aside."""
+PMD_FILES = {"PMD I": "", "PMD I + uniform": "_U_0.3", "PMD I + asymmetric": "_A_0.3"}
+"""The published models, and what follows `cifar10-1-0.35` in the names of their files."""
 
 
 def digits_models(rate: float, seed: int = 123) -> NoiseModels:
@@ -55,21 +51,14 @@ def digits_models(rate: float, seed: int = 123) -> NoiseModels:
     for kind, name in enumerate(("PMD I", "PMD II", "PMD III"), start=1):
         labels[name] = pmd(kind, rate, seed + kind)  # draws of their own
     again["PMD I"] = pmd(1, rate, seed + 10)
-    on_top = ExtraNoiseParams(kind="uniform", rate=uniform_on_top(rate / 2, rate, classes))
+    # the chance to move a label that makes `rate` out of its half: a wrong one that moves is right in 1 of classes - 1
+    on_top = ExtraNoiseParams(kind="uniform", rate=rate / 2 / (1 - rate / 2 * classes / (classes - 1)))
     labels["PMD I + uniform"] = pmd(1, rate / 2, seed + 4, on_top)
     # logistic regressions on pixels, each fitted to four fifths of the clean labels
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.02, max_iter=500))
     p = cross_val_predict(model, digits.images.reshape(len(clean), -1), clean, cv=5, method="predict_proba")
     margin = true_margin(np.asarray(p), clean)
     return NoiseModels("digits", list(digits.class_names), clean, labels, again, margin, digits.images)
-
-
-def uniform_on_top(below: float, rate: float, classes: int) -> float:
-    """The chance to move each label to another class that makes a noise rate of `rate` out of `below`.
-
-    A wrong label that moves becomes right with chance 1 / (classes - 1).
-    """
-    return (rate - below) / (1 - below * classes / (classes - 1))
 
 
 def _synthetic(
@@ -113,7 +102,7 @@ def cifar_models(root: Path, seed: int = 123) -> NoiseModels:
 
 
 def _pmd_files(root: Path, count: int, missing: list[str]) -> dict[str, np.ndarray]:
-    paths = {name: root / PMD_FOLDER / file for name, file in PMD_FILES.items()}
+    paths = {name: root / PMD_FOLDER / f"cifar10-1-0.35{ending}.npy" for name, ending in PMD_FILES.items()}
     if not all(map(os.path.isfile, paths.values())):
         missing.append(f"the label files of PMD noise that LRA-diffusion published ({PMD_FOLDER})")
         return {}
@@ -128,8 +117,7 @@ def _people(root: Path, clean: np.ndarray, missing: list[str]) -> dict[str, np.n
         return {}
     found = human.read_human_file("cifar10n", path, None)
     _check_clean(found["clean"], clean, str(path))
-    keys = {"aggregate": AGGREGATE, **PEOPLE}
-    return {name: found[key][: len(clean)] for key, name in keys.items()}
+    return {name: found[key][: len(clean)] for key, name in {"aggregate": AGGREGATE, **PEOPLE}.items()}
 
 
 def _images(root: Path, clean: np.ndarray, missing: list[str]) -> np.ndarray | None:
@@ -152,10 +140,7 @@ def _lacking(models: NoiseModels) -> list[str]:
 
 
 def cifar_summary(models: NoiseModels) -> tuple[NoiseSummary, str]:
-    """The numbers of CIFAR-10 and one line that says where they come from.
-
-    Where noise models are missing on this machine, the numbers that were kept in `results/`.
-    """
+    """The numbers of CIFAR-10, the kept ones where noise models are missing here, and a line that says which."""
     if _lacking(models):
         return kept_summary(), f"read from {KEPT}, since this machine lacks {', '.join(models.missing)}"
     lacks = f"; this machine lacks {', '.join(models.missing)}" if models.missing else ""

@@ -40,9 +40,11 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
     data = replace(problem.train, encoder=encoder.tensors)
     learner = ContrastiveLearner(data, run.params, "net1")
     learner.load_parts(encoder.tensors, "encoder")
-    pixels = [functional.normalize(some.float().flatten(1), dim=1) for some in (images, data.images)]
-    kinds = {"raw pixels": pixels, "encoder": [learner.features(images), learner.features(data.images)]}
-    ranked = {name: nearest(*features, max(neighbours))[1] for name, features in kinds.items()}
+    kinds: dict[str, Any] = {
+        "raw pixels": lambda images: functional.normalize(images.float().flatten(1), dim=1),
+        "encoder": learner.features,
+    }
+    ranked = {name: nearest(make(images), make(data.images), max(neighbours))[1] for name, make in kinds.items()}
     rows = []
     for rate in (0.0, 0.5, 0.8):
         labels = torch.from_numpy(noise.symmetric(data.labels.numpy(), rate, data.classes, 123))
@@ -95,9 +97,7 @@ def label_trajectories(run: Run, count: int = 4) -> Figure:
     for ax, number in zip(axes[0], picks, strict=True):
         path, sample = vectors[:, number], run.samples.iloc[number]
         given, decided = int(sample["noisy"]), int(np.abs(path[-1] - 1).argmin())
-        for c in range(path.shape[1]):
-            if c not in (given, decided):
-                ax.plot(path[:, c], color=NEUTRAL, linewidth=0.8, alpha=0.5)
+        ax.plot(np.delete(path, [given, decided], axis=1), color=NEUTRAL, linewidth=0.8, alpha=0.5)
         right = sample.get("clean", -1)
         ax.plot(path[:, given], color=CLEAN if right == given else NOISY, label=f"given: {names[given]}")
         if decided != given:
@@ -136,10 +136,8 @@ def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
     neighbours = np.asarray(row["neighbours"], dtype=np.int64).reshape(shown, -1)
     votes = np.asarray(row["votes"], dtype=np.int64).reshape(shown, -1)
     columns = neighbours.shape[1] + 1
-    figure, axes = plt.subplots(
-        len(picks), columns + 1, figsize=(0.72 * columns + 3.0, 1.25 * len(picks)), squeeze=False,
-        width_ratios=[1] * columns + [3.2],
-    )  # fmt: skip
+    size, widths = (0.72 * columns + 3.0, 1.25 * len(picks)), [1] * columns + [3.2]
+    figure, axes = plt.subplots(len(picks), columns + 1, figsize=size, squeeze=False, width_ratios=widths)
     for line, number in zip(axes, picks, strict=True):
         for ax, index in zip(line[:-1], [number, *neighbours[number]], strict=True):
             show(ax, images[int(index)])
@@ -149,8 +147,8 @@ def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
             known = CLEAN if sample["noisy"] == sample.get("clean") else NOISY
             colour = known if "clean" in sample else "black"
             ax.set_xlabel(names[int(sample["noisy"])], fontsize=10, color=colour, labelpad=2)
-        line[0].set_title("given label", fontsize=9, color=NEUTRAL) if number == picks[0] else None
         _bars(line[-1], votes[number], run.samples.iloc[number], names)
+    axes[0][0].set_title("given label", fontsize=9, color=NEUTRAL)
     axes[0][1].set_title("nearest first", fontsize=9, color=NEUTRAL)
     axes[0][-1].set_title(f"votes of {votes[0].sum()} neighbours", fontsize=9)
     return figure

@@ -41,9 +41,8 @@ def rivals(runs: dict[str, Run]) -> contest.Rivals:
 
 def test_every_method_has_a_row_and_one_without_a_record_says_so(rivals: contest.Rivals) -> None:
     table = detection.detection_table(rivals)
-    assert [name for name in table.index if name in {look.label for look in LOOKS.values()}] == [
-        look.label for look in LOOKS.values()
-    ]
+    labels = [look.label for look in LOOKS.values()]
+    assert [name for name in table.index if name in labels] == labels
     assert table.loc["TCL", "AUC"] == "not run here" and table.loc["TCL", "marked"] == "–"
     assert "not run here" not in table.loc["Cross-entropy"].tolist()
 
@@ -75,9 +74,7 @@ def test_the_probabilities_of_the_record_give_back_p_clean_and_the_issues(runs: 
     assert detection.own_judgement(run)[1].sum() == run.epochs["issues"].iloc[-1]  # type: ignore[union-attr]
 
 
-def test_cleanlab_stands_below_confident_learning_and_agrees_with_it(
-    rivals: contest.Rivals, runs: dict[str, Run]
-) -> None:
+def test_cleanlab_stands_below_and_agrees(rivals: contest.Rivals, runs: dict[str, Run]) -> None:
     run, table = runs["confident_learning"], detection.detection_table(rivals)
     index = list(table.index)
     place = index.index("Confident learning")
@@ -90,9 +87,7 @@ def test_cleanlab_stands_below_confident_learning_and_agrees_with_it(
     assert auc.iloc[place + 1] == auc.iloc[place + 2] == f"{roc_auc_score(right, default[0]):.3f}"
 
 
-def test_the_estimated_number_of_errors_stands_beside_the_true_one(
-    rivals: contest.Rivals, runs: dict[str, Run]
-) -> None:
+def test_the_estimated_errors_stand_beside_the_true_ones(rivals: contest.Rivals, runs: dict[str, Run]) -> None:
     table, wrong = detection.errors_table(rivals), detection.wrong_labels(runs["confident_learning"])
     assert table.loc[0, "wrong (E)"] == wrong.sum() and table.loc[0, "labels"] == 400
     assert detection.errors_table({}).loc[0, "estimated"] == "not run here"

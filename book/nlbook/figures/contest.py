@@ -126,10 +126,10 @@ def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
     ends = []
     for ax, (cell, rivals) in zip(axes.flat, groups.items(), strict=False):
-        here = [_curve(ax, LOOKS[name], runs, column) for name, runs in rivals.items()]
-        ends += [value for found in here for value in found]
+        here = [end for name, runs in rivals.items() for end in _curve(ax, LOOKS[name], runs, column)]
+        ends += here
         ax.set(title=cell, xlabel="epoch")
-        if not any(here):
+        if not here:
             say_not_run(ax)
             ax.set_xticks([])
     if ends:
@@ -157,15 +157,12 @@ def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float
     epochs = np.arange(1, length + 1)
     ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=look.colour, alpha=0.18, linewidth=0)
     every = max(length // 6, 1)
-    ax.plot(epochs, values.mean(axis=0), markevery=(every // 2, every), **line(look))
+    ax.plot(epochs, values.mean(axis=0), markevery=(every // 2, every), **line_style(look))
     return [float(np.nanmin(values)), float(np.nanmax(values))]
 
 
 def cost_and_accuracy(groups: Groups, cost: Value, label: str) -> Figure:
-    """Last test accuracy over a cost, one panel a cell: mean of the seeds with their range; costs are logarithmic.
-
-    A method whose cost is not known is left out.
-    """
+    """Last test accuracy over a cost, one panel a cell: means and ranges of seeds; without methods of unknown cost."""
     figure, axes = plt.subplots(1, len(groups), figsize=(min(4.2 * len(groups), WIDTH), 3.4), squeeze=False)
     for ax, (cell, rivals) in zip(axes[0], groups.items(), strict=True):
         shown: list[float] = []
@@ -195,7 +192,7 @@ def present(groups: Groups) -> list[str]:
     return [name for name in LOOKS if any(name in rivals for rivals in groups.values())]
 
 
-def line(look: Look) -> dict[str, Any]:
+def line_style(look: Look) -> dict[str, Any]:
     """The style of the line of a method."""
     return {"color": look.colour, "marker": look.marker, "linewidth": 1.3, "markersize": 5}
 

@@ -17,10 +17,7 @@ from nlkit.figures.style import CLEAN, NEUTRAL, NOISY
 
 
 def margins(delta: np.ndarray, wrong: np.ndarray) -> Figure:
-    """Counts of correct and wrong labels [N] by margin [N] in [0, 1], and the share of wrong ones in each bin.
-
-    The bars reach one standard error up and down.
-    """
+    """Counts of correct and wrong labels [N] by margin [N] in [0, 1], and the share of wrong ones, ± standard error."""
     edges = np.linspace(0, 1, 11)
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.1))
     parts, colours = [delta[~wrong], delta[wrong]], [CLEAN, NOISY]
