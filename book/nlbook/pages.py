@@ -48,13 +48,11 @@ def make(names: Sequence[str], workers: int) -> list[str]:
 
 def _sources(name: str) -> list[Path]:
     """What a page is made from, beside code: its notebook and parameters, and the records that it may show."""
-    if not contents.is_run(name):
-        records = [path for place in ("results", "runs") for path in Path(place).glob("*/*/seed-*/record.json")]
-        return [contents.notebook(name), *records]
-    record = contents.committed(name)
-    fresh = Path("runs", *record.parts[1:])
-    known = [path for path in (record, fresh) if path.exists()]
-    return [contents.notebook(name), *contents.parameter_files(name), *known]
+    shown, parameters = "*/*/seed-*/record.json", list[Path]()
+    if contents.is_run(name):
+        shown, parameters = "/".join(contents.committed(name).parts[1:]), contents.parameter_files(name)
+    records = [path for place in ("results", "runs") for path in Path(place).glob(shown)]
+    return [contents.notebook(name), *parameters, *records]
 
 
 def _sha256(files: Iterable[Path], more: str = "") -> str:

@@ -67,11 +67,6 @@ def test_page(visit: Visit, name: str) -> None:
     assert visit.page.evaluate(EXCESS_WIDTH) <= 0
 
 
-def test_front_page_redirects(visit: Visit, front_page: str) -> None:
-    visit.open("index")
-    visit.page.wait_for_url(f"**/{front_page}.html")
-
-
 def test_dark_mode_can_be_chosen(visit: Visit, front_page: str) -> None:
     visit.open(front_page)
     page = visit.page
