@@ -66,14 +66,6 @@ def test_the_curve_of_tcl_has_the_published_values(time: float, rate: float) -> 
     assert epochs.warm_cosine(time, 0.12, 20, 200, 0.01) == pytest.approx(rate, abs=5e-5)
 
 
-def test_the_curve_is_continuous_and_falls_to_its_floor_after_a_whole_period() -> None:
-    before, after = (epochs.warm_cosine(20 + step, 0.12, 20, 200, 0.01) for step in (-1e-9, 1e-9))
-    assert before == pytest.approx(after, abs=1e-9)
-    assert epochs.warm_cosine(220, 0.12, 20, 200, 0.01) == pytest.approx(0.0012)
-    rates = [epochs.warm_cosine(20 + time, 0.12, 20, 200, 0.01) for time in range(201)]
-    assert rates == sorted(rates, reverse=True)
-
-
 @pytest.mark.parametrize(
     ("time", "rate"), [(0, 0.01), (5, 0.2549384), (10, 0.4998768), (500, 0.25025), (750, 0.0736501), (1000, 0.0005)]
 )

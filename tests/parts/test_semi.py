@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -64,6 +65,14 @@ def test_guessing_averages_probabilities_and_not_logits_in_any_order() -> None:
 def test_half_precision_logits_give_full_precision_probabilities() -> None:
     assert semi.mean_probability([logits_of(2, 3).bfloat16()]).dtype == torch.float32
     assert semi.soft_cross_entropy(logits_of(2, 3).bfloat16(), torch.eye(3)[:2]).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("alpha", "mean"), [(4.0, 0.637), (1.0, 0.75), (0.5, 0.818)])
+def test_the_mixing_share_is_a_folded_beta_variable(alpha: float, mean: float) -> None:
+    stream = np.random.default_rng(0)
+    shares = [semi.mixing_share(stream, alpha) for _ in range(4000)]
+    assert min(shares) >= 0.5 and max(shares) <= 1
+    assert sum(shares) / len(shares) == pytest.approx(mean, abs=0.01)
 
 
 @pytest.mark.parametrize(("share", "order"), [(0.7, [3, 0, 4, 1, 2]), (1.0, [2, 0, 1, 4, 3]), (0.6, [0, 1, 2, 3, 4])])
