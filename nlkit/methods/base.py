@@ -29,19 +29,14 @@ Tick = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Split:
-    """Per-sample evidence after an epoch, for K networks and N samples.
+    """Per-sample evidence after an epoch, for K networks and N samples."""
 
-    losses: cross-entropy [K, N] with the observed label; p_clean: P(clean) [K, N]; mixtures: the fitted
-    mixture of each network, None where the losses could not be separated; threshold: clean means above it;
-    samples: further values [N] to be recorded with the snapshots; epoch: further values of the epoch's row.
-    """
-
-    losses: Tensor
-    p_clean: Tensor
-    mixtures: tuple[Mixture | None, ...]
-    threshold: float = 0.5
-    samples: dict[str, Tensor] = field(default_factory=dict)
-    epoch: dict[str, Any] = field(default_factory=dict)
+    losses: Tensor  # cross-entropy [K, N] with the observed label
+    p_clean: Tensor  # P(clean) [K, N]
+    mixtures: tuple[Mixture | None, ...]  # of each network, None where its losses could not be separated
+    threshold: float = 0.5  # clean means above it
+    samples: dict[str, Tensor] = field(default_factory=dict)  # further values [N], recorded with the snapshots
+    epoch: dict[str, Any] = field(default_factory=dict)  # further values of the epoch's row
 
 
 class Method(Generic[M]):

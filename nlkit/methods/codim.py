@@ -15,7 +15,7 @@ from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.params.views import AutoAugmentParams, Strong
 from nlkit.parts.contrast import contrast_classes, contrast_confidence, same_image_or_class, supcon
 from nlkit.parts.geometry import places
-from nlkit.parts.learner import ContrastiveLearner, Learner, without_prefix
+from nlkit.parts.learner import ContrastiveLearner, Learner
 from nlkit.parts.semi import DivisionParams, divided, mixmatch
 from nlkit.views.strong import strong_view
 
@@ -103,8 +103,8 @@ class CoDiM(DivideMix):
         """A network with the pre-trained encoder, and the projector if it is kept; its classifier is its own."""
         learner = ContrastiveLearner(self.data, self.params, name)
         if self.data.encoder is not None:
-            for part in ("encoder", "projector") if self.method.projector == "kept" else ("encoder",):
-                getattr(learner.net, part).load_state_dict(without_prefix(part, self.data.encoder))
+            kept = ("encoder", "projector") if self.method.projector == "kept" else ("encoder",)
+            learner.load_parts(self.data.encoder, *kept)
         return learner
 
     def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor]:

@@ -27,13 +27,11 @@ KEPT = 400_000
 
 
 class ConfidentLearningParams(MethodParams):
-    """Confident learning (Northcutt et al., JAIR 2021) from as many networks as there are folds.
-
-    `score` is what P(clean) is: the probability of the observed label, or its margin over the best other class.
-    """
+    """Confident learning (Northcutt et al., JAIR 2021) from as many networks as there are folds."""
 
     name: Literal["confident_learning"]
     folds: Annotated[int, Field(ge=2, le=20)] = 3
+    # What P(clean) is: the probability of the observed label, or its margin over the best other class.
     score: Literal["self_confidence", "normalised_margin"] = "normalised_margin"
 
 

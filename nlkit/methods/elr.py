@@ -18,17 +18,13 @@ if TYPE_CHECKING:
 
 
 class ELRParams(MethodParams):
-    """Early-learning regularisation (Liu et al., NeurIPS 2020); the mixture is fitted for the figures only.
-
-    With `cosine_epochs` the learning rate falls along a cosine from `optim.lr` to `lr_floor` and starts anew after so
-    many epochs.
-    """
+    """Early-learning regularisation (Liu et al., NeurIPS 2020); the mixture is fitted for the figures only."""
 
     name: Literal["elr"]
     weight: NonNegative  # lambda
     beta: Annotated[float, Field(ge=0, lt=1)]  # momentum of the targets
     clamp: Annotated[float, Field(gt=0, lt=0.5)] = 1e-4  # the least probability in them
-    cosine_epochs: Positive | None = None
+    cosine_epochs: Positive | None = None  # period of a cosine with restarts, from `optim.lr` to `lr_floor`
     lr_floor: PositiveFloat = 0.001
     mixture: MixtureParams = MixtureParams()
 

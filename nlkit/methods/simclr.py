@@ -30,20 +30,16 @@ QUERIES, SHOWN = 8, 6
 
 
 class PretrainParams(MethodParams):
-    """Self-supervised pre-training of an encoder (SimCLR; Chen et al., ICML 2020).
-
-    The learning rate is a line from `lr_start` over `lr_warm_up` epochs, then a cosine from the peak `optim.lr` to
-    `lr_floor * optim.lr`.
-    """
+    """Self-supervised pre-training of an encoder (SimCLR; Chen et al., ICML 2020)."""
 
     own_schedule: ClassVar[bool] = True
     pretrains: ClassVar[bool] = True
 
     name: Literal["simclr"]
     temperature: PositiveFloat = 0.5  # tau_c
-    lr_start: NonNegative = 0.01
-    lr_warm_up: PositiveFloat = 10.0
-    lr_floor: Fraction = 0.001
+    lr_start: NonNegative = 0.01  # of a line
+    lr_warm_up: PositiveFloat = 10.0  # epochs of the line, before a cosine whose peak is `optim.lr`
+    lr_floor: Fraction = 0.001  # where the cosine ends, as a share of its peak
     dim: Positive = 128  # of an embedding
     hidden: Positive | None = None  # width of the projector, that of the features where it is left out
     neighbours: Positive = 200  # that vote in the monitor

@@ -26,18 +26,15 @@ if TYPE_CHECKING:
 
 
 class TCLPlusParams(MethodParams):
-    """TCL followed by a second stage of `training.epochs - first_epochs` epochs at a constant learning rate `lr`.
-
-    For `label_epochs` epochs the corrected labels are the targets; afterwards they have the share `trust`.
-    """
+    """TCL followed by a second stage of `training.epochs - first_epochs` epochs at a constant learning rate `lr`."""
 
     own_schedule: ClassVar[bool] = True
 
     name: Literal["tcl_plus"]
     first: TCLParams
     first_epochs: Positive
-    label_epochs: Annotated[int, Field(ge=0)] = 30
-    trust: Fraction = 0.8
+    label_epochs: Annotated[int, Field(ge=0)] = 30  # of the second stage, in which corrected labels are the targets
+    trust: Fraction = 0.8  # their share afterwards
     lr: PositiveFloat = 0.05
     weight_decay: NonNegative = 0.0001
 

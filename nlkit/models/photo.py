@@ -43,7 +43,7 @@ def photo_network(params: PhotoModelParams, channels: int, classes: int) -> Phot
     # Both packages take seconds to import, which readers of the digits need not spend.
     if params.name == "inception_resnet_v2":
         # The official code averages a fixed 8 x 8; here the average takes what there is, so that other sizes work too.
-        body: nn.Module = import_module("timm").create_model(params.name, pretrained=False, num_classes=0)
+        body: Any = import_module("timm").create_model(params.name, pretrained=False, num_classes=0)
         features = body.num_features
     else:
         body = getattr(import_module("torchvision.models"), params.name.removeprefix("torchvision_"))(weights=None)

@@ -182,6 +182,11 @@ class ContrastiveLearner(Learner):
         parts = self.of_plain(lambda inputs: self.through(self.net.encoder, inputs).float(), images)
         return torch.cat([functional.normalize(part, dim=1) for part in parts])
 
+    def load_parts(self, weights: Mapping[str, Tensor], *names: str) -> None:
+        """Take the weights of the named parts (`encoder`, `projector`) from tensors called `<part>.<name>`."""
+        for name in names:
+            getattr(self.net, name).load_state_dict(without_prefix(name, weights))
+
 
 def with_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same tensors under `prefix.name`; no prefix leaves the names as they are."""
