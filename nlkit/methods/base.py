@@ -43,6 +43,7 @@ class Method(Generic[M]):
     """A method of several networks, `nets`; it sees a training set and parameters, never clean labels or test data."""
 
     nets: Sequence[Learner]
+    learner_type: type[Learner] = Learner
     clip: float | None = None
     """Largest norm of a gradient."""
     kept: Sequence[str] = ()
@@ -58,7 +59,7 @@ class Method(Generic[M]):
 
     def build_learner(self, name: str) -> Learner:
         """A network before its first step, with its optimiser; `name` tells its random start from the others'."""
-        return Learner(self.data, self.params, name)
+        return self.learner_type(self.data, self.params, name)
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """Train epoch 0, 1, ... and return its mean losses and counts by name."""

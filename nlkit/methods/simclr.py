@@ -68,16 +68,13 @@ class SimCLR(SingleNetwork[PretrainParams]):
     """
 
     learner: ContrastiveLearner
+    learner_type = ContrastiveLearner
     in_full_batches = True
 
     def __init__(self, data: TrainingSet, params: Params[PretrainParams]) -> None:
         super().__init__(data, params)
         self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
         self.bank: Tensor | None = None
-
-    def build_learner(self, name: str) -> ContrastiveLearner:
-        """The network with its projector, before its first step."""
-        return ContrastiveLearner(self.data, self.params, name)
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all images in full batches."""

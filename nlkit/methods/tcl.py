@@ -80,16 +80,13 @@ class TCL(SingleNetwork[TCLParams]):
     """One network with two heads; labels are diagnosed before each epoch and corrected in each step."""
 
     learner: TwinLearner
+    learner_type = TwinLearner
     in_full_batches = True
 
     def __init__(self, data: TrainingSet, params: Params[TCLParams]) -> None:
         super().__init__(data, params, params.method.balanced)
         self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
         self.diagnosis: Diagnosis | None = None
-
-    def build_learner(self, name: str) -> TwinLearner:
-        """The network with its two heads, before its first step."""
-        return TwinLearner(self.data, self.params, name)
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all samples in full batches; prototypes and w stay as they are meanwhile.

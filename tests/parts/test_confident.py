@@ -29,17 +29,6 @@ samples = pytest.mark.parametrize(
 )
 
 
-@samples
-def test_scores_are_one_half_where_the_label_ties_and_order_as_defined(sample: Sample) -> None:
-    p, labels = sample
-    for i, y in enumerate(labels.tolist()):
-        rest = max(value for c, value in enumerate(p[i].tolist()) if c != y)
-        assert float(confident.self_confidence(p, labels)[i]) == float(p[i, y])
-        assert float(confident.normalised_margin(p, labels)[i]) == pytest.approx((float(p[i, y]) - rest + 1) / 2)
-    tied = torch.tensor([[0.5, 0.5, 0.0]], dtype=torch.float64)
-    assert float(confident.normalised_margin(tied, torch.tensor([1]))) == 0.5
-
-
 def test_sure_and_right_probabilities_have_no_errors_and_flipped_labels_are_all_found() -> None:
     """With p one-hot at the true class, the issues are the flipped labels and their estimated number is exact."""
     truth = torch.arange(60) % 3

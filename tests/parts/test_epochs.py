@@ -74,11 +74,7 @@ def test_the_curve_of_pre_training_has_its_values(time: float, rate: float) -> N
     assert epochs.joined_cosine(time, 0.5, 0.01, 10, 1000, 0.001) == pytest.approx(rate, abs=1e-6)
 
 
-def test_the_line_meets_the_curve_and_may_be_all_there_is() -> None:
-    before, after = (epochs.joined_cosine(10 + step, 0.5, 0.01, 10, 100, 0.001) for step in (-1e-9, 1e-9))
-    assert before == pytest.approx(after, abs=1e-8)
-    rates = [epochs.joined_cosine(time, 0.5, 0.01, 10, 100, 0.001) for time in range(10, 121)]
-    assert rates == sorted(rates, reverse=True) and rates[-1] == pytest.approx(0.0005)
+def test_the_line_may_be_all_there_is() -> None:
     short = [epochs.joined_cosine(time, 0.5, 0.01, 10, 3, 0.001) for time in range(4)]
     assert short == pytest.approx([0.01, 0.00905, 0.0081, 0.00715])
 
