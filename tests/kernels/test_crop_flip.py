@@ -23,10 +23,6 @@ def padded_slice(image: Tensor, dy: int, dx: int, flip: bool, pad: int) -> Tenso
     return crop.flip(2) if flip else crop
 
 
-def test_empty_memory_is_nan_here() -> None:
-    assert bool(torch.empty(1000).isnan().all())
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("pad", [0, 1, 4, 9])
 def test_equals_padding_slicing_and_flipping_image_by_image(shape: tuple[int, ...], pad: int) -> None:
