@@ -1,7 +1,5 @@
 """The command line: run, show, adopt, clean, data."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

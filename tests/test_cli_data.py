@@ -1,7 +1,5 @@
 """The commands about data sets, as they are typed."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Nobody waits for what is not used: what a process has imported after a small piece of work."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A new method is a file, a folder of parameters, a notebook and a chapter; all else finds it, nothing is edited."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

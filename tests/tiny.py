@@ -1,7 +1,5 @@
 """Tiny problems, parameters and methods that every test can afford."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path

@@ -4,8 +4,6 @@ Each function makes one data set below `folder`, which is then the data root, an
 The class of an image shows in its colour.
 """
 
-from __future__ import annotations
-
 import colorsys
 import gzip
 import io

@@ -1,7 +1,5 @@
 """Clean labels with frozen features, of a file or of a pre-trained network: no training, a minute on a CPU."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path

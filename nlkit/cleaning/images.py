@@ -1,7 +1,5 @@
 """Clean the labels of a folder of images: defaults, a run, scores, a model and a report."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable, Mapping

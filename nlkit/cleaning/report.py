@@ -1,7 +1,5 @@
 """The HTML report of a cleaning run: one file that opens anywhere and loads nothing."""
 
-from __future__ import annotations
-
 import base64
 import io
 import warnings

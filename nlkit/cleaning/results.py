@@ -1,7 +1,5 @@
 """What a cleaning run gives back: tables, the paths that they are written to, and what is printed of them."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

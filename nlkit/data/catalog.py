@@ -1,7 +1,5 @@
 """The data sets by name: where they are kept, whether they are there, and whether they are right."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass

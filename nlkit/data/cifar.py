@@ -1,7 +1,5 @@
 """CIFAR-10 and CIFAR-100 from the folders of the official Python archives."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Data sets in memory: what they are, the checks that labels pass, the digits of scikit-learn, and both MNISTs."""
 
-from __future__ import annotations
-
 import gzip
 import math
 import os

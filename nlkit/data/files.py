@@ -1,7 +1,5 @@
 """Files that come from outside: of a bounded size, without pickle, and no path that leads out of its folder."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Which images have which label: from a table, from one sub-folder a class, or beside features made elsewhere."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os

@@ -3,8 +3,6 @@
 Names are looked up in a short list of stand-ins: nothing of NumPy's is called until dtype, shape and bytes are known.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import pickletools

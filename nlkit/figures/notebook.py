@@ -1,7 +1,5 @@
 """What notebooks need beside figures: parameters from their cells, and the box that tells how a page was made."""
 
-from __future__ import annotations
-
 import html
 import os
 from collections.abc import Callable, Mapping

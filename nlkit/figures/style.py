@@ -1,7 +1,5 @@
 """What figures share: colours that colour-blind readers can tell apart, vector output, and what a record holds."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import matplotlib.pyplot as plt

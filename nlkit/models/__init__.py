@@ -1,7 +1,5 @@
 """Networks: what is specific to a paper is here, everything else comes from torchvision or timm."""
 
-from __future__ import annotations
-
 import torch
 from torch import nn
 

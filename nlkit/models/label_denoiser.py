@@ -1,7 +1,5 @@
 """The network of LRA-diffusion, which predicts the noise in a label vector from image, time and frozen features."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional

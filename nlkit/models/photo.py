@@ -1,7 +1,5 @@
 """Networks for photographs, Inception-ResNet-v2 from timm and ResNets from torchvision, and their weights."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from importlib import import_module

@@ -1,7 +1,5 @@
 """Label noise: generators, the shares that they come to, and labels from people and from files."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 

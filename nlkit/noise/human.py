@@ -1,7 +1,5 @@
 """Labels from outside: what people said about the CIFAR training images (CIFAR-10N, CIFAR-100N), and own files."""
 
-from __future__ import annotations
-
 import json
 import os
 from functools import partial

@@ -1,7 +1,5 @@
 """What groups of parameters have in common, bounds and strictness, and those of network, training and mixture."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field

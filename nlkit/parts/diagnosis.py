@@ -1,7 +1,5 @@
 """Label diagnosis of TCL: a mixture over representations, whose posterior of the given label tells clean from wrong."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Where features lie, for figures: coordinates along principal axes."""
 
-from __future__ import annotations
-
 from nlkit.lazy import Tensor, torch
 
 POINTS, AXES = 2000, 8

@@ -1,7 +1,5 @@
 """Two-component Gaussian mixtures over per-sample losses: one over all, or one for each class, all classes at once."""
 
-from __future__ import annotations
-
 import math
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """AutoAugment's policies for a batch of images, made on the device, each image with a sub-policy of its own."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional

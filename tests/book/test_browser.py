@@ -1,7 +1,5 @@
 """The built pages, opened in a headless browser as a reader would open them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any

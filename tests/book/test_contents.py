@@ -1,7 +1,5 @@
 """What the book is made of: its pages and their titles, the table of contents, and what a run depends on."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Who takes part in the comparison, what its tables say, and that its figures invent nothing."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Sequence
 from dataclasses import replace

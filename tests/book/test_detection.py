@@ -1,7 +1,5 @@
 """The table of label-error detection says what the records say, and cleanlab's rows are of the same probabilities."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import matplotlib

@@ -1,7 +1,5 @@
 """Notebooks executed in kernels that stay warm: each sees a fresh state, and what fails is kept and named."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -3,8 +3,6 @@
 The statistics are compared with closed forms and slow loops, and where independence makes the answer known.
 """
 
-from __future__ import annotations
-
 import itertools
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Data sets in memory: read as they were written, refused where they are wrong, and found by status and verify."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import pickle

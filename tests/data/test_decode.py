@@ -1,7 +1,5 @@
 """Images of any size and kind: what they become, as squares and in a store, or why they cannot be used."""
 
-from __future__ import annotations
-
 import io
 import os
 import struct

@@ -1,7 +1,5 @@
 """Downloads: whole, checked and put in place at once, or nothing and one line."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import socket

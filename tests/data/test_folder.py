@@ -1,7 +1,5 @@
 """One's own images: what a table or a tree says of them, and the parts that are made of both."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any

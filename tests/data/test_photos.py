@@ -1,7 +1,5 @@
 """Sets of photographs in their official layouts: lists, labels, numbers, and what cannot be used."""
 
-from __future__ import annotations
-
 import csv
 import io
 import shutil

@@ -1,7 +1,5 @@
 """The figures of TCL, CoDiM, pre-training and LRA-diffusion, from short runs."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Crop, flip and normalisation against padding, slicing and flipping image by image."""
 
-from __future__ import annotations
-
 import pytest
 import tiny
 import torch

@@ -1,7 +1,5 @@
 """Resized crops against Pillow, for both forms, and closed forms of the weights."""
 
-from __future__ import annotations
-
 from types import ModuleType
 
 import numpy as np

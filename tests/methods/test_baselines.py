@@ -1,7 +1,5 @@
 """mixup and ELR: their losses in closed form, the targets as state, and what they do about wrong labels."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

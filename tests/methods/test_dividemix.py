@@ -1,7 +1,5 @@
 """The semi-supervised step of DivideMix: who divides, who guesses, in which mode, towards which targets."""
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 

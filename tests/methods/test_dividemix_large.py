@@ -1,7 +1,5 @@
 """DivideMix as the official code runs it on WebVision and Clothing1M: half of the mixed rows, balanced subsets."""
 
-from __future__ import annotations
-
 import tiny
 import torch
 from recording import Recording, dividemix, train

@@ -1,7 +1,5 @@
 """What DivideMix does over time, and where its division fails: warm-up, schedules, loss history, guards."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What methods learn from digits of which four labels in ten are wrong: who is wrong, and the right label."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

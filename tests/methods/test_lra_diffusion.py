@@ -1,7 +1,5 @@
 """One step and one epoch of LRA-diffusion: what is retrieved, what is lost, what is trained, and what is predicted."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What every method keeps: it repeats, resumes, reports, counts its cost, and never sees clean labels."""
 
-from __future__ import annotations
-
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any

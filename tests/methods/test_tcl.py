@@ -1,7 +1,5 @@
 """One step and one epoch of TCL: which rows go through the network, towards which targets, at which rate."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,5 @@
 """Networks for small images: sizes, gradients, first weights, and the pre-activation block by its formula."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

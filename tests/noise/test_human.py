@@ -1,7 +1,5 @@
 """Labels from outside: what people said about CIFAR, files of one's own, and the files that papers released."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import zipfile

@@ -1,7 +1,5 @@
 """PMD noise: closed forms of the noise functions, rates, hybrids, the released files, and the kept network."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The label files that papers released: they load, and their shares of wrong labels are those that were measured."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """What `base:` in a parameter file means: its tree laid over another's, in files and in trees without one."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The parameter files of the methods carry the official values, and impossible ones are refused in one line."""
 
-from __future__ import annotations
-
 import operator
 from pathlib import Path
 from typing import Any

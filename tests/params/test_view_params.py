@@ -1,7 +1,5 @@
 """Views of photographs are told by their `kind`, and every wrong setting is one line that names its key."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Confident learning against cleanlab, the authors' code, as referee."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

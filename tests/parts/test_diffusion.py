@@ -1,7 +1,5 @@
 """Diffusion over label vectors: schedule, forward process, the sampler as a mode finder, and the average of weights."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from tiny import stream

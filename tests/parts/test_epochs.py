@@ -1,7 +1,5 @@
 """Which samples an epoch passes over, in which batches, and at which learning rates."""
 
-from __future__ import annotations
-
 from itertools import islice
 
 import pytest

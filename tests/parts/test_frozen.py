@@ -1,7 +1,5 @@
 """Frozen encoders: what they make of images and views, and what they say when something is missing."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

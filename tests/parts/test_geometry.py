@@ -1,7 +1,5 @@
 """Coordinates for figures are those of a principal component analysis."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

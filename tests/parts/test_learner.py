@@ -1,7 +1,5 @@
 """A network with its optimiser and views: steps, rates, predictions, and what a checkpoint holds of them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

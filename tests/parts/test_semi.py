@@ -1,7 +1,5 @@
 """The bricks of semi-supervised learning: closed forms, slow loops, and gradients."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

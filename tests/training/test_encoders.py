@@ -1,7 +1,5 @@
 """Encoders: made once, found again, made anew where damaged, and never mistaken for one another."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

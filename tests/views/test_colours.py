@@ -1,7 +1,5 @@
 """Colour changes of a batch against torchvision's of one image."""
 
-from __future__ import annotations
-
 from itertools import permutations
 
 import pytest

@@ -1,7 +1,5 @@
 """What holds for every random view: its shape, its stream, and that each image has randomness of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Views of images of varying sizes: where they are cut, and torchvision's pipelines on Pillow images."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Weak views of images of one size: shifts, mirrors, rotation and zoom."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from tiny import stream

@@ -1,7 +1,5 @@
 """The sets of photographs by name: lists and labels, whether a set is there and whole, and the check of every image."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial

@@ -1,7 +1,5 @@
 """Images of any size and kind to RGB bytes, by many threads; what cannot be read is told apart, not guessed."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import threading

@@ -1,7 +1,5 @@
 """The official layouts of large sets of photographs: what is read where; facts are in `sources.yaml`."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -4,8 +4,6 @@
 <folder>/00000.safetensors   their sizes, hashes and faults; written last, so that a shard that has it is finished
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil
