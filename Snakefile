@@ -35,7 +35,8 @@ TRAINED = [record(page) for page in FRESH]
 COMMITTED = sorted(map(str, Path("results").rglob("*.json")))
 NOTEBOOKS = sorted(map(str, Path("notebooks").glob("*.ipynb")))
 PARAMS = sorted(map(str, Path("params").rglob("*.yaml")))
-SHOWN = [str(path) for folder in ("nlkit", "book/nlbook") for path in sorted(Path(folder).rglob("*.py"))]
+PACKAGES = sorted([*Path("nlkit").rglob("*.*"), *Path("book/nlbook").rglob("*.*")])  # with the templates beside the code
+SHOWN = [str(path) for path in PACKAGES if path.suffix != ".pyc"]
 
 
 wildcard_constraints:

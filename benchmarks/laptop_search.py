@@ -47,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     size = getattr(params.data, "train_size", None)
     if size is None:
         raise NlkitError("data.train_size is missing: there are no images left to hold out")
-    whole = load_problem(params.data.model_copy(update={"train_size": None}), params.noise, root, device)
+    everything = params.data.model_copy(update={"train_size": None})
+    whole = load_problem(params.model_copy(update={"data": everything}), root, device)
     held = slice(len(whole.train) - options.held_out, None)
     if size > len(whole.train) - options.held_out:
         raise NlkitError(f"data.train_size is {size}: it overlaps with the last {options.held_out} images")

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from benchmarks.rows import RESULTS, append, make_row
 from nlkit.models import build_model
-from nlkit.params.training import ModelParams
+from nlkit.params.sections import ModelParams
 from nlkit.training.allocator import keep_freed_memory
 
 VARIANTS = ("kept", "default")

@@ -1,7 +1,5 @@
 """The command line: run, show, adopt, clean, data."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence
@@ -194,7 +192,7 @@ def _adopt(options: argparse.Namespace) -> int:
 def _data_status(options: argparse.Namespace) -> int:
     from nlkit import data, noise
 
-    for row in data.status(data.data_root(options.data), data.sources() | noise.human_sources()):
+    for row in data.status(data.data_root(options.data), data.sources() | noise.label_sources()):
         print(f"{row.name:<13} {row.state:<11} {row.where}  {row.note}".rstrip())
     return 0
 
@@ -203,7 +201,7 @@ def _data_get(options: argparse.Namespace) -> int:
     from nlkit import data, noise
     from nlkit.data.fetch import get
 
-    get(options.name, data.data_root(options.data), data.sources() | noise.human_sources())
+    get(options.name, data.data_root(options.data), data.sources() | noise.label_sources())
     return 0
 
 
@@ -216,7 +214,7 @@ def _data_verify(options: argparse.Namespace) -> int:
     if options.name not in PHOTO_SOURCES:
         if options.list is not None:
             raise NlkitError(f"--list: {options.name} has no photographs; they are {', '.join(PHOTO_SOURCES)}")
-        print(data.verify(options.name, root, data.sources() | noise.human_sources()))
+        print(data.verify(options.name, root, data.sources() | noise.label_sources()))
         return 0
     if options.list is not None:
         check_place(options.list)

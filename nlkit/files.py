@@ -1,7 +1,5 @@
 """Files of the project: where they are, who writes them, and how they are replaced at once or not at all."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

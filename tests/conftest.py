@@ -1,7 +1,5 @@
 """Tiny problems and parameters that every test can afford, and where the public data are if they are here."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence

@@ -1,7 +1,5 @@
 """Damaged copies of files, and what a reader may do with them: refuse in one line, or see the difference."""
 
-from __future__ import annotations
-
 import random
 import signal
 import sys

@@ -1,7 +1,5 @@
 """DivideMix past its warm-up, and a recorder of what its two networks see; for tests."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any

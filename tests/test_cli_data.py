@@ -1,7 +1,5 @@
 """The commands about data sets, as they are typed."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +10,7 @@ from trees import animal10n_tree, webvision_tree
 from nlkit.cli import main
 from nlkit.data import sources
 from nlkit.data.photos.catalog import PHOTO_SOURCES
-from nlkit.noise import human_sources
+from nlkit.noise import label_sources
 
 Said = tuple[int, list[str], list[str]]
 
@@ -33,7 +31,7 @@ def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., Sai
 def test_status_lists_every_data_set_and_where_it_belongs(tmp_path: Path, run: Callable[..., Said]) -> None:
     code, lines, errors = run("status")
     rows = [line.split() for line in lines]
-    assert (code, errors) == (0, []) and [row[0] for row in rows] == [*sources(), *human_sources()]
+    assert (code, errors) == (0, []) and [row[0] for row in rows] == [*sources(), *label_sources()]
     assert [row[1] for row in rows] == ["present", *["missing"] * (len(rows) - 1)]
     assert all(str(tmp_path) in line for line in lines[1:])
 

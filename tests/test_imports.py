@@ -1,7 +1,5 @@
 """Nobody waits for what is not used: what a process has imported after a small piece of work."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys
@@ -28,8 +26,10 @@ def imported(code: str, folder: Path) -> set[str]:
     return set(ended.stdout.splitlines()[-1].split())
 
 
-def test_the_package_alone_imports_nothing_heavy(tmp_path: Path) -> None:
-    assert not imported("import nlkit", tmp_path) & {"torch", "pandas", "matplotlib", "sklearn"}
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["clean", "--help"], ["data"], ["run", "-x", "y"]])
+def test_help_and_refusals_of_the_command_line_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:
+    code = f"from nlkit.cli import main\ntry: main({words})\nexcept SystemExit: pass"
+    assert not imported(code, tmp_path) & {"torch", "pandas", "numpy", "matplotlib", "sklearn", "pydantic", "yaml"}
 
 
 def test_a_run_on_digits_imports_no_module_for_photographs(tmp_path: Path) -> None:

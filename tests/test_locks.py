@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import multiprocessing
 import time
 from pathlib import Path
@@ -84,13 +82,9 @@ def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: P
     for attempt in (lambda path: write_atomically(path, ""), check_place):
         with pytest.raises(NlkitError, match=r"cannot write there|is a folder"):
             attempt(tmp_path / name)
+    with pytest.raises(NlkitError, match=r"target\.lock: cannot write there"), file_lock(tmp_path / "file" / "target"):
+        pass
     if name != "folder":
         with pytest.raises(NlkitError, match="--out: cannot write there"):
             check_writable(tmp_path / name, "--out")
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_a_lock_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with pytest.raises(NlkitError, match=r"target\.lock: cannot write there"), file_lock(tmp_path / "file" / "target"):
-        pass

@@ -1,7 +1,5 @@
 """What is committed agrees with itself: records, parameters, notebooks, README."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """A new method is a file, a folder of parameters, a notebook and a chapter; all else finds it, nothing is edited."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -112,7 +110,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_property_tests_take_it_up(tree: Path) -> None:
     words = ("-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-o", "addopts=--import-mode=importlib")
     collected = python(tree, *words, "-q", "tests/methods/test_properties.py")
-    assert collected.count("toy]") > 10
+    assert collected.count("toy]") >= 10
 
 
 def test_tables_comparison_pages_and_contents_show_it(tree: Path) -> None:

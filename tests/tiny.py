@@ -1,9 +1,8 @@
 """Tiny problems, parameters and methods that every test can afford."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nlkit import noise
+from nlkit import NlkitError, load_params, noise
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.methods import build_method
 from nlkit.methods.base import Method, Tick
@@ -36,6 +35,15 @@ def params(name: str = "dividemix", **overrides: Any) -> Params[Any]:
         "method": dict(entry.tiny),
     }
     return make_params(content, overrides, source="tiny")
+
+
+def refusal(path: Path, **overrides: Any) -> str:
+    """What is said of a parameter file with these overrides, which must be one line that begins with the file."""
+    with pytest.raises(NlkitError) as caught:
+        load_params(path, **overrides)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message
+    return message
 
 
 def problem(count: int = 96, classes: int = 3, rate: float = 0.4, size: int = 8, channels: int = 1) -> Problem:

@@ -123,7 +123,8 @@ def parameter_files(page: str) -> list[Path]:
 
 def code(page: str) -> list[Path]:
     """The files that decide the outcome of a run; those for photographs do not concern runs on digits."""
-    found = [path for room in ROOMS for path in sorted(Path("nlkit", room).rglob("*.py"))]
+    files_of = (sorted(Path("nlkit", room).rglob("*")) for room in ROOMS)
+    found = [path for paths in files_of for path in paths if path.suffix in (".py", ".yaml")]
     if "-digits" in page:
         found = [path for path in found if not any(part.startswith("photo") for part in path.parts)]
     return [*found, Path("nlkit/seeding.py"), *_method_files(load_params(parameter_file(page)).method.name)]
@@ -150,31 +151,25 @@ def table_of_contents(root: Path, pages: Sequence[str]) -> dict[str, Any]:
     with the pages of its runs below it; where there is none, the pages stand below the method's own chapter.
     """
     toc: dict[str, Any] = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
+    runs: dict[str, Entries] = {}
+    for paper, entries in papers().items():
+        cells, chapter = [page.split("-", 1)[1] for page in pages if page.startswith(f"{paper}-")], entries[0].chapter
+        if (root / "book" / f"{chapter}.md").exists():
+            found = [{"file": f"book/pages/{paper}-{cell}", "title": title(cell)} for cell in cells]
+            runs.setdefault(chapter, []).extend(found)
+        elif cells:
+            raise NlkitError(f"book/{chapter}.md is missing: the chapter of '{paper}', below which its runs stand")
     made: dict[str, Entries] = {"methods": [], "experiments": []}
-    for chapter, runs in _chapters(root, pages).items():
+    for chapter, sections in runs.items():
         below: dict[str, Any] = {"file": f"book/{chapter}"}
         made["methods"].append(below)
         if (root / "book" / f"experiments_{chapter}.md").exists():
             below = {"file": f"book/experiments_{chapter}"}
             made["experiments"].append(below)
-        below |= {"sections": runs} if runs else {}
+        below |= {"sections": sections} if sections else {}
     for part in toc["parts"]:
         part["chapters"] = [one for entry in part["chapters"] for one in made.get(str(entry), [entry])]
     return toc
-
-
-def _chapters(root: Path, pages: Sequence[str]) -> dict[str, Entries]:
-    """The chapters of the methods, each with the pages of its runs."""
-    found: dict[str, Entries] = {}
-    for paper, entries in papers().items():
-        cells = [page.split("-", 1)[1] for page in pages if page.startswith(f"{paper}-")]
-        chapter = entries[0].chapter
-        if (root / "book" / f"{chapter}.md").exists():
-            runs = [{"file": f"book/pages/{paper}-{cell}", "title": title(cell)} for cell in cells]
-            found.setdefault(chapter, []).extend(runs)
-        elif cells:
-            raise NlkitError(f"book/{chapter}.md is missing: the chapter of '{paper}', below which its runs stand")
-    return found
 
 
 if __name__ == "__main__":

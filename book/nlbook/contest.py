@@ -65,31 +65,24 @@ def entry(paper: str, cell: str, cells: Sequence[str]) -> tuple[str, str] | None
 
 def accuracy_table(groups: Groups) -> pd.DataFrame:
     """One row a method, one column a cell: last accuracy in percent, mean and standard deviation, number of seeds."""
-    table = {
-        cell: {look.label: _accuracy(rivals.get(name, [])) for name, look in LOOKS.items()}
-        for cell, rivals in groups.items()
-    }
-    return pd.DataFrame(table).rename_axis(index="method")
-
-
-def _accuracy(runs: Sequence[Run]) -> str:
-    values = pd.Series([run.record["accuracy"]["last"] for run in runs], dtype=float)
-    return f"{spread(values)} ({len(runs)})" if runs else NOT_RUN
+    table = pd.DataFrame(NOT_RUN, index=[look.label for look in LOOKS.values()], columns=list(groups))
+    for cell, rivals in groups.items():
+        for name, runs in rivals.items():
+            last = pd.Series([run.record["accuracy"]["last"] for run in runs])
+            table.loc[LOOKS[name].label, cell] = f"{spread(last)} ({len(runs)})"
+    return table.rename_axis(index="method")
 
 
 def spread(values: pd.Series, digits: int = 1) -> str:
     """`mean ± standard deviation` of several numbers, or the one there is."""
     values = values.dropna().astype(float)
-    if values.empty:
-        return "–"
-    if len(values) == 1:
-        return f"{values.iloc[0]:.{digits}f}"
-    return f"{values.mean():.{digits}f} ± {values.std(ddof=1):.{digits}f}"
+    known = [values.mean(), values.std(ddof=1)][: len(values)]
+    return " ± ".join(f"{one:.{digits}f}" for one in known) or "–"
 
 
-def percent(share: float | None, digits: int = 1) -> str:
+def percent(share: float | None) -> str:
     """A share in percent; human labels have no nominal rate, and without clean labels none is known."""
-    return "–" if share is None or pd.isna(share) else f"{100 * share:.{digits}f} %"
+    return "–" if share is None or pd.isna(share) else f"{100 * share:.1f} %"
 
 
 def cost_table(rivals: Rivals) -> pd.DataFrame:
@@ -103,18 +96,18 @@ def cost_table(rivals: Rivals) -> pd.DataFrame:
 
 
 def _cost(runs: Sequence[Run]) -> dict[str, str]:
-    first, epochs = runs[0], len(runs[0].epochs)
-    passes = pd.Series([passes_of(run) for run in runs], dtype=float)
+    first, epochs = runs[0].record, len(runs[0].epochs)
+    passes = pd.Series([passes_of(run) for run in runs], dtype=float).mean()
     before = [run.record["encoder"]["seconds"] for run in runs if run.record.get("encoder")]
     return {
         "epochs": str(epochs),
-        "passes": "–" if passes.isna().all() else f"{passes.mean() / epochs:.1f}",
-        "passes of a run": "–" if passes.isna().all() else f"{passes.mean():,.0f}",
+        "passes": "–" if pd.isna(passes) else f"{passes / epochs:.1f}",
+        "passes of a run": "–" if pd.isna(passes) else f"{passes:,.0f}",
         "seconds": spread(pd.Series([run.record["seconds"] for run in runs]), 0),
         "seconds of pre-training": f"{sum(before) / len(before):.0f}" if before else "–",
         "peak memory in MB": f"{max(run.record['peak_memory_mb'] for run in runs):.0f}",
-        "parameters": f"{first.record['network']['parameters']:,}",
-        "device": str(first.record["device"]["name"]),
+        "parameters": f"{first['network']['parameters']:,}",
+        "device": str(first["device"]["name"]),
     }
 
 

@@ -27,17 +27,6 @@ from nlkit.params import load_params
 from nlkit.training import provenance, records
 
 
-def vote(source: Source, paper: str) -> pd.DataFrame:
-    """`vote_<paper>`: both kinds of weights beside the vote of the neighbours, by cell."""
-    return votes.weights_and_vote(contest.runs_below(source.root / "results", paper))
-
-
-def encoder(source: Source, name: str) -> pd.DataFrame:
-    """`encoder_<paper>_<cell>`: how neighbours vote on raw pixels and on the features of a pre-training."""
-    paper, _, cell = name.rpartition("_")
-    return votes.vote_accuracy(source.run(paper, cell))
-
-
 def environment(source: Source, nothing: str) -> Rows:
     """`environment`: machine, commit and versions that built these pages, and how long each fresh run took."""
     device = provenance.describe_device(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
@@ -54,10 +43,12 @@ def photo_rows(source: Source, nothing: str) -> Rows:
         if not hasattr(params.data, "short"):  # only photographs are scaled to a short side
             continue
         count = len(tables.of(source.rows, params.paper, params.cell))
+        start = f"weights {params.model.weights}" if params.model.weights else "random start"
+        start = "pre-trained without labels" if params.method.pretraining else start
         yield {
             "method": params.paper,
             "cell": params.cell,
-            "network": f"{params.model.name.replace('_', ' ')}, {_start(params)}",
+            "network": f"{params.model.name.replace('_', ' ')}, {start}",
             "short side, view": f"{params.data.short}, {params.views.kind.replace('_', ' ')} {params.views.size}",
             "epochs": params.training.epochs,
             "B": params.training.batch_size,
@@ -66,21 +57,14 @@ def photo_rows(source: Source, nothing: str) -> Rows:
         }
 
 
-def _start(params: Any) -> str:
-    """What the weights are before the first step."""
-    if params.method.pretraining is not None:
-        return "pre-trained without labels"
-    return "random start" if params.model.weights is None else f"weights {params.model.weights}"
-
-
 MAKERS: dict[str, Callable[[Source, str], Rows | pd.DataFrame]] = {
     "params": tables.settings,
     "results": tables.results,
     "summary": tables.summary,
     "memorisation": tables.memorisation,
     "variations": tables.variations,
-    "vote": vote,
-    "encoder": encoder,
+    "vote": lambda source, paper: votes.weights_and_vote(contest.runs_below(source.root / "results", paper)),
+    "encoder": lambda source, name: votes.vote_accuracy(source.run(*name.rsplit("_", 1))),
     "environment": environment,
     "photo_rows": photo_rows,
 }

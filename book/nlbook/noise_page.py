@@ -92,7 +92,7 @@ class NoiseView:
 
 def noise_view(params: Params) -> NoiseView:
     """Load the data of the parameters and corrupt their labels."""
-    problem = load_problem(params.data, params.noise, data_root(None), torch.device("cpu"))
+    problem = load_problem(params, data_root(None), torch.device("cpu"))
     return NoiseView(params, problem)
 
 
@@ -101,10 +101,8 @@ def human_and_synthetic(seed: int = 123) -> Figure:
     clean, noisy, names = recorded_labels()
     rate = float((clean != noisy).mean())
     synthetic = noise.symmetric(clean, rate, len(names), seed, own_class=False)
-    matrices = {
-        "human labels": noise.transition_matrix(clean, noisy, len(names)),
-        f"symmetric noise, {percent(rate)}": noise.transition_matrix(clean, synthetic, len(names)),
-    }
+    labels = {"human labels": noisy, f"symmetric noise, {percent(rate)}": synthetic}
+    matrices = {title: noise.transition_matrix(clean, some, len(names)) for title, some in labels.items()}
     return figures.transition_matrices(matrices, names)
 
 
@@ -119,20 +117,21 @@ class NoisePage:
 
     def sources(self) -> HTML:
         """One line a data set: how many images and models, and where the numbers come from."""
-        lines = ""
-        for one, origin in zip(self.numbers, ("computed here", self.source), strict=True):
-            lines += (
-                f"<li>{one.title}: {one.count:,} images, {len(one.models)} noise models, {html.escape(origin)}.</li>"
-            )
-        return HTML(f"<ul>{lines}</ul>")
+        lines = [
+            f"<li>{one.title}: {one.count:,} images, {len(one.models)} noise models, {html.escape(origin)}.</li>"
+            for one, origin in zip(self.numbers, ("computed here", self.source), strict=True)
+        ]
+        return HTML(f"<ul>{''.join(lines)}</ul>")
 
     def table(self) -> pd.DataFrame:
-        """What tells the models apart."""
-        return pd.concat([one.table() for one in self.numbers])
+        """One row a model: what tells it from the others."""
+        return pd.DataFrame({(one.title, n): model.row() for one in self.numbers for n, model in one.models.items()}).T
 
     def agreements(self) -> pd.DataFrame:
-        """Two draws of a model, and two people."""
-        return pd.concat([one.agreement_table() for one in self.numbers])
+        """One row a pair: two draws of a model, or two people; what is shared beside what would be by chance."""
+        rows = {(one.title, pair): shares for one in self.numbers for pair, shares in one.agreements.items()}
+        names = ["both wrong", "by chance", "of these the same label", "the same by chance"]
+        return pd.DataFrame(rows).T.map(percent).set_axis(names, axis="columns")
 
     def gallery(self, models: NoiseModels, first: str, second: str) -> Figure | HTML:
         """Images that both, or only one of two models hit; one line where images or labels are not here."""

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from nlbook.detection import out_of_fold
-from nlbook.noise_models import AGGREGATE, PEOPLE, WORST, NoiseModels, NoiseSummary, read_summary
+from nlbook.noise_models import AGGREGATE, PEOPLE, WORST, NoiseModels, NoiseSummary
 from nlkit import data, noise
 from nlkit.data import cifar
 from nlkit.errors import NlkitError
@@ -33,15 +32,10 @@ LAPTOP = "cifar10n-worst-laptop"
 KEPT = Path("results") / "noise_models" / "cifar10.json"
 ASYMMETRIC = 0.4
 """Nominal rate of asymmetric noise; above one half most labels of a class that flips would be wrong."""
-TYPES = {1: "PMD I", 2: "PMD II", 3: "PMD III"}
-PMD_FILES = {
-    "PMD I": "cifar10-1-0.35.npy",
-    "PMD I + uniform": "cifar10-1-0.35_U_0.3.npy",
-    "PMD I + asymmetric": "cifar10-1-0.35_A_0.3.npy",
-}
-PMD_FOLDER = "noise-labels/lra"
-PMD_COUNT = 45_000
+PMD_FOLDER, PMD_COUNT = "noise-labels/lra", 45_000
 """The published files hold the labels of the first images; the others were set aside."""
+PMD_FILES = {"PMD I": "", "PMD I + uniform": "_U_0.3", "PMD I + asymmetric": "_A_0.3"}
+"""The published models, and what follows `cifar10-1-0.35` in the names of their files."""
 
 
 def digits_models(rate: float, seed: int = 123) -> NoiseModels:
@@ -54,21 +48,17 @@ def digits_models(rate: float, seed: int = 123) -> NoiseModels:
         asked = PMDNoiseParams(kind="pmd", type=kind, rate=share, seed=start, extra=extra)  # type: ignore[arg-type]
         return pmd_labels(digits, asked, Path(), torch.device("cpu"))
 
-    for kind, name in TYPES.items():
+    for kind, name in enumerate(("PMD I", "PMD II", "PMD III"), start=1):
         labels[name] = pmd(kind, rate, seed + kind)  # draws of their own
     again["PMD I"] = pmd(1, rate, seed + 10)
-    on_top = ExtraNoiseParams(kind="uniform", rate=uniform_on_top(rate / 2, rate, classes))
+    # the chance to move a label that makes `rate` out of its half: a wrong one that moves is right in 1 of classes - 1
+    on_top = ExtraNoiseParams(kind="uniform", rate=rate / 2 / (1 - rate / 2 * classes / (classes - 1)))
     labels["PMD I + uniform"] = pmd(1, rate / 2, seed + 4, on_top)
-    margin = true_margin(_cross_validated(digits.images, clean), clean)
-    return NoiseModels("digits", list(digits.class_names), clean, labels, again, digits.images, margin)
-
-
-def uniform_on_top(below: float, rate: float, classes: int) -> float:
-    """The chance to move each label to another class that makes a noise rate of `rate` out of `below`.
-
-    A wrong label that moves becomes right with chance 1 / (classes - 1).
-    """
-    return (rate - below) / (1 - below * classes / (classes - 1))
+    # logistic regressions on pixels, each fitted to four fifths of the clean labels
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.02, max_iter=500))
+    p = cross_val_predict(model, digits.images.reshape(len(clean), -1), clean, cv=5, method="predict_proba")
+    margin = true_margin(np.asarray(p), clean)
+    return NoiseModels("digits", list(digits.class_names), clean, labels, again, margin, digits.images)
 
 
 def _synthetic(
@@ -79,12 +69,6 @@ def _synthetic(
         "symmetric": noise.symmetric(clean, rate, classes, seed, own_class=False),
         "asymmetric": noise.asymmetric(clean, ASYMMETRIC, flips, seed + 1),
     }
-
-
-def _cross_validated(images: np.ndarray, clean: np.ndarray) -> np.ndarray:
-    """Class probabilities [N, C] by logistic regressions on pixels, each fitted to four fifths of the clean labels."""
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=0.02, max_iter=500))
-    return np.asarray(cross_val_predict(model, images.reshape(len(images), -1), clean, cv=5, method="predict_proba"))
 
 
 def true_margin(p: np.ndarray, clean: np.ndarray) -> np.ndarray:
@@ -103,22 +87,22 @@ def recorded_labels() -> tuple[np.ndarray, np.ndarray, list[str]]:
 def cifar_models(root: Path, seed: int = 123) -> NoiseModels:
     """Synthetic, PMD and human noise on the first CIFAR-10 images: as much of it as this machine has.
 
-    Clean labels and the worst human ones come from a committed record. The other human labels, PMD label files and
-    images are looked for below `root`, and what is missing is named.
+    Clean labels, the worst human ones and the margin come from committed records. The other human labels, PMD label
+    files and images are looked for below `root`, and what is missing is named.
     """
     clean, worst, names = recorded_labels()
     rate = float((worst != clean).mean())
     labels, again = (_synthetic(clean, rate, len(names), noise.CIFAR10_FLIPS, start) for start in (seed, seed + 10))
     missing: list[str] = []
     labels |= _pmd_files(root, len(clean), missing) | _people(root, clean, missing) | {WORST: worst}
-    return NoiseModels(
-        f"CIFAR-10, first {len(clean):,}", names, clean, labels, again,
-        _images(root, clean, missing), _recorded_margin(clean, missing), tuple(missing),
-    )  # fmt: skip
+    p = out_of_fold(load_run(project_root() / "results" / "confident_learning" / LAPTOP / "seed-0"))
+    assert p is not None
+    images, title = _images(root, clean, missing), f"CIFAR-10, first {len(clean):,}"
+    return NoiseModels(title, names, clean, labels, again, true_margin(p, clean), images, tuple(missing))
 
 
 def _pmd_files(root: Path, count: int, missing: list[str]) -> dict[str, np.ndarray]:
-    paths = {name: root / PMD_FOLDER / file for name, file in PMD_FILES.items()}
+    paths = {name: root / PMD_FOLDER / f"cifar10-1-0.35{ending}.npy" for name, ending in PMD_FILES.items()}
     if not all(map(os.path.isfile, paths.values())):
         missing.append(f"the label files of PMD noise that LRA-diffusion published ({PMD_FOLDER})")
         return {}
@@ -133,8 +117,7 @@ def _people(root: Path, clean: np.ndarray, missing: list[str]) -> dict[str, np.n
         return {}
     found = human.read_human_file("cifar10n", path, None)
     _check_clean(found["clean"], clean, str(path))
-    keys = {"aggregate": AGGREGATE, **PEOPLE}
-    return {name: found[key][: len(clean)] for key, name in keys.items()}
+    return {name: found[key][: len(clean)] for key, name in {"aggregate": AGGREGATE, **PEOPLE}.items()}
 
 
 def _images(root: Path, clean: np.ndarray, missing: list[str]) -> np.ndarray | None:
@@ -151,31 +134,22 @@ def _check_clean(found: np.ndarray, clean: np.ndarray, source: str) -> None:
         raise NlkitError(f"{source}: the labels are not those of the record; the images must be in the official order")
 
 
-def _recorded_margin(clean: np.ndarray, missing: list[str]) -> np.ndarray | None:
-    """The margin by networks that have not seen the image, from the record of confident learning."""
-    folder = project_root() / "results" / "confident_learning" / LAPTOP / "seed-0"
-    p = out_of_fold(load_run(folder)) if (folder / "record.json").exists() else None
-    if p is None:
-        missing.append(f"a classifier's margin (nlkit run params/confident_learning/{LAPTOP}.yaml)")
-        return None
-    return true_margin(p, clean)
-
-
 def _lacking(models: NoiseModels) -> list[str]:
     """Names of the noise models whose labels are not on this machine."""
     return [name for name in (*PMD_FILES, *PEOPLE.values()) if name not in models.labels]
 
 
 def cifar_summary(models: NoiseModels) -> tuple[NoiseSummary, str]:
-    """The numbers of CIFAR-10 and one line that says where they come from.
+    """The numbers of CIFAR-10, the kept ones where noise models are missing here, and a line that says which."""
+    if _lacking(models):
+        return kept_summary(), f"read from {KEPT}, since this machine lacks {', '.join(models.missing)}"
+    lacks = f"; this machine lacks {', '.join(models.missing)}" if models.missing else ""
+    return models.summary(), f"computed here{lacks}"
 
-    Where noise models are missing on this machine, the numbers that were kept in `results/`.
-    """
-    path = project_root() / KEPT
-    if not _lacking(models) or not path.exists():
-        lacks = f"; this machine lacks {', '.join(models.missing)}" if models.missing else ""
-        return models.summary(), f"computed here{lacks}"
-    return read_summary(path), f"read from {KEPT}, since this machine lacks {', '.join(models.missing)}"
+
+def kept_summary() -> NoiseSummary:
+    """The numbers of CIFAR-10 in `results/`."""
+    return NoiseSummary.model_validate_json((project_root() / KEPT).read_bytes())
 
 
 def keep(root: Path) -> None:
@@ -183,7 +157,7 @@ def keep(root: Path) -> None:
     models = cifar_models(root)
     if _lacking(models):
         raise NlkitError(f"{root}: lacks labels of {', '.join(_lacking(models))}; nothing was written")
-    write_atomically(project_root() / KEPT, json.dumps(models.summary().model_dump(mode="json"), indent=1) + "\n")
+    write_atomically(project_root() / KEPT, models.summary().model_dump_json(indent=1) + "\n")
 
 
 if __name__ == "__main__":

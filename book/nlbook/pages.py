@@ -36,7 +36,8 @@ get_ipython().reset(new_session=True)
 
 def make(names: Sequence[str], workers: int) -> list[str]:
     """Execute the notebooks of all pages that are due; returns the names of those that failed."""
-    code = _sha256([*Path("nlkit").rglob("*.py"), *Path(__file__).parent.rglob("*.py")])
+    files = [*Path("nlkit").rglob("*.*"), *Path(__file__).parent.rglob("*.*")]  # templates too
+    code = _sha256([path for path in files if path.suffix != ".pyc"])
     due = {name: digest for name in names if (digest := _sha256(_sources(name), code)) != _made_from(name)}
     for folder in (PAGES, LOGS):
         folder.mkdir(parents=True, exist_ok=True)
@@ -47,13 +48,11 @@ def make(names: Sequence[str], workers: int) -> list[str]:
 
 def _sources(name: str) -> list[Path]:
     """What a page is made from, beside code: its notebook and parameters, and the records that it may show."""
-    if not contents.is_run(name):
-        records = [path for place in ("results", "runs") for path in Path(place).glob("*/*/seed-*/record.json")]
-        return [contents.notebook(name), *records]
-    record = contents.committed(name)
-    fresh = Path("runs", *record.parts[1:])
-    known = [path for path in (record, fresh) if path.exists()]
-    return [contents.notebook(name), *contents.parameter_files(name), *known]
+    shown, parameters = "*/*/seed-*/record.json", list[Path]()
+    if contents.is_run(name):
+        shown, parameters = "/".join(contents.committed(name).parts[1:]), contents.parameter_files(name)
+    records = [path for place in ("results", "runs") for path in Path(place).glob(shown)]
+    return [contents.notebook(name), *parameters, *records]
 
 
 def _sha256(files: Iterable[Path], more: str = "") -> str:

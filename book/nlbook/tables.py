@@ -19,11 +19,8 @@ from nlkit.training import records
 from nlkit.training.runs import Run, load_run
 
 Rows = Iterator[dict[str, Any]]
-MEASURES = {
-    "best": "best", "last_single": "last_single", "best_single": "best_single", "selected": "selected",
-    "imagenet_top1": "last_imagenet",
-}  # fmt: skip
-"""What of a record answers a claim of each kind; for every other kind the accuracy of the last epoch does."""
+MEASURES = {"top1": "last", "reported": "last", "imagenet_top1": "last_imagenet"}
+"""What of a record answers a claim; the other kinds of claims have the names of what answers them."""
 UNSHOWN = ("cell", "training.snapshots")
 """Parameters that tell nothing of a variation."""
 
@@ -107,7 +104,7 @@ def claimed_and_measured(claims: pd.DataFrame, rows: pd.DataFrame) -> Rows:
     """The claims of a paper, each beside the measurement of that cell or the command that would make one."""
     for _, claim in claims.iterrows():
         group = of(rows, claim["paper"], claim["cell"])
-        values = group.get(MEASURES.get(str(claim["metric"]), "last"), pd.Series(dtype=float)).dropna()
+        values = group.get(MEASURES.get(claim["metric"], claim["metric"]), pd.Series(dtype=float)).dropna()
         std = claim.get("std")
         yield {
             "cell": claim["cell"],
@@ -146,25 +143,18 @@ def memorisation(source: Source, cell: str) -> Rows:
     """`memorisation_<cell>`: how far the last epoch lies below the best, and how many wrong labels were learnt."""
     for path in sorted((source.root / "results").glob(f"*/{cell}/seed-*/record.json")):
         record = records.load(path.parent)
-        accuracy = record.info["accuracy"]
+        accuracy, samples = record.info["accuracy"], record.samples
+        wrong = samples[samples["noisy"] != samples.get("clean", samples["noisy"])]
         yield {
             "method": record.info["paper"],
             "seed": record.info["seed"],
             "epochs": len(record.epochs),
             "last": f"{accuracy['last']:.1f}",
             "best* minus last": f"{accuracy['best'] - accuracy['last']:.1f}",
-            "wrong labels repeated": percent(_memorised(record.samples)),
+            "wrong labels repeated": percent((wrong["prediction"] == wrong["noisy"]).mean()),
             "precision of the last split": spread(pd.Series([record.info["split"]["precision"]]), 3),
             "minutes": f"{record.info['seconds'] / 60:.0f}",
         }
-
-
-def _memorised(samples: pd.DataFrame) -> float | None:
-    """Share of the wrong labels that the trained ensemble repeats on their images; None without clean labels."""
-    if "clean" not in samples:
-        return None
-    wrong = samples[samples["noisy"] != samples["clean"]]
-    return float((wrong["prediction"] == wrong["noisy"]).mean())
 
 
 def variations(source: Source, name: str) -> Rows:

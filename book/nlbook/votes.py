@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,9 +20,6 @@ from nlkit.lazy import functional, torch
 from nlkit.parts.diffusion import sampling_times
 from nlkit.training import encoders
 from nlkit.training.runs import Run
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.DataFrame:
@@ -43,7 +40,10 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
     data = replace(problem.train, encoder=encoder.tensors)
     learner = ContrastiveLearner(data, run.params, "net1")
     learner.load_parts(encoder.tensors, "encoder")
-    kinds = {"raw pixels": _pixels, "encoder": learner.features}
+    kinds: dict[str, Any] = {
+        "raw pixels": lambda images: functional.normalize(images.float().flatten(1), dim=1),
+        "encoder": learner.features,
+    }
     ranked = {name: nearest(make(images), make(data.images), max(neighbours))[1] for name, make in kinds.items()}
     rows = []
     for rate in (0.0, 0.5, 0.8):
@@ -55,10 +55,6 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
                 row[f"k = {k}"] = f"{100 * float((voted == truth).double().mean()):.1f}"
             rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _pixels(images: Any) -> Tensor:
-    return functional.normalize(images.float().flatten(1), dim=1)
 
 
 def accuracy_columns(run: Run) -> dict[str, str]:
@@ -101,9 +97,7 @@ def label_trajectories(run: Run, count: int = 4) -> Figure:
     for ax, number in zip(axes[0], picks, strict=True):
         path, sample = vectors[:, number], run.samples.iloc[number]
         given, decided = int(sample["noisy"]), int(np.abs(path[-1] - 1).argmin())
-        for c in range(path.shape[1]):
-            if c not in (given, decided):
-                ax.plot(path[:, c], color=NEUTRAL, linewidth=0.8, alpha=0.5)
+        ax.plot(np.delete(path, [given, decided], axis=1), color=NEUTRAL, linewidth=0.8, alpha=0.5)
         right = sample.get("clean", -1)
         ax.plot(path[:, given], color=CLEAN if right == given else NOISY, label=f"given: {names[given]}")
         if decided != given:
@@ -142,10 +136,8 @@ def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
     neighbours = np.asarray(row["neighbours"], dtype=np.int64).reshape(shown, -1)
     votes = np.asarray(row["votes"], dtype=np.int64).reshape(shown, -1)
     columns = neighbours.shape[1] + 1
-    figure, axes = plt.subplots(
-        len(picks), columns + 1, figsize=(0.72 * columns + 3.0, 1.25 * len(picks)), squeeze=False,
-        width_ratios=[1] * columns + [3.2],
-    )  # fmt: skip
+    size, widths = (0.72 * columns + 3.0, 1.25 * len(picks)), [1] * columns + [3.2]
+    figure, axes = plt.subplots(len(picks), columns + 1, figsize=size, squeeze=False, width_ratios=widths)
     for line, number in zip(axes, picks, strict=True):
         for ax, index in zip(line[:-1], [number, *neighbours[number]], strict=True):
             show(ax, images[int(index)])
@@ -155,8 +147,8 @@ def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
             known = CLEAN if sample["noisy"] == sample.get("clean") else NOISY
             colour = known if "clean" in sample else "black"
             ax.set_xlabel(names[int(sample["noisy"])], fontsize=10, color=colour, labelpad=2)
-        line[0].set_title("given label", fontsize=9, color=NEUTRAL) if number == picks[0] else None
         _bars(line[-1], votes[number], run.samples.iloc[number], names)
+    axes[0][0].set_title("given label", fontsize=9, color=NEUTRAL)
     axes[0][1].set_title("nearest first", fontsize=9, color=NEUTRAL)
     axes[0][-1].set_title(f"votes of {votes[0].sum()} neighbours", fontsize=9)
     return figure

@@ -1,7 +1,5 @@
 """What a trained method leaves in files: a classifier for further images, and the evidence behind the scores."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

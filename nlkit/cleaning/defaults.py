@@ -1,7 +1,5 @@
 """Sensible parameters for images of one's own, from how many there are, how large, and on what they are trained."""
 
-from __future__ import annotations
-
 import os
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Clean labels with frozen features, of a file or of a pre-trained network: no training, a minute on a CPU."""
 
-from __future__ import annotations
-
 import json
 import time
 from pathlib import Path
@@ -12,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from nlkit.cleaning.results import Evidence, FeatureResult, judged, output_paths, test_table, train_table, write_tables
+from nlkit.cleaning.results import Evidence, FeatureResult, judged, output_paths, score_table, write_tables
 from nlkit.data.folder import class_names, held_out
 from nlkit.data.listing import FeatureRows, read_feature_rows, read_listing
 from nlkit.data.photos.decode import decode_all
@@ -65,9 +63,9 @@ def clean_features(
     paths, train = np.array(rows.names, dtype=object), ~tested
     test, accuracy, auc = None, None, None
     if tested.any():
-        test = test_table(paths[tested], given[tested], names, evidence)
+        test = score_table("test", paths[tested], given[tested], names, evidence)
         accuracy = 100 * float((evidence["test.prediction"] == correct[tested]).mean())
-    table = train_table(paths[train], given[train], names, evidence)
+    table = score_table("train", paths[train], given[train], names, evidence)
     if rows.truth is not None:
         right = torch.from_numpy((given == correct)[train])
         auc = measure.auc(right, torch.from_numpy(evidence["train.p_clean"]))

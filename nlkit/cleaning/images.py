@@ -1,7 +1,5 @@
 """Clean the labels of a folder of images: defaults, a run, scores, a model and a report."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -17,7 +15,7 @@ import yaml
 from nlkit.cleaning.classifier import load_evidence, save_classifier, save_evidence
 from nlkit.cleaning.defaults import METHOD, Situation, choose, choose_side
 from nlkit.cleaning.report import report
-from nlkit.cleaning.results import CleanResult, Evidence, output_paths, test_table, train_table, write_tables
+from nlkit.cleaning.results import CleanResult, Evidence, output_paths, score_table, write_tables
 from nlkit.data import data_root
 from nlkit.data.folder import FolderData, load_folder
 from nlkit.data.listing import read_listing
@@ -93,8 +91,8 @@ def clean(
     run, evidence = _train(params, problem, target, asked.overwrite, progress)
     train, test = data.train, data.test
     result = CleanResult(
-        scores=train_table(train.names, train.labels, data.class_names, evidence),
-        test_scores=None if test is None else test_table(test.names, test.labels, data.class_names, evidence),
+        scores=score_table("train", train.names, train.labels, data.class_names, evidence),
+        test_scores=None if test is None else score_table("test", test.names, test.labels, data.class_names, evidence),
         accuracy=run.record["accuracy"]["last"],
         auc=run.record["split"]["auc"],
         dropped=pd.DataFrame(data.dropped, columns=["path", "label", "reason"]),
@@ -106,7 +104,8 @@ def clean(
         folder=target,
         notes=data.notes,
     )
-    write_atomically(target / "model.md", MODEL.format(folder=target))
+    how_to_load = Path(__file__).with_name("model.md").read_text(encoding="utf-8")
+    write_atomically(target / "model.md", how_to_load.format(folder=target))
     write_atomically(target / "dropped.csv", result.dropped.to_csv(index=False))
     write_atomically(target / "report.html", report(result))
     write_tables(result)
@@ -168,20 +167,3 @@ def _digest(file: Path) -> str | None:
         return load_params(file).digest
     except NlkitError:
         return None
-
-
-MODEL = """# The trained classifier
-
-`model.safetensors` holds the tensors of the trained method under `method.`, the training labels under `labels`, and in
-its header the parameters, the class names, the shape of the training images and the mean and standard deviation of
-their pixels. It holds no code. To label further images:
-
-```python
-import nlkit
-
-classifier = nlkit.load_classifier("{folder}")
-classifier.predict(["one.jpg", "another.png"])  # a data frame: path, predicted_label, confidence
-```
-
-Images are read as they were for training: turned as EXIF says, short side scaled, centre cut out.
-"""

@@ -1,7 +1,5 @@
 """What a cleaning run gives back: tables, the paths that they are written to, and what is printed of them."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,35 +76,26 @@ def judged(part: str, probability: Tensor, labels: Tensor) -> dict[str, Tensor]:
     return {f"{part}.prediction": prediction, f"{part}.confidence": confidence, f"{part}.quality": quality}
 
 
-def train_table(paths: Sequence[str], labels: np.ndarray, names: Sequence[str], evidence: Evidence) -> pd.DataFrame:
-    """One row an image: `path, label, p_clean, suggested_label, confidence`, then the columns that cleanlab users know.
-
-    `confidence` is the probability of the suggested label, `label_quality` that of the given one. A label is an issue
-    where P(clean) is not above the threshold and another class is predicted.
-    """
-    table, p_clean = test_table(paths, labels, names, evidence, "train"), evidence["train.p_clean"]
-    further = {
-        "p_clean": _rounded(p_clean),
-        "suggested_label": table["predicted_label"],
-        "is_label_issue": (p_clean <= evidence["threshold"]) & (evidence["train.prediction"] != labels),
-        "given_label": table["label"],
-    }
-    return table.assign(**further)[COLUMNS]
-
-
-def test_table(
-    paths: Sequence[str], labels: np.ndarray, names: Sequence[str], evidence: Evidence, part: str = "test"
+def score_table(
+    part: str, paths: Sequence[str], labels: np.ndarray, names: Sequence[str], evidence: Evidence
 ) -> pd.DataFrame:
-    """One row a held-out image: `path, label, predicted_label, confidence, label_quality`."""
-    return pd.DataFrame(
-        {
-            "path": list(paths),
-            "label": [names[int(label)] for label in labels],
-            "predicted_label": [names[int(label)] for label in evidence[f"{part}.prediction"]],
-            "confidence": _rounded(evidence[f"{part}.confidence"]),
-            "label_quality": _rounded(evidence[f"{part}.quality"]),
-        }
-    )
+    """One row an image of the part `test`: `path, label, predicted_label, confidence, label_quality`.
+
+    Of `train` it has the columns COLUMNS, the later ones as cleanlab users know them. `confidence` is the probability
+    of the suggested label, `label_quality` that of the given one. A label is an issue where P(clean) is not above the
+    threshold and another class is predicted.
+    """
+    table = pd.DataFrame({"path": list(paths), "label": [names[int(label)] for label in labels]})
+    table["predicted_label"] = [names[int(label)] for label in evidence[f"{part}.prediction"]]
+    table["confidence"] = _rounded(evidence[f"{part}.confidence"])
+    table["label_quality"] = _rounded(evidence[f"{part}.quality"])
+    if part == "test":
+        return table
+    p_clean = evidence["train.p_clean"]
+    table["p_clean"] = _rounded(p_clean)
+    table["suggested_label"], table["given_label"] = table["predicted_label"], table["label"]
+    table["is_label_issue"] = (p_clean <= evidence["threshold"]) & (evidence["train.prediction"] != labels)
+    return table[COLUMNS]
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:

@@ -1,7 +1,5 @@
 """The data sets by name: where they are kept, whether they are there, and whether they are right."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from nlkit.data import cifar
-from nlkit.data.dataset import MNIST_FOLDERS, Dataset, load_digits, load_mnist, mnist_paths
+from nlkit.data.dataset import MNISTS, Dataset, load_digits, load_mnist, mnist_paths
 from nlkit.errors import NlkitError
 
 
@@ -76,7 +74,7 @@ def load_dataset(name: Literal["digits", "cifar10", "cifar100", "mnist", "fashio
 
 
 def sources() -> Sources:
-    """Every data set by name; the labels that people gave are in `noise.human_sources`."""
+    """Every data set by name; labels that come without images are in `noise.label_sources`."""
     from nlkit.data.photos.catalog import photo_sources
 
     return {**IN_MEMORY, **photo_sources()}
@@ -144,9 +142,9 @@ for _name, _layout in cifar.LAYOUTS.items():
         f"bring it with `nlkit data get {_name}`",
         Download(_layout.url, "md5", _layout.md5, _layout.folder, tuple(_layout.files)),
     )
-for _name, _folder in MNIST_FOLDERS.items():
+for _name, _mnist in MNISTS.items():
     IN_MEMORY[_name] = Source(
         partial(mnist_paths, _name),
         partial(_verified, _name),
-        f"put the files of torchvision.datasets.{_folder.split('/')[0]} into {_folder} of the data root",
+        f"put the files of torchvision.datasets.{_mnist.folder.split('/')[0]} into {_mnist.folder} of the data root",
     )

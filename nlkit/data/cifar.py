@@ -1,17 +1,14 @@
 """CIFAR-10 and CIFAR-100 from the folders of the official Python archives."""
 
-from __future__ import annotations
-
 import hashlib
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic.dataclasses import dataclass
 
-from nlkit.data.dataset import Dataset, check_labels
+from nlkit.data.dataset import FACTS, Dataset, check_labels
 from nlkit.data.files import content_sha256, read_bytes
 from nlkit.data.pickles import parse_pickle
 from nlkit.errors import NlkitError
@@ -23,16 +20,12 @@ ROW_BYTES = 3 * 32 * 32
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a CIFAR archive keeps what, and the channel statistics that DivideMix normalises with.
-
-    url, md5: of the archive; files: batches to train on, the test batch and the file of class names, with their
-    official MD5 sums.
-    """
+    """Where a CIFAR archive keeps what; `sources.yaml` says what each field is."""
 
     url: str
     md5: str
     folder: str
-    files: Mapping[str, str]
+    files: dict[str, str]
     label_key: str
     names_key: str
     classes: int
@@ -40,42 +33,7 @@ class Layout:
     std: tuple[float, ...]
 
 
-LAYOUTS = {
-    "cifar10": Layout(
-        url="https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
-        md5="c58f30108f718f92721af3b95e74349a",
-        folder="cifar-10-batches-py",
-        files={
-            "data_batch_1": "c99cafc152244af753f735de768cd75f",
-            "data_batch_2": "d4bba439e000b95fd0a9bffe97cbabec",
-            "data_batch_3": "54ebc095f3ab1f0389bbae665268c751",
-            "data_batch_4": "634d18415352ddfa80567beed471001a",
-            "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb",
-            "test_batch": "40351d587109b95175f43aff81a1287e",
-            "batches.meta": "5ff9c542aee3614f3951f8cda6e48888",
-        },
-        label_key="labels",
-        names_key="label_names",
-        classes=10,
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.2023, 0.1994, 0.2010),
-    ),
-    "cifar100": Layout(
-        url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
-        md5="eb9058c3a382ffc7106e4002c42a8d85",
-        folder="cifar-100-python",
-        files={
-            "train": "16019d7e3df5f24257cddd939b257f8d",
-            "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
-            "meta": "7973b15100ade9c7d40fb424638fde48",
-        },
-        label_key="fine_labels",
-        names_key="fine_label_names",
-        classes=100,
-        mean=(0.507, 0.487, 0.441),
-        std=(0.267, 0.256, 0.276),
-    ),
-}
+LAYOUTS = {name: Layout(**facts) for name, facts in FACTS["cifar"].items()}
 
 
 def cifar_files(name: str, root: Path) -> list[Path]:

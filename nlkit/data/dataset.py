@@ -1,7 +1,5 @@
 """Data sets in memory: what they are, the checks that labels pass, the digits of scikit-learn, and both MNISTs."""
 
-from __future__ import annotations
-
 import gzip
 import math
 import os
@@ -11,24 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic.dataclasses
+import yaml
 
 from nlkit.data.files import content_sha256, open_file
 from nlkit.errors import NlkitError
 
-DIGITS_TEST_COUNT = 450
+FACTS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encoding="utf-8"))
+"""What is known about the public data sets: where they come from, their files, numbers and statistics."""
 
+DIGITS_TEST_COUNT = 450
 MNIST_COUNTS = {"train": 60_000, "t10k": 10_000}
 MNIST_FILES = tuple(f"{part}-{kind}-ubyte" for part in MNIST_COUNTS for kind in ("images-idx3", "labels-idx1"))
-MNIST_FOLDERS = {"mnist": "MNIST/raw", "fashion_mnist": "FashionMNIST/raw"}
-MNIST_CLASSES = {
-    "mnist": tuple("0123456789"),
-    "fashion_mnist": (
-        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    ),
-}
-MNIST_MOMENTS = {"mnist": (0.1307, 0.3081), "fashion_mnist": (0.2860, 0.3530)}
-"""Mean and standard deviation of training pixels: the usual ones, recalled; they are rounded and not measured here."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +42,19 @@ class Dataset:
     std: tuple[float, ...]
     sha256: str
     warnings: tuple[str, ...] = ()
+
+
+@pydantic.dataclasses.dataclass(frozen=True)
+class MnistLayout:
+    """Where torchvision keeps a data set in the format of MNIST, its classes and channel statistics."""
+
+    folder: str
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+MNISTS = {name: MnistLayout(**facts) for name, facts in FACTS["mnist"].items()}
 
 
 def check_labels(values: Any, count: int, classes: int, source: str) -> np.ndarray:
@@ -102,7 +107,7 @@ def load_digits() -> Dataset:
 
 def mnist_paths(name: str, root: Path) -> list[Path]:
     """The files that MNIST or Fashion-MNIST needs, where torchvision keeps them; each may be packed (`.gz`)."""
-    folder = root / MNIST_FOLDERS[name]
+    folder = root / MNISTS[name].folder
     packed = [os.path.isfile(folder / f"{file}.gz") and not os.path.isfile(folder / file) for file in MNIST_FILES]
     return [folder / (f"{file}.gz" if gz else file) for file, gz in zip(MNIST_FILES, packed, strict=True)]
 
@@ -118,13 +123,13 @@ def load_mnist(name: str, root: Path) -> Dataset:
     arrays = *_read_part(images, labels, most), *_read_part(test_images, test_labels, most_tests)
     counts = len(arrays[1]), len(arrays[3])
     fewer = f"{counts[0]} training and {counts[1]} test images instead of {most} and {most_tests}"
-    mean, std = MNIST_MOMENTS[name]
+    layout = MNISTS[name]
     return Dataset(
         name,
         *arrays,
-        class_names=MNIST_CLASSES[name],
-        mean=(mean,),
-        std=(std,),
+        class_names=layout.class_names,
+        mean=layout.mean,
+        std=layout.std,
         sha256=content_sha256(arrays),
         warnings=() if counts == (most, most_tests) else (fewer,),
     )

@@ -1,7 +1,5 @@
 """Bringing the public data sets into the data root: downloads that are checked, and put in place at once."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import http.client

@@ -1,7 +1,5 @@
 """Files that come from outside: of a bounded size, without pickle, and no path that leads out of its folder."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json
@@ -111,12 +109,10 @@ def zip_members(path: Path, ending: str, right: str) -> dict[str, bytes]:
     with open_file(path) as file:
         try:
             with zipfile.ZipFile(file) as archive:
-                if sum(member.file_size for member in archive.infolist()) > MAX_FILE_BYTES:
+                members = archive.infolist()
+                if sum(member.file_size for member in members) > MAX_FILE_BYTES:
                     raise ValueError(f"its members declare more than {MAX_FILE_BYTES} bytes")
-                if any(
-                    member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-                    for member in archive.infolist()
-                ):
+                if {member.compress_type for member in members} - {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
                     raise ValueError("an unusual compression method")
                 # What is read of a member ends at its declared size, whatever the stream would expand to.
                 return {name: archive.read(name) for name in archive.namelist() if name.endswith(ending)}

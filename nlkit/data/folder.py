@@ -1,7 +1,5 @@
 """A folder of one's own images as training and test arrays, with names for everything that was left out."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path

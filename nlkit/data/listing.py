@@ -1,7 +1,5 @@
 """Which images have which label: from a table, from one sub-folder a class, or beside features made elsewhere."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os
@@ -148,62 +146,60 @@ def read_feature_rows(path: Path, table: Path | None, truth: str | None) -> Feat
     A table `path,label` belongs to a parquet file by its paths, and to arrays by the order of its rows. Raises
     NlkitError for damaged files, numbers that are not finite, and rows that do not match.
     """
+    columns = ("path", "label", *([truth] if truth else []))
+    listed = [] if table is None else [cells for _, cells in read_table(table, columns)]
     if path.suffix.lower() == ".parquet":
-        return _parquet_rows(path, table, truth)
-    features = read_feature_file(path)
-    if table is not None:
-        rows = _table_rows(table, truth)
+        features, rows = _parquet_rows(path, columns, needs_labels=table is None)
+        if table is not None:
+            labelled = {row[0]: row for row in listed}
+            missing = [name for name, *_ in rows if name not in labelled]
+            if missing:
+                raise NlkitError(f"{table}: no row for {len(missing)} paths of the features, first {missing[0]!r}")
+            rows = [labelled[name] for name, *_ in rows]
+    else:
+        features = read_feature_file(path)
+        rows = listed if table is not None else _numbered_rows(path, len(features), truth)
         if len(rows) != len(features):
             raise NlkitError(f"{table}: {len(rows)} rows; {path} has {len(features)}, in the same order")
-        return _feature_rows(features, rows, table)
+    empty = next((row[0] for row in rows if not all(cell.strip() for cell in row[1:])), None)
+    if empty is not None:
+        raise NlkitError(f"{table or path}: {empty!r} has no label")
+    names, given, *correct = zip(*((row[0], *(cell.strip() for cell in row[1:])) for row in rows), strict=True)
+    return FeatureRows(features, names, given, correct[0] if correct else None)
+
+
+def _numbered_rows(path: Path, count: int, truth: str | None) -> list[tuple[str, ...]]:
+    """Rows (number, label) from the key 'labels' of a `.npz` file."""
     labels = read_npz(path).get("labels") if path.suffix.lower() == ".npz" else None
-    if labels is None or labels.dtype.kind not in "iu" or labels.shape != (len(features),):
-        raise NlkitError(f"{path}: no whole numbers 'labels' [{len(features)}] in it; name a table with --labels")
+    if labels is None or labels.dtype.kind not in "iu" or labels.shape != (count,):
+        raise NlkitError(f"{path}: no whole numbers 'labels' [{count}] in it; name a table with --labels")
     if truth is not None:
         raise NlkitError(f"{path}: correct labels are a column of a table; name one with --labels")
-    return FeatureRows(features, tuple(map(str, range(len(features)))), tuple(str(label) for label in labels), None)
+    return [(str(row), str(label)) for row, label in enumerate(labels)]
 
 
-def _parquet_rows(path: Path, table: Path | None, truth: str | None) -> FeatureRows:
+def _parquet_rows(path: Path, columns: tuple[str, ...], needs_labels: bool) -> tuple[np.ndarray, list[tuple[str, ...]]]:
+    """Features, and the cells of these columns, of which 'path' must be there, and all where labels are needed."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    text, data = ["path", "label", *([truth] if truth else [])], read_bytes(path)
+    data = read_bytes(path)
     try:
         content = pq.read_table(pa.BufferReader(data)).to_pandas(ignore_metadata=True)
-        numbers = content.drop(columns=[*text, "truth"], errors="ignore").select_dtypes("number").to_numpy(np.float32)
-        columns = content.reindex(columns=text).astype(object)
-        rows = list(columns.where(columns.notna(), "").astype(str).itertuples(index=False, name=None))
+        numbers = content.drop(columns=[*columns, "truth"], errors="ignore").select_dtypes("number")
+        features = numbers.to_numpy(np.float32)
+        text = content.reindex(columns=columns).astype(object)
+        rows = list(text.where(text.notna(), "").astype(str).itertuples(index=False, name=None))
     except Exception as error:  # a damaged file can raise almost anything
         raise NlkitError(f"{path}: not a parquet file of paths, labels and numbers ({reason(error)})") from None
-    if "path" not in content or not numbers.size:
+    if "path" not in content or not features.size:
         raise NlkitError(f"{path}: expected a column 'path' and columns of numbers, one row an image")
-    features, names = _finite(numbers, path), [row[0] for row in rows]
-    if len(set(names)) != len(names):
+    if len({row[0] for row in rows}) != len(rows):
         raise NlkitError(f"{path}: a path stands in two rows")
-    if table is not None:
-        labelled = {row[0]: row for row in _table_rows(table, truth)}
-        missing = [name for name in names if name not in labelled]
-        if missing:
-            raise NlkitError(f"{table}: no row for {len(missing)} paths of the features, first {missing[0]!r}")
-        return _feature_rows(features, [labelled[name] for name in names], table)
-    lacking = next((name for name in text if name not in content), None)
-    if lacking is not None:
+    lacking = next((name for name in columns if name not in content), None)
+    if lacking is not None and needs_labels:
         raise NlkitError(f"{path}: no column '{lacking}'; name a table with --labels")
-    return _feature_rows(features, rows, path)
-
-
-def _table_rows(table: Path, truth: str | None) -> list[tuple[str, ...]]:
-    return [cells for _, cells in read_table(table, ("path", "label", *([truth] if truth else [])))]
-
-
-def _feature_rows(features: np.ndarray, rows: list[tuple[str, ...]], source: Path) -> FeatureRows:
-    """Features with their rows (path, label) or (path, label, truth)."""
-    empty = next((row[0] for row in rows if not all(cell.strip() for cell in row[1:])), None)
-    if empty is not None:
-        raise NlkitError(f"{source}: {empty!r} has no label")
-    names, given, *correct = zip(*((row[0], *(cell.strip() for cell in row[1:])) for row in rows), strict=True)
-    return FeatureRows(features, names, given, correct[0] if correct else None)
+    return _finite(features, path), rows
 
 
 def _finite(features: np.ndarray, path: Path) -> np.ndarray:

@@ -3,8 +3,6 @@
 Names are looked up in a short list of stand-ins: nothing of NumPy's is called until dtype, shape and bytes are known.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import pickletools
@@ -79,15 +77,15 @@ class _Dtype:
     """Stands in for a dtype of plain numbers until its byte order is known."""
 
     def __init__(self, code: Any, *_options: Any) -> None:
-        if type(code) is not str or code not in _CODES:
+        if code not in _CODES:
             raise pickle.UnpicklingError("a dtype is not a plain number")
         self.dtype: np.dtype = np.dtype(code)
 
     def __setstate__(self, state: Any) -> None:
         _version, order, *fields = state
-        if type(order) is not str or order not in ("<", ">", "|", "=") or fields[:3] != [None] * 3:
+        if order not in ("<", ">", "|", "=") or fields[:3] != [None] * 3:
             raise pickle.UnpicklingError("a dtype is not a plain number")
-        self.dtype = self.dtype.newbyteorder(order)  # type: ignore[arg-type]
+        self.dtype = self.dtype.newbyteorder(order)
 
 
 class _Array:
@@ -95,9 +93,8 @@ class _Array:
 
     array: np.ndarray
 
-    def __init__(self, kind: Any, _shape: Any, _code: Any) -> None:
-        if kind != "ndarray":
-            raise pickle.UnpicklingError("an array is of a foreign kind")
+    def __init__(self, _kind: Any, _shape: Any, _code: Any) -> None:
+        pass
 
     def __setstate__(self, state: Any) -> None:
         _version, shape, dtype, fortran, content = state

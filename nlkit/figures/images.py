@@ -1,7 +1,5 @@
 """Galleries of training images with what is known about their labels."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, Protocol
 

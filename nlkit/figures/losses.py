@@ -1,7 +1,5 @@
 """The losses of samples and what the mixture makes of them, and curves over epochs."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

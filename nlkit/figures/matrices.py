@@ -1,7 +1,5 @@
 """Matrices: where labels go, and how the split sorts them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import matplotlib.pyplot as plt

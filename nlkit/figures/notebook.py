@@ -1,15 +1,15 @@
 """What notebooks need beside figures: parameters from their cells, and the box that tells how a page was made."""
 
-from __future__ import annotations
-
 import html
 import os
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
 from IPython.display import HTML
+from jinja2 import Template
 from matplotlib.figure import Figure
 
 from nlkit.errors import NlkitError
@@ -20,7 +20,6 @@ from nlkit.params import Params, load_params, make_params
 from nlkit.training import records
 from nlkit.training.runs import Run, run_path
 
-ENCODER = "pre-trained in {seconds:.0f} s, params sha256 {params_sha256:.16}, weights sha256 {weights_sha256:.16}"
 PLAIN = (str, int, float, list, dict, type(None))
 
 
@@ -94,35 +93,22 @@ def verdict(run: Run) -> str:
 
 def box(run: Run, notebook: str) -> HTML:
     """The reproducibility box of a page: what was run, on what, and how to run it again."""
-    record, name = run.record, f"{run.params.paper}/{run.params.cell}"
-    noise, data, device, network = (record[part] for part in ("noise", "data", "device", "network"))
-    rows = {
-        "Parameters": f"params/{name}.yaml, seed {run.params.seed}, sha256 {record['params_sha256'][:16]}",
-        "Data": f"{data['name']}, {data['train']} training images, sha256 {data['sha256'][:16]}",
-        "Labels": f"{noise['kind']}, nominal {_share(noise['nominal'])}, realised {_share(noise['realised'])}, "
-        f"sha256 {noise['sha256'][:16]}",
-        "Network": f"{network['name']}, {network['parameters']:,} parameters, {record['precision']}",
-        "Encoder": ENCODER.format(**record["encoder"]) if record.get("encoder") else "none",
-        "Machine": f"{device['name']}, {device['threads']} threads, {record['peak_memory_mb']:.0f} MB at most",
-        "Time": f"{record['seconds']:.0f} s of training, finished {record['finished']}",
-        "Versions": ", ".join(f"{package} {number}" for package, number in record["versions"].items()),
-        "Commit": record["commit"] or "not in a repository",
-        "Events": "; ".join(record["events"][:3]) or "none",
-        "Check": verdict(run),
-    }
-    rows |= {f"Warning {i}": text for i, text in enumerate(data["warnings"], start=1)}
-    rows = {what: html.escape(text) for what, text in rows.items()}
-    again = f"nlkit run params/{name}.yaml -s seed={run.params.seed} --fresh"
-    papermill = f"papermill notebooks/{notebook}.ipynb out.ipynb -f params/{name}.yaml"
-    rows |= {"Run it again": f"<code>{again}</code>", "As a notebook": f"<code>{papermill}</code>"}
-    files = {"Notebook": f"notebooks/{notebook}.ipynb"}
-    files["Record"] = f"records/{name.replace('/', '-')}-seed-{run.params.seed}.zip"
-    rows |= {what: f'<a href="../../downloads/{path}" download>{path}</a>' for what, path in files.items()}
-    items = "".join(f"<dt>{what}</dt><dd>{text}</dd>" for what, text in rows.items())
-    return HTML(f'<div class="nlkit-repro"><h4>How this page was made</h4><dl>{items}</dl></div>')
+    record, name, seed = run.record, f"{run.params.paper}/{run.params.cell}", run.params.seed
+    text = Path(__file__).with_name("box.html").read_text(encoding="utf-8")
+    page = Template(text, autoescape=True, trim_blocks=True).render(
+        {part: record[part] for part in ("noise", "data", "device", "network")},
+        record=record,
+        name=name,
+        seed=seed,
+        notebook=f"notebooks/{notebook}.ipynb",
+        archive=f"records/{name.replace('/', '-')}-seed-{seed}.zip",
+        verdict=verdict(run),
+        percent=_percent,
+    )
+    return HTML(page)
 
 
-def _share(value: float | None) -> str:
+def _percent(value: float | None) -> str:
     return "unknown" if value is None else f"{100 * value:.2f} %"
 
 

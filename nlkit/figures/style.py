@@ -1,36 +1,18 @@
 """What figures share: colours that colour-blind readers can tell apart, vector output, and what a record holds."""
 
-from __future__ import annotations
-
-from typing import Any
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from cycler import cycler
+from matplotlib import rc_params_from_file
 
 from nlkit.training.runs import Run
 
-CLEAN = "#0072B2"
-NOISY = "#D55E00"
+SETTINGS = rc_params_from_file(Path(__file__).with_name("book.mplstyle"), use_default_template=False)
+CYCLE: list[str] = SETTINGS["axes.prop_cycle"].by_key()["color"]
+CLEAN, NOISY = CYCLE[:2]
 NEUTRAL = "#5A5A5A"
-CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-"""The palette of Okabe and Ito, blue and vermilion first."""
-
-SETTINGS: Any = {
-    "axes.grid": True,
-    "axes.prop_cycle": cycler(color=CYCLE),
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": "medium",
-    "figure.constrained_layout.use": True,
-    "figure.facecolor": "white",
-    "font.size": 10,
-    "grid.alpha": 0.25,
-    "legend.frameon": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "nlkit",
-}
 
 
 def use_book_style() -> None:

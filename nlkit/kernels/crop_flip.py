@@ -10,8 +10,6 @@ and those that lie outside are multiplied by 0, before normalisation. One gather
 small part of a step, so that there is this form only.
 """
 
-from __future__ import annotations
-
 from nlkit.lazy import Tensor, torch
 
 

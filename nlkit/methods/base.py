@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic
 
 from nlkit.lazy import Tensor, torch
 from nlkit.params.load import M, Params
@@ -29,57 +29,25 @@ Tick = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Split:
-    """Per-sample evidence after an epoch, for K networks and N samples.
+    """Per-sample evidence after an epoch, for K networks and N samples."""
 
-    losses: cross-entropy [K, N] with the observed label; p_clean: P(clean) [K, N]; mixtures: the fitted
-    mixture of each network, None where the losses could not be separated; threshold: clean means above it;
-    samples: further values [N] to be recorded with the snapshots; epoch: further values of the epoch's row.
-    """
-
-    losses: Tensor
-    p_clean: Tensor
-    mixtures: tuple[Mixture | None, ...]
-    threshold: float = 0.5
-    samples: dict[str, Tensor] = field(default_factory=dict)
-    epoch: dict[str, Any] = field(default_factory=dict)
+    losses: Tensor  # cross-entropy [K, N] with the observed label
+    p_clean: Tensor  # P(clean) [K, N]
+    mixtures: tuple[Mixture | None, ...]  # of each network, None where its losses could not be separated
+    threshold: float = 0.5  # clean means above it
+    samples: dict[str, Tensor] = field(default_factory=dict)  # further values [N], recorded with the snapshots
+    epoch: dict[str, Any] = field(default_factory=dict)  # further values of the epoch's row
 
 
-class Method(Protocol):
-    """A method sees a training set and parameters, and never clean labels or test data."""
-
-    events: list[str]
-
-    def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
-        """Train epoch 0, 1, ... and return its mean losses and counts by name."""
-        ...
-
-    def split(self) -> Split:
-        """Evaluate every training sample; called once after each epoch."""
-        ...
-
-    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
-        """Logits [N, C] of the ensemble and [K, N, C] of its networks, for images uint8 [N, H, W, channels]."""
-        ...
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """All tensors that the next epoch depends on."""
-        ...
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` returned."""
-        ...
-
-    def parameters(self) -> int:
-        """How many parameters one network of the method has."""
-        ...
-
-
-class SeveralNetworks(Generic[M]):
-    """A method of several networks, `nets`: their logits and their state."""
+class Method(Generic[M]):
+    """A method of several networks, `nets`; it sees a training set and parameters, never clean labels or test data."""
 
     nets: Sequence[Learner]
+    learner_type: type[Learner] = Learner
     clip: float | None = None
     """Largest norm of a gradient."""
+    kept: Sequence[str] = ()
+    """Names of its own tensors that the next epoch depends on."""
 
     def __init__(self, data: TrainingSet, params: Params[M], networks: int) -> None:
         self.data, self.params, self.method = data, params, params.method
@@ -91,7 +59,15 @@ class SeveralNetworks(Generic[M]):
 
     def build_learner(self, name: str) -> Learner:
         """A network before its first step, with its optimiser; `name` tells its random start from the others'."""
-        return Learner(self.data, self.params, name)
+        return self.learner_type(self.data, self.params, name)
+
+    def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
+        """Train epoch 0, 1, ... and return its mean losses and counts by name."""
+        raise NotImplementedError
+
+    def split(self) -> Split:
+        """Evaluate every training sample; called once after each epoch."""
+        raise NotImplementedError
 
     @property
     def recorded(self) -> bool:
@@ -99,36 +75,45 @@ class SeveralNetworks(Generic[M]):
         return self.epoch in {*self.params.training.snapshots, self.params.training.epochs}
 
     def logits(self, images: Images) -> tuple[Tensor, Tensor]:
-        """Summed logits [N, C], and those [K, N, C] of each network."""
+        """Logits [N, C] of the ensemble, here the sum, and [K, N, C] of its networks, for uint8 [N, H, W, channels]."""
         logits = torch.stack([net.predict(images) for net in self.nets])
         return logits.sum(dim=0), logits
 
+    def named_networks(self) -> dict[str, Learner]:
+        """The networks by the first part of their tensors' names in the state."""
+        return {f"net{k + 1}": net for k, net in enumerate(self.nets)}
+
     def state_dict(self) -> dict[str, Tensor]:
-        """Weights and momenta of all networks."""
-        state: dict[str, Tensor] = {}
-        for k, net in enumerate(self.nets):
-            state |= with_prefix(f"net{k + 1}", net.tensors())
+        """All tensors that the next epoch depends on: weights and momenta of all networks, and what is `kept`."""
+        state: dict[str, Tensor] = {name: getattr(self, name) for name in self.kept}
+        for name, net in self.named_networks().items():
+            state |= with_prefix(name, net.tensors())
         return state
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take back what `state_dict` returned."""
-        for k, net in enumerate(self.nets):
-            net.load_tensors(without_prefix(f"net{k + 1}", state))
+        for name, net in self.named_networks().items():
+            net.load_tensors(without_prefix(name, state))
+        for name in self.kept:
+            setattr(self, name, state[name].clone())
 
     def parameters(self) -> int:
         """How many parameters one of the networks has."""
         return self.nets[0].parameters()
 
 
-class SingleNetwork(SeveralNetworks[M]):
-    """A method of one network, `learner`: its epochs, and a split that only serves the record."""
+class SingleNetwork(Method[M]):
+    """A method of one network, `learner`: its epochs, and a split that only serves the record.
+
+    With `balanced` an epoch passes over a class-balanced random subset of about that size.
+    """
 
     in_full_batches = False
     """Whether what does not fill a batch is left out of an epoch."""
 
-    def __init__(self, data: TrainingSet, params: Params[M]) -> None:
+    def __init__(self, data: TrainingSet, params: Params[M], balanced: int | None = None) -> None:
         super().__init__(data, params, networks=1)
-        self.learner = self.nets[0]
+        self.learner, self.balanced = self.nets[0], balanced
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all batches, with a step down the loss of each."""
@@ -153,9 +138,8 @@ class SingleNetwork(SeveralNetworks[M]):
         return losses["loss"]
 
     def batches(self, stream: torch.Generator) -> Sequence[Tensor]:
-        """The samples of an epoch in random order: all, or a subset where the parameters have `balanced`."""
-        count = getattr(self.method, "balanced", None)
-        chosen = epoch_subset(self.data.labels, count, self.data.classes, stream)
+        """The samples of an epoch in random order."""
+        chosen = epoch_subset(self.data.labels, self.balanced, self.data.classes, stream)
         batches = full_batches if self.in_full_batches else shuffled_batches
         return batches(chosen, self.params.training.batch_size, stream)
 
@@ -167,13 +151,9 @@ class SingleNetwork(SeveralNetworks[M]):
         """Losses [1, N] of plain images and what a two-component mixture makes of them; used for nothing."""
         return split_by_loss(self.learner.losses(self.data), self.method.mixture)  # type: ignore[attr-defined]
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Weights and momenta."""
-        return self.learner.tensors()
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` returned."""
-        self.learner.load_tensors(state)
+    def named_networks(self) -> dict[str, Learner]:
+        """The one network, whose tensors need no name of their own."""
+        return {"": self.learner}
 
 
 def train_on(

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from nlkit.lazy import Tensor, functional, torch
-from nlkit.methods.base import SeveralNetworks, Split, Tick, one_pass, train_on
+from nlkit.methods.base import Method, Split, Tick, one_pass, train_on
 from nlkit.params import Params
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.parts import confident
@@ -27,13 +27,11 @@ KEPT = 400_000
 
 
 class ConfidentLearningParams(MethodParams):
-    """Confident learning (Northcutt et al., JAIR 2021) from as many networks as there are folds.
-
-    `score` is what P(clean) is: the probability of the observed label, or its margin over the best other class.
-    """
+    """Confident learning (Northcutt et al., JAIR 2021) from as many networks as there are folds."""
 
     name: Literal["confident_learning"]
     folds: Annotated[int, Field(ge=2, le=20)] = 3
+    # What P(clean) is: the probability of the observed label, or its margin over the best other class.
     score: Literal["self_confidence", "normalised_margin"] = "normalised_margin"
 
 
@@ -51,7 +49,7 @@ def passes(params: Params[ConfidentLearningParams], count: int, epochs: pd.DataF
     own_images=OwnImages(lambda epochs, side, classes: {}, shorter=4),  # networks that judge labels must not memorise
     tiny={"folds": 3},
 )
-class ConfidentLearning(SeveralNetworks[ConfidentLearningParams]):
+class ConfidentLearning(Method[ConfidentLearningParams]):
     """K networks; network k is trained by cross-entropy on all folds but the k-th, and judges the k-th."""
 
     def __init__(self, data: TrainingSet, params: Params[ConfidentLearningParams]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from nlkit.lazy import Tensor, functional, no_grad, torch
-from nlkit.methods.base import GRADIENT, SeveralNetworks, Split, Tick, train_on
+from nlkit.methods.base import GRADIENT, Method, Split, Tick, train_on
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
 from nlkit.parts import semi
@@ -64,8 +64,13 @@ class Batch:
     own_images=OwnImages(for_own_images),
     tiny={"warm_up": 1, "penalty": True, "ramp_epochs": 2},
 )
-class DivideMix(SeveralNetworks[DivisionParams]):
-    """Algorithm 1 of the paper, in the order and with the batch-norm modes of the official CIFAR code."""
+class DivideMix(Method[DivisionParams]):
+    """Algorithm 1 of the paper, in the order and with the batch-norm modes of the official CIFAR code.
+
+    Its state has P(clean) [2, N] and the history of normalised losses [2, <= loss_epochs, N].
+    """
+
+    kept = ("p_clean", "history")
 
     def __init__(self, data: TrainingSet, params: Params[Any]) -> None:
         super().__init__(data, params, networks=2)
@@ -127,8 +132,8 @@ class DivideMix(SeveralNetworks[DivisionParams]):
 
         def step(number: int, x: Tensor) -> dict[str, Any]:
             u = next(unlabelled_batches)
-            share = beta.beta(self.method.alpha, self.method.alpha)
-            losses: dict[str, Any] = self.losses(net, peer, Batch(x, u, w[x], max(share, 1 - share)), stream)
+            batch = Batch(x, u, w[x], semi.mixing_share(beta, self.method.alpha))
+            losses: dict[str, Any] = self.losses(net, peer, batch, stream)
             ramp = semi.ramp(epoch + number / official_steps, self.method.warm_up, self.method.ramp_epochs)
             losses["lambda_u"] = self.method.lambda_u * ramp
             net.step(self.total(losses))
@@ -222,13 +227,3 @@ class DivideMix(SeveralNetworks[DivisionParams]):
         for row, index, value in zip(spread, chosen, values, strict=True):
             row[index] = value
         return spread
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Both networks, P(clean) [2, N] and the history of normalised losses [2, <= loss_epochs, N]."""
-        return {"p_clean": self.p_clean, "history": self.history} | super().state_dict()
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` returned."""
-        super().load_state_dict(state)
-        self.p_clean = state["p_clean"].clone()
-        self.history = state["history"].clone()

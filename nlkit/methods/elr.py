@@ -18,17 +18,13 @@ if TYPE_CHECKING:
 
 
 class ELRParams(MethodParams):
-    """Early-learning regularisation (Liu et al., NeurIPS 2020); the mixture is fitted for the figures only.
-
-    `weight` is lambda, `beta` the momentum of the targets, `clamp` the least probability in them. With `cosine_epochs`
-    the learning rate falls along a cosine from `optim.lr` to `lr_floor` and starts anew after so many epochs.
-    """
+    """Early-learning regularisation (Liu et al., NeurIPS 2020); the mixture is fitted for the figures only."""
 
     name: Literal["elr"]
-    weight: NonNegative
-    beta: Annotated[float, Field(ge=0, lt=1)]
-    clamp: Annotated[float, Field(gt=0, lt=0.5)] = 1e-4
-    cosine_epochs: Positive | None = None
+    weight: NonNegative  # lambda
+    beta: Annotated[float, Field(ge=0, lt=1)]  # momentum of the targets
+    clamp: Annotated[float, Field(gt=0, lt=0.5)] = 1e-4  # the least probability in them
+    cosine_epochs: Positive | None = None  # period of a cosine with restarts, from `optim.lr` to `lr_floor`
     lr_floor: PositiveFloat = 0.001
     mixture: MixtureParams = MixtureParams()
 
@@ -58,6 +54,8 @@ def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
 class ELR(SingleNetwork[ELRParams]):
     """One network, and for each sample a target: the running mean of what was predicted for it."""
 
+    kept = ("targets",)
+
     def __init__(self, data: TrainingSet, params: Params[ELRParams]) -> None:
         super().__init__(data, params)
         self.targets = torch.zeros(len(data), data.classes, device=self.device)
@@ -81,15 +79,6 @@ class ELR(SingleNetwork[ELRParams]):
         if period is None:
             return super().rate(time)
         return cosine_restarts(int(time), self.params.optim.lr, self.method.lr_floor, period)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Weights, momenta and the targets [N, C]."""
-        return super().state_dict() | {"targets": self.targets}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` returned."""
-        super().load_state_dict(state)
-        self.targets = state["targets"].clone()
 
 
 def moved(targets: Tensor, p: Tensor, beta: float) -> Tensor:

@@ -37,30 +37,26 @@ NEIGHBOURS = 6
 
 
 class LRADiffusionParams(DiffusionParams):
-    """LRA-diffusion (Chen et al., NeurIPS 2023), in the paper's symbols where it has them.
+    """LRA-diffusion (Chen et al., NeurIPS 2023), in the paper's symbols where it has them; see `parts.retrieval` too.
 
-    encoder: the frozen f_p; query: whether f_p sees the current view of an image or its row of the bank is taken;
-    bank: whether f_p saw one random view of each image or the image as it is; retrieval, k, exclude_self,
-    weighted: see `nlkit.parts.retrieval`; draws: label vectors for each image and step; lr_warm_up and horizon: of the
-    learning rate, in epochs, the latter the run's epochs where it is left out; balanced: size of the class-balanced
-    subset of an epoch, or all images; `optim.lr`: peak of the learning rate; `optim.momentum`: Adam's beta_1.
+    `optim.lr` is the peak of the learning rate, `optim.momentum` Adam's beta_1.
     """
 
     own_schedule: ClassVar[bool] = True
 
     name: Literal["lra_diffusion"]
-    encoder: FrozenParams
-    query: Literal["view", "cached"] = "view"
-    bank: Literal["view", "plain"] = "view"
+    encoder: FrozenParams  # f_p
+    query: Literal["view", "cached"] = "view"  # f_p sees the current view of an image, or its row of the bank is taken
+    bank: Literal["view", "plain"] = "view"  # f_p saw one random view of each image, or the image as it is
     distance: Literal["euclidean", "cosine"] = "euclidean"
     retrieval: Literal["online", "precomputed"] = "online"
     k: Positive = 10
     exclude_self: bool = False
     weighted: bool = True
-    draws: Positive = 1
-    lr_warm_up: NonNegative = 5.0
+    draws: Positive = 1  # label vectors for each image and step
+    lr_warm_up: NonNegative = 5.0  # epochs, as the horizon, which is the run's end where it is left out
     horizon: PositiveFloat | None = None
-    balanced: Positive | None = added(None)
+    balanced: Positive | None = added(None)  # size of the class-balanced subset of an epoch
     mixture: MixtureParams = MixtureParams()
 
     @model_validator(mode="after")
@@ -131,7 +127,7 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
     def __init__(self, data: TrainingSet, params: Params[LRADiffusionParams]) -> None:
         if len(data) < 3:
             raise NlkitError(f"the training set has {len(data)} images; lra_diffusion needs three, to have neighbours")
-        super().__init__(data, params)
+        super().__init__(data, params, params.method.balanced)
         self.k = min(self.method.k, len(data) - 2)
         self.clip = self.method.clip_norm
         self.bank = self._bank()

@@ -30,24 +30,19 @@ QUERIES, SHOWN = 8, 6
 
 
 class PretrainParams(MethodParams):
-    """Self-supervised pre-training of an encoder (SimCLR; Chen et al., ICML 2020).
-
-    `temperature` is tau_c. `hidden` is the width of the projector, that of the features where it is left out;
-    `dim` is the length of an embedding. The learning rate is a line from `lr_start` over `lr_warm_up` epochs, then a
-    cosine from the peak `optim.lr` to `lr_floor * optim.lr`. `neighbours` is the k of the monitor's vote.
-    """
+    """Self-supervised pre-training of an encoder (SimCLR; Chen et al., ICML 2020)."""
 
     own_schedule: ClassVar[bool] = True
     pretrains: ClassVar[bool] = True
 
     name: Literal["simclr"]
-    temperature: PositiveFloat = 0.5
-    lr_start: NonNegative = 0.01
-    lr_warm_up: PositiveFloat = 10.0
-    lr_floor: Fraction = 0.001
-    dim: Positive = 128
-    hidden: Positive | None = None
-    neighbours: Positive = 200
+    temperature: PositiveFloat = 0.5  # tau_c
+    lr_start: NonNegative = 0.01  # of a line
+    lr_warm_up: PositiveFloat = 10.0  # epochs of the line, before a cosine whose peak is `optim.lr`
+    lr_floor: Fraction = 0.001  # where the cosine ends, as a share of its peak
+    dim: Positive = 128  # of an embedding
+    hidden: Positive | None = None  # width of the projector, that of the features where it is left out
+    neighbours: Positive = 200  # that vote in the monitor
     strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(
         kind="simclr", solarise=0.0
     )
@@ -73,16 +68,13 @@ class SimCLR(SingleNetwork[PretrainParams]):
     """
 
     learner: ContrastiveLearner
+    learner_type = ContrastiveLearner
     in_full_batches = True
 
     def __init__(self, data: TrainingSet, params: Params[PretrainParams]) -> None:
         super().__init__(data, params)
         self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
         self.bank: Tensor | None = None
-
-    def build_learner(self, name: str) -> ContrastiveLearner:
-        """The network with its projector, before its first step."""
-        return ContrastiveLearner(self.data, self.params, name)
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all images in full batches."""

@@ -32,14 +32,7 @@ TINY = {"warm_up": 1, "lr_warm_up": 1, "dim": 8, "hidden": 16, "strong": {"kind"
 
 
 class TCLParams(DiagnosisParams):
-    """Twin Contrastive Learning (Huang et al., CVPR 2023), in the paper's symbols.
-
-    `scale1` and `scale2` are s1 and s2, the estimated share of clean labels where they are left out. `balanced` is the
-    size of the class-balanced subset of an epoch, all images where it is left out; the diagnosis is always of all.
-    `views` says which views are compared: `corrected` both strong ones; the first public code took the weak one for one
-    of them, `published_code`.
-    `optim.lr` is the peak of the learning rate.
-    """
+    """Twin Contrastive Learning (Huang et al., CVPR 2023), in the paper's symbols; `optim.lr` is the largest rate."""
 
     own_schedule: ClassVar[bool] = True
 
@@ -50,14 +43,14 @@ class TCLParams(DiagnosisParams):
     alpha: PositiveFloat = 1.0
     ctr_weight: NonNegative = 0.25
     marginal_weight: NonNegative = 1.0
-    scale1: Fraction | None = None
+    scale1: Fraction | None = None  # s1 and s2; the estimated share of clean labels where they are left out
     scale2: Fraction | None = None
     dim: Positive = 256
     hidden: Positive = 512
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
     strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(kind="simclr")
-    views: Literal["corrected", "published_code"] = added("corrected")
-    balanced: Positive | None = added(None)
+    views: Literal["corrected", "published_code"] = added("corrected")  # the latter compares with the weak view
+    balanced: Positive | None = added(None)  # size of the class-balanced subset of an epoch; all are diagnosed
 
 
 def passes(params: Params[TCLParams], count: int, epochs: pd.DataFrame) -> float:
@@ -88,16 +81,13 @@ class TCL(SingleNetwork[TCLParams]):
     """One network with two heads; labels are diagnosed before each epoch and corrected in each step."""
 
     learner: TwinLearner
+    learner_type = TwinLearner
     in_full_batches = True
 
     def __init__(self, data: TrainingSet, params: Params[TCLParams]) -> None:
-        super().__init__(data, params)
+        super().__init__(data, params, params.method.balanced)
         self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
         self.diagnosis: Diagnosis | None = None
-
-    def build_learner(self, name: str) -> TwinLearner:
-        """The network with its two heads, before its first step."""
-        return TwinLearner(self.data, self.params, name)
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all samples in full batches; prototypes and w stay as they are meanwhile.
@@ -117,17 +107,10 @@ class TCL(SingleNetwork[TCLParams]):
         return warm_cosine(time, self.params.optim.lr, method.lr_warm_up, self.params.training.epochs, method.lr_floor)
 
     def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
-        """The six losses of the samples `batch` [B] and their weighted sum."""
+        """Six losses of the samples `batch` [B] and their weighted sum; one pass of 6B rows shares batch statistics."""
         assert self.diagnosis is not None
-        share = self.beta.beta(self.method.alpha, self.method.alpha)
-        losses = self._losses(batch, self.diagnosis, self.clean_ratio, max(share, 1 - share), self.epoch - 1, stream)
-        return {"loss": self._total(losses), **losses}
-
-    def _losses(
-        self, batch: Tensor, diagnosis: Diagnosis, clean_ratio: float, share: float, epoch: int, stream: torch.Generator
-    ) -> dict[str, Tensor]:
-        """The six losses of a step on the samples `batch` [B]; one pass of 6B rows shares its batch statistics."""
-        images, tau = self.data.images[batch], self.method.temperature
+        mu, tau, images = self.diagnosis.prototypes, self.method.temperature, self.data.images[batch]
+        share = semi.mixing_share(self.beta, self.method.alpha)
         weak = self.learner.views.weak(images, stream)
         first, second = self.strong(images, stream), self.strong(images, stream)
         if self.method.views == "published_code":
@@ -136,20 +119,21 @@ class TCL(SingleNetwork[TCLParams]):
         order = torch.randperm(len(views), generator=stream, device=self.device)
         v, logits = self._forward(weak, semi.mix(views, share, order), first, second)
         labels = functional.one_hot(self.data.labels[batch], self.data.classes).float()
-        w, scales = diagnosis.w[batch], self._scales(clean_ratio)
-        if epoch < self.method.warm_up:
+        w, scales = self.diagnosis.w[batch], self._scales()
+        if self.epoch <= self.method.warm_up:
             w, scales = torch.ones_like(w), (1.0, 1.0)
         targets = make_targets(logits[1], logits[2], labels, w, scales, share, order)
         on_mixed, on_first, on_second = map(semi.soft_cross_entropy, logits, targets)
         everything = torch.cat([logits[1], logits[2], logits[0]])
-        return {
+        losses = {
             "loss_ctr": nt_xent(v[1], v[2], tau),
             "loss_cls1": on_first + on_second,
             "loss_cls2": on_mixed,
-            "loss_align": semi.soft_cross_entropy(v[0] @ diagnosis.prototypes.T / tau, targets[0]),
+            "loss_align": semi.soft_cross_entropy(v[0] @ mu.T / tau, targets[0]),
             "loss_ent": -semi.negative_entropy(everything),
             "loss_ne": semi.negative_marginal_entropy(everything),
         }
+        return {"loss": self._total(losses), **losses}
 
     def _forward(self, weak: Tensor, *rows: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
         """Unit projections and logits of mixed rows [3B, .] and of both strong views [B, .], from one pass.
@@ -160,10 +144,10 @@ class TCL(SingleNetwork[TCLParams]):
         sizes = [len(weak), *map(len, rows)]
         return v.split(sizes)[1:], logits.split(sizes)[1:]
 
-    def _scales(self, clean_ratio: float) -> tuple[float, ...]:
+    def _scales(self) -> tuple[float, ...]:
         """s1 and s2; where the parameters leave one out it is the share of labels with w > 0.5."""
         given = self.method.scale1, self.method.scale2
-        return tuple(clean_ratio if scale is None else scale for scale in given)
+        return tuple(self.clean_ratio if scale is None else scale for scale in given)
 
     def _total(self, losses: dict[str, Tensor]) -> Tensor:
         """L = ctr_weight L_ctr + L_cls1 + L_cls2 + L_align + L_ent + marginal_weight L_ne."""

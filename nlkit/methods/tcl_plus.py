@@ -10,14 +10,14 @@ from pydantic import Field
 
 from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.methods import tcl
-from nlkit.methods.base import SingleNetwork, Split, Tick
+from nlkit.methods.base import Method, SingleNetwork, Split, Tick
 from nlkit.methods.tcl import TCL, TINY, TCLParams
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams, OwnImages, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.parts import semi
 from nlkit.parts.diagnosis import posterior
-from nlkit.parts.learner import TwinLearner, with_prefix, without_prefix
+from nlkit.parts.learner import Learner, TwinLearner, with_prefix, without_prefix
 from nlkit.seeding import global_stream, numpy_stream
 
 if TYPE_CHECKING:
@@ -26,18 +26,15 @@ if TYPE_CHECKING:
 
 
 class TCLPlusParams(MethodParams):
-    """TCL followed by a second stage of `training.epochs - first_epochs` epochs at a constant learning rate `lr`.
-
-    For `label_epochs` epochs the corrected labels are the targets; afterwards they have the share `trust`.
-    """
+    """TCL followed by a second stage of `training.epochs - first_epochs` epochs at a constant learning rate `lr`."""
 
     own_schedule: ClassVar[bool] = True
 
     name: Literal["tcl_plus"]
     first: TCLParams
     first_epochs: Positive
-    label_epochs: Annotated[int, Field(ge=0)] = 30
-    trust: Fraction = 0.8
+    label_epochs: Annotated[int, Field(ge=0)] = 30  # of the second stage, in which corrected labels are the targets
+    trust: Fraction = 0.8  # their share afterwards
     lr: PositiveFloat = 0.05
     weight_decay: NonNegative = 0.0001
 
@@ -61,21 +58,17 @@ def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
     place=61,
     check=check,
     own_images=OwnImages(for_own_images),
-    tiny={
-        "first": {"name": "tcl", **TINY},
-        "first_epochs": 2,
-        "label_epochs": 1,
-    },
+    tiny={"first": {"name": "tcl", **TINY}, "first_epochs": 2, "label_epochs": 1},
 )
-class TCLPlus:
+class TCLPlus(Method[TCLPlusParams]):
     """The first `first_epochs` epochs are TCL's; the others train encoder and classifier on corrected labels."""
 
     def __init__(self, data: TrainingSet, params: Params[TCLPlusParams]) -> None:
-        self.data, self.params, self.method = data, params, params.method
+        super().__init__(data, params, networks=0)
         training = params.training.model_copy(update={"epochs": params.method.first_epochs})
         first: Params[Any] = params.model_copy(update={"method": params.method.first, "training": training})
         self.first = TCL(data, first)
-        self.events = self.first.events
+        self.nets, self.events = self.first.nets, self.first.events
         self.second: SecondStage | None = None
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
@@ -99,10 +92,6 @@ class TCLPlus:
         """Logits [N, C] and [1, N, C] of TCL's classifier, in the second stage of the follower."""
         return (self.first if self.second is None else self.second).logits(images)
 
-    def parameters(self) -> int:
-        """How many parameters the network has."""
-        return self.first.parameters()
-
     def state_dict(self) -> dict[str, Tensor]:
         """The state of TCL; in the second stage also both networks and the corrected labels [N]."""
         state = with_prefix("first", self.first.state_dict())
@@ -123,6 +112,8 @@ class SecondStage(SingleNetwork[TCLPlusParams]):
     A further copy, the follower, has the weights before the last step, statistics of batch norm of its own, and no
     dropout. It gives the second half of the bootstrapped labels, and it is what is tested.
     """
+
+    kept = ("labels",)
 
     def __init__(self, params: Params[TCLPlusParams], first: TCL, labels: Tensor) -> None:
         self.first, self.labels = first, labels
@@ -158,8 +149,7 @@ class SecondStage(SingleNetwork[TCLPlusParams]):
         With bootstrapping a label is 0.8 the corrected one and 0.2 the class that the follower predicts for the
         plain weak view (hard bootstrapping).
         """
-        share = self.beta.beta(self.method.first.alpha, self.method.first.alpha)
-        share = max(share, 1 - share)
+        share = semi.mixing_share(self.beta, self.method.first.alpha)
         views = self.learner.views.weak(self.data.images[batch], stream)
         order = torch.randperm(len(views), generator=stream, device=self.device)
         targets = functional.one_hot(self.labels[batch], self.data.classes).float()
@@ -186,15 +176,9 @@ class SecondStage(SingleNetwork[TCLPlusParams]):
         logits = self.follower.predict(images)
         return logits, logits[None]
 
-    def state_dict(self) -> dict[str, Tensor]:
-        """Both networks and the corrected labels [N]."""
-        networks = with_prefix("second", self.learner.tensors()) | with_prefix("follower", self.follower.tensors())
-        return networks | {"labels": self.labels}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back both networks."""
-        self.learner.load_tensors(without_prefix("second", state))
-        self.follower.load_tensors(without_prefix("follower", state))
+    def named_networks(self) -> dict[str, Learner]:
+        """Both networks."""
+        return {"second": self.learner, "follower": self.follower}
 
 
 def correct(gamma: Tensor, labels: Tensor) -> Tensor:

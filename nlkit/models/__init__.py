@@ -1,10 +1,5 @@
 """Networks: what is specific to a paper is here, everything else comes from torchvision or timm."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import nn
 
@@ -19,17 +14,10 @@ NETWORKS: dict[str, type[nn.Module]] = {
 
 def build_model(params: AnyModelParams, channels: int, classes: int, seed: int) -> nn.Module:
     """A freshly initialised network for images with `channels`; the global random state is left as it was."""
-    with seeded(seed):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         if isinstance(params, PhotoModelParams):
             from nlkit.models.photo import photo_network
 
             return photo_network(params, channels, classes)
         return NETWORKS[params.name](channels, classes, params.width)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Inside, torch's global generator on the CPU starts from `seed`; afterwards it is as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

@@ -1,7 +1,5 @@
 """CLIP as a frozen encoder, where open_clip and its weights are installed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path

@@ -1,14 +1,12 @@
 """The network of LRA-diffusion, which predicts the noise in a label vector from image, time and frozen features."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nlkit.models import build_model, seeded
+from nlkit.models import build_model
 from nlkit.params.sections import AnyModelParams, PhotoModelParams
-from nlkit.seeding import derive
+from nlkit.seeding import global_stream
 
 PHOTO_HIDDEN = 512
 """Width between the two last linear layers of the encoder of photographs."""
@@ -66,7 +64,7 @@ def build_diffusion(
     The encoder e ends in a linear layer; that of photographs in two, with nothing between, as in the official code.
     """
     encoder = build_model(model, channels, width, seed)
-    with seeded(derive(seed, "denoiser")):
+    with global_stream(torch.device("cpu"), seed, "denoiser"):
         if isinstance(model, PhotoModelParams):
             assert isinstance(encoder.classifier, nn.Linear)
             encoder.classifier = nn.Sequential(

@@ -1,7 +1,5 @@
 """Networks for small images, a convolutional one for 8 x 8 pixels and residual ones for 32 x 32, and their heads."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 from torch.nn import functional
 

@@ -1,7 +1,5 @@
 """Networks for photographs, Inception-ResNet-v2 from timm and ResNets from torchvision, and their weights."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from importlib import import_module
@@ -16,9 +14,6 @@ from nlkit.errors import NlkitError
 from nlkit.files import locate, project_root
 from nlkit.params.sections import PhotoModelParams
 
-FEATURES = {
-    "inception_resnet_v2": 1536, "torchvision_resnet18": 512, "torchvision_resnet34": 512, "torchvision_resnet50": 2048,
-}  # fmt: skip
 HEADS = ("fc.", "classif.", "last_linear.", "classifier.")
 """Beginnings of the names that the last layer has; it is never taken over."""
 
@@ -46,13 +41,14 @@ def photo_network(params: PhotoModelParams, channels: int, classes: int) -> Phot
     # Both packages take seconds to import, which readers of the digits need not spend.
     if params.name == "inception_resnet_v2":
         # The official code averages a fixed 8 x 8; here the average takes what there is, so that other sizes work too.
-        body: nn.Module = import_module("timm").create_model(params.name, pretrained=False, num_classes=0)
+        body: Any = import_module("timm").create_model(params.name, pretrained=False, num_classes=0)
+        features = body.num_features
     else:
         body = getattr(import_module("torchvision.models"), params.name.removeprefix("torchvision_"))(weights=None)
-        body.fc = nn.Identity()
+        features, body.fc = body.fc.in_features, nn.Identity()
     if params.weights is not None:
         body.load_state_dict(body_weights(params.name, params.weights, body.state_dict()))
-    return PhotoNet(body, FEATURES[params.name], classes)
+    return PhotoNet(body, features, classes)
 
 
 def body_weights(name: str, weights: str, own: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,7 +1,5 @@
 """Label noise: generators, the shares that they come to, and labels from people and from files."""
 
-from __future__ import annotations
-
 import random
 from collections.abc import Mapping
 
@@ -9,9 +7,9 @@ import numpy as np
 
 from nlkit.data.problem import NoisyLabels, labels_sha256
 from nlkit.errors import NlkitError
-from nlkit.noise.human import human_labels, human_sources, read_label_file
+from nlkit.noise.human import human_labels, label_sources, read_label_file
 
-__all__ = ["NoisyLabels", "human_labels", "human_sources", "labels_sha256", "read_label_file"]
+__all__ = ["NoisyLabels", "human_labels", "label_sources", "labels_sha256", "read_label_file"]
 
 CIFAR10_FLIPS = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
 """Truck to automobile, bird to airplane, deer to horse, cat and dog exchanged (DivideMix's generator)."""

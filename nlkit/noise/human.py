@@ -1,72 +1,55 @@
 """Labels from outside: what people said about the CIFAR training images (CIFAR-10N, CIFAR-100N), and own files."""
 
-from __future__ import annotations
-
 import json
 import os
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic.dataclasses import dataclass
 
 from nlkit.data import cifar
 from nlkit.data.catalog import Download, Source, present_source
-from nlkit.data.dataset import Dataset, check_labels
+from nlkit.data.dataset import FACTS, Dataset, check_labels
 from nlkit.data.files import read_array, read_bytes, read_npz, reason
 from nlkit.data.pickles import read_torch_archive
 from nlkit.errors import NlkitError
 
 HUMAN_FOLDERS = ("cifar-n", "CIFAR-N", "")
 CLEAN_KEY = "clean_label"
-
-_URL = "https://raw.githubusercontent.com/UCSC-REAL/cifar-10-100n/49df7d8a69e355470c77c1c2f2424916325a394b/data"
+RELEASED_ORIGIN = (
+    "put lra and tcl, the folders of noisy labels in the public repositories of the authors of LRA-diffusion and TCL, "
+    "into noise-labels"
+)
 
 
 @dataclass(frozen=True)
 class HumanFile:
-    """A file of human annotations: its names, its hash, the data set it belongs to, and the key of each annotator."""
+    """A file of human annotations; `sources.yaml` says what each field is."""
 
+    url: str
     files: tuple[str, str]
     sha256: str
     dataset: str
     keys: dict[str, str]
 
 
-HUMAN_FILES = {
-    "cifar10n": HumanFile(
-        files=("cifar10n.npz", "CIFAR-10_human.pt"),
-        sha256="873e69c39cb9b5e97fb6bae2d60bb59b38a5cbc31d2b868f7903dcb2b9dd2310",
-        dataset="cifar10",
-        keys={
-            "aggregate": "aggre_label",
-            "random1": "random_label1",
-            "random2": "random_label2",
-            "random3": "random_label3",
-            "worst": "worse_label",
-        },
-    ),
-    "cifar100n": HumanFile(
-        files=("cifar100n.npz", "CIFAR-100_human.pt"),
-        sha256="bd2d80409754d420292d622e15e25248ba21e37d27429efac49c8da723f44394",
-        dataset="cifar100",
-        keys={"fine": "noisy_label"},
-    ),
-}
+HUMAN_FILES = {name: HumanFile(**facts) for name, facts in FACTS["people"].items()}
 
 
-def human_sources() -> dict[str, Source]:
-    """What each file of human labels needs, and how it is brought and checked."""
-    return {
+def label_sources() -> dict[str, Source]:
+    """What each file of human labels, and those that papers released, needs, and how it is brought and checked."""
+    found = {
         name: Source(
             needed=lambda root, name=name: [_place(name, root)],  # type: ignore[misc]
             verify=partial(_verify, name),
             origin=f"bring it with `nlkit data get {name}`",
-            download=Download(f"{_URL}/{human.files[1]}", "sha256", human.sha256, f"cifar-n/{human.files[1]}"),
+            download=Download(human.url, "sha256", human.sha256, f"cifar-n/{human.files[1]}"),
         )
         for name, human in HUMAN_FILES.items()
     }
+    return found | {"noise-labels": Source(released_files, _verify_released, RELEASED_ORIGIN)}
 
 
 def human_labels(annotator: str, root: Path, dataset: Dataset) -> np.ndarray:
@@ -76,7 +59,7 @@ def human_labels(annotator: str, root: Path, dataset: Dataset) -> np.ndarray:
     labels of another length or range, and a `clean_label` that disagrees with the data set's labels.
     """
     name = next(name for name, human in HUMAN_FILES.items() if annotator in human.keys)
-    present_source(name, root, human_sources())
+    present_source(name, root, label_sources())
     return read_human_file(name, _place(name, root), dataset.labels)[annotator]
 
 
@@ -127,6 +110,23 @@ def _verify(name: str, root: Path) -> str:
     clean = labels.pop("clean")
     rates = ", ".join(f"{key} {100 * (noisy != clean).mean():.2f} %" for key, noisy in labels.items())
     return f"{len(clean)} labels for each annotator, noise rates {rates}; {remark}"
+
+
+def released_files(root: Path) -> list[Path]:
+    """The files of labels that papers released."""
+    folders = FACTS["noise-labels"].items()
+    return [root / "noise-labels" / folder / f"{name}.npy" for folder, facts in folders for name in facts["rates"]]
+
+
+def read_released(path: Path) -> np.ndarray:
+    """Labels int64 [N] of one of these files; raises NlkitError as `read_label_file` does."""
+    classes = cifar.LAYOUTS["cifar100" if "cifar100" in path.name else "cifar10"].classes
+    return read_label_file(path, FACTS["noise-labels"][path.parent.name]["count"], classes)
+
+
+def _verify_released(root: Path) -> str:
+    files = released_files(root)
+    return f"{len(files)} files, {sum(len(read_released(path)) for path in files)} labels"
 
 
 def read_label_file(path: Path, count: int, classes: int, part: int | None = None) -> np.ndarray:

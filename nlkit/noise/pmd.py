@@ -1,7 +1,5 @@
 """Polynomial-margin-diminishing noise: wrong labels where two classes are nearly equally probable."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,6 +1,6 @@
 """The one door for settings: typed sections, parameter files and overrides."""
 
 from nlkit.params.files import parse_override
-from nlkit.params.load import Params, load_params, make_params, view_side
+from nlkit.params.load import Params, load_params, make_params
 
-__all__ = ["Params", "load_params", "make_params", "parse_override", "view_side"]
+__all__ = ["Params", "load_params", "make_params", "parse_override"]

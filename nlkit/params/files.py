@@ -1,7 +1,5 @@
 """Parameter files as trees of keys and values: YAML read safely, what a file is based on, and overrides."""
 
-from __future__ import annotations
-
 import functools
 import re
 from collections import Counter

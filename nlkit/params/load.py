@@ -60,11 +60,6 @@ class Params(Section, Generic[M]):
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def view_side(params: Params[Any]) -> int | None:
-    """The side in pixels of the views of photographs; None for images that have one size."""
-    return getattr(params.views, "size", None)
-
-
 def load_params(path: str | Path, **overrides: Any) -> Params[Any]:
     """Read a parameter file and apply overrides, whose keys may be dotted (`**{"noise.rate": 0.2}`).
 

@@ -1,8 +1,6 @@
 """What groups of parameters have in common, bounds and strictness, and those of network, training and mixture."""
 
-from __future__ import annotations
-
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -69,7 +67,7 @@ class OptimParams(Section):
     warm_up: NonNegative = added(0.0)
 
     @model_validator(mode="after")
-    def _consistent(self) -> OptimParams:
+    def _consistent(self) -> Self:
         if self.schedule == "cosine" and self.drop_epochs:
             raise ValueError("optim.drop_epochs belongs to optim.schedule 'steps', not to 'cosine'")
         if self.schedule == "steps" and self.warm_up:

@@ -4,8 +4,6 @@ Northcutt, Jiang and Chuang, JAIR 70 (2021). All functions take class probabilit
 that was not trained on that sample, and the observed labels int64 [N].
 """
 
-from __future__ import annotations
-
 from nlkit.lazy import Tensor, torch
 
 NEVER = 2.0

@@ -1,7 +1,5 @@
 """Contrastive losses, and which rows of a batch are positives of which."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from nlkit.lazy import Tensor, torch

@@ -1,7 +1,5 @@
 """Label diagnosis of TCL: a mixture over representations, whose posterior of the given label tells clean from wrong."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,17 +22,12 @@ class DiagnosisParams(MethodParams):
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What the method believes between two epochs, for N samples and C classes.
+    """What the method believes between two epochs, for N samples and C classes."""
 
-    prototypes: mu, unit rows [C, D]; w: P(clean) [N] in float32; score: 1 minus the posterior of the given label,
-    stretched to [0, 1], float64 [N], None where it is constant or not finite; mixture: over the scores of the
-    whole set, None where there is none.
-    """
-
-    prototypes: Tensor
-    w: Tensor
-    score: Tensor | None = None
-    mixture: Mixture | None = None
+    prototypes: Tensor  # mu, unit rows [C, D]
+    w: Tensor  # P(clean) [N] in float32
+    score: Tensor | None = None  # 1 - posterior of the given label, stretched to [0, 1], float64 [N], if it can be
+    mixture: Mixture | None = None  # over the scores of the whole set
 
 
 def diagnose(v: Tensor, p: Tensor, labels: Tensor, method: DiagnosisParams) -> Diagnosis:

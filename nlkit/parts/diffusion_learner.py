@@ -11,7 +11,7 @@ from nlkit.lazy import no_grad, torch
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams
 from nlkit.params.sections import OptimParams, Positive, PositiveFloat
-from nlkit.parts.diffusion import Schedule, cosine_schedule, sample_from_mean
+from nlkit.parts.diffusion import cosine_schedule, sample_from_mean
 from nlkit.parts.learner import Learner, with_prefix, without_prefix
 
 if TYPE_CHECKING:
@@ -25,19 +25,15 @@ BETA_2 = 0.999
 
 
 class DiffusionParams(MethodParams):
-    """The networks of label diffusion and their training, in the paper's symbols.
+    """The networks of label diffusion and their training."""
 
-    width: h; timesteps: T; sampling_steps: S; train_encoder: whether e is trained; clip_norm: of the gradients of e and
-    of the noise predictor, each; evaluate: which weights the result is of.
-    """
-
-    train_encoder: bool = True
-    width: Annotated[int, Field(ge=2)] = 512
-    timesteps: Annotated[int, Field(ge=2)] = 1000
-    sampling_steps: Positive = 10
-    clip_norm: PositiveFloat = 1.0
+    train_encoder: bool = True  # e
+    width: Annotated[int, Field(ge=2)] = 512  # h
+    timesteps: Annotated[int, Field(ge=2)] = 1000  # T
+    sampling_steps: Positive = 10  # S
+    clip_norm: PositiveFloat = 1.0  # of the gradients of e and of the noise predictor, each
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999
-    evaluate: Literal["ema", "raw"] = "ema"
+    evaluate: Literal["ema", "raw"] = "ema"  # which weights the result is of
 
 
 class DiffusionLearner(Learner):
@@ -49,7 +45,7 @@ class DiffusionLearner(Learner):
         self.method, self.classes, self.features = params.method, data.classes, features
         super().__init__(data, params, name)
         self.ema = Ema(self.net, self.method.ema_decay)
-        self.schedule: Schedule = cosine_schedule(self.method.timesteps, self.device)
+        self.schedule = cosine_schedule(self.method.timesteps, self.device)
 
     def build_network(self, data: TrainingSet, params: Params[Any], seed: int) -> nn.Module:
         """The freshly initialised networks; e gets no gradient where it is not trained."""

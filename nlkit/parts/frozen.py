@@ -34,15 +34,12 @@ class PixelsParams(Section):
 
 
 class FeatureFileParams(Section):
-    """One row of features for each training and each test image, in the order of the data set, `.npy` or `.npz`.
-
-    `others` are the files of further test sets, by their names.
-    """
+    """One row of features for each training and each test image, in the order of the data set, `.npy` or `.npz`."""
 
     kind: Literal["file"]
     train: str
     test: str
-    others: dict[str, str] = added({})
+    others: dict[str, str] = added({})  # files of further test sets by their names
 
 
 class SimCLREncoderParams(Section):

@@ -1,19 +1,17 @@
 """Where features lie, for figures: coordinates along principal axes."""
 
-from __future__ import annotations
-
 from nlkit.lazy import Tensor, torch
 
 POINTS, AXES = 2000, 8
 """Samples whose place is recorded for the figure, and by how many coordinates; the others are left out of it."""
 
 
-def principal(features: Tensor, axes: int = AXES) -> Tensor:
-    """Coordinates [N, min(axes, D)] of features [N, D] along their own principal axes, the widest first."""
+def places(features: Tensor, name: str = "map") -> dict[str, Tensor]:
+    """The recorded coordinates of features [N, D] along their own min(AXES, D) principal axes, the widest first."""
     centre = features.double().mean(dim=0)
     centred = features.double() - centre
-    found = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -axes:].flip(1)
-    return _coordinates(features, centre, found.T)
+    found = torch.linalg.eigh(centred.T @ centred).eigenvectors[:, -AXES:].flip(1)
+    return columns(_coordinates(features, centre, found.T), name)
 
 
 def around_prototypes(v: Tensor, mu: Tensor, axes: int = AXES) -> tuple[Tensor, Tensor]:
@@ -31,11 +29,6 @@ def columns(points: Tensor, name: str = "map") -> dict[str, Tensor]:
     points = points.clone()
     points[POINTS:] = torch.nan
     return {f"{name}_{axis + 1}": column.contiguous() for axis, column in enumerate(points.T)}
-
-
-def places(features: Tensor, name: str = "map") -> dict[str, Tensor]:
-    """The recorded coordinates of features [N, D] along their own principal axes."""
-    return columns(principal(features), name)
 
 
 def _coordinates(points: Tensor, centre: Tensor, axes: Tensor) -> Tensor:

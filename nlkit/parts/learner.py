@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from nlkit.lazy import functional, no_grad, torch
 from nlkit.params import Params
 from nlkit.params.sections import OptimParams
-from nlkit.seeding import derive
+from nlkit.seeding import derive, global_stream
 from nlkit.views.weak import Views
 
 if TYPE_CHECKING:
@@ -50,10 +50,10 @@ class Learner:
 
     def build_network(self, data: TrainingSet, params: Params[Any], seed: int) -> nn.Module:
         """The freshly initialised network: the model, with the heads that `add_heads` gives it."""
-        from nlkit.models import build_model, seeded
+        from nlkit.models import build_model
 
         body = build_model(params.model, data.images.shape[3], data.classes, seed)
-        with seeded(derive(seed, "heads")):
+        with global_stream(torch.device("cpu"), seed, "heads"):
             return self.add_heads(body, params.method, data.classes)
 
     def build_optimiser(self, optim: OptimParams) -> torch.optim.Optimizer:
@@ -197,13 +197,13 @@ class ContrastiveLearner(Learner):
 
 
 def with_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same tensors under `prefix.name`."""
-    return {f"{prefix}.{name}": value for name, value in state.items()}
+    """The same tensors under `prefix.name`; no prefix leaves the names as they are."""
+    return {f"{prefix}.{name}" if prefix else name: value for name, value in state.items()}
 
 
 def without_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors under `prefix.`, with that prefix removed."""
-    start = prefix + "."
+    start = f"{prefix}." if prefix else ""
     return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
 
 

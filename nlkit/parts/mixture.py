@@ -1,9 +1,7 @@
 """Two-component Gaussian mixtures over per-sample losses: one over all, or one for each class, all classes at once."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,8 +11,7 @@ from nlkit.params.sections import MixtureParams
 EPS = float(10 * np.finfo(np.float64).eps)
 
 
-@dataclass(frozen=True)
-class Mixture:
+class Mixture(NamedTuple):
     """Weights, means and variances [2] of the components, the smaller mean first; float64.
 
     Or [K, 2] of K mixtures, whose values are rows [K, N].
@@ -26,18 +23,13 @@ class Mixture:
 
     def log_joint(self, z: Tensor) -> Tensor:
         """log(pi_k N(z_i; mu_k, sigma_k^2)) for values [N]; shape [N, 2]."""
-        weights, means, variances = (part.unsqueeze(-2) for part in self.parts)
+        weights, means, variances = (part.unsqueeze(-2) for part in self)
         squares = (z[..., None] - means) ** 2 / variances
         return weights.log() - 0.5 * (squares + variances.log() + math.log(2 * math.pi))
 
     def p_clean(self, z: Tensor) -> Tensor:
         """Posterior [N] of the component with the smaller mean."""
         return self.log_joint(z.double()).softmax(dim=-1)[..., 0]
-
-    @property
-    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights, means and variances."""
-        return self.weights, self.means, self.variances
 
 
 def normalise(losses: Tensor) -> Tensor | None:
@@ -57,7 +49,7 @@ def fit_mixture(z: Tensor, params: MixtureParams) -> Mixture:
     """
     values, inside = z.double()[None], torch.ones_like(z, dtype=torch.bool)[None]
     found = _em(values, inside, two_means(values, inside)[0], params)
-    return Mixture(*(part[0] for part in found.parts))
+    return Mixture(*(part[0] for part in found))
 
 
 def p_clean_per_class(z: Tensor, labels: Tensor, classes: int, params: MixtureParams) -> Tensor:
@@ -128,14 +120,13 @@ def _em(values: Tensor, inside: Tensor, high: Tensor, params: MixtureParams) -> 
         total = joint.logsumexp(dim=2)
         shares = (joint - total[..., None]).exp() * inside[..., None]
         better = _m_step(values, shares, params.reg_covar)
-        pairs = zip(better.parts, found.parts, strict=True)
-        found = Mixture(*(torch.where(running[:, None], *pair) for pair in pairs))
+        found = Mixture(*(torch.where(running[:, None], *pair) for pair in zip(better, found, strict=True)))
         mean = (total * inside).sum(dim=1) / count
         running, bound = running & ~((mean - bound).abs() < params.tol), torch.where(running, mean, bound)
         if not bool(running.any()):
             break
     order = found.means.argsort(dim=1, stable=True)
-    return Mixture(*(part.gather(1, order) for part in found.parts))
+    return Mixture(*(part.gather(1, order) for part in found))
 
 
 def _m_step(values: Tensor, shares: Tensor, reg_covar: float) -> Mixture:

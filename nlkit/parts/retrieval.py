@@ -14,11 +14,8 @@ def nearest(queries: Tensor, bank: Tensor, k: int, rows: int = 1024, columns: in
     """
     if not 1 <= k <= len(bank):
         raise ValueError(f"k is {k}; the bank has {len(bank)} rows")
-    found = [_nearest_of_block(block, bank, k, columns) for block in queries.split(rows)]
-    if not found:
-        empty = queries.new_zeros(0, k)
-        return empty, empty.long()
-    distances, index = zip(*found, strict=True)
+    blocks = [_nearest_of_block(block, bank, k, columns) for block in queries.split(rows)]
+    distances, index = zip(*blocks, strict=True)
     return torch.cat(distances), torch.cat(index)
 
 

@@ -14,16 +14,15 @@ from nlkit.params.registry import MethodParams
 from nlkit.params.sections import Fraction, MixtureParams, NonNegative, Positive, PositiveFloat, added
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
 class DivisionParams(MethodParams):
     """Co-division, MixMatch and its losses (Li et al., ICLR 2020), in the paper's symbols.
 
-    `mixed` says which of the mixed rows the network sees: all, or only those of labelled images (the official code for
-    WebVision and Clothing1M), which leaves no L_u. `balanced` is the size of the class-balanced random subset that each
-    network looks at after each epoch and that its peer is then trained on, all images where it is left out; in the
-    warm-up, whose batches are twice as large, the subset is too.
+    With `balanced` each network looks at a class-balanced random subset of this size after each epoch, and its peer is
+    then trained on that; in the warm-up, whose batches are twice as large, the subset is too.
     """
 
     warm_up: Positive
@@ -36,7 +35,7 @@ class DivisionParams(MethodParams):
     threshold: Fraction = 0.5
     loss_epochs: Positive = 1
     bn: Literal["paper", "fused"] = "paper"
-    mixed: Literal["all", "labelled"] = added("all")
+    mixed: Literal["all", "labelled"] = added("all")  # rows that are seen (labelled: WebVision and Clothing1M)
     balanced: Positive | None = added(None)
     mixture: MixtureParams = MixtureParams()
 
@@ -67,6 +66,12 @@ def refine(one_hot: Tensor, p: Tensor, w: Tensor, temperature: float) -> Tensor:
 def blend(one_hot: Tensor, p: Tensor, w: Tensor) -> Tensor:
     """w y + (1 - w) p for labels [B, C], predictions [B, C] and the trust [B] in the labels."""
     return w[:, None] * one_hot + (1 - w[:, None]) * p
+
+
+def mixing_share(stream: np.random.Generator, alpha: float) -> float:
+    """The larger of l and 1 - l, where l is drawn from Beta(alpha, alpha)."""
+    share = stream.beta(alpha, alpha)
+    return max(share, 1 - share)
 
 
 def mixup(inputs: Tensor, targets: Tensor, share: float, order: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,5 @@
 """Checkpoints: one safetensors file an epoch, with its JSON in the header; no pickle."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

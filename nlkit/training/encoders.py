@@ -15,7 +15,7 @@ from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, locate, project_root
 from nlkit.lazy import Tensor, torch
-from nlkit.params import Params, load_params, registry, view_side
+from nlkit.params import Params, load_params, registry
 from nlkit.training import checkpoints
 from nlkit.training.loop import Fit, cpu_threads, fit
 from nlkit.training.problem import load_problem
@@ -94,7 +94,7 @@ def provide(params: Params[Any], root: Path, device: torch.device, progress: boo
 
     A second process that asks for the same encoder waits until the first one has it. `root` is that of the data.
     """
-    problem = load_problem(params.data, params.noise, root, device, view_side(params), progress)
+    problem = load_problem(params, root, device, progress)
     target = path_of(params, problem.sha256)
     with file_lock(target):
         found = _read(target, params, device)

@@ -1,7 +1,5 @@
 """What is measured of a run; the only place where clean labels and test sets meet a method's output."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

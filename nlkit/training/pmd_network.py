@@ -1,7 +1,5 @@
 """The class probabilities that PMD noise is made from: of a network that sees clean labels, and of no method."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

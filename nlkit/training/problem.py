@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,14 +14,9 @@ from nlkit.data.problem import Problem, TrainingSet
 from nlkit.errors import NlkitError
 from nlkit.lazy import Tensor, torch
 from nlkit.noise import pmd
-from nlkit.params.data import (
-    AnyDataParams,
-    AnyNoiseParams,
-    DataParams,
-    FolderDataParams,
-    PhotoDataParams,
-    PMDNoiseParams,
-)
+from nlkit.params import Params
+from nlkit.params.data import AnyNoiseParams, DataParams, FolderDataParams, PhotoDataParams, PMDNoiseParams
+from nlkit.params.views import PhotoViewParams
 from nlkit.seeding import numpy_stream
 
 if TYPE_CHECKING:
@@ -33,25 +28,19 @@ STORES = ".stores"
 """Folder below the data root that keeps decoded images."""
 
 
-def load_problem(
-    data_params: AnyDataParams,
-    noise_params: AnyNoiseParams,
-    root: Path,
-    device: torch.device,
-    side: int | None = None,
-    progress: bool = False,
-) -> Problem:
+def load_problem(params: Params[Any], root: Path, device: torch.device, progress: bool = False) -> Problem:
     """Load images, corrupt the labels, cut to `train_size` and move everything to the device.
 
-    `side` is that of the views of photographs. Raises NlkitError where data are missing, corrupt or too few.
+    `root` is that of the data. Raises NlkitError where data are missing, corrupt or too few.
     """
-    if isinstance(data_params, FolderDataParams):
+    if isinstance(params.data, FolderDataParams):
         from nlkit.data.folder import load_folder
 
-        return folder_problem(load_folder(data_params), device)
-    if isinstance(data_params, PhotoDataParams):
-        return photo_problem(data_params, root, device, side or data_params.short, progress)
-    return memory_problem(data_params, noise_params, root, device)
+        return folder_problem(load_folder(params.data), device)
+    if isinstance(params.data, PhotoDataParams):
+        assert isinstance(params.views, PhotoViewParams)
+        return photo_problem(params.data, root, device, params.views.size, progress)
+    return memory_problem(params.data, params.noise, root, device)
 
 
 def memory_problem(params: DataParams, noise_params: AnyNoiseParams, root: Path, device: torch.device) -> Problem:
@@ -66,15 +55,14 @@ def memory_problem(params: DataParams, noise_params: AnyNoiseParams, root: Path,
         raise NlkitError(f"key 'data.train_size' is {size}: {dataset.name} has {len(dataset.labels)} training images")
     observed = observed_labels(dataset, size, noise_params, root, device)
     clean = dataset.labels[:size]
-
-    def tensor(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array.copy()).to(device)
-
-    images, labels = tensor(dataset.images[:size]), tensor(observed)
+    images, labels = torch.tensor(dataset.images[:size], device=device), torch.tensor(observed, device=device)
+    test_images, test_labels = (
+        torch.tensor(part, device=device) for part in (dataset.test_images, dataset.test_labels)
+    )
     return Problem(
         train=TrainingSet(images, labels, len(dataset.class_names), dataset.mean, dataset.std),
-        clean=tensor(clean),
-        tests={"test": (tensor(dataset.test_images), tensor(dataset.test_labels))},
+        clean=torch.tensor(clean, device=device),
+        tests={"test": (test_images, test_labels)},
         noise=noise.NoisyLabels.of(observed, clean, noise_params.nominal),
         dataset=dataset.name,
         class_names=dataset.class_names,
@@ -86,16 +74,14 @@ def memory_problem(params: DataParams, noise_params: AnyNoiseParams, root: Path,
 def folder_problem(folder: FolderData, device: torch.device) -> Problem:
     """The problem of one's own images: given labels, and correct ones only where the folder's table tells them."""
     train, test = folder.train, folder.test
-
-    def tensor(array: np.ndarray) -> Tensor:
-        return torch.from_numpy(array).to(device)
-
+    images, labels = torch.as_tensor(train.images, device=device), torch.as_tensor(train.labels, device=device)
     tests: dict[str, tuple[Images, Tensor]] = {}
     if test is not None:
-        tests["test"] = tensor(test.images), tensor(test.labels if test.truth is None else test.truth)
+        known = test.labels if test.truth is None else test.truth
+        tests["test"] = torch.as_tensor(test.images, device=device), torch.as_tensor(known, device=device)
     return Problem(
-        train=TrainingSet(tensor(train.images), tensor(train.labels), len(folder.class_names), folder.mean, folder.std),
-        clean=None if train.truth is None else tensor(train.truth),
+        train=TrainingSet(images, labels, len(folder.class_names), folder.mean, folder.std),
+        clean=None if train.truth is None else torch.as_tensor(train.truth, device=device),
         tests=tests,
         noise=noise.NoisyLabels.of(train.labels, train.truth, None),
         dataset="folder",
@@ -106,7 +92,10 @@ def folder_problem(folder: FolderData, device: torch.device) -> Problem:
 
 
 def photo_problem(params: PhotoDataParams, root: Path, device: torch.device, side: int, progress: bool) -> Problem:
-    """The problem of a large data set, read from a store of decoded images; no label is known to be right."""
+    """The problem of a large data set, read from a store of decoded images; no label is known to be right.
+
+    `side` is that of the views in pixels.
+    """
     from nlkit.data.photos.catalog import load_photos
     from nlkit.data.photos.store import build
     from nlkit.data.photos.stored import StoredImages

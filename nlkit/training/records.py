@@ -1,7 +1,5 @@
 """Run records: what a finished run leaves behind, written at once or not at all, and never edited."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -17,7 +17,7 @@ from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import check_writable, project_root
 from nlkit.lazy import torch
-from nlkit.params import Params, make_params, view_side
+from nlkit.params import Params, make_params
 from nlkit.params.data import DataParams, NoiseParams
 from nlkit.training import encoders, records
 from nlkit.training.allocator import keep_freed_memory
@@ -39,9 +39,8 @@ class Run:
 
     def problem(self, data: str | Path | None = None) -> Problem:
         """The images of the run with the labels in its record, on the CPU; needed for galleries only."""
-        whole = load_problem(
-            self.params.data, NoiseParams(kind="none"), data_root(data), torch.device("cpu"), view_side(self.params)
-        )
+        unspoilt = self.params.model_copy(update={"noise": NoiseParams(kind="none")})
+        whole = load_problem(unspoilt, data_root(data), torch.device("cpu"))
         labels = torch.from_numpy(self.samples["noisy"].to_numpy(np.int64))
         return replace(whole, train=replace(whole.train, labels=labels))
 
@@ -74,7 +73,7 @@ def run(
         if found is not None:
             return found
     root = data_root(data)
-    problem = load_problem(params.data, params.noise, root, choose_device(device), view_side(params), progress)
+    problem = load_problem(params, root, choose_device(device), progress)
     return train(problem, params, folder, root, fresh, progress)
 
 

@@ -1,11 +1,11 @@
 """AutoAugment's policies for a batch of images, made on the device, each image with a sub-policy of its own."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision import transforms
+from torchvision.transforms.functional import autocontrast
+from torchvision.transforms.v2.functional import equalize
 
 from nlkit.data.photos.stored import Batch
 from nlkit.kernels.crop_flip import crop_flip
@@ -89,8 +89,8 @@ def apply(pixels: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
         (("Posterize",), posterised(pixels, magnitude)),
         (("Solarize",), solarise(pixels, magnitude[:, None, None, None])),
         (("Invert",), 255 - pixels),
-        (("AutoContrast",), auto_contrasted(pixels)),
-        (("Equalize",), equalised(pixels)),
+        (("AutoContrast",), autocontrast(pixels.byte()).float()),
+        (("Equalize",), equalize(pixels.byte()).float()),
     )
     result = pixels
     for names, changed in candidates:
@@ -151,25 +151,3 @@ def posterised(pixels: Tensor, bits: Tensor) -> Tensor:
     """Keep the highest bits [B] of each pixel."""
     step = 2 ** (8 - bits.clamp(0, 8).trunc())[:, None, None, None]
     return (pixels / step).floor() * step
-
-
-def auto_contrasted(pixels: Tensor) -> Tensor:
-    """Stretch each channel to 0..255; one that is constant stays."""
-    low, high = pixels.amin(dim=(2, 3), keepdim=True), pixels.amax(dim=(2, 3), keepdim=True)
-    scale = 255 / (high - low)
-    stretched = ((pixels - low) * scale).clamp(0, 255).floor()
-    return torch.where(high == low, pixels, stretched)
-
-
-def equalised(pixels: Tensor) -> Tensor:
-    """Spread the values of each channel evenly, by its cumulative histogram."""
-    batch, channels, height, width = pixels.shape
-    values = pixels.long().reshape(batch * channels, height * width)
-    histogram = torch.zeros(len(values), 256, device=pixels.device, dtype=torch.int64)
-    histogram.scatter_add_(1, values, torch.ones_like(values))
-    last = histogram.gather(1, values.amax(dim=1, keepdim=True))
-    step = (height * width - last) // 255
-    table = (histogram.cumsum(dim=1) + step // 2) // step.clamp_min(1)
-    table = functional.pad(table, (1, 0))[:, :-1].clamp(0, 255)
-    result = torch.where(step == 0, values, table.gather(1, values))
-    return result.view(pixels.shape).to(pixels.dtype)

@@ -3,8 +3,6 @@
 The formulas are those of torchvision's functional transforms on floating-point tensors.
 """
 
-from __future__ import annotations
-
 from nlkit.lazy import Tensor, torch
 
 

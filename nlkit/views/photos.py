@@ -1,7 +1,5 @@
 """Where images of sizes of their own are cut: boxes of random crops, and corners of squares."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from nlkit.lazy import Tensor, functional, torch
-from nlkit.params.views import AffineStrongParams, AutoAugmentParams, AutoAugmentPhotoParams, SimCLRParams, ViewParams
+from nlkit.params.views import AffineStrongParams, SimCLRParams, Strong, ViewParams
 from nlkit.views.colours import grey, jitter, solarise
 from nlkit.views.weak import View, Views, flips
 
@@ -14,31 +14,21 @@ if TYPE_CHECKING:
     from nlkit.data.photos.stored import Batch
     from nlkit.kernels.resized_crop import Box
 
+    RandomView = Callable[[Batch, torch.Generator], Tensor]
+    """Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W]; stored ones into squares."""
+
 BLUR = 0.1, 2.0
 """Standard deviations of the blur, in pixels."""
 
 
-class RandomView(Protocol):
-    """Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W]; stored ones into squares."""
-
-    def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
-        """One view of each image."""
-        ...
-
-
-def strong_view(
-    params: AffineStrongParams | SimCLRParams | AutoAugmentParams | AutoAugmentPhotoParams,
-    mean: Sequence[float],
-    std: Sequence[float],
-    device: torch.device,
-) -> RandomView:
+def strong_view(params: Strong, mean: Sequence[float], std: Sequence[float], device: torch.device) -> RandomView:
     """The strong view that the parameters ask for; mean and std are those of pixels in 0..1."""
     match params:
         case AffineStrongParams():
             return AffineStrong(params, mean, std, device)
         case SimCLRParams():
             return SimCLRView(params, mean, std, device)
-        case AutoAugmentParams() | AutoAugmentPhotoParams():
+        case _:
             from nlkit.views.autoaugment import AutoAugment
 
             return AutoAugment(params, mean, std, device)

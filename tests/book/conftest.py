@@ -1,7 +1,5 @@
 """Fixtures of the book tests: the built pages, a local server and a headless browser."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import http.server

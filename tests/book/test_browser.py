@@ -1,7 +1,5 @@
 """The built pages, opened in a headless browser as a reader would open them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,11 +63,6 @@ def test_page(visit: Visit, name: str) -> None:
     assert not visit.page.evaluate(BAD_IMAGES)
     assert not visit.page.evaluate(RAW_FORMULAS)
     assert visit.page.evaluate(EXCESS_WIDTH) <= 0
-
-
-def test_front_page_redirects(visit: Visit, front_page: str) -> None:
-    visit.open("index")
-    visit.page.wait_for_url(f"**/{front_page}.html")
 
 
 def test_dark_mode_can_be_chosen(visit: Visit, front_page: str) -> None:

@@ -1,7 +1,5 @@
 """The list of claims is complete, unique and in range."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

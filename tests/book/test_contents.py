@@ -1,7 +1,5 @@
 """What the book is made of: its pages and their titles, the table of contents, and what a run depends on."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 
@@ -56,16 +54,13 @@ def test_pages_stand_below_the_chapter_where_there_is_none_of_experiments(tmp_pa
         contents.table_of_contents(tmp_path, ["elr-digits-sym-50"])
 
 
-def test_a_run_depends_on_its_own_method_and_on_the_rooms_that_decide_its_outcome() -> None:
+def test_a_run_depends_on_its_method_its_pre_training_and_the_rooms_that_decide_its_outcome() -> None:
     code = {str(path) for path in contents.code("tcl-digits-sym-50")}
     assert {"nlkit/methods/tcl.py", "nlkit/methods/base.py", "nlkit/training/loop.py", "nlkit/seeding.py"} <= code
     assert not {"nlkit/methods/dividemix.py", "nlkit/methods/tcl_plus.py", "nlkit/views/photos.py"} & code
     assert not any("figures" in path or "cleaning" in path for path in code)
     assert "nlkit/methods/dividemix.py" in map(str, contents.code("codim-digits-sym-50"))  # CoDiM inherits DivideMix
     assert "nlkit/views/photos.py" in map(str, contents.code("tcl-webvision"))
-
-
-def test_a_run_from_an_encoder_comes_after_its_pre_training() -> None:
     assert contents.pretraining("codim-digits-sym-50") == ["simclr-digits"]
     assert contents.pretraining("tcl-digits-sym-50") == []
 

@@ -1,7 +1,5 @@
 """Notebooks executed in kernels that stay warm: each sees a fresh state, and what fails is kept and named."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +47,7 @@ def test_a_notebook_sees_nothing_of_the_one_before_and_only_what_changed_is_exec
     assert changed == ["second"]
 
 
-def test_what_fails_is_named_and_kept_with_its_traceback_and_the_others_are_made(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_what_fails_is_named_and_kept_and_the_others_are_made(capsys: pytest.CaptureFixture[str]) -> None:
     write("bad", "print('before')", "raise ValueError('on purpose')", "print('after')")
     write("good", "print(1)")
     assert pages.make(["bad", "good"], 1) == ["bad"]

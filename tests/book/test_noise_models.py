@@ -1,7 +1,9 @@
-"""The noise models of the page: their rates, what is kept of them, and what the page says where data are missing."""
+"""The noise models of the page: their rates, their statistics, what is kept, and what is said where data are missing.
 
-from __future__ import annotations
+The statistics are compared with closed forms and slow loops, and where independence makes the answer known.
+"""
 
+import itertools
 from pathlib import Path
 
 import matplotlib
@@ -9,16 +11,14 @@ import numpy as np
 import pytest
 from IPython.display import HTML
 
-from nlbook import noise_page, noise_sources
+from nlbook import noise_models, noise_page, noise_sources
 from nlbook.figures import noise as drawn
-from nlbook.noise_models import NoiseModels, read_summary
-from nlbook.noise_sources import KEPT, cifar_models, cifar_summary, digits_models, true_margin, uniform_on_top
+from nlbook.noise_models import NoiseModels
+from nlbook.noise_sources import KEPT, cifar_models, cifar_summary, digits_models, kept_summary, true_margin
 from nlkit import NlkitError
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -31,21 +31,15 @@ def without_data(tmp_path_factory: pytest.TempPathFactory) -> NoiseModels:
     return cifar_models(tmp_path_factory.mktemp("empty"))
 
 
-def test_models_on_digits_have_the_rate_that_was_asked_for_and_only_pmd_noise_follows_the_margin(
-    digits: NoiseModels,
-) -> None:
+def test_digits_have_the_rate_asked_for_and_only_pmd_noise_follows_the_margin(digits: NoiseModels) -> None:
     models = digits.summary().models
     assert set(models) == {"symmetric", "asymmetric", "PMD I", "PMD II", "PMD III", "PMD I + uniform"}
     for name, one in models.items():
         expected, error = (0.2, 0.03) if name == "asymmetric" else (0.35, 0.045)
         assert one.rate == pytest.approx(expected, abs=1e-3 if name == "symmetric" else error)
-        assert one.auc is not None and one.auc_error is not None
         assert (abs(one.auc - 0.5) > 3 * one.auc_error) == name.startswith("PMD")
-
-
-def test_uniform_noise_on_top_makes_up_the_rate() -> None:
-    moved = uniform_on_top(0.2, 0.5, 10)
-    assert 0.2 * (1 - moved / 9) + 0.8 * moved == pytest.approx(0.5)  # a wrong label that moves is right in 1 of 9
+    assert (models["asymmetric"].top_share, models["asymmetric"].entropy) == (1, 0)  # one wrong class; then all nine
+    assert models["symmetric"].top_share < 0.25 and models["symmetric"].entropy > 0.95
 
 
 def test_the_margin_of_the_true_class() -> None:
@@ -53,26 +47,12 @@ def test_the_margin_of_the_true_class() -> None:
     np.testing.assert_allclose(true_margin(p, np.array([0, 1])), [0.5, -0.1])
 
 
-def test_a_summary_survives_being_written_and_read(digits: NoiseModels, tmp_path: Path) -> None:
-    summary = digits.summary()
-    (tmp_path / "kept.json").write_text(summary.model_dump_json())
-    assert read_summary(tmp_path / "kept.json") == summary
-    for change in (lambda text: text[:-9], lambda text: text.replace('"rate"', '"rat"'), lambda text: "[]"):
-        (tmp_path / "kept.json").write_text(change(summary.model_dump_json()))
-        with pytest.raises(NlkitError, match=r"kept\.json"):
-            read_summary(tmp_path / "kept.json")
-
-
-def test_without_data_the_numbers_are_those_that_were_kept_and_the_line_says_what_is_missing(
-    without_data: NoiseModels, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_without_data_the_kept_numbers_are_shown_with_the_reason(without_data: NoiseModels, tmp_path: Path) -> None:
     assert set(without_data.labels) == {"symmetric", "asymmetric", "human, worst"} and without_data.images is None
     summary, source = cifar_summary(without_data)
-    assert summary == read_summary(ROOT / KEPT)
+    assert summary == kept_summary()
+    assert f"{summary.model_dump_json(indent=1)}\n" == KEPT.read_text(encoding="utf-8")
     assert source.startswith(f"read from {KEPT}") and "PMD" in source and "the images" in source
-    monkeypatch.setattr(noise_sources, "KEPT", Path("nowhere.json"))
-    summary, source = cifar_summary(without_data)
-    assert set(summary.models) == set(without_data.labels) and "this machine lacks" in source
     with pytest.raises(NlkitError, match="nothing was written"):
         noise_sources.keep(tmp_path)
 
@@ -81,20 +61,15 @@ def test_the_kept_numbers_are_those_of_the_data(data_folder: Path) -> None:
     models = cifar_models(data_folder)
     if "human, random 1" not in models.labels or "PMD I" not in models.labels:
         pytest.skip("the human labels and the PMD label files of CIFAR-10 are not on this machine")
-    kept = read_summary(ROOT / KEPT)
-    assert models.summary().model_dump(exclude={"missing"}) == kept.model_dump(exclude={"missing"}), (
-        "write them again: python -m nlbook.noise_sources"
-    )
+    assert models.summary() == kept_summary(), "write them again: python -m nlbook.noise_sources"
 
 
-def test_the_kept_numbers_agree_with_the_committed_labels_and_people_share_their_errors(
-    without_data: NoiseModels,
-) -> None:
-    kept, own = read_summary(ROOT / KEPT), without_data.summary()
+def test_kept_numbers_agree_with_committed_labels_and_people_share_errors(without_data: NoiseModels) -> None:
+    kept, own = kept_summary(), without_data.summary()
     assert kept.count == len(without_data.clean) and kept.names == without_data.names
     assert own.models == {name: kept.models[name] for name in own.models}
     for name, one in kept.agreements.items():
-        beyond_chance = one.both / one.both_expected
+        beyond_chance = one["both"] / one["both_expected"]
         assert beyond_chance > 1.2 if name.startswith("human") else beyond_chance == pytest.approx(1, rel=0.1)
 
 
@@ -119,26 +94,19 @@ def test_the_rows_of_the_gallery_are_hit_as_their_titles_say(digits: NoiseModels
 
 
 def test_every_model_has_a_look_of_its_own(digits: NoiseModels) -> None:
-    assert set(digits.summary().rates()) <= set(drawn.MODELS)
-    assert set(read_summary(ROOT / KEPT).rates()) <= set(drawn.MODELS)
+    assert {*digits.summary().shown(), *kept_summary().shown()} <= set(drawn.MODELS)
     for part in zip(*drawn.MODELS.values(), strict=True):
         assert len(set(part)) == len(drawn.MODELS)
 
 
-def test_the_page_is_drawn_with_all_numbers_with_few_and_without_images(
-    digits: NoiseModels, without_data: NoiseModels
-) -> None:
-    few = without_data.summary()
-    for summary in (read_summary(ROOT / KEPT), few):
-        page = noise_page.NoisePage(digits, without_data, (digits.summary(), summary), "somewhere")
-        made = [draw(page.numbers) for draw in (drawn.class_rate_dots, drawn.lift_maps, drawn.margin_curves)]
-        for figure in (drawn.matrix_grid(page.numbers[0]), drawn.matrix_grid(summary), *made):
-            figure.canvas.draw()
-            plt.close(figure)
-        assert len(page.table()) == 6 + len(summary.models) and str(page.sources().data).count("<li>") == 2
-        assert set(page.agreements().columns) == {
-            "both wrong", "by chance", "of these the same label", "the same by chance",
-        }  # fmt: skip
+def test_the_page_is_drawn_without_images(digits: NoiseModels, without_data: NoiseModels) -> None:
+    page = noise_page.NoisePage(digits, without_data, (digits.summary(), kept_summary()), "somewhere")
+    made = [draw(page.numbers) for draw in (drawn.class_rate_dots, drawn.lift_maps, drawn.margin_curves)]
+    for figure in (*map(drawn.matrix_grid, page.numbers), *made):
+        figure.canvas.draw()
+        plt.close(figure)
+    assert page.table().shape == (16, 5) and page.agreements().shape == (8, 4)
+    assert str(page.sources().data).count("<li>") == 2
     shown = page.gallery(page.cifar, "human, random 1", "PMD I")
     assert isinstance(shown, HTML) and "Not on this machine" in str(shown.data)
     figure = page.gallery(page.digits, "PMD I", "symmetric")
@@ -151,3 +119,89 @@ def test_the_matrices_of_the_grid_have_no_diagonal(digits: NoiseModels) -> None:
     assert len(panels) == 6 and {ax.images[0].norm.vmax for ax in panels} == {panels[0].images[0].norm.vmax}
     assert all(np.isnan(np.diag(np.ma.filled(ax.images[0].get_array(), np.nan))).all() for ax in panels)
     plt.close(figure)
+
+
+def labels(seed: int, count: int = 200, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    clean = rng.integers(0, classes, count)
+    return clean, np.where(rng.random(count) < 0.4, rng.integers(0, classes, count), clean)
+
+
+def test_the_spread_of_a_small_case() -> None:
+    clean, noisy = np.array([0, 0, 0, 0, 1, 1, 2]), np.array([0, 1, 1, 2, 1, 0, 2])
+    entropy = -(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3))
+    expected = (2 + 1) / 4, (3 * entropy + 1 * 0) / 4 / np.log(2)
+    assert noise_models.wrong_spread(clean, noisy, 3) == pytest.approx(expected)
+
+
+def test_labels_without_errors_have_no_statistics_of_errors() -> None:
+    clean = np.arange(6) % 3
+    wrong = np.zeros(6, dtype=bool)
+    assert np.isnan(noise_models.wrong_spread(clean, clean, 3)).all()
+    assert np.isnan(noise_models.within_class_auc(np.arange(6.0), wrong, clean)).all()
+    assert np.isnan(noise_models.lift(clean, wrong, ~wrong))
+    found = noise_models.agreement(clean, clean, clean, 3)
+    np.testing.assert_equal(found, {"both": 0, "both_expected": 0, "same": np.nan, "same_expected": np.nan})
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_auc_is_that_of_a_loop_over_pairs_of_one_class(seed: int) -> None:
+    clean, noisy = labels(seed, 60)
+    wrong = noisy != clean
+    margin = np.random.default_rng(seed).integers(0, 6, 60).astype(float)
+    pairs = [
+        (margin[i] < margin[j]) + 0.5 * (margin[i] == margin[j])
+        for i, j in itertools.product(np.flatnonzero(wrong), np.flatnonzero(~wrong))
+        if clean[i] == clean[j]
+    ]
+    assert noise_models.within_class_auc(margin, wrong, clean)[0] == pytest.approx(np.mean(pairs))
+
+
+def test_classes_that_differ_in_margin_and_rate_do_not_move_the_auc_and_its_error_is_that_of_draws() -> None:
+    rng = np.random.default_rng(0)
+    clean = np.repeat([0, 1], 100)
+    values = []
+    for _ in range(400):
+        margin = rng.random(200) + 5 * clean
+        wrong = rng.permuted(np.repeat([[True] * 60 + [False] * 40, [True] * 10 + [False] * 90], 1, axis=0), axis=1)
+        values.append(noise_models.within_class_auc(margin, wrong.ravel(), clean))
+    found, errors = np.array(values, dtype=float).T
+    assert found.mean() == pytest.approx(0.5, abs=0.01)
+    assert found.std() == pytest.approx(errors.mean(), rel=0.1)
+
+
+def test_the_lift_of_a_mask_with_itself_and_with_its_complement() -> None:
+    clean, mask = np.repeat([0, 1], 50), np.arange(100) % 5 == 0
+    assert noise_models.lift(clean, mask, mask) == pytest.approx(5)
+    assert noise_models.lift(clean, mask, ~mask) == 0
+    assert noise_models.lift(clean, mask, clean == 1) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_agreement_is_counted_by_a_loop_and_expected_by_a_sum_over_classes(seed: int) -> None:
+    clean, first = labels(seed)
+    second = labels(seed + 10)[1]
+    both = [(a, b) for a, b, c in zip(first, second, clean, strict=True) if a != c and b != c]
+    found = noise_models.agreement(clean, first, second, 4)
+    assert found["both"] == pytest.approx(len(both) / 200)
+    assert found["same"] == pytest.approx(np.mean([a == b for a, b in both]))
+    expected = same = 0.0
+    for c in range(4):
+        here = clean == c
+        shares = [[float((one[here] == j).mean()) for j in range(4)] for one in (first, second)]
+        expected += here.mean() * (1 - shares[0][c]) * (1 - shares[1][c])
+        same += here.mean() * sum(a * b for j, (a, b) in enumerate(zip(*shares, strict=True)) if j != c)
+    assert found["both_expected"] == pytest.approx(expected)
+    assert found["same_expected"] == pytest.approx(same / expected)
+
+
+def test_the_rates_by_margin_are_those_of_a_slow_count_of_tenths_within_the_classes() -> None:
+    clean, noisy = labels(0, 400)
+    margin, wrong = np.random.default_rng(1).integers(0, 50, 400) / 50, noisy != clean
+    tenths: list[list[bool]] = [[] for _ in range(10)]
+    for c in range(4):
+        rows = sorted(np.flatnonzero(clean == c), key=lambda i: (margin[i], i))
+        for place, i in enumerate(rows):
+            tenths[10 * place // len(rows)].append(wrong[i])
+    expected = [np.mean(tenth) / wrong.mean() for tenth in tenths]
+    np.testing.assert_allclose(noise_models.rates_by_margin(margin, wrong, clean), expected)

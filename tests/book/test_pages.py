@@ -1,7 +1,5 @@
 """The built pages, read as files: complete, linked, and without anything from another host."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The tables that chapters include: what each is called, what it says, and what it says of what was not run."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

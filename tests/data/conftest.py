@@ -1,7 +1,5 @@
 """CIFAR with few images, and a local site that offers files."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field

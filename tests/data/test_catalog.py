@@ -1,12 +1,8 @@
 """Data sets in memory: read as they were written, refused where they are wrong, and found by status and verify."""
 
-from __future__ import annotations
-
 import gzip
 import hashlib
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -69,20 +65,6 @@ def test_what_is_not_there_is_missed_in_one_line(tmp_path: Path, name: str) -> N
     assert sources()[name].origin in said
 
 
-def test_unknown_names(tmp_path: Path) -> None:
-    assert "'imagenet' is unknown; use one of digits, cifar10" in refused(lambda: verify("imagenet", tmp_path))
-    assert "'svhn' is unknown; use one of digits, cifar10, cifar100" in refused(lambda: load_dataset("svhn", tmp_path))  # type: ignore[arg-type]
-
-
-def test_digits_need_neither_torch_nor_photographs() -> None:
-    code = (
-        "import sys; from pathlib import Path; from nlkit import data, noise; import nlkit.data.problem; "
-        "data.load_dataset('digits', Path()); "
-        "print([name for name in sys.modules if name in ('torch', 'PIL') or name.startswith('nlkit.data.photos')])"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
-
-
 def test_digits_are_the_bundled_ones_in_a_fixed_and_stratified_split() -> None:
     dataset = load_dataset("digits", Path("unused"))
     assert dataset.images.shape == (1347, 8, 8, 1) and dataset.test_images.shape == (450, 8, 8, 1)
@@ -143,15 +125,8 @@ def change(path: Path, **changes: Any) -> None:
         ("data_batch_2", {"data": ...}, "key 'data' is missing"),
         ("data_batch_2", {"data": [1, 2]}, "'data' is a list; expected uint8 [10, 3072]"),
         ("data_batch_2", {"data": np.zeros((9, 3072), np.uint8)}, "uint8 [9, 3072]; expected"),
-        ("data_batch_2", {"data": np.zeros((10, 3072), np.int8)}, "int8"),
         ("data_batch_2", {"labels": ...}, "key 'labels' is missing"),
-        ("data_batch_2", {"labels": [0] * 9}, "shape [9]; expected [10]"),
         ("data_batch_2", {"labels": [0] * 9 + [10]}, "label 10 at index 9 is outside 0..9"),
-        ("data_batch_2", {"labels": [-1] + [0] * 9}, "label -1 at index 0"),
-        *(
-            ("data_batch_2", {"labels": wrong}, "nothing but integers")
-            for wrong in ([0.0] * 10, [True, *range(9)], [2**70] * 10, "0123456789", [[0]] * 10, None)
-        ),
         *(("batches.meta", {"label_names": one}, "label_names") for one in (["a"] * 9, "abcdefghij", [1] * 10, ...)),
     ],
 )  # fmt: skip
@@ -161,15 +136,6 @@ def test_wrong_content_of_cifar_is_refused(
     change(cifar_folder(tmp_path) / file, **changes)
     said = refused(lambda: load_dataset("cifar10", tmp_path))
     assert file in said and message in said
-
-
-FOREIGN = [b"", b"\n", b"<html>", b"\x80\x04", b"PK\x03\x04", pickle.dumps([1]), pickle.dumps({"a": "b"})]
-
-
-@pytest.mark.parametrize("content", FOREIGN)
-def test_foreign_batches_are_refused(tmp_path: Path, small_cifar: None, content: bytes) -> None:
-    (cifar_folder(tmp_path) / "data_batch_1").write_bytes(content)
-    assert "data_batch_1: " in refused(lambda: load_dataset("cifar10", tmp_path))
 
 
 @pytest.mark.parametrize(("name", "place"), PLACES)
@@ -202,7 +168,6 @@ def header(*sizes: int, kind: int = 8) -> bytes:
                 b"\x1f\x8b" + bytes(40),
                 header(200, 28, 28, kind=13) + bytes(200 * 784),
                 header(200, 784) + bytes(200 * 784),
-                header(200, 32, 32) + bytes(200 * 1024),
                 header(2**32 - 1, 28, 28) + bytes(200 * 784),
                 header(0, 28, 28),
             )
@@ -210,8 +175,6 @@ def header(*sizes: int, kind: int = 8) -> bytes:
         (IMAGES, header(200, 28, 28) + bytes(200 * 784 - 1), "its header says"),
         (IMAGES, header(200, 28, 28) + bytes(200 * 784 + 1), "its header says"),
         (LABELS, header(199) + bytes(199), "expected [200], one for each image"),
-        (LABELS, header(200) + bytes([10] * 200), "label 10 at index 0 is outside 0..9"),
-        (LABELS, bytes(2**17), "its header says"),
         (f"{LABELS}.gz", gzip.compress(bytes(2**24)), "its header says"),
         (f"{LABELS}.gz", gzip.compress(header(200) + bytes(200))[:-6], "not a readable gzip file"),
     ],

@@ -1,7 +1,5 @@
 """Downloads: whole, checked and put in place at once, or nothing and one line."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import socket
@@ -18,7 +16,7 @@ from trees import cifar_folder, human_file
 from nlkit.data import load_dataset, sources
 from nlkit.data.fetch import get
 from nlkit.errors import NlkitError
-from nlkit.noise import human_sources
+from nlkit.noise import label_sources
 
 Offer = Callable[..., Callable[[Path], None]]
 
@@ -29,7 +27,7 @@ def offer(site: Any) -> Offer:
 
     def offer(data: bytes, name: str = "cifar10") -> Callable[[Path], None]:
         site.content["/some.tar.gz"] = data
-        known = sources() | human_sources()
+        known = sources() | label_sources()
         wanted = known[name].download
         assert wanted is not None
         sums = {"algorithm": "md5", "checksum": hashlib.md5(data).hexdigest()}
@@ -157,11 +155,6 @@ def test_what_is_in_the_way_is_left_alone(tmp_path: Path, small_cifar: None, off
         offer(b"")(tmp_path / "file" / "root")
 
 
-def test_names_and_sums(tmp_path: Path) -> None:
+def test_what_comes_with_a_package_is_not_fetched(tmp_path: Path) -> None:
     get("digits", tmp_path)
     assert entries(tmp_path) == []
-    with pytest.raises(NlkitError, match="'svhn' is unknown"):
-        get("svhn", tmp_path)
-    offered = [source.download for source in (sources() | human_sources()).values() if source.download is not None]
-    assert len(offered) == 4
-    assert all(len(one.checksum) == {"md5": 32, "sha256": 64}[one.algorithm] for one in offered)

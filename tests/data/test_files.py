@@ -1,7 +1,5 @@
 """Arrays and pickles from outside: they come back as NumPy wrote them, or are refused in one line; no code runs."""
 
-from __future__ import annotations
-
 import io
 import os
 import pickle

@@ -1,7 +1,5 @@
 """Damaged copies of each kind of file that is read: one line, or a difference that a run notices."""
 
-from __future__ import annotations
-
 import io
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Sets of photographs in their official layouts: lists, labels, numbers, and what cannot be used."""
 
-from __future__ import annotations
-
 import csv
 import io
 import shutil
@@ -17,13 +15,7 @@ from nlkit.data import sources, verify
 from nlkit.data.catalog import Status, status_of
 from nlkit.data.photos import catalog
 from nlkit.data.photos.catalog import PHOTO_SOURCES, find_flaws, load_photos, sample_files, verify_photos
-from nlkit.data.photos.lists import (
-    PhotoList,
-    folder_images,
-    read_names,
-    read_numbered,
-    read_rows,
-)
+from nlkit.data.photos.lists import PhotoList, folder_images, read_names, read_numbered, read_rows
 
 sets = pytest.mark.parametrize("name", TREES)
 
@@ -153,18 +145,12 @@ def test_every_image_is_counted_and_only_what_is_broken_is_a_flaw(tmp_path: Path
 ROWS = [
     ("webvision", "google/q0001/x.jpg 1000", "expected 0 to 999"),
     ("webvision", "google/q0001/x.jpg tench", "the label is 'tench'"),
-    ("webvision", "google/q0001/x.jpg", "1 columns; expected 2"),
     ("webvision", "../secret.jpg 3", "leaves the folder"),
-    ("webvision", "/etc/passwd 3", "leaves the folder"),
     ("webvision", "{first} {other}", "here and"),
     ("food101n", "soup_of_stones/x.jpg", "the class 'soup_of_stones' is not among those of classes.txt"),
     ("food101n", "dish_001/a/x.jpg", "expected CLASS/IMAGE"),
-    ("food101n", "dish_001", "expected CLASS/IMAGE"),
-    ("food101n", "dish_001/", "expected CLASS/IMAGE"),
-    ("food101n", "dish_001/..", "leaves the folder"),
     ("food101n", "dish_001/x.jpg\t1", "2 columns; expected 1"),
     ("clothing1m", "images/0/x.jpg", "'images/0/x.jpg' has no label in noisy_label_kv.txt"),
-    ("clothing1m", "a b", "2 columns; expected 1"),
 ]
 TRAIN_LISTS = {"webvision": 0, "food101n": 1, "clothing1m": 0}
 
@@ -291,18 +277,14 @@ def test_animal10n_a_name_without_label_is_refused(tmp_path: Path, name: str) ->
 # Files.
 
 
-@pytest.mark.parametrize("extra", [0, 1, 5])
-def test_the_text_is_short_and_the_table_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: int) -> None:
+def test_the_text_is_short_and_the_table_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clothing1m_tree(tmp_path)
-    monkeypatch.setattr(catalog, "SHOWN", 4)
-    for path in sorted((tmp_path / "clothing1m/images/7").rglob("*.jpg"))[:extra]:
-        path.unlink()
-    report = verify_photos("clothing1m", tmp_path, progress=False)
-    assert len(report.flaws) == 4 + extra
-    assert sum(" 'images/" in line for line in report.text.splitlines()) == 4
-    assert ("and 5 more" in report.text) == (extra == 5) and ("more" in report.text) == (extra > 0)
-    header, *rows = csv.reader(io.StringIO(report.table))
-    assert header == ["part", "path", "fault"] and [tuple(row) for row in rows] == report.flaws
+    whole = verify_photos("clothing1m", tmp_path, progress=False)
+    assert len(whole.flaws) == 4 and "more" not in whole.text
+    monkeypatch.setattr(catalog, "SHOWN", 3)
+    assert "and 1 more" in whole.text and sum(" 'images/" in line for line in whole.text.splitlines()) == 3
+    header, *rows = csv.reader(io.StringIO(whole.table))
+    assert header == ["part", "path", "fault"] and [tuple(row) for row in rows] == whole.flaws
 
 
 def test_odd_names_and_links_that_leave_the_folder_are_flaws_not_errors(tmp_path: Path) -> None:

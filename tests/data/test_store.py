@@ -1,7 +1,5 @@
 """The store of decoded images: what it holds, when it is another one, and that nothing is decoded twice."""
 
-from __future__ import annotations
-
 import hashlib
 import multiprocessing
 import os

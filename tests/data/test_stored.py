@@ -1,7 +1,5 @@
 """Stored images come out as they were written, however they are asked for and wherever they are kept."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

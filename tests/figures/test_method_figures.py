@@ -1,9 +1,7 @@
 """The figures of TCL, CoDiM, pre-training and LRA-diffusion, from short runs."""
 
-from __future__ import annotations
-
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +59,12 @@ def diffusion(short_run: Callable[..., nlkit.Run]) -> nlkit.Run:
     return short_run("lra_diffusion/digits-sym-50-identity", **own)
 
 
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
 def assert_drawn(run: nlkit.Run, known: bool, figures: dict[Callable[[nlkit.Run], Figure], int]) -> None:
     """Each figure has so many axes, and data in all of them, whether or not the clean labels are known."""
     shown = run if known else replace(run, samples=run.samples.drop(columns="clean"))
@@ -68,7 +72,6 @@ def assert_drawn(run: nlkit.Run, known: bool, figures: dict[Callable[[nlkit.Run]
         figure = draw(shown)
         figure.canvas.draw()
         assert [ax.has_data() for ax in figure.axes] == [True] * axes
-        plt.close(figure)
 
 
 @pytest.mark.parametrize("known", [True, False])
@@ -88,11 +91,8 @@ def test_the_figures_of_diffusion_are_drawn_with_and_without_clean_labels(diffus
 
 
 def test_pre_training_has_maps_and_neighbours(pretraining: nlkit.Run) -> None:
-    gallery = contrast.neighbour_gallery(pretraining, pretraining.images())
-    for figure in (contrast.feature_maps(pretraining), gallery):
-        figure.canvas.draw()
-        assert all(ax.has_data() for ax in figure.axes)
-        plt.close(figure)
+    gallery = {lambda run: contrast.neighbour_gallery(run, run.images()): 56}
+    assert_drawn(pretraining, True, {contrast.feature_maps: 2, **gallery})
 
 
 def test_the_scores_of_a_figure_are_those_of_the_record_and_the_mixture_lies_over_them(tcl: nlkit.Run) -> None:
@@ -102,13 +102,11 @@ def test_the_scores_of_a_figure_are_those_of_the_record_and_the_mixture_lies_ove
         counts = sum(patch.get_height() for patch in ax.patches)
         assert counts == tcl.samples[f"score_{epoch}"].notna().sum() == 300
         assert len(ax.lines) == lines
-    plt.close(figure)
 
 
 def test_a_map_shows_each_prototype_by_the_name_of_its_class(tcl: nlkit.Run) -> None:
     figure = contrast.feature_maps(tcl)
     assert [text.get_text() for text in figure.axes[1].texts] == tcl.record["data"]["classes"]
-    plt.close(figure)
 
 
 def test_pairs_grow_from_variant_to_variant_and_are_coloured_by_the_truth(codim: nlkit.Run) -> None:
@@ -120,7 +118,6 @@ def test_pairs_grow_from_variant_to_variant_and_are_coloured_by_the_truth(codim:
     counts = [int((mask > 0).sum()) for mask in masks]
     assert counts[0] < counts[1] < counts[2]
     assert {2, 3} <= set(np.unique(masks[2]))
-    plt.close(figure)
 
 
 @pytest.mark.parametrize("variant", ["self", "sup", "sup_pseudo"])
@@ -143,7 +140,6 @@ def test_the_classes_of_the_figure_are_those_of_the_method(codim: nlkit.Run, var
 def test_the_start_of_a_run_without_encoder_is_called_random(codim: nlkit.Run) -> None:
     figure = contrast.feature_geometry(codim)
     assert [ax.get_title() for ax in figure.axes] == ["random start", "after epoch 3"]
-    plt.close(figure)
 
 
 def test_the_first_neighbour_of_the_gallery_is_the_nearest_one(pretraining: nlkit.Run) -> None:
@@ -177,21 +173,13 @@ def test_label_vectors_start_at_zero_and_end_at_the_recorded_decision(diffusion:
         prediction, given = (str(diffusion.samples[column].iloc[number]) for column in ("prediction", "noisy"))
         named = f"given: {given}" if prediction == given else f"found: {prediction}"
         assert ends[named] == pytest.approx(nearest)
-    plt.close(figure)
 
 
-def test_the_histogram_counts_every_sample_once(diffusion: nlkit.Run) -> None:
-    figure = votes.vote_shares(diffusion)
-    assert sum(patch.get_height() for patch in figure.axes[0].patches) == 300
-    plt.close(figure)
-
-
-def test_the_bars_are_the_votes_of_k_neighbours(diffusion: nlkit.Run) -> None:
+def test_the_histogram_counts_every_sample_once_and_the_bars_the_votes_of_k_neighbours(diffusion: nlkit.Run) -> None:
+    assert sum(patch.get_height() for patch in votes.vote_shares(diffusion).axes[0].patches) == 300
     figure = votes.retrieved_labels(diffusion, diffusion.images())
-    bars = [ax for ax in figure.axes if ax.patches]
-    assert len(bars) == 4
-    assert all(sum(patch.get_height() for patch in ax.patches) == 10 for ax in bars)
-    plt.close(figure)
+    bars = [sum(patch.get_height() for patch in ax.patches) for ax in figure.axes if ax.patches]
+    assert bars == [10] * 4
 
 
 def test_the_table_has_the_accuracies_of_both_weights_and_of_the_vote(diffusion: nlkit.Run) -> None:

@@ -1,7 +1,5 @@
 """mixup and ELR: their losses in closed form, the targets as state, and what they do about wrong labels."""
 
-from __future__ import annotations
-
 import math
 
 import pytest
@@ -28,17 +26,6 @@ def test_mixup_trains_on_the_mean_of_two_images_with_the_mean_of_their_labels(mo
         torch.testing.assert_close(loss, expected)
     shares = [share for (_, _, share, _), _ in mixes]
     assert len(set(shares)) == 3 and min(shares) > 0 and max(shares) < 1
-
-
-def test_the_penalty_is_nothing_without_targets_and_falls_towards_them() -> None:
-    p = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]])
-    assert float(early_learning(p, torch.zeros(2, 3))) == 0
-    assert float(early_learning(p, p)) == pytest.approx(
-        0.5 * float(torch.log(torch.tensor(1 - 0.54)) + torch.log(torch.tensor(1 - 0.66)))
-    )
-    sure = torch.tensor([[1.0, 0.0, 0.0]])
-    values = [float(early_learning(torch.tensor([[a, 1 - a, 0.0]]), 0.9 * sure)) for a in (0.1, 0.5, 0.9)]
-    assert values == sorted(values, reverse=True)
 
 
 def test_the_gradient_of_the_penalty_is_that_of_the_paper() -> None:

@@ -1,7 +1,5 @@
 """CoDiM: DivideMix where its own parts are switched off, and what each of these parts does."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Confident learning as a method: no network sees the fold that it judges, and the record keeps what a page needs."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

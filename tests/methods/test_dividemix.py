@@ -1,7 +1,5 @@
 """The semi-supervised step of DivideMix: who divides, who guesses, in which mode, towards which targets."""
 
-from __future__ import annotations
-
 import math
 from itertools import pairwise
 
@@ -129,24 +127,9 @@ def test_targets_and_loss_of_a_step_are_those_of_the_algorithm(bn: str, monkeypa
         ramp = number / 3 / 2
         ((total,), _) = stepped[number]
         assert float(total.detach()) == pytest.approx(float(loss_x + 25 * ramp * loss_u + 0.8 * loss_reg), rel=1e-4)
+    assert len({share for (_, _, share, _), _ in mixes}) == len(mixes)
     means = [sum(values) / 3 for values in zip(*parts, strict=True)]
     assert [result[f"loss_{part}_1"] for part in ("x", "u", "reg")] == pytest.approx(means, rel=1e-3)
-
-
-@pytest.mark.parametrize(("alpha", "mean"), [(4.0, 0.637), (0.5, 0.818)])
-def test_the_mixing_share_is_one_folded_beta_variable_a_step(
-    alpha: float, mean: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    method = dividemix((2000, 2000), {"count": 4000}, **{"method.alpha": alpha, "training.batch_size": 1})
-    nothing = dict.fromkeys(("loss_x", "loss_u", "loss_reg"), torch.zeros(()))
-    monkeypatch.setattr(method, "losses", lambda *given: dict(nothing))
-    steps = tiny.spied(monkeypatch, method, "losses")
-    for net in method.nets:
-        monkeypatch.setattr(net, "step", lambda loss: None)
-    train(method)
-    shares = [batch.share for (_, _, batch, _), _ in steps]
-    assert len(shares) == len(set(shares)) == 4000 and min(shares) >= 0.5 and max(shares) <= 1
-    assert sum(shares) / len(shares) == pytest.approx(mean, abs=0.01)
 
 
 def test_the_ensemble_sums_logits() -> None:

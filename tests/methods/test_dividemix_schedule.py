@@ -1,7 +1,5 @@
 """What DivideMix does over time, and where its division fails: warm-up, schedules, loss history, guards."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
@@ -95,33 +93,17 @@ def all_finite(method: DivideMix, result: dict[str, float]) -> bool:
     return all(map(math.isfinite, result.values())) and all(bool(value.isfinite().all()) for value in tensors)
 
 
-@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
-def test_a_division_with_an_empty_side_is_filled_by_rank_and_noted(value: float) -> None:
-    method = dividemix()
-    method.p_clean[:] = value
-    result = train(method)
-    expected = COUNT - SIZE if value == 1 else SIZE
-    assert (result["labelled_1"], result["unlabelled_1"]) == (expected, COUNT - expected)
-    assert len(method.events) == 2 and all(event.startswith("epoch 2: network") for event in method.events)
-    assert all_finite(method, result)
-
-
-@pytest.mark.parametrize("above", [1, 15, 81, 95])
+@pytest.mark.parametrize("above", [0, 15, 16, 80, 81, 96])
 def test_a_side_smaller_than_a_batch_is_filled_with_the_nearest_in_rank(above: int) -> None:
     method = dividemix((above, 48))
     recording, ranked = Recording(method), method.p_clean[1].argsort(descending=True)
     result = train(method)
-    count = SIZE if above < 48 else COUNT - SIZE
+    count = min(max(above, SIZE), COUNT - SIZE)
     labelled = {i for step in recording.steps(0) for i in recording.samples(step.own[2].inputs)}
     assert labelled == set(ranked[:count].tolist())
-    assert len(method.events) == 1 and f"got {above} labelled of {COUNT}; {count} taken" in method.events[0]
+    noted = [f"epoch 2: network 1 got {above} labelled of {COUNT}; {count} taken instead"]
+    assert method.events == (noted if above != count else [])
     assert all_finite(method, result)
-
-
-@pytest.mark.parametrize("above", [16, 48, 80])
-def test_a_division_with_a_batch_on_both_sides_is_left_alone(above: int) -> None:
-    method = dividemix((above, above))
-    assert train(method)["labelled_2"] == above and method.events == []
 
 
 @pytest.mark.parametrize("bn", ["paper", "fused"])

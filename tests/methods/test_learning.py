@@ -1,7 +1,5 @@
 """What methods learn from digits of which four labels in ten are wrong: who is wrong, and the right label."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,7 +33,7 @@ def fit_digits(tmp_path_factory: pytest.TempPathFactory) -> FitDigits:
 
     def fit(name: str, **settings: Any) -> Fitted:
         params = tiny.params(name, **{"data.train_size": 600, "model.width": 8, "views.flip": False, **settings})
-        problem = load_problem(params.data, params.noise, Path("unused"), torch.device("cpu"))
+        problem = load_problem(params, Path("unused"), torch.device("cpu"))
         return problem, training.fit(problem, params, tmp_path_factory.mktemp(name), progress=False)
 
     return fit

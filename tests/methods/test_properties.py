@@ -1,7 +1,5 @@
 """What every method keeps: it repeats, resumes, reports, counts its cost, and never sees clean labels."""
 
-from __future__ import annotations
-
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -68,21 +66,6 @@ def test_each_epoch_draws_anew(name: str, problem: Problem) -> None:
         train(method, 0, 1)
         batches.append(first_batch(method, epoch))
     assert not torch.equal(*batches)
-
-
-@methods
-@pytest.mark.parametrize("cut", [1, 2, 3])
-def test_a_restored_method_continues_bit_for_bit_and_leaves_the_given_state_alone(
-    name: str, cut: int, problem: Problem
-) -> None:
-    whole, part, resumed = (tiny.method(name, problem.train) for _ in range(3))
-    expected = train(whole, *range(EPOCHS))[cut:]
-    train(part, *range(cut))
-    given, kept = (copied(part.state_dict()) for _ in range(2))
-    resumed.load_state_dict(given)
-    assert same(resumed.state_dict(), kept)
-    assert train(resumed, *range(cut, EPOCHS)) == expected
-    assert same(resumed.state_dict(), whole.state_dict()) and same(given, kept)
 
 
 @methods

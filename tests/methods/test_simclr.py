@@ -1,7 +1,5 @@
 """Pre-training: what it sees, what it leaves alone, and the vote that judges it."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 from typing import Any

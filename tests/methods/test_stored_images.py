@@ -1,7 +1,5 @@
 """Methods train on images of varying sizes from a store as they train on a tensor."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The second stage of TCL: corrected labels, a follower one step behind, and bootstrapping."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """CLIP as a frozen encoder: what it sees, and what is said where it cannot be had."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from types import SimpleNamespace

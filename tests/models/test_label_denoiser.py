@@ -1,7 +1,5 @@
 """The noise predictor is the network of the equations."""
 
-from __future__ import annotations
-
 import pytest
 import tiny
 import torch

@@ -1,7 +1,5 @@
 """Networks for photographs: sizes, scales, and weights from files, good and bad."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

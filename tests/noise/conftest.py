@@ -1,7 +1,5 @@
 """The public labels, where they are here."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from pathlib import Path

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import random
 from collections.abc import Callable
 from itertools import pairwise
@@ -112,12 +110,6 @@ def test_noisy_labels_measure_the_realised_rate_where_the_truth_is_known() -> No
     assert (observed.nominal, observed.realised) == (0.3, 0.25)
     assert noise.NoisyLabels.of(np.array([0, 1]), None, None).realised is None
     assert observed.sha256 == noise.labels_sha256(np.array([0, 1, 1, 2], dtype=np.int16))
-
-
-def test_flips_of_an_unknown_data_set_are_refused() -> None:
-    assert noise.flips_of("cifar10") == noise.CIFAR10_FLIPS
-    with pytest.raises(NlkitError, match=r"noise\.kind.*cifar100"):
-        noise.flips_of("cifar100")
 
 
 def test_noise_that_a_data_set_does_not_have_is_refused(tmp_path: Path) -> None:

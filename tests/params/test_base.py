@@ -1,7 +1,5 @@
 """What `base:` in a parameter file means: its tree laid over another's, in files and in trees without one."""
 
-from __future__ import annotations
-
 import random
 from pathlib import Path
 from typing import Any
@@ -38,13 +36,10 @@ def refused(path: Path) -> str:
     ("base", "own", "expected"),
     [
         ("a: {b: 1}", "a: null", {"a": None}),
-        ("a: 1", "a: {b: 2}", {"a": {"b": 2}}),
         ("a: {b: 2}", "a: 1", {"a": 1}),
         ("a: {kind: x, b: 1, c: 2}", "a: {kind: x, c: 3}", {"a": {"kind": "x", "b": 1, "c": 3}}),
         ("a: {kind: x, b: 1}", "a: {kind: y, c: 3}", {"a": {"kind": "y", "c": 3}}),
-        ("a: {name: x, b: 1}", "a: {name: y}", {"a": {"name": "y"}}),
         ("a: {name: x, b: {kind: p, q: 1}}", "a: {b: {kind: r}}", {"a": {"name": "x", "b": {"kind": "r"}}}),
-        ("a: {b: 1}", "a: {kind: y}", {"a": {"b": 1, "kind": "y"}}),
         ("a: {kind: x}", "a: {b: 1}", {"a": {"kind": "x", "b": 1}}),
     ],
 )
@@ -76,16 +71,11 @@ def test_each_value_is_that_of_the_nearest_file_which_sets_it(seed: int, tmp_pat
     ("base", "words"),
     [
         ("3", "key 'base' is 3: expected a path below"),
-        ("null", "key 'base' is None: expected a path below"),
         ("[bases/one, bases/two]", "key 'base' is ['bases/one', 'bases/two']: expected a path below"),
-        ("''", "key 'base' is '': expected a path below"),
         ("bases/../../secret", "expected a path below"),
         ("/etc/hostname", "expected a path below"),
         ("bases/.hidden", "expected a path below"),
-        ("bases\\one", "expected a path below"),
         ('"bases/one\\0"', "expected a path below"),
-        ("bases/one.yaml", "there is no file"),
-        ("bases/none", "there is no file"),
         ("bases", "there is no file"),
     ],
 )
@@ -93,11 +83,8 @@ def test_a_base_that_is_no_file_below_params_is_refused(base: str, words: str, t
     path = write(tmp_path, secret="a: 1", bases__one="a: 1", some__cell=f"base: {base}")
     message = refused(path)
     assert message.startswith(f"{path}: key 'base' is") and words in message
-
-
-def test_a_base_that_is_not_valid_is_named(tmp_path: Path) -> None:
-    path = write(tmp_path, bases__family__one="a: [1", some__cell="base: bases/family/one")
-    assert refused(path).startswith(str(tmp_path / "params/bases/family/one.yaml"))
+    path = write(tmp_path, bases__one="a: [1", some__cell="base: bases/one")
+    assert refused(path).startswith(str(tmp_path / "params/bases/one.yaml"))
 
 
 def test_circles_are_refused(tmp_path: Path) -> None:
@@ -147,8 +134,10 @@ def test_the_keys_of_a_file_alone_are_resolved_as_the_file_is(path: Path, monkey
 
 
 def test_overrides_are_laid_over_what_is_resolved_and_cannot_change_the_base() -> None:
-    changed = load_params(CELL, **{"optim.lr": 0.5, "views": {"pad": 3}})
-    assert (changed.optim.lr, changed.optim.momentum, changed.views.pad, changed.views.zoom) == (0.5, 0.9, 3, 0.1)
+    plain, changed = load_params(CELL), load_params(CELL, seed=3, **{"optim.lr": 0.5, "views": {"pad": 3}})
+    assert (changed.seed, changed.optim.lr, changed.views.pad) == (3, 0.5, 3)
+    assert changed.optim == plain.optim.model_copy(update={"lr": 0.5})
+    assert changed.views == plain.views.model_copy(update={"pad": 3})
     with pytest.raises(NlkitError, match="unknown key 'base'"):
         load_params(CELL, base="bases/cross_entropy/digits")
 

@@ -1,7 +1,5 @@
 """Contrastive losses against the textbook's matrix and closed forms, and who is whose positive."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

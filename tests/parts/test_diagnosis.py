@@ -1,7 +1,5 @@
 """Label diagnosis of TCL: prototypes, posterior, score and P(clean)."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

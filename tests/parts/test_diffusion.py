@@ -1,11 +1,9 @@
-"""Diffusion over label vectors: the schedule's values, the forward process, and the sampler as a mode finder."""
-
-from __future__ import annotations
+"""Diffusion over label vectors: schedule, forward process, the sampler as a mode finder, and the average of weights."""
 
 import pytest
 import torch
 from tiny import stream
-from torch import Tensor
+from torch import Tensor, nn
 
 from nlkit.parts.diffusion import (
     Denoiser,
@@ -17,6 +15,7 @@ from nlkit.parts.diffusion import (
     sample_from_mean,
     sampling_times,
 )
+from nlkit.parts.diffusion_learner import Ema
 
 T, C = 1000, 10
 
@@ -119,3 +118,34 @@ def test_times_come_in_pairs_that_add_up(batch: int) -> None:
 def test_the_class_is_the_one_nearest_to_one_and_not_the_largest() -> None:
     y = torch.tensor([[1.3, 0.95, -0.2], [0.2, 0.1, 0.3]])
     assert closeness(y, 0.1).argmax(dim=1).tolist() == [1, 2] != y.argmax(dim=1).tolist()
+
+
+def net() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+
+
+def move(one: nn.Module, step: int) -> None:
+    draws = stream(step)
+    for weight in one.parameters():
+        weight.data = torch.randn(weight.shape, generator=draws)
+    one(torch.randn(5, 3, generator=draws))
+
+
+def floats(one: nn.Module) -> list[torch.Tensor]:
+    return [value.detach().double() for value in one.state_dict().values() if value.is_floating_point()]
+
+
+def test_the_average_is_that_of_the_recurrence_for_weights_and_statistics() -> None:
+    one = net()
+    ema = Ema(one.train(), 0.6)
+    assert not any(weight.requires_grad for weight in ema.net.parameters()) and not ema.net.training
+    expected = [value.clone() for value in floats(one)]
+    for step in range(1, 31):
+        move(one, step)
+        ema.update(one)
+        decay = min(0.6, step / (step + 9))
+        expected = [decay * mean + (1 - decay) * value for mean, value in zip(expected, floats(one), strict=True)]
+    assert len(expected) == 6
+    for found, value in zip(floats(ema.net), expected, strict=True):
+        torch.testing.assert_close(found, value, atol=1e-6, rtol=0)
+    assert int(ema.net[1].num_batches_tracked) == int(one[1].num_batches_tracked) == 30  # type: ignore[arg-type]

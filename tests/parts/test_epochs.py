@@ -1,7 +1,5 @@
 """Which samples an epoch passes over, in which batches, and at which learning rates."""
 
-from __future__ import annotations
-
 from itertools import islice
 
 import pytest
@@ -66,14 +64,6 @@ def test_the_curve_of_tcl_has_the_published_values(time: float, rate: float) -> 
     assert epochs.warm_cosine(time, 0.12, 20, 200, 0.01) == pytest.approx(rate, abs=5e-5)
 
 
-def test_the_curve_is_continuous_and_falls_to_its_floor_after_a_whole_period() -> None:
-    before, after = (epochs.warm_cosine(20 + step, 0.12, 20, 200, 0.01) for step in (-1e-9, 1e-9))
-    assert before == pytest.approx(after, abs=1e-9)
-    assert epochs.warm_cosine(220, 0.12, 20, 200, 0.01) == pytest.approx(0.0012)
-    rates = [epochs.warm_cosine(20 + time, 0.12, 20, 200, 0.01) for time in range(201)]
-    assert rates == sorted(rates, reverse=True)
-
-
 @pytest.mark.parametrize(
     ("time", "rate"), [(0, 0.01), (5, 0.2549384), (10, 0.4998768), (500, 0.25025), (750, 0.0736501), (1000, 0.0005)]
 )
@@ -82,11 +72,7 @@ def test_the_curve_of_pre_training_has_its_values(time: float, rate: float) -> N
     assert epochs.joined_cosine(time, 0.5, 0.01, 10, 1000, 0.001) == pytest.approx(rate, abs=1e-6)
 
 
-def test_the_line_meets_the_curve_and_may_be_all_there_is() -> None:
-    before, after = (epochs.joined_cosine(10 + step, 0.5, 0.01, 10, 100, 0.001) for step in (-1e-9, 1e-9))
-    assert before == pytest.approx(after, abs=1e-8)
-    rates = [epochs.joined_cosine(time, 0.5, 0.01, 10, 100, 0.001) for time in range(10, 121)]
-    assert rates == sorted(rates, reverse=True) and rates[-1] == pytest.approx(0.0005)
+def test_the_line_may_be_all_there_is() -> None:
     short = [epochs.joined_cosine(time, 0.5, 0.01, 10, 3, 0.001) for time in range(4)]
     assert short == pytest.approx([0.01, 0.00905, 0.0081, 0.00715])
 

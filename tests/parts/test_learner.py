@@ -1,7 +1,5 @@
 """A network with its optimiser and views: steps, rates, predictions, and what a checkpoint holds of them."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest
@@ -103,25 +101,6 @@ def test_losses_are_those_of_the_observed_labels_in_the_order_of_the_samples(
     moved = replace(train, images=train.images[order], labels=train.labels[order])
     torch.testing.assert_close(learner.losses(moved), losses[order], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(learner.losses(train, order[:9]), losses[order[:9]], atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("steps", [0, 2])
-def test_tensors_restore_a_learner_so_that_it_continues_bit_for_bit(
-    steps: int, problem: Problem, learner: Learner
-) -> None:
-    for _ in range(steps):
-        learner.step(some_loss(learner, problem))
-    saved = tiny.copied(learner.tensors())
-    momenta = {name for name in saved if name.startswith("momentum.")}
-    assert saved.keys() - momenta == {f"net.{name}" for name in learner.net.state_dict()}
-    assert len(momenta) == (len(list(learner.net.parameters())) if steps else 0)
-    other = Learner(problem.train, tiny.params(seed=9), "net2")
-    other.step(some_loss(other, problem))
-    other.load_tensors(saved)
-    assert tiny.same(other.tensors(), saved)
-    for one in (learner, other):
-        one.step(some_loss(one, problem))
-    assert tiny.same(learner.tensors(), other.tensors())
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])

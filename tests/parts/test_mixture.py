@@ -1,7 +1,5 @@
 """Mixtures of two components against scikit-learn's, and one for each class against one after the other."""
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

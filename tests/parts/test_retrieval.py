@@ -1,7 +1,5 @@
 """Nearest neighbours in blocks are those of the full matrix of distances, and their labels vote."""
 
-from __future__ import annotations
-
 import pytest
 import tiny
 import torch

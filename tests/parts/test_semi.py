@@ -1,10 +1,9 @@
 """The bricks of semi-supervised learning: closed forms, slow loops, and gradients."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import tiny
 import torch
@@ -64,6 +63,14 @@ def test_guessing_averages_probabilities_and_not_logits_in_any_order() -> None:
 def test_half_precision_logits_give_full_precision_probabilities() -> None:
     assert semi.mean_probability([logits_of(2, 3).bfloat16()]).dtype == torch.float32
     assert semi.soft_cross_entropy(logits_of(2, 3).bfloat16(), torch.eye(3)[:2]).dtype == torch.float32
+
+
+@pytest.mark.parametrize(("alpha", "mean"), [(4.0, 0.637), (1.0, 0.75), (0.5, 0.818)])
+def test_the_mixing_share_is_a_folded_beta_variable(alpha: float, mean: float) -> None:
+    stream = np.random.default_rng(0)
+    shares = [semi.mixing_share(stream, alpha) for _ in range(4000)]
+    assert min(shares) >= 0.5 and max(shares) <= 1
+    assert sum(shares) / len(shares) == pytest.approx(mean, abs=0.01)
 
 
 @pytest.mark.parametrize(("share", "order"), [(0.7, [3, 0, 4, 1, 2]), (1.0, [2, 0, 1, 4, 3]), (0.6, [0, 1, 2, 3, 4])])
@@ -141,8 +148,7 @@ def test_negative_entropy_equals_a_slow_sum_and_has_its_gradient() -> None:
 
 @pytest.mark.parametrize(
     ("time", "expected"),
-    [(10, 0), (12, 3.125), (14, 6.25), (18, 12.5), (25.9, 24.84375), (26, 25), (300, 25), (9.99, 0), (0, 0),
-     (10 + 200 / 400, 0.78125)],
-)  # fmt: skip
+    [(0, 0), (9.99, 0), (10, 0), (10 + 200 / 400, 0.78125), (18, 12.5), (25.9, 24.84375), (26, 25), (300, 25)],
+)
 def test_the_ramp_is_linear_over_sixteen_epochs(time: float, expected: float) -> None:
     assert 25 * semi.ramp(time, start=10, length=16) == pytest.approx(expected)

@@ -1,13 +1,9 @@
-from __future__ import annotations
-
-import os
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from nlkit.errors import NlkitError
 from nlkit.training import checkpoints
 from nlkit.training.checkpoints import load_latest
 
@@ -77,29 +73,3 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, 
     assert info["epoch"] == 1 and found["weight"].unique().tolist() == [1.0]
     assert len(notes) == 1 and newer.name in notes[0] and "\n" not in notes[0]
     assert ("checksum" in notes[0]) == isinstance(share, str)
-
-
-def test_where_all_are_damaged_nothing_comes_back_but_a_line_for_each(tmp_path: Path) -> None:
-    for path in write_two(tmp_path):
-        path.write_bytes(b"\x00" * 40)
-    found, info, notes = load_latest(tmp_path)
-    assert found == {} and info == {}
-    assert sum("is damaged" in note for note in notes) == 2
-
-
-def test_a_failed_rename_leaves_the_earlier_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_two(tmp_path)
-
-    def fail(source: Path, target: Path) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(NlkitError, match=r"epoch-00003.*No space left"):
-        checkpoints.save(tmp_path, 3, tensors(), INFO)
-    assert load_latest(tmp_path)[1]["epoch"] == 2
-
-
-def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").write_text("a file")
-    with pytest.raises(NlkitError, match="cannot write there"):
-        checkpoints.save(tmp_path / "checkpoints", 1, tensors(), INFO)

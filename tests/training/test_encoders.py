@@ -1,8 +1,7 @@
 """Encoders: made once, found again, made anew where damaged, and never mistaken for one another."""
 
-from __future__ import annotations
-
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import yaml
 
 import nlkit
 from nlkit import NlkitError
-from nlkit.cli import main
 from nlkit.methods.simclr import SimCLR
 from nlkit.params import Params
 from nlkit.training import checkpoints, encoders, records
@@ -51,6 +49,11 @@ def files(project: Path) -> list[str]:
     return sorted(path.suffix for path in (project / "runs/encoders").iterdir())
 
 
+def kept(project: Path) -> Path:
+    (path,) = (project / "runs/encoders").glob("*.safetensors")
+    return path
+
+
 def provide(params: Params, project: Path) -> encoders.Encoder:
     return encoders.provide(params, project, CPU, progress=False)
 
@@ -75,17 +78,14 @@ def test_the_name_and_the_noise_do_not_change_an_encoder_and_everything_else_doe
 
 def test_another_noise_leaves_the_same_weights(project: Path) -> None:
     first = provide(pretraining(), project)
-    next((project / "runs/encoders").glob("*.safetensors")).unlink()
-    assert (
-        provide(pretraining(**{"noise.rate": 0.8}), project).summary()["weights_sha256"]
-        == first.summary()["weights_sha256"]
-    )
+    kept(project).unlink()
+    assert tiny.same(provide(pretraining(**{"noise.rate": 0.8}), project).tensors, first.tensors)
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flip", "other"])
 def test_a_damaged_file_is_made_again(damage: str, project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = provide(pretraining(), project)
-    target = next((project / "runs/encoders").glob("*.safetensors"))
+    target = kept(project)
     blob = target.read_bytes()
     broken = {"cut": blob[: len(blob) // 2], "empty": b"", "flip": blob[:-1] + bytes([blob[-1] ^ 1])}
     if damage == "other":
@@ -101,7 +101,7 @@ def test_a_damaged_file_is_made_again(damage: str, project: Path, capsys: pytest
 def test_an_interrupted_pre_training_goes_on(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     params = pretraining(**{"training.epochs": 4})
     undisturbed = provide(params, project)
-    next((project / "runs/encoders").glob("*.safetensors")).unlink()
+    kept(project).unlink()
     epochs, train = list[int](), SimCLR.train_epoch
     monkeypatch.setattr(
         SimCLR, "train_epoch", lambda self, epoch, tick: epochs.append(epoch) or train(self, epoch, tick)
@@ -119,7 +119,7 @@ def test_a_run_of_pre_training_leaves_the_file_that_others_read(project: Path, m
         patch.setattr(SimCLR, "train_epoch", None)
         run = nlkit.run(user(), progress=False)
     assert run.record["encoder"] == done.record["encoder"]
-    next((project / "runs/encoders").glob("*.safetensors")).unlink()
+    kept(project).unlink()
     again = nlkit.run(user(), out="again", progress=False)
     assert again.record["encoder"]["weights_sha256"] == done.record["encoder"]["weights_sha256"]
     assert records.differences(records.load(run.folder), records.load(again.folder)) == []
@@ -174,28 +174,21 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ({"method.encoder": "params/none.yaml"}, {}, "cannot read the parameter file"),
     ({"data.train_size": 60}, {}, "data.train_size is 64 there and 60 here"),
     ({"data.name": "cifar10", "method.strong": {"kind": "autoaugment"}}, {}, "data.name is digits there and cifar10"),
-    ({"model.width": 5}, {}, "model.width is 4 there and 5 here"),
     ({"method.dim": 9}, {}, "method.dim is 8 there and 9 here"),
     ({}, {"method": {"name": "simclr", "dim": "x"}}, "dim"),
     ({}, {"paper": "cross_entropy", "method": {"name": "cross_entropy"}}, "holds parameters of paper 'cross_entropy'"),
-    ({}, {"colour": 1}, "unknown key 'colour'"),
 ]
 
 
 @pytest.mark.parametrize(("ours", "theirs", "message"), WRONG)
 def test_a_reference_that_cannot_be_followed_is_one_clear_line(
-    ours: dict[str, Any],
-    theirs: dict[str, Any],
-    message: str,
-    project: Path,
-    capsys: pytest.CaptureFixture[str],
+    ours: dict[str, Any], theirs: dict[str, Any], message: str, project: Path, refused: Callable[..., str]
 ) -> None:
     content = pretraining().model_dump(mode="json") | theirs
     (project / "params/pre.yaml").write_text(yaml.safe_dump(content))
     write(project / "params/run.yaml", user(**ours))
-    assert main(["run", "params/run.yaml", "--quiet"]) == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 1 and "key 'method.encoder' is" in lines[0] and message in lines[0]
+    said = refused("run", "params/run.yaml", "--quiet")
+    assert "key 'method.encoder' is" in said and message in said
 
 
 def test_a_fresh_projector_may_have_another_size(project: Path) -> None:

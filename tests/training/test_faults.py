@@ -1,7 +1,5 @@
 """Runs that are killed: whatever the moment, the same command ends with the record of an undisturbed run."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Every row on photographs: its real parameters with smaller sizes, two epochs on a small official-looking tree."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 import os
 import shutil
@@ -41,14 +39,6 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     info = json.loads((folder / "record.json").read_text())
     change(info)
     (folder / "record.json").write_text(json.dumps(info))
-
-
-def test_what_is_written_is_what_is_loaded(folder: Path, tmp_path: Path) -> None:
-    record = records.load(folder)
-    written = rewrite(tmp_path / "copy", record)
-    loaded = records.load(tmp_path / "copy")
-    assert records.differences(written, loaded) == records.differences(record, loaded) == []
-    assert loaded.info == record.info
 
 
 def test_a_record_above_the_limit_is_refused_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
@@ -143,11 +133,13 @@ def test_adopt_copies_to_the_place_of_the_cell_and_keeps_what_is_there(folder: P
     target = records.adopt(folder, tmp_path / "results")
     assert target == tmp_path / "results/cross_entropy/tiny/seed-0"
     assert names(target) == FILES and names(target.parent) == ["seed-0"]
-    assert records.differences(records.load(folder), records.load(target)) == []
+    assert records.load(folder).info == records.load(target).info
     before = (target / "record.json").read_bytes()
     with pytest.raises(NlkitError, match="never edited"):
         records.adopt(folder, tmp_path / "results")
     assert (target / "record.json").read_bytes() == before
+    with pytest.raises(NlkitError, match="cannot write there"):
+        records.adopt(folder, folder / "record.json")
 
 
 @pytest.mark.parametrize("change", [{"paper": "../../elsewhere"}, {"cell": "../up"}, {"seed": "0/../../up"}])
@@ -157,11 +149,6 @@ def test_adopt_writes_nowhere_but_below_results(folder: Path, tmp_path: Path, ch
     with pytest.raises(NlkitError):
         records.adopt(folder, tmp_path / "results" / "deep")
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_adopt_into_what_is_no_folder_is_an_error(folder: Path) -> None:
-    with pytest.raises(NlkitError, match="cannot write there"):
-        records.adopt(folder, folder / "record.json")
 
 
 def test_times_machine_and_versions_make_no_difference(folder: Path, tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Runs and what stands in their folder: resumed, refused, loaded, or made anew."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

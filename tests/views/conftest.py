@@ -1,7 +1,5 @@
 """Batches of images of varying sizes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """AutoAugment in batches: each operation is torchvision's, each image has a sub-policy of its own."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What holds for every random view: its shape, its stream, and that each image has randomness of its own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -21,7 +19,7 @@ from nlkit.params.views import (
     SimCLRParams,
     ViewParams,
 )
-from nlkit.views.strong import RandomView, strong_view
+from nlkit.views.strong import strong_view
 from nlkit.views.weak import Views
 
 MEAN, STD, SIDE = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 20
@@ -40,15 +38,16 @@ STORED: dict[str, Any] = {
     "stored autoaugment": strong_view(AutoAugmentPhotoParams(kind="autoaugment_imagenet"), *GIVEN),
 }
 VIEWS = SMALL | STORED
+View = Callable[[Batch, torch.Generator], Tensor]
 
 
 @pytest.fixture(params=VIEWS)
-def view(request: pytest.FixtureRequest) -> tuple[RandomView, str]:
+def view(request: pytest.FixtureRequest) -> tuple[View, str]:
     return VIEWS[request.param], request.param
 
 
 @pytest.fixture
-def images(view: tuple[RandomView, str], batch_of: Callable[..., ImageBatch], photographs: Callable[..., Any]) -> Batch:
+def images(view: tuple[View, str], batch_of: Callable[..., ImageBatch], photographs: Callable[..., Any]) -> Batch:
     """Twelve images of a kind that the view takes."""
     found = photographs(12, short=40)
     if view[1] in STORED:
@@ -65,7 +64,7 @@ def chosen(images: Batch, index: Tensor) -> Batch:
 
 @pytest.mark.parametrize("count", [0, 1, 12])
 def test_a_view_of_any_number_of_images_has_its_shape_and_8_bit_levels(
-    view: tuple[RandomView, str], images: Batch, count: int
+    view: tuple[View, str], images: Batch, count: int
 ) -> None:
     found = view[0](chosen(images, torch.arange(count)), stream())
     assert found.shape == (count, 3, SIDE, SIDE) and found.dtype == torch.float32
@@ -76,9 +75,7 @@ def test_a_view_of_any_number_of_images_has_its_shape_and_8_bit_levels(
         torch.testing.assert_close(levels, levels.round(), atol=1e-3, rtol=0)
 
 
-def test_a_view_depends_on_its_stream_only_and_each_call_draws_anew(
-    view: tuple[RandomView, str], images: Batch
-) -> None:
+def test_a_view_depends_on_its_stream_only_and_each_call_draws_anew(view: tuple[View, str], images: Batch) -> None:
     make, before, source = view[0], torch.get_rng_state(), stream(3)
     first = make(images, source)
     assert not torch.equal(first, make(images, source)) and torch.equal(torch.get_rng_state(), before)
@@ -86,6 +83,6 @@ def test_a_view_depends_on_its_stream_only_and_each_call_draws_anew(
     assert torch.equal(first, make(images, stream(3))) and not torch.equal(first, make(images, stream(4)))
 
 
-def test_each_image_has_randomness_of_its_own(view: tuple[RandomView, str], images: Batch) -> None:
+def test_each_image_has_randomness_of_its_own(view: tuple[View, str], images: Batch) -> None:
     same = view[0](chosen(images, torch.zeros(60, dtype=torch.int64)), stream())
     assert len({one.contiguous().numpy().tobytes() for one in same}) > 40

@@ -1,7 +1,5 @@
 """Strong views: every part against torchvision's, or against a count."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from tiny import stream

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.scale import FuncScale
 from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
@@ -53,13 +54,11 @@ class Quantity:
             inside = low - 0.1 * reach <= self.place(tick) <= high + 0.1 * reach
             if inside and (not ticks or self.place(ticks[-1]) - self.place(tick) > 0.09 * reach):
                 ticks.append(tick)
-        one = ax.xaxis if axis == "x" else ax.yaxis
+        drawn = ax.xaxis if axis == "x" else ax.yaxis
         limits = self.value([low - 0.08 * reach, high + 0.08 * reach])
-        set_scale, set_limits = (ax.set_xscale, ax.set_xlim) if axis == "x" else (ax.set_yscale, ax.set_ylim)
-        set_scale("function", functions=(self.place, self.value))
-        set_limits(*limits)
-        one.set_ticks(ticks)
-        one.set_major_formatter("{x:g}")
+        ax.set(**{f"{axis}scale": FuncScale(drawn, (self.place, self.value)), f"{axis}lim": limits})
+        drawn.set_ticks(ticks)
+        drawn.set_major_formatter("{x:g}")
 
 
 ACCURACY = Quantity("test accuracy in %", 100.0, 0.1, (100, 99.8, 99.5, 99, 98, 95, 90, 80, 70, 50, 30, 10))
@@ -91,8 +90,7 @@ def dots(groups: Groups, quantity: Quantity, value: Value, hollow: Value | None 
     for ax, (cell, rivals) in zip(axes.flat, groups.items(), strict=False):
         shown: list[float] = []
         for row, name in enumerate(names):
-            runs = rivals.get(name, [])
-            shown += _dot(ax, row, LOOKS[name], _values(runs, value), _values(runs, hollow) if hollow else None)
+            shown += _dot(ax, row, LOOKS[name], rivals.get(name, []), value, hollow)
         ax.set_title(cell)
         ax.grid(axis="y", alpha=0.15)
         if shown:
@@ -106,16 +104,17 @@ def dots(groups: Groups, quantity: Quantity, value: Value, hollow: Value | None 
     return figure
 
 
-def _dot(ax: Axes, row: int, look: Look, values: np.ndarray, others: np.ndarray | None) -> list[float]:
+def _dot(ax: Axes, row: int, look: Look, runs: Sequence[Run], value: Value, hollow: Value | None) -> list[float]:
     """Draw one method; returns the values that must be seen."""
+    values, others = _values(runs, value), _values(runs, hollow) if hollow else np.array([])
     if not len(values):
         ax.text(0.05, row, NOT_RUN, transform=ax.get_yaxis_transform(), va="center", fontsize=7, color=NEUTRAL)
         return []
-    if others is not None:
+    if len(others):
         ax.plot(others.mean(), row, look.marker, color=look.colour, markerfacecolor="white", markersize=6)
     ax.plot([values.min(), values.max()], [row, row], color=look.colour, linewidth=2.2, solid_capstyle="round")
     ax.plot(values.mean(), row, look.marker, color=look.colour, markersize=7)
-    return [*values] if others is None else [*values, others.mean()]
+    return [*values, others.mean()] if len(others) else [*values]
 
 
 def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
@@ -127,10 +126,10 @@ def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
     figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
     ends = []
     for ax, (cell, rivals) in zip(axes.flat, groups.items(), strict=False):
-        here = [_curve(ax, LOOKS[name], runs, column) for name, runs in rivals.items()]
-        ends += [value for found in here for value in found]
+        here = [end for name, runs in rivals.items() for end in _curve(ax, LOOKS[name], runs, column)]
+        ends += here
         ax.set(title=cell, xlabel="epoch")
-        if not any(here):
+        if not here:
             say_not_run(ax)
             ax.set_xticks([])
     if ends:
@@ -158,18 +157,12 @@ def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float
     epochs = np.arange(1, length + 1)
     ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=look.colour, alpha=0.18, linewidth=0)
     every = max(length // 6, 1)
-    ax.plot(
-        epochs, values.mean(axis=0), color=look.colour, linewidth=1.3,
-        marker=look.marker, markevery=(every // 2, every), markersize=5,
-    )  # fmt: skip
+    ax.plot(epochs, values.mean(axis=0), markevery=(every // 2, every), **line_style(look))
     return [float(np.nanmin(values)), float(np.nanmax(values))]
 
 
 def cost_and_accuracy(groups: Groups, cost: Value, label: str) -> Figure:
-    """Last test accuracy over a cost, one panel a cell: mean of the seeds with their range; costs are logarithmic.
-
-    A method whose cost is not known is left out.
-    """
+    """Last test accuracy over a cost, one panel a cell: means and ranges of seeds; without methods of unknown cost."""
     figure, axes = plt.subplots(1, len(groups), figsize=(min(4.2 * len(groups), WIDTH), 3.4), squeeze=False)
     for ax, (cell, rivals) in zip(axes[0], groups.items(), strict=True):
         shown: list[float] = []
@@ -189,7 +182,7 @@ def cost_and_accuracy(groups: Groups, cost: Value, label: str) -> Figure:
         if shown:
             ACCURACY.scale(ax, "y", np.array(shown))
     axes[0][0].set_ylabel(ACCURACY.label)
-    handles = [handle(LOOKS[name], line=False) for name in present(groups)]
+    handles = [handle(LOOKS[name], "none") for name in present(groups)]
     figure.legend(handles=handles, loc="outside right center")
     return figure
 
@@ -199,10 +192,14 @@ def present(groups: Groups) -> list[str]:
     return [name for name in LOOKS if any(name in rivals for rivals in groups.values())]
 
 
-def handle(look: Look, line: bool = True) -> Line2D:
+def line_style(look: Look) -> dict[str, Any]:
+    """The style of the line of a method."""
+    return {"color": look.colour, "marker": look.marker, "linewidth": 1.3, "markersize": 5}
+
+
+def handle(look: Look, linestyle: Literal["-", "none"] = "-") -> Line2D:
     """The entry of a method in a legend."""
-    style: Any = {"marker": look.marker, "linestyle": "-" if line else "none"}
-    return Line2D([], [], color=look.colour, label=look.label, markersize=7, **style)
+    return Line2D([], [], linestyle=linestyle, color=look.colour, marker=look.marker, label=look.label, markersize=7)
 
 
 def _values(runs: Sequence[Run], value: Value) -> np.ndarray:

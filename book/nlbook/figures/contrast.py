@@ -86,10 +86,7 @@ def _laid_out(features: bytes, count: int, width: int) -> np.ndarray:
 
 
 def _name_classes(ax: Axes, run: Run, points: np.ndarray, prototypes: np.ndarray) -> None:
-    """The name of each class beside its prototype, else at the median of its images.
-
-    Their class is the true one where it is known, else the predicted one.
-    """
+    """The name of each class beside its prototype, else at the median of its images; the predicted, if unknown."""
     names = run.record["data"]["classes"]
     known = run.samples["clean" if "clean" in run.samples else "prediction"].to_numpy()[: len(points)]
     for number, name in enumerate(names if len(names) <= 20 else []):
@@ -195,14 +192,11 @@ def _batch(run: Run, epoch: int) -> tuple[np.ndarray, int]:
 
 
 def _targets(run: Run, epoch: int, chosen: np.ndarray, size: int, temperature: float) -> np.ndarray:
-    """Targets [B_x + B_u, C]: predictions, mixed with the label for the first `size` rows, and sharpened.
-
-    What the recorded confidence leaves is spread over the other classes.
-    """
+    """Targets [B_x + B_u, C]: predictions, mixed with the label for the first `size` rows, and sharpened."""
     rows, classes = run.samples.iloc[chosen], np.arange(len(run.record["data"]["classes"]))
     sure = rows[f"sure_{epoch}"].to_numpy(dtype=np.float64)[:, None]
     guessed = rows[f"guess_{epoch}"].to_numpy()[:, None] == classes
-    p = np.where(guessed, sure, (1 - sure) / max(len(classes) - 1, 1))
+    p = np.where(guessed, sure, (1 - sure) / max(len(classes) - 1, 1))  # only the largest probability is recorded
     trust = np.where(np.arange(len(rows)) < size, rows[f"p_clean_{epoch}"].to_numpy(dtype=np.float64), 0.0)[:, None]
     p = trust * (rows["noisy"].to_numpy()[:, None] == classes) + (1 - trust) * p
     sharp = p ** (1 / temperature)

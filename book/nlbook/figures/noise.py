@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,12 +16,9 @@ from nlkit.figures.images import heading, image_grid, settle, show
 from nlkit.figures.style import CLEAN, NEUTRAL, NOISY
 
 
-def margins(delta: np.ndarray, wrong: np.ndarray, bins: int = 10) -> Figure:
-    """Counts of correct and wrong labels [N] by margin [N] in [0, 1], and the share of wrong ones in each bin.
-
-    The bars reach one standard error up and down.
-    """
-    edges = np.linspace(0, 1, bins + 1)
+def margins(delta: np.ndarray, wrong: np.ndarray) -> Figure:
+    """Counts of correct and wrong labels [N] by margin [N] in [0, 1], and the share of wrong ones, ± standard error."""
+    edges = np.linspace(0, 1, 11)
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.1))
     parts, colours = [delta[~wrong], delta[wrong]], [CLEAN, NOISY]
     axes[0].hist(parts, list(edges), stacked=True, color=colours, alpha=0.75, label=["correct label", "wrong label"])
@@ -60,58 +56,51 @@ def matrix_grid(summary: NoiseSummary) -> Figure:
 
     Colours follow the square root of a share, so that small ones can be told apart.
     """
-    matrices = summary.matrices()
-    columns = 4 if len(matrices) > 6 else 3
-    rows, side = -(-len(matrices) // columns), WIDTH / columns
+    shown = summary.shown(hybrids=True)
+    columns = 4 if len(shown) > 6 else 3
+    rows, side = -(-len(shown) // columns), WIDTH / columns
+    names, no_names, places = summary.names, [""] * len(summary.names), range(len(summary.names))
     figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, rows * side + 0.9), squeeze=False)
-    beside = {title: np.where(np.eye(len(one)) > 0, np.nan, one) for title, one in matrices.items()}
-    most = max((float(np.nanmax(one)) for one in beside.values()), default=1.0)
-    for number, (ax, (title, one)) in enumerate(zip(axes.flat, beside.items(), strict=False)):
-        image = ax.imshow(100 * one, norm=PowerNorm(0.5, 0, 100 * most), cmap="cividis")
+    beside = [np.where(np.eye(len(names)) > 0, np.nan, 100 * np.array(one.matrix)) for one in shown.values()]
+    most = float(np.nanmax(beside))
+    for number, (ax, (name, one)) in enumerate(zip(axes.flat, shown.items(), strict=False)):
+        image = ax.imshow(beside[number], norm=PowerNorm(0.5, 0, most), cmap="cividis")
         ax.set_facecolor("#DDDDDD")
         ax.grid(False)
-        ax.set_title(title, fontsize=9)
-        _class_ticks(ax, summary.names, number % columns == 0, number + columns >= len(matrices))
-    for ax in axes.flat[len(matrices) :]:
+        ax.set_title(f"{name}, {100 * one.rate:.0f} %", fontsize=9)
+        bottom = number + columns >= len(shown)
+        ax.set_yticks(places, names if number % columns == 0 else no_names, fontsize=7)
+        ax.set_xticks(places, names if bottom else no_names, fontsize=7, rotation=90 if max(map(len, names)) > 2 else 0)
+        ax.tick_params(length=2)
+    for ax in axes.flat[len(shown) :]:
         ax.set_axis_off()
-    if matrices:
-        label = "% of the images of a class (row) that get a label (column)"
-        bar = figure.colorbar(image, ax=axes, label=label, orientation="horizontal", shrink=0.6, aspect=40)
-        bar.set_ticks([tick for tick in (0, 1, 5, 10, 20, 30, 40, 60, 80, 100) if tick <= 100 * most])
+    label = "% of the images of a class (row) that get a label (column)"
+    bar = figure.colorbar(image, ax=axes, label=label, orientation="horizontal", shrink=0.6, aspect=40)
+    bar.set_ticks([tick for tick in (0, 1, 5, 10, 20, 30, 40, 60, 80, 100) if tick <= most])
     return figure
-
-
-def _class_ticks(ax: Axes, names: Sequence[str], left: bool, bottom: bool) -> None:
-    places = range(len(names))
-    long = max(map(len, names)) > 2
-    ax.set_yticks(places, names if left else [""] * len(names), fontsize=7)
-    ax.set_xticks(places, names if bottom else [""] * len(names), fontsize=7, rotation=90 if long else 0)
-    ax.tick_params(length=2)
 
 
 def class_rate_dots(summaries: Sequence[NoiseSummary]) -> Figure:
     """Share of wrong labels in each class by model: one panel a data set."""
     figure, axes = plt.subplots(1, len(summaries), figsize=(WIDTH, 3.9), squeeze=False)
     for ax, one in zip(axes[0], summaries, strict=True):
-        rates, count = one.rates(), len(one.names)
-        for shift, (name, values) in zip(np.linspace(-0.32, 0.32, len(rates)), rates.items(), strict=True):
+        shown, count = one.shown(), len(one.names)
+        for shift, (name, model) in zip(np.linspace(-0.32, 0.32, len(shown)), shown.items(), strict=True):
             colour, marker = MODELS[name]
-            ax.plot(100 * values, np.arange(count) + shift, marker, color=colour, markersize=4.5)
+            ax.plot(100 * model.class_rates(), np.arange(count) + shift, marker, color=colour, markersize=4.5)
         ax.set_yticks(range(count), one.names, fontsize=8)
         ax.set(title=one.title, xlabel="wrong labels in %", ylim=(count - 0.5, -0.5), xlim=(-2, None))
         ax.grid(axis="y", visible=False)
         for edge in np.arange(0.5, count - 1):
             ax.axhline(edge, color=NEUTRAL, linewidth=0.4, alpha=0.4)
-    _legend(figure, [name for one in summaries for name in one.rates()])
+    _legend(figure, summaries)
     return figure
 
 
-def _legend(figure: Figure, names: Sequence[str]) -> None:
-    handles = [
-        Line2D([], [], color=colour, marker=marker, label=name, linewidth=1)
-        for name, (colour, marker) in MODELS.items()
-        if name in names
-    ]
+def _legend(figure: Figure, summaries: Sequence[NoiseSummary]) -> None:
+    names = {name for one in summaries for name in one.shown()}
+    looks = {name: look for name, look in MODELS.items() if name in names}
+    handles = [Line2D([], [], color=c, marker=m, label=name, linewidth=1) for name, (c, m) in looks.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
 
 
@@ -148,14 +137,12 @@ def margin_curves(summaries: Sequence[NoiseSummary]) -> Figure:
         ax.set(title=one.title, xlabel="tenth of the class, the least sure first")
         ax.set(xticks=range(1, 11), xlim=(0.5, 10.5))
         ax.axhline(1, color=NEUTRAL, linewidth=0.8, linestyle=":")
-        for name, rates in one.curves().items():
+        for name, model in one.shown().items():
             colour, marker = MODELS[name]
-            ax.plot(range(1, 11), rates, color=colour, marker=marker, markersize=4.5, linewidth=1.2)
-        if not one.curves():
-            ax.text(0.5, 0.6, "no classifier here", transform=ax.transAxes, ha="center", color=NEUTRAL, fontsize=9)
+            ax.plot(range(1, 11), model.curve, color=colour, marker=marker, markersize=4.5, linewidth=1.2)
     axes[0][0].set_ylabel("noise rate over its mean")
     axes[0][0].set_ylim(0, None)
-    _legend(figure, [name for one in summaries for name in one.curves()])
+    _legend(figure, summaries)
     return figure
 
 

@@ -1,15 +1,12 @@
 """The sets of photographs by name: lists and labels, whether a set is there and whole, and the check of every image."""
 
-from __future__ import annotations
-
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from nlkit.data.catalog import Source, present_source
 from nlkit.data.photos.layouts import LAYOUTS as PHOTO_SOURCES
@@ -39,9 +36,7 @@ class PhotoReport:
     @property
     def table(self) -> str:
         """Every image that cannot be used, as CSV: part, path and fault."""
-        stream = io.StringIO(newline="")
-        csv.writer(stream, lineterminator="\n").writerows([("part", "path", "fault"), *self.flaws])
-        return stream.getvalue()
+        return pd.DataFrame(self.flaws, columns=["part", "path", "fault"]).to_csv(index=False, lineterminator="\n")
 
 
 def photo_sources() -> dict[str, Source]:

@@ -1,7 +1,5 @@
 """Images of any size and kind to RGB bytes, by many threads; what cannot be read is told apart, not guessed."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import threading
@@ -83,17 +81,15 @@ def find_faults(work: Callable[[int], object], count: int, title: str, progress:
 
 def probe(paths: Sequence[Path], most: int = 500) -> list[int]:
     """Short sides in pixels, from the headers of at most `most` readable images."""
-    found: list[int] = []
+    some = paths[:: max(1, len(paths) // most)][:most]
+    sides = np.zeros(len(some), np.int64)
 
-    def one(path: Path) -> None:
-        with _open_image(path) as image:
-            found.append(min(image.size))
+    def one(index: int) -> None:
+        with _open_image(some[index]) as image:
+            sides[index] = min(image.size)
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for path in paths[:: max(1, len(paths) // most)][:most]:
-            fault_of(lambda path=path: one(path))  # type: ignore[misc]
-    return found
+    find_faults(one, len(some), "reading sizes", progress=False)
+    return sides[sides > 0].tolist()
 
 
 def read_photo(path: Path, short: int) -> np.ndarray:

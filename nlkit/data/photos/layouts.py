@@ -1,27 +1,13 @@
-"""The official layouts of large sets of photographs: what is read where, how many there are, who gives them out.
-
-webvision: mini-WebVision, the first 50 classes of the Google subset (short side 256). Names and formats follow
-DivideMix's loader; a public loader asserts 65,944 and 2,500, and ILSVRC-2012 has 50 images a class. Its folders are
-called 0 to 49, as DivideMix keeps them, or by synset.
-
-food101n: tested on Food-101. Headers and the name of the unpacked folder were confirmed in public loaders, the counts
-on the page of the data set. One verified image of the official files is not in their image list.
-
-clothing1m: names and formats are those of the owners' description, counts were confirmed in public loaders. Without a
-folder `images`, the folders 0 to 9 lie beside the lists, as DivideMix keeps them.
-
-animal10n: counts and classes are from the page of the data set; public loaders take the digits of a file's name before
-the underscore as the label. There is no list: images are taken in the order of their sorted names.
-"""
-
-from __future__ import annotations
+"""The official layouts of large sets of photographs: what is read where; facts are in `sources.yaml`."""
 
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic.dataclasses import dataclass
+
+from nlkit.data.dataset import FACTS
 from nlkit.data.photos import lists
 from nlkit.data.photos.lists import PhotoList, Row, gather, read_names, read_numbered, read_rows
 from nlkit.errors import NlkitError
@@ -31,7 +17,7 @@ Parts = tuple[dict[str, PhotoList], tuple[str, ...]]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-"""As DivideMix uses them for WebVision and LRA-diffusion for Food-101N; for Animal-10N they are our choice."""
+
 ANIMALS = ("cat", "lynx", "wolf", "coyote", "cheetah", "jaguar", "chimpanzee", "orangutan", "hamster", "guinea pig")
 
 _SYNSET = re.compile(r"(n\d{8})\s+(\S.*)")
@@ -40,11 +26,9 @@ _VERIFIED = ("class_name/key", "verification_label")
 
 @dataclass(frozen=True)
 class Layout:
-    """A set of photographs as its owners give it out.
+    """A set of photographs as its owners give it out; `sources.yaml` says what each field is.
 
-    folders: usual names of its folder; files: the lists and folders that must be there, `{}` for that folder; load:
-    from these paths, and a list that takes notes, to images and classes; official: numbers of images; owner: who gives
-    it out and where it belongs; mean, std: per channel, of pixels in 0..1.
+    load: from the paths of its files, and a list that takes notes, to images and classes.
     """
 
     folders: tuple[str, ...]
@@ -192,43 +176,5 @@ def _animal10n(needed: Sequence[Path], notes: list[str]) -> Parts:
     return {"train": train, "test": test}, ANIMALS
 
 
-LAYOUTS = {
-    "webvision": Layout(
-        folders=("webvision",),
-        files=("{}/info/train_filelist_google.txt", "{}/info/val_filelist.txt", "{}/info/synsets.txt"),
-        load=_webvision,
-        official={"train": 65_944, "test": 2_500, "imagenet": 2_500},
-        owner="unpack google_resized_256.tar, val_images_256.tar and info.tar of WebVision 1.0, from the page of its "
-        "owners data.vision.ee.ethz.ch/cvl/webvision, into webvision; the second test set, the ILSVRC-2012 validation "
-        "images in webvision/imagenet/val, must be requested from image-net.org",
-    ),
-    "food101n": Layout(
-        folders=("food-101n", "Food-101N_release"),
-        files=("{}/meta/classes.txt", "{}/meta/imagelist.tsv", "food-101/meta/test.txt"),
-        load=_food101n,
-        official={"train": 310_009, "test": 25_250},
-        owner="unpack Food-101N, from the page of its owners kuanghuei.github.io/Food-101N, into food-101n, and "
-        "Food-101, from data.vision.ee.ethz.ch/cvl/food-101.tar.gz, into food-101",
-    ),
-    "clothing1m": Layout(
-        folders=("clothing1m", "Clothing1M", "clothing1M"),
-        files=(
-            *("{}/noisy_train_key_list.txt", "{}/clean_test_key_list.txt", "{}/clean_val_key_list.txt"),
-            *("{}/noisy_label_kv.txt", "{}/clean_label_kv.txt", "{}/category_names_eng.txt"),
-        ),
-        load=_clothing1m,
-        official={"train": 1_000_000, "test": 10_526, "val": 14_313},
-        owner="it must be requested from its owners, for research only: github.com/Cysu/noisy_label says how; unpack "
-        "lists and images into clothing1m",
-        mean=(0.6959, 0.6537, 0.6371),
-        std=(0.3113, 0.3192, 0.3214),
-    ),
-    "animal10n": Layout(
-        folders=("animal10n", "raw_image"),
-        files=("{}/training", "{}/testing"),
-        load=_animal10n,
-        official={"train": 50_000, "test": 5_000},
-        owner="download it from the page of its owners, dm.kaist.ac.kr/datasets/animal-10n, and unpack training and "
-        "testing into animal10n",
-    ),
-}
+_LOADERS = {"webvision": _webvision, "food101n": _food101n, "clothing1m": _clothing1m, "animal10n": _animal10n}
+LAYOUTS = {name: Layout(load=load, **FACTS["photos"][name]) for name, load in _LOADERS.items()}

@@ -4,8 +4,6 @@ A list may have a million lines, so names are checked by their text alone when i
 links, and refuses those that lead outside, when an image is opened.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass

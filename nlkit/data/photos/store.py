@@ -4,8 +4,6 @@
 <folder>/00000.safetensors   their sizes, hashes and faults; written last, so that a shard that has it is finished
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 import shutil
@@ -214,16 +212,10 @@ def read(store: Store, indices: np.ndarray, out: np.ndarray) -> None:
     for run, first in enumerate(firsts.tolist()):
         path = store.files[shards[first]]
         try:
-            _read_run(memoryview(out)[begins[run] : begins[run + 1]], path, int(offsets[first]))
+            with path.open("rb") as file:
+                file.seek(int(offsets[first]))
+                count = file.readinto(memoryview(out)[begins[run] : begins[run + 1]])
         except OSError as error:
             raise NlkitError(f"{path}: cannot read the stored images ({error.strerror})") from None
-
-
-def _read_run(part: memoryview, path: Path, offset: int) -> None:
-    with path.open("rb", buffering=0) as file:
-        file.seek(offset)
-        while len(part):
-            count = file.readinto(part)  # the kernel gives at most 2 GB at once
-            if not count:
-                raise NlkitError(f"{path}: the stored images are cut short; remove it, and they are decoded again")
-            part = part[count:]
+        if count < begins[run + 1] - begins[run]:
+            raise NlkitError(f"{path}: the stored images are cut short; remove it, and they are decoded again")

@@ -3,8 +3,6 @@
 On a CPU, where a call costs little, image by image with torch's own resize of 8-bit images; elsewhere by `naive`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch

@@ -1,7 +1,5 @@
 """Resized crops by products with matrices of weights, for a whole batch."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 
