@@ -21,8 +21,8 @@ class CrossEntropyParams(MethodParams):
     CrossEntropyParams,
     looks={
         "": Look("Cross-entropy", "#5A5A5A", "X"),
-        "-views": Look("Cross-entropy, views", "#8A8A8A", "v", page=False),
-        "-short": Look("Cross-entropy, short", "#B4B4B4", "^", page=False),
+        "-views": Look("Cross-entropy, views", "#8A8A8A", "<", page=False),
+        "-short": Look("Cross-entropy, short", "#B4B4B4", ">", page=False),
     },
     place=10,
     passes=one_pass,

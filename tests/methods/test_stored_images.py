@@ -81,7 +81,7 @@ def test_pixels_on_the_device_give_the_same_run(name: str, problem: Problem, mon
     """Whether batches are read or kept decides nothing."""
     images = problem.train.images
     assert isinstance(images, StoredImages)
-    monkeypatch.setattr(stored, "_fits", lambda store, device: True)
+    monkeypatch.setattr(stored, "_fits", lambda store, device, most: True)
     kept = StoredImages(images.store, SIDE, CPU)
     results = []
     for train in (problem.train, replace(problem.train, images=kept)):
