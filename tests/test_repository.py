@@ -1,6 +1,8 @@
 """What is committed agrees with itself: records, parameters, notebooks, README."""
 
+import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,17 @@ def unexplained(text: str) -> list[str]:
 def test_every_parameter_file_says_where_its_values_come_from() -> None:
     silent = {str(path): unexplained(path.read_text(encoding="utf-8")) for path in (ROOT / "params").rglob("*.yaml")}
     assert {path: keys for path, keys in silent.items() if keys} == {}
+
+
+def test_what_chapters_show_of_the_source_is_there() -> None:
+    shown = re.compile(r"^```\{literalinclude\} (\S+)\n(?:(?!```).*\n)*?:pyobject: (\S+)$", re.MULTILINE)
+    found = [(path, *one) for path in (ROOT / "book").glob("*.md") for one in shown.findall(path.read_text())]
+    assert len(found) > 20
+    for chapter, file, name in found:
+        body = ast.parse((chapter.parent / file).read_text(encoding="utf-8")).body
+        for part in name.split("."):
+            body = next((getattr(node, "body", []) for node in body if getattr(node, "name", None) == part), None)  # type: ignore[assignment]
+            assert body is not None, f"{chapter.name}: {name} is not in {file}"
 
 
 def test_every_base_file_is_used_and_begins_with_what_it_is() -> None:
