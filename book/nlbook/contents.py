@@ -122,11 +122,11 @@ def parameter_files(page: str) -> list[Path]:
 
 
 def code(page: str) -> list[Path]:
-    """The files that decide the outcome of a run; those for photographs do not concern runs on digits."""
+    """The files that decide the outcome of a run; those of photographs and public data sets do not concern runs on digits."""
     files_of = (sorted(Path("nlkit", room).rglob("*")) for room in ROOMS)
     found = [path for paths in files_of for path in paths if path.suffix in (".py", ".yaml")]
     if "-digits" in page:
-        found = [path for path in found if not any(part.startswith("photo") for part in path.parts)]
+        found = [path for path in found if not any(part.startswith(("photo", "sources.yaml")) for part in path.parts)]
     return [*found, Path("nlkit/seeding.py"), *_method_files(load_params(parameter_file(page)).method.name)]
 
 

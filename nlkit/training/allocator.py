@@ -22,8 +22,9 @@ def keep_freed_memory() -> str:
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return platform.libc_ver()[0] or platform.system()
+    loaded = Path("/proc/self/maps").read_text(errors="replace")
     for name in OTHERS:
-        if name in Path("/proc/self/maps").read_text(errors="replace"):
+        if name in loaded:
             return name
     if any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         return "glibc, as the environment sets it"
