@@ -122,7 +122,7 @@ def parameter_files(page: str) -> list[Path]:
 
 
 def code(page: str) -> list[Path]:
-    """The files that decide the outcome of a run; those of photographs and public data sets do not concern runs on digits."""
+    """The files that decide the outcome of a run; photographs and public data sets do not concern runs on digits."""
     files_of = (sorted(Path("nlkit", room).rglob("*")) for room in ROOMS)
     found = [path for paths in files_of for path in paths if path.suffix in (".py", ".yaml")]
     if "-digits" in page:
