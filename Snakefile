@@ -4,7 +4,6 @@ The cells in NEW are trained anew, with the pre-training that they refer to; for
 shown. `--config fresh=none` trains nothing, `--config fresh=all` trains every cell on digits that has a page.
 """
 
-import os
 from pathlib import Path
 
 from nlbook import contents
@@ -22,14 +21,14 @@ def record(page):
     return str(Path("runs", *contents.committed(page).parts[1:]))
 
 
-os.environ["OMP_NUM_THREADS"] = "1"  # two jobs with two threads each stall each other on two cores
 BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
-PYTHON = f"{BIN}python"
+PYTHON = f"OMP_NUM_THREADS=1 {BIN}python"  # or Snakemake gives each a rule's threads, and kernels stall each other
 RUNS = contents.run_pages(Path(), is_fresh)
 FRESH = [page for page in RUNS if is_fresh(page)]
 FRESH += sorted({before for page in FRESH for before in contents.pretraining(page)} - {*FRESH})
 RECORDED = [page for page in RUNS if page not in FRESH]
 OTHERS = contents.other_pages(Path())
+EARLY = RECORDED if FRESH else OTHERS + RECORDED  # pages that need no training
 FRAGMENTS = [f"book/_generated/{name}" for name in contents.fragments(Path())]
 TRAINED = [record(page) for page in FRESH]
 COMMITTED = sorted(map(str, Path("results").rglob("*.json")))
@@ -66,7 +65,7 @@ rule train:
 
 
 rule pages_of_records:
-    """The pages of runs that are not trained, while others are."""
+    """The pages that wait for no training."""
     input:
         NOTEBOOKS,
         PARAMS,
@@ -78,7 +77,7 @@ rule pages_of_records:
         "runs/logs/pages_of_records.txt",
     threads: 1 if FRESH else workflow.cores
     shell:
-        f"{PYTHON} -m nlbook.pages {{threads}} {' '.join(RECORDED)} > {{log}} 2>&1 || (cat {{log}}; exit 1)"
+        f"{PYTHON} -m nlbook.pages {{threads}} {' '.join(EARLY)} > {{log}} 2>&1 || (cat {{log}}; exit 1)"
 
 
 rule pages:

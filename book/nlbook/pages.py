@@ -28,10 +28,13 @@ RESET = """
 import gc, os, matplotlib.pyplot
 gc.set_threshold(100_000)
 os.chdir("{root}")
+matplotlib.pyplot.figure()
 matplotlib.pyplot.close("all")
+matplotlib.pyplot.uninstall_repl_displayhook()
 get_ipython().reset(new_session=True)
 """
-"""What a kernel does before each notebook. Figures are many living objects, so garbage is seldom looked for."""
+"""What a kernel does before each notebook. Figures are many living objects, so garbage is seldom looked for.
+Pyplot's hook, which comes with the first figure, would draw each figure once more than Jupyter's backend does."""
 
 
 def make(names: Sequence[str], workers: int) -> list[str]:

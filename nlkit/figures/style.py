@@ -20,7 +20,7 @@ def use_book_style() -> None:
     from matplotlib_inline.backend_inline import set_matplotlib_formats  # Jupyter, which a report does without
 
     plt.rcParams.update(SETTINGS)
-    set_matplotlib_formats("svg", metadata={"Date": None})
+    set_matplotlib_formats("svg", metadata={"Date": None}, bbox_inches=None)  # the layout leaves nothing to crop
 
 
 def snapshots(run: Run) -> list[int]:
