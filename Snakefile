@@ -91,7 +91,7 @@ rule pages:
         "runs/logs/pages.txt",
     threads: workflow.cores
     shell:
-        f"{PYTHON} -m nlbook.pages {{threads}} {' '.join(OTHERS + FRESH + RECORDED)} > {{log}} 2>&1 || (cat {{log}}; exit 1)"
+        f"{PYTHON} -m nlbook.pages {{threads}} {' '.join(OTHERS + [*filter(RUNS.__contains__, FRESH)] + RECORDED)} > {{log}} 2>&1 || (cat {{log}}; exit 1)"
 
 
 rule fragments:

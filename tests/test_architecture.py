@@ -1,7 +1,5 @@
 """The house: rooms stand on those above them in CONTRIBUTING.md, nothing runs in a circle, sizes are kept."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 RECORDS = sorted((ROOT / "results").rglob("record.json"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAPERS = ["cross_entropy", "mixup", "elr", "dividemix", "tcl", "codim", "lra_diffusion"]
+SHARED = ("data", "noise", "model", "views")
 DIGITS = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
 
 
@@ -60,6 +61,16 @@ def test_each_paper_beats_cross_entropy_by_thirty_points_at_one_half_and_forty_a
 @pytest.mark.parametrize(("paper", "cell"), [("tcl", ""), ("codim", ""), ("codim", "-sup")])
 def test_tcl_and_both_variants_of_codim_are_within_two_points_of_dividemix(paper: str, cell: str) -> None:
     assert mean_last(paper, f"digits-sym-50{cell}") >= mean_last("dividemix", "digits-sym-50") - 2
+
+
+@pytest.mark.parametrize("cell", DIGITS)
+def test_what_is_ranked_has_the_same_data_network_views_and_budget(cell: str) -> None:
+    ranked = contest.of_equals(contest.contestants(contest.runs_below(ROOT / "results"), [cell])[cell])
+    runs = [run for found in ranked.values() for run in found]
+    assert {"cross_entropy-views", *PAPERS[1:], "confident_learning", "codim-sup"} == set(ranked)
+    assert all(one.params.model_dump()[part] == runs[0].params.model_dump()[part] for one in runs for part in SHARED)
+    passes = [contest.passes_of(run) or 0 for run in runs]
+    assert max(passes) <= 1.1 / 0.9 * min(passes)
 
 
 @pytest.mark.parametrize("cell", DIGITS)

@@ -63,7 +63,7 @@ print(json.dumps({
     "settings": fragments.table("params_toy", source).to_dict("records"),
     "results": fragments.table("results_toy_digits", source).to_dict("records"),
     "compared": contest.accuracy_table(groups).loc["Toy"].to_list(),
-    "cost": contest.cost_table(groups[cell]).loc["Toy", "passes"],
+    "cost": contest.cost_table(groups[cell]).loc["Toy", "passes an epoch"],
     "pages": [page for page in pages if "toy" in page],
     "toc": contents.table_of_contents(Path(), pages),
     "code": [str(path) for path in contents.code("toy-digits-sym-50") if path.parts[1] == "methods"],

@@ -3,8 +3,6 @@
 `python -m nlbook.contents OUT PAGE...` writes `_toc.yml` with the chapters of all methods and these pages put in.
 """
 
-from __future__ import annotations
-
 import ast
 import re
 import sys

@@ -3,9 +3,7 @@
 `python -m nlbook.contest` writes the table and the figure of the README, from the committed records.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -18,6 +16,15 @@ from nlkit.training.runs import Run, load_run, run_path
 LOOKS = registry.contestants()
 """The contestants by paper and ending of the cell's name, in the order of the book."""
 NOT_RUN = "not run here"
+BASELINES = ("cross_entropy-views", "cross_entropy")
+SHARED = ("data", "noise", "model", "views")
+"""What runs have in common that can be ranked, beside their passes."""
+BUDGETS = {"digits": 1430}
+"""Passes an image, pre-training included, that runs on a data set may take if they are to be ranked."""
+TOLERANCE = 0.1
+TIED = "≈"
+DRAW = "-noise-"
+"""What stands in the name of a cell before the number of a further draw of its wrong labels."""
 Rivals = Mapping[str, Sequence[Run]]
 """Runs of several seeds by contestant, a key of LOOKS, all on one cell."""
 Groups = Mapping[str, Rivals]
@@ -63,14 +70,82 @@ def entry(paper: str, cell: str, cells: Sequence[str]) -> tuple[str, str] | None
     return None
 
 
+def of_equals(rivals: Rivals, plain: bool = False) -> Rivals:
+    """Those that can be ranked: data, noise, network and views of the baseline, passes within a tenth of the budget.
+
+    The baseline is cross-entropy with all views. With `plain` cross-entropy is among them even if its views are fewer.
+    """
+    first = next((rivals[name][0] for name in BASELINES if name in rivals), None)
+    ranked = {name for name, runs in rivals.items() if first and all(_is_equal(run, first) for run in runs)}
+    return {name: runs for name, runs in rivals.items() if name in ranked or (plain and name == BASELINES[-1])}
+
+
+def _is_equal(run: Run, baseline: Run) -> bool:
+    passes, budget = passes_of(run), BUDGETS.get(run.record["data"]["name"])
+    shared = all(getattr(run.params, part) == getattr(baseline.params, part) for part in SHARED)
+    return shared and None not in (passes, budget) and abs(passes / budget - 1) <= TOLERANCE  # type: ignore[operator]
+
+
+def unequal(rivals: Rivals) -> Rivals:
+    """Those that cannot be ranked: other views, or fewer passes."""
+    return {name: runs for name, runs in rivals.items() if name not in of_equals(rivals)}
+
+
 def accuracy_table(groups: Groups) -> pd.DataFrame:
-    """One row a method, one column a cell: last accuracy in percent, mean and standard deviation, number of seeds."""
-    table = pd.DataFrame(NOT_RUN, index=[look.label for look in LOOKS.values()], columns=list(groups))
+    """One row a method, one column a cell: last accuracy in percent, mean and standard deviation, number of seeds.
+
+    Of equals, a mark stands at the best of a cell, and at those whose interval overlaps that of the best.
+    """
+    names = [name for name in LOOKS if any(name in rivals for rivals in groups.values())]
+    table = pd.DataFrame(NOT_RUN, index=[LOOKS[name].label for name in names], columns=list(groups))
     for cell, rivals in groups.items():
-        for name, runs in rivals.items():
-            last = pd.Series([run.record["accuracy"]["last"] for run in runs])
-            table.loc[LOOKS[name].label, cell] = f"{spread(last)} ({len(runs)})"
+        last = {name: pd.Series([run.record["accuracy"]["last"] for run in runs]) for name, runs in rivals.items()}
+        marks = tied({name: last[name].mean() for name in of_equals(rivals)}, _test_images(rivals))
+        for name, values in last.items():
+            table.loc[LOOKS[name].label, cell] = f"{spread(values)} ({len(values)}){marks.get(name, '')}"
     return table.rename_axis(index="method")
+
+
+def draws_table(runs: Sequence[Run], cell: str) -> pd.DataFrame:
+    """One row a method: last accuracy in percent on a cell and on further draws of its labels, `<cell>-noise-<k>`.
+
+    The deviations are standard deviations: of the means of the draws, and of the seeds within a draw.
+    """
+    rows = []
+    for run in runs:
+        own, _, draw = run.params.cell.partition(DRAW)
+        if key := entry(run.params.paper, own, [cell]):
+            rows.append((LOOKS[key[0]].label, draw, run.record["accuracy"]["last"]))
+    found = pd.DataFrame(rows, columns=["method", "draw", "last"]).groupby(["method", "draw"])["last"]
+    draws = found.agg(["mean", "var", "size"]).reset_index().groupby("method")
+    table = pd.DataFrame({"last": draws["mean"].mean(), "draws": draws.size(), "runs": draws["size"].sum()})
+    table["deviation of draws"], table["deviation of seeds"] = draws["mean"].std(), draws["var"].mean() ** 0.5
+    table = table[table["draws"] > 1].reindex([look.label for look in LOOKS.values()]).dropna(subset="last")
+    count = _test_images(contestants(runs, [cell])[cell])
+    table.insert(1, "95 % interval", [" to ".join(f"{x:.1f}" for x in interval(last, count)) for last in table["last"]])
+    table["last"] = [f"{table['last'][one]:.1f}{mark}" for one, mark in tied(dict(table["last"]), count).items()]
+    return table.round(1)
+
+
+def interval(mean: float, count: int) -> tuple[float, float]:
+    """The 95 % interval in percent (Wilson) of a mean accuracy on `count` test images.
+
+    All runs see the same test images, so that further seeds do not make it narrower.
+    """
+    from scipy.stats import binomtest  # takes a second to import, which other tables need not spend
+
+    found = binomtest(round(mean / 100 * count), count).proportion_ci(method="wilson")
+    return 100 * found.low, 100 * found.high
+
+
+def tied(means: Mapping[str, float], count: int) -> dict[str, str]:
+    """A mark for each method whose interval on `count` test images overlaps that of the best, else nothing."""
+    lowest = interval(max(means.values()), count)[0] if means else 0.0
+    return {name: f" {TIED}" if interval(mean, count)[1] >= lowest else "" for name, mean in means.items()}
+
+
+def _test_images(rivals: Rivals) -> int:
+    return max((sum(runs[0].record["data"]["test"].values()) for runs in rivals.values()), default=1)
 
 
 def spread(values: pd.Series, digits: int = 1) -> str:
@@ -88,8 +163,8 @@ def percent(share: float | None) -> str:
 def cost_table(rivals: Rivals) -> pd.DataFrame:
     """One row a method with runs: passes, seconds, memory; means over seeds.
 
-    `passes` are forward-equivalents per image and epoch. The seconds of a shared pre-training stand beside the
-    methods that use it, and are not part of theirs.
+    `passes` are forward-equivalents per image. The seconds of a shared pre-training stand beside the methods that use
+    it, and are not part of theirs; its passes are part of theirs.
     """
     rows = {LOOKS[name].label: _cost(runs) for name, runs in rivals.items()}
     return pd.DataFrame(rows).T.rename_axis(index="method")
@@ -98,11 +173,13 @@ def cost_table(rivals: Rivals) -> pd.DataFrame:
 def _cost(runs: Sequence[Run]) -> dict[str, str]:
     first, epochs = runs[0].record, len(runs[0].epochs)
     passes = pd.Series([passes_of(run) for run in runs], dtype=float).mean()
+    pretraining = passes_of_pretraining(runs[0])
     before = [run.record["encoder"]["seconds"] for run in runs if run.record.get("encoder")]
     return {
         "epochs": str(epochs),
-        "passes": "–" if pd.isna(passes) else f"{passes / epochs:.1f}",
+        "passes an epoch": "–" if pd.isna(passes) else f"{(passes - pretraining) / epochs:.1f}",
         "passes of a run": "–" if pd.isna(passes) else f"{passes:,.0f}",
+        "of them pre-training": f"{pretraining:,.0f}" if pretraining else "–",
         "seconds": spread(pd.Series([run.record["seconds"] for run in runs]), 0),
         "seconds of pre-training": f"{sum(before) / len(before):.0f}" if before else "–",
         "peak memory in MB": f"{max(run.record['peak_memory_mb'] for run in runs):.0f}",
@@ -112,9 +189,18 @@ def _cost(runs: Sequence[Run]) -> dict[str, str]:
 
 
 def passes_of(run: Run) -> float | None:
-    """Forward-equivalents per training image of a whole run, None where its method does not count them."""
+    """Forward-equivalents per training image of a run and of its pre-training; None where a method counts none."""
     count, passes = run.record["data"]["train"], registry.find(run.params.method.name).passes
-    return None if passes is None else passes(run.params, count, run.epochs) / count
+    return None if passes is None else passes(run.params, count, run.epochs) / count + passes_of_pretraining(run)
+
+
+def passes_of_pretraining(run: Run) -> float:
+    """Forward-equivalents per training image of the pre-training of a run, 0 without."""
+    if not run.params.method.pretraining:
+        return 0.0
+    params, count = load_params(project_root() / run.params.method.pretraining[1]), run.record["data"]["train"]
+    passes = registry.find(params.method.name).passes
+    return passes(params, count, pd.DataFrame(index=range(params.training.epochs))) / count if passes else 0.0
 
 
 MARKS = ("<!-- results -->", "<!-- /results -->")
@@ -124,17 +210,22 @@ README_CELLS = {
     "digits-sym-80": "sym 80 %",
     "digits-asym-40": "asym 40 %",
     "digits-pmd-35": "PMD 35 %",
-    "cifar10n-worst-laptop": "CIFAR-10N worst, small network",
 }
 
 
+def accuracy_on_digits(runs: Sequence[Run], part: Callable[[Rivals], Rivals] = of_equals) -> pd.DataFrame:
+    """The table of the cells on digits, of those contestants of each cell that `part` chooses."""
+    groups = contestants(runs, list(README_CELLS))
+    return accuracy_table({title: part(groups[cell]) for cell, title in README_CELLS.items()})
+
+
 def readme(text: str, results: Path) -> str:
-    """The README's text with the table between its two marks made from the records; empty where nothing was run."""
-    groups = contestants(runs_below(results), list(README_CELLS))
-    table = accuracy_table(groups).rename(columns=README_CELLS).replace(NOT_RUN, "")
+    """The README's text with two tables between its marks made from the records: those of equals, then the others."""
+    tables = (accuracy_on_digits(runs_below(results), part) for part in (of_equals, unequal))
+    shown = "\n\n".join(table.replace(NOT_RUN, "").to_markdown(disable_numparse=True) for table in tables)
     before, rest = text.split(MARKS[0])
     after = rest.split(MARKS[1])[1]
-    return f"{before}{MARKS[0]}\n{table.to_markdown(disable_numparse=True)}\n{MARKS[1]}{after}"
+    return f"{before}{MARKS[0]}\n{shown}\n{MARKS[1]}{after}"
 
 
 def write_readme(root: Path) -> None:

@@ -1,7 +1,5 @@
 """Looking at labels one after the other, the most suspicious first: what is found, and how soon."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -42,25 +40,24 @@ def inspection_order(run: Run, quality: np.ndarray) -> np.ndarray:
 
 
 def detection_table(rivals: Rivals) -> pd.DataFrame:
-    """One row a method, means over seeds: how well it ranks wrong labels, and how good its own set is.
+    """One row a method with runs, means over seeds: how well it ranks wrong labels, and how good its own set is.
 
     Where records hold out-of-fold probabilities, further readings of them follow: self-confidence, and cleanlab's.
     """
     values: dict[str, list[dict[str, float | None]]] = {}
-    for name, look in LOOKS.items():
-        values[look.label] = []
-        for run in rivals.get(name, []):
+    for name, runs in rivals.items():
+        values[LOOKS[name].label] = []
+        for run in runs:
             # the AUC of the record is of P(clean) in full precision
             recorded = {"AUC": run.record["split"]["auc"], "last accuracy in %": run.record["accuracy"]["last"]}
             recorded["seconds"] = run.record["seconds"]
-            values[look.label].append(measures(run, *own_judgement(run)) | recorded)
+            values[LOOKS[name].label].append(measures(run, *own_judgement(run)) | recorded)
             for reading, judgement in out_of_fold_judgements(run).items():
                 values.setdefault(reading, []).append(measures(run, *judgement))
     rows = {}
     for label, measured in values.items():
         columns = pd.DataFrame(measured, columns=list(DIGITS), dtype=float)
         rows[label] = {name: spread(columns[name], digits) for name, digits in DIGITS.items()}
-        rows[label] |= {} if measured else {"AUC": NOT_RUN}
     return pd.DataFrame(rows).T.rename_axis(index="method")
 
 

@@ -4,8 +4,6 @@ The name of a table begins with its kind and goes on with what it is of: `params
 A figure has the name of a function of `nlkit.figures` and of a run: `loss_ridges_dividemix_digits-sym-50.svg`.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 from collections.abc import Callable
@@ -63,8 +61,9 @@ MAKERS: dict[str, Callable[[Source, str], Rows | pd.DataFrame]] = {
     "summary": tables.summary,
     "memorisation": tables.memorisation,
     "variations": tables.variations,
-    "vote": lambda source, paper: votes.weights_and_vote(contest.runs_below(source.root / "results", paper)),
+    "vote": lambda source, paper: votes.weights_and_vote([run for run in source.runs if run.params.paper == paper]),
     "encoder": lambda source, name: votes.vote_accuracy(source.run(*name.rsplit("_", 1))),
+    "ranking_digits": lambda source, _: contest.accuracy_on_digits(source.runs).reset_index(),
     "environment": environment,
     "photo_rows": photo_rows,
 }

@@ -1,7 +1,5 @@
 """Labels of several noise models for the same images, and the numbers that tell the models apart."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Annotated

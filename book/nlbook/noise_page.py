@@ -1,7 +1,5 @@
 """What the two notebooks on noise show: the labels of one parameter file, and all noise models side by side."""
 
-from __future__ import annotations
-
 import html
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,7 +65,7 @@ class NoiseView:
         """One wrongly labelled image of each class."""
         return figures.noise_gallery(self.problem.train.images, *self._labels(), self.names)
 
-    def of(self, kind: str, rate: float) -> NoiseView:
+    def of(self, kind: str, rate: float) -> "NoiseView":
         """The same data under another synthetic noise."""
         asked = NoiseParams.model_validate({"kind": kind, "rate": rate, "seed": self.params.noise.seed})
         return noise_view(self.params.model_copy(update={"noise": asked}))

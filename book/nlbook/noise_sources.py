@@ -3,8 +3,6 @@
 `python -m nlbook.noise_sources` writes the numbers of CIFAR-10 to `results/`, for machines without its labels.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

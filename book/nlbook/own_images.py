@@ -1,7 +1,5 @@
 """Images of a reader's own, or, as an example, handwritten digits as files, some of them labelled wrongly."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 from typing import NamedTuple

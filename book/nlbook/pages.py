@@ -4,8 +4,6 @@
 records or code are no longer what they were made from.
 """
 
-from __future__ import annotations
-
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator, Sequence

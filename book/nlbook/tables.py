@@ -1,7 +1,5 @@
 """The tables of chapters that come from parameters, records and claims."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +10,7 @@ import pandas as pd
 import yaml
 
 from nlbook import contents
-from nlbook.contest import NOT_RUN, percent, spread
+from nlbook.contest import DRAW, NOT_RUN, percent, runs_below, spread
 from nlkit.errors import NlkitError
 from nlkit.params import load_params
 from nlkit.training import records
@@ -37,6 +35,11 @@ class Source:
         return rows_of(record.info for record in records.find(self.root / "results"))
 
     @cached_property
+    def runs(self) -> list[Run]:
+        """The committed runs."""
+        return runs_below(self.root / "results")
+
+    @cached_property
     def claims(self) -> pd.DataFrame:
         """One row a claim: paper, cell, metric, value in percent, source, evidence."""
         return pd.DataFrame(yaml.safe_load((self.root / "book" / "claims.yaml").read_text(encoding="utf-8")))
@@ -50,8 +53,9 @@ class Source:
         raise NlkitError(f"no record of {paper}, {cell}; make one: nlkit run params/{paper}/{cell}.yaml")
 
     def parameter_files(self, paper: str) -> list[Path]:
-        """The parameter files of a paper; raises NlkitError where there are none."""
-        found = sorted((self.root / "params" / paper).glob("*.yaml"), key=lambda path: path.stem)
+        """The parameter files of a paper, but for further draws of labels; raises NlkitError where there are none."""
+        paths = (self.root / "params" / paper).glob("*.yaml")
+        found = sorted((path for path in paths if DRAW not in path.stem), key=lambda path: path.stem)
         if not found:
             raise NlkitError(f"params/{paper}: no parameter files there")
         return found
@@ -124,7 +128,8 @@ def summary(source: Source, beginning: str) -> Rows:
 
 
 def _by_cell(rows: pd.DataFrame) -> Rows:
-    """One row a paper and cell: mean over seeds, with the standard deviation where there are several."""
+    """One row a paper and cell, but for further draws of the labels: mean and standard deviation over seeds."""
+    rows = rows[~rows["cell"].str.contains(DRAW, regex=False)]
     for (paper, cell), group in rows.groupby(["paper", "cell"], sort=False):
         yield {
             "method": paper,

@@ -1,7 +1,5 @@
 """What nearest neighbours know: an encoder's worth before training, and what LRA-diffusion retrieves and samples."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any

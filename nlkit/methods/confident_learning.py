@@ -42,7 +42,10 @@ def passes(params: Params[ConfidentLearningParams], count: int, epochs: pd.DataF
 
 @register(
     ConfidentLearningParams,
-    looks={"": Look("Confident learning", "#000000", "p")},
+    looks={
+        "": Look("Confident learning", "#000000", "p"),
+        "-short": Look("Confident learning, short", "#404040", "3", page=False),
+    },
     place=40,
     shown=("folds", "score"),
     passes=passes,

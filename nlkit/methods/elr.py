@@ -43,7 +43,7 @@ def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
 
 @register(
     ELRParams,
-    looks={"": Look("ELR", "#56B4E9", "v")},
+    looks={"": Look("ELR", "#56B4E9", "v"), "-short": Look("ELR, short", "#A9DAF4", "1", page=False)},
     place=30,
     shown=("weight", "beta", "cosine_epochs"),
     check=check,

@@ -57,6 +57,7 @@ class LRADiffusionParams(DiffusionParams):
     lr_warm_up: NonNegative = 5.0  # epochs, as the horizon, which is the run's end where it is left out
     horizon: PositiveFloat | None = None
     balanced: Positive | None = added(None)  # size of the class-balanced subset of an epoch
+    evaluate_every: Positive = added(1)  # epochs from one division of all training images to the next
     mixture: MixtureParams = MixtureParams()
 
     @model_validator(mode="after")
@@ -129,6 +130,7 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
             raise NlkitError(f"the training set has {len(data)} images; lra_diffusion needs three, to have neighbours")
         super().__init__(data, params, params.method.balanced)
         self.k = min(self.method.k, len(data) - 2)
+        self.kept = ("divided", "differs") if self.method.evaluate_every > 1 else ()
         self.clip = self.method.clip_norm
         self.bank = self._bank()
         self.plain = self.bank if self.method.bank == "plain" else self.frozen.images(data.images)
@@ -202,27 +204,37 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
 
         A network's distribution is softmax(-(y_c - 1)^2 / 0.1) of its label vector; that of the vote leaves the
         image itself out. This division is ours; it steers nothing. Where losses cannot be separated P(clean) is 0.5.
+        Sampling for all images takes long: between two epochs that are divided or recorded the last division stands.
         """
+        samples: dict[str, Tensor] = {}
+        shown: dict[str, Any] = {"neighbours": None, "votes": None, "label_vectors": None}
+        if self.recorded or self.epoch <= 1 or self.epoch % self.method.evaluate_every == 0:
+            index, counts = self._divide()
+            samples = {"vote": counts.gather(1, self.data.labels[:, None])[:, 0] / self.k}
+            shown = self._shown(index, counts) if self.recorded else shown
+        splits = [split_by_loss(one, self.method.mixture) for one in self.divided]
+        return Split(
+            self.divided,
+            torch.cat([one.p_clean for one in splits]),
+            tuple(one.mixtures[0] for one in splits),
+            samples=samples,
+            epoch={"argmax_differs": float(self.differs)} | shown,
+        )
+
+    def _divide(self) -> tuple[Tensor, Tensor]:
+        """Sample label vectors, and take their losses [3, N]; returns neighbours [N, k] and votes [N, C]."""
         vectors = [self.learner.sample(net, self.data.images, self.plain) for net in self.learner.nets()]
         logits = [closeness(y, TEMPERATURE) for y in vectors]
-        other = float((logits[0].argmax(dim=1) != vectors[0].argmax(dim=1)).double().mean())
+        self.differs = (logits[0].argmax(dim=1) != vectors[0].argmax(dim=1)).double().mean()
         _, index = nearest_others(self._metric(self.plain), self._metric(self.bank), self.everything, self.k)
         counts = count_votes(self.data.labels, index, self.data.classes)
         logits.append(vote_logits(counts))
         losses = [functional.cross_entropy(one, self.data.labels, reduction="none") for one in logits]
-        splits = [split_by_loss(one, self.method.mixture) for one in losses]
-        return Split(
-            torch.stack(losses),
-            torch.cat([one.p_clean for one in splits]),
-            tuple(one.mixtures[0] for one in splits),
-            samples={"vote": counts.gather(1, self.data.labels[:, None])[:, 0] / self.k},
-            epoch={"argmax_differs": other} | self._shown(index, counts),
-        )
+        self.divided = torch.stack(losses)
+        return index, counts
 
     def _shown(self, index: Tensor, counts: Tensor) -> dict[str, Any]:
-        """For the first few images, at the recorded epochs: neighbours, votes, and label vectors [S + 1, ., C]."""
-        if not self.recorded:
-            return {"neighbours": None, "votes": None, "label_vectors": None}
+        """For the first few images: neighbours, votes, and label vectors [S + 1, ., C]."""
         images, z = self.data.images[:SHOWN], self.plain[:SHOWN]
         path = self.learner.trajectory(self.learner.nets()[0], images, z).double()
         return {

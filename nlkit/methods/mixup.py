@@ -22,7 +22,7 @@ class MixupParams(MethodParams):
 
 @register(
     MixupParams,
-    looks={"": Look("mixup", "#E69F00", "^")},
+    looks={"": Look("mixup", "#E69F00", "^"), "-short": Look("mixup, short", "#F5CE7B", "2", page=False)},
     place=20,
     shown=("alpha",),
     passes=one_pass,

@@ -1,6 +1,5 @@
 """Who takes part in the comparison, what its tables say, and that its figures invent nothing."""
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -55,27 +54,61 @@ def test_contestants_stand_in_the_order_of_the_book_with_their_seeds(runs: Seque
     assert [run.params.seed for run in groups["digits-sym-50"]["dividemix"]] == [0, 1, 2, 3, 4]
 
 
-def test_the_accuracy_table_has_the_mean_of_the_records_and_says_what_was_not_run(runs: Sequence[Run]) -> None:
-    table = contest.accuracy_table(contest.contestants(runs, CELLS))
+def test_the_accuracy_table_has_the_mean_of_the_records_and_says_what_was_not_run(
+    runs: Sequence[Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contest, "of_equals", lambda rivals: rivals)
+    table = contest.accuracy_table(contest.contestants([*runs, with_names(runs[0], "tcl", CELLS[2])], CELLS))
     values = [run.record["accuracy"]["last"] for run in runs if run.params.paper == "dividemix"]
     expected = f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} (5)"
-    assert table.loc["DivideMix", "digits-sym-50"] == expected
-    assert (table["digits-pmd-35"] == "not run here").all() and table.loc["TCL", "digits-sym-50"] == "not run here"
+    assert table.loc["DivideMix", CELLS[0]] == f"{expected} ≈" and "≈" not in table.loc["Cross-entropy", CELLS[0]]
+    assert (table[CELLS[1]] == "not run here").all() and table.loc["TCL", CELLS[0]] == "not run here"
 
 
-def test_the_cost_table_names_the_seconds_of_pretraining_only_where_a_record_has_them(runs: Sequence[Run]) -> None:
-    record = copy.deepcopy(runs[-1].record) | {"encoder": {"seconds": 42.0}}
-    started = replace(with_names(runs[-1], "codim", "digits-sym-50"), record=record)
-    table = contest.cost_table(contest.contestants([*runs, started], CELLS)["digits-sym-50"])
-    assert table["seconds of pre-training"].to_dict() == {"Cross-entropy": "–", "DivideMix": "–", "CoDiM-Self": "42"}
-    assert table.loc["Cross-entropy", "passes"] == "3.0" and table.loc["Cross-entropy", "passes of a run"] == "180"
+def test_methods_are_tied_where_the_intervals_of_the_test_images_overlap() -> None:
+    low, high = contest.interval(90.0, 450)
+    assert (round(low, 1), round(high, 1)) == (86.9, 92.4)  # Wilson's formula by hand
+    assert contest.tied({"best": 98.0, "near": 97.0, "far": 90.0}, 450) == {"best": " ≈", "near": " ≈", "far": ""}
+
+
+@pytest.mark.parametrize("change", ["data", "noise", "model", "views", "passes"])
+def test_only_equals_are_ranked(runs: Sequence[Run], change: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, other = runs[0], with_names(runs[0], "elr", CELLS[0])
+    monkeypatch.setitem(contest.BUDGETS, "digits", contest.passes_of(first))
+    assert list(contest.of_equals({"cross_entropy": [first], "elr": [other]})) == ["cross_entropy", "elr"]
+    if change == "passes":
+        other = replace(other, epochs=other.epochs.iloc[:53])
+    else:
+        key, value = {"data": ("train_size", 9), "model": ("width", 9), "views": ("pad", 9)}.get(change, ("seed", 9))
+        part = getattr(other.params, change).model_copy(update={key: value})
+        other = replace(other, params=other.params.model_copy(update={change: part}))
+    rivals = {"cross_entropy": [first], "elr": [other]}
+    assert list(contest.of_equals(rivals)) == ["cross_entropy"] and list(contest.unequal(rivals)) == ["elr"]
+
+
+def test_further_draws_stand_in_one_row_with_their_own_deviation(runs: Sequence[Run]) -> None:
+    again = [with_names(run, run.params.paper, f"{CELLS[0]}-noise-1") for run in runs[:2]]
+    row = contest.draws_table([*runs, *again], CELLS[0]).loc["Cross-entropy"]
+    values = [run.record["accuracy"]["last"] for run in runs if run.params.paper == "cross_entropy"]
+    means = [np.mean(values), np.mean(values[:2])]
+    assert row["last"] == f"{np.mean(means):.1f} ≈" and (row["draws"], row["runs"]) == (2, 7)
+    assert row["deviation of draws"] == round(np.std(means, ddof=1), 1)
+    assert row["deviation of seeds"] == round(np.mean([np.var(values, ddof=1), np.var(values[:2], ddof=1)]) ** 0.5, 1)
+
+
+def test_the_cost_table_counts_pretraining_where_a_run_has_it() -> None:
+    found = contest.runs_below(RESULTS, "codim") + contest.runs_below(RESULTS, "cross_entropy")
+    table = contest.cost_table(contest.contestants(found, CELLS)["digits-sym-50"])
+    plain, started = table.loc["Cross-entropy"], table.loc["CoDiM-Self"]
+    assert (plain["passes an epoch"], plain["passes of a run"], plain["of them pre-training"]) == ("3.0", "180", "–")
+    assert started["of them pre-training"] == "285" and float(started["seconds of pre-training"]) > 0
 
 
 def test_a_method_without_a_rule_has_no_passes(runs: Sequence[Run], monkeypatch: pytest.MonkeyPatch) -> None:
     find = registry.find
     monkeypatch.setattr(registry, "find", lambda name: replace(find(name), passes=None))
     table = contest.cost_table(contest.contestants(runs, CELLS)["digits-sym-50"])
-    assert set(table["passes"]) == set(table["passes of a run"]) == {"–"}
+    assert set(table["passes an epoch"]) == set(table["passes of a run"]) == {"–"}
 
 
 @pytest.mark.parametrize("chosen", [CELLS, CELLS[:1], CELLS[2:]])
@@ -83,7 +116,7 @@ def test_every_figure_is_drawn_with_and_without_records(runs: Sequence[Run], cho
     groups = contest.contestants(runs, chosen)
     made = [
         drawn.accuracy_dots(groups), drawn.auc_dots(groups), drawn.epoch_curves(groups),
-        drawn.epoch_curves(groups, "auc"), drawn.cost_and_accuracy(groups, contest.passes_of, "passes"),
+        drawn.epoch_curves(groups, "auc"),
     ]  # fmt: skip
     for figure in made:
         figure.canvas.draw()

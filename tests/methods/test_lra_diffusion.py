@@ -188,3 +188,16 @@ def test_blobs_with_wrong_labels_are_learnt() -> None:
     right = (singles.argmax(dim=2) == labels).double().mean(dim=1)
     assert float(right[0]) > 0.95 and float(right[0]) >= float(right[2]) - 0.02
     assert method.logits(problem.train.images)[0].argmax(dim=1).eq(problem.clean).double().mean() > 0.95
+
+
+def test_between_evaluations_the_last_division_stands_and_a_resumed_run_has_it() -> None:
+    settings = {"training.epochs": 9, "training.snapshots": []}
+    often, seldom = lra(**settings), lra(**settings, **{"method.evaluate_every": 3})
+    for epoch in range(4):
+        splits = [method.split() for method in (often, seldom) if tiny.train(method, epoch)]
+        same = torch.equal(splits[0].losses, splits[1].losses)
+        assert same == (epoch in (0, 2))  # of four epochs the first and the third are divided
+    again = lra(**settings, **{"method.evaluate_every": 3})
+    again.load_state_dict(seldom.state_dict())
+    again.epoch = 4
+    assert torch.equal(again.split().p_clean, splits[1].p_clean) and not splits[1].samples

@@ -1,7 +1,5 @@
 """The allocator during a run: freed memory is kept, and what others have set is left alone."""
 
-from __future__ import annotations
-
 import os
 import platform
 import subprocess

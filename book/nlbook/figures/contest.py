@@ -1,7 +1,5 @@
 """Methods side by side: one colour and one marker for each, in every figure."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -12,10 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.scale import FuncScale
-from matplotlib.ticker import LogLocator, NullFormatter
 from numpy.typing import ArrayLike
 
-from nlbook.contest import LOOKS, NOT_RUN, Groups
+from nlbook.contest import LOOKS, NOT_RUN, Groups, passes_of, passes_of_pretraining
 from nlkit.figures.style import NEUTRAL
 from nlkit.params.registry import Look
 from nlkit.training.runs import Run
@@ -118,7 +115,7 @@ def _dot(ax: Axes, row: int, look: Look, runs: Sequence[Run], value: Value, holl
 
 
 def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
-    """`accuracy` or `auc` over epochs, one panel a cell and one line a method: mean of the seeds, range as a band."""
+    """`accuracy` or `auc` over passes, one panel a cell and one line a method: mean of the seeds, range as a band."""
     quantity = AUC if column == "auc" else ACCURACY
     columns = min(3, len(groups) + 1)
     rows = -(-(len(groups) + 1) // columns)
@@ -128,7 +125,7 @@ def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
     for ax, (cell, rivals) in zip(axes.flat, groups.items(), strict=False):
         here = [end for name, runs in rivals.items() for end in _curve(ax, LOOKS[name], runs, column)]
         ends += here
-        ax.set(title=cell, xlabel="epoch")
+        ax.set(title=cell, xlabel="passes an image")
         if not here:
             say_not_run(ax)
             ax.set_xticks([])
@@ -154,37 +151,11 @@ def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float
         return []
     length = min(map(len, found))
     values = np.stack([one[:length] for one in found])
-    epochs = np.arange(1, length + 1)
-    ax.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=look.colour, alpha=0.18, linewidth=0)
+    passes = np.linspace(passes_of_pretraining(runs[0]), passes_of(runs[0]) or length, length + 1)[1:]
+    ax.fill_between(passes, values.min(axis=0), values.max(axis=0), color=look.colour, alpha=0.18, linewidth=0)
     every = max(length // 6, 1)
-    ax.plot(epochs, values.mean(axis=0), markevery=(every // 2, every), **line_style(look))
+    ax.plot(passes, values.mean(axis=0), markevery=(every // 2, every), **line_style(look))
     return [float(np.nanmin(values)), float(np.nanmax(values))]
-
-
-def cost_and_accuracy(groups: Groups, cost: Value, label: str) -> Figure:
-    """Last test accuracy over a cost, one panel a cell: means and ranges of seeds; without methods of unknown cost."""
-    figure, axes = plt.subplots(1, len(groups), figsize=(min(4.2 * len(groups), WIDTH), 3.4), squeeze=False)
-    for ax, (cell, rivals) in zip(axes[0], groups.items(), strict=True):
-        shown: list[float] = []
-        for name, runs in rivals.items():
-            x, y = _values(runs, cost), _values(runs, _last)
-            if len(x):
-                look = LOOKS[name]
-                ax.plot([x.mean()] * 2, [y.min(), y.max()], color=look.colour, linewidth=2)
-                ax.plot([x.min(), x.max()], [y.mean()] * 2, color=look.colour, linewidth=2)
-                ax.plot(x.mean(), y.mean(), look.marker, color=look.colour, markersize=9, markeredgecolor="white")
-                shown += [*y]
-        ax.set(title=cell, xlabel=label, xscale="log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.xaxis.set_minor_formatter(NullFormatter())
-        ax.xaxis.set_major_formatter("{x:,g}")
-        ax.margins(x=0.12)
-        if shown:
-            ACCURACY.scale(ax, "y", np.array(shown))
-    axes[0][0].set_ylabel(ACCURACY.label)
-    handles = [handle(LOOKS[name], "none") for name in present(groups)]
-    figure.legend(handles=handles, loc="outside right center")
-    return figure
 
 
 def present(groups: Groups) -> list[str]:
@@ -197,9 +168,9 @@ def line_style(look: Look) -> dict[str, Any]:
     return {"color": look.colour, "marker": look.marker, "linewidth": 1.3, "markersize": 5}
 
 
-def handle(look: Look, linestyle: Literal["-", "none"] = "-") -> Line2D:
+def handle(look: Look) -> Line2D:
     """The entry of a method in a legend."""
-    return Line2D([], [], linestyle=linestyle, color=look.colour, marker=look.marker, label=look.label, markersize=7)
+    return Line2D([], [], color=look.colour, marker=look.marker, label=look.label, markersize=7)
 
 
 def _values(runs: Sequence[Run], value: Value) -> np.ndarray:

@@ -1,7 +1,5 @@
 """Methods that contrast: where images lie among the features, who is pulled together, and what TCL's prototypes say."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Noise models side by side: where wrong labels go, whom they hit, and how that depends on the image."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
