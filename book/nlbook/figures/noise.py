@@ -99,10 +99,10 @@ def _legend(figure: Figure, summaries: Sequence[NoiseSummary]) -> None:
 
 def lift_maps(summaries: Sequence[NoiseSummary]) -> Figure:
     """How much more often two models hit the same image than if they were independent: one square table a data set."""
-    panels = {one.title: pd.DataFrame(one.lifts).reindex(one.lifts) for one in summaries}
+    panels = {one.title: pd.DataFrame(one.lifts).reindex(list(one.lifts)) for one in summaries}
     sizes = [len(table) + 1.5 for table in panels.values()]
     figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), squeeze=False, width_ratios=sizes)
-    most = max(2.0, *(float(table.max(axis=None)) for table in panels.values()))
+    most = max(2.0, *(float(np.nanmax(table.to_numpy())) for table in panels.values()))
     colours = {"norm": LogNorm(1 / most, most), "cmap": "PuOr_r", "square": True, "cbar": False}
     numbers = {"annot": True, "fmt": ".2f", "annot_kws": {"fontsize": 6.5, "in_layout": False}}
     for ax, (title, table) in zip(axes[0], panels.items(), strict=True):
