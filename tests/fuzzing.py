@@ -18,11 +18,10 @@ PATIENCE = 30
 HARMFUL = ("os.system", "os.exec", "os.posix_spawn", "subprocess.Popen", "pty.spawn", "socket.connect", "os.putenv")
 
 _harm: list[str] = []
-_watching = False
 
 
 def _notice(event: str, arguments: tuple[Any, ...]) -> None:
-    if _watching and event in HARMFUL:
+    if event in HARMFUL:
         _harm.append(event)
 
 
@@ -53,7 +52,6 @@ def refused(work: Callable[[], object]) -> str:
 @contextmanager
 def watched() -> Iterator[None]:
     """Inside, a reader that starts a process or does not come back fails the test."""
-    global _watching
 
     def late(number: int, frame: Any) -> None:
         raise TimeoutError("the reader hangs")
@@ -61,11 +59,9 @@ def watched() -> Iterator[None]:
     before = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE)
     _harm.clear()
-    _watching = True
     try:
         yield
     finally:
-        _watching = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
     assert not _harm, _harm

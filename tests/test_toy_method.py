@@ -7,14 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nbformat
 import pytest
 import yaml
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).parents[1]
-RENAMED = {"CrossEntropy": "Toy", '"cross_entropy"': '"toy"', "Cross-entropy": "Toy"}
-"""What turns the file of cross-entropy, the smallest method, into that of the toy."""
+RENAMED = {"CrossEntropy": "Toy", '"cross_entropy': '"toy', "Cross-entropy": "Toy"}
+"""What turns the files of cross-entropy, the smallest method, into those of the toy."""
 PARAMS = """paper: toy
 cell: digits-sym-50
 base: bases/shared/digits
@@ -39,19 +37,6 @@ CHAPTER = """# Toy
 ```{include} _generated/results_toy_digits.md
 ```
 """
-NOTEBOOK = new_notebook(
-    metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-    cells=[
-        new_markdown_cell("# Toy"),
-        new_code_cell('# Parameters\nparams = "toy/digits-sym-50"\nseed = 0', metadata={"tags": ["parameters"]}),
-        new_markdown_cell("## Train, resume or load"),
-        new_code_cell(
-            "import nlkit\nfrom nlkit import figures\nfrom nlkit.figures import notebook\n\n"
-            "run = nlkit.run(notebook.parameters(globals()))\nnotebook.fresh_and_committed(run)"
-        ),
-        new_code_cell("figures.loss_histograms(run);"),
-    ],
-)
 FOUND = """
 import json
 from pathlib import Path
@@ -94,13 +79,13 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
     (folder / "params/toy").mkdir()
-    method = (ROOT / "nlkit/methods/cross_entropy.py").read_text(encoding="utf-8")
-    for old, new in RENAMED.items():
-        method = method.replace(old, new)
-    (folder / "nlkit/methods/toy.py").write_text(method, encoding="utf-8")
+    for name, toy in (("nlkit/methods/cross_entropy.py", "toy.py"), ("notebooks/cross_entropy.ipynb", "toy.ipynb")):
+        text = (folder / name).read_text(encoding="utf-8")
+        for old, new in RENAMED.items():
+            text = text.replace(old, new)
+        (folder / name).with_name(toy).write_text(text, encoding="utf-8")
     (folder / "params/toy/digits-sym-50.yaml").write_text(PARAMS, encoding="utf-8")
     (folder / "book/toy.md").write_text(CHAPTER, encoding="utf-8")
-    nbformat.write(NOTEBOOK, folder / "notebooks/toy.ipynb")
     said = python(folder, "-m", "nlkit", "run", "params/toy/digits-sym-50.yaml", "--quiet")
     assert said.startswith("trained: ")
     python(folder, "-m", "nlkit", "adopt", "runs/toy/digits-sym-50/seed-0")

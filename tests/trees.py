@@ -56,8 +56,8 @@ def webvision_tree(folder: Path, imagenet: str = "numbers", each: int = 4) -> Ex
     others = {f"google/q{label + 1:04d}/other-{label}.jpg": label for label in range(50, 60)}
     other_tests = {f"val{label + 900:06d}.jpg": label for label in range(50, 60)}
     _lines(root / "info/synsets.txt", [f"{synsets[c]} {names[c]}, Bestia {c}" for c in range(1000)])
-    _lines(root / "info/train_filelist_google.txt", _pairs(_shuffled({**train, **others}, rng)))
-    _lines(root / "info/val_filelist.txt", _pairs(_shuffled({**test, **other_tests}, rng)))
+    _lines(root / "info/train_filelist_google.txt", _shuffled(train | others, rng))
+    _lines(root / "info/val_filelist.txt", _shuffled(test | other_tests, rng))
     flaws = _photos(root, train, 50, rng, tuple(FLAWS))
     _photos(root / "val_images_256", test, 50, rng)
     tests = {"test": _in_order(root / "info/val_filelist.txt", test)}
@@ -107,8 +107,8 @@ def clothing1m_tree(folder: Path, inner: str = "images/") -> Expected:
     clean = {key: labels[key] for part in ("clean_train", "clean_val", "clean_test") for key in parts[part]}
     both = {key: (clean[key] + 1) % 14 for key in parts["clean_test"][:9]}
     noisy = {key: labels[key] for key in parts["noisy_train"]}
-    _lines(root / "noisy_label_kv.txt", _pairs(_shuffled(noisy | both, rng)))
-    _lines(root / "clean_label_kv.txt", _pairs(_shuffled(clean, rng)))
+    _lines(root / "noisy_label_kv.txt", _shuffled(noisy | both, rng))
+    _lines(root / "clean_label_kv.txt", _shuffled(clean, rng))
 
     def found(part: str) -> Labels:
         return {key.replace("images/", inner): labels[key] for key in parts[part]}
@@ -238,12 +238,8 @@ def _lines(path: Path, lines: list[str]) -> None:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
-def _pairs(labels: Labels) -> list[str]:
-    return [f"{name} {label}" for name, label in labels.items()]
-
-
-def _shuffled(labels: Labels, rng: random.Random) -> Labels:
-    return {name: labels[name] for name in rng.sample(list(labels), len(labels))}
+def _shuffled(labels: Labels, rng: random.Random) -> list[str]:
+    return [f"{name} {labels[name]}" for name in rng.sample(list(labels), len(labels))]
 
 
 def _in_order(path: Path, labels: Labels) -> Labels:

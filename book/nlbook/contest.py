@@ -96,14 +96,18 @@ def accuracy_table(groups: Groups) -> pd.DataFrame:
 
     Of equals, a mark stands at the best of a cell, and at those whose interval overlaps that of the best.
     """
-    names = [name for name in LOOKS if any(name in rivals for rivals in groups.values())]
-    table = pd.DataFrame(NOT_RUN, index=[LOOKS[name].label for name in names], columns=list(groups))
+    table = pd.DataFrame(NOT_RUN, index=[LOOKS[name].label for name in present(groups)], columns=list(groups))
     for cell, rivals in groups.items():
         last = {name: pd.Series([run.record["accuracy"]["last"] for run in runs]) for name, runs in rivals.items()}
         marks = tied({name: last[name].mean() for name in of_equals(rivals)}, _test_images(rivals))
         for name, values in last.items():
             table.loc[LOOKS[name].label, cell] = f"{spread(values)} ({len(values)}){marks.get(name, '')}"
     return table.rename_axis(index="method")
+
+
+def present(groups: Groups) -> list[str]:
+    """The contestants that have runs, in the order of the book."""
+    return [name for name in LOOKS if any(name in rivals for rivals in groups.values())]
 
 
 def draws_table(runs: Sequence[Run], cell: str) -> pd.DataFrame:

@@ -44,21 +44,16 @@ def detection_table(rivals: Rivals) -> pd.DataFrame:
 
     Where records hold out-of-fold probabilities, further readings of them follow: self-confidence, and cleanlab's.
     """
-    values: dict[str, list[dict[str, float | None]]] = {}
-    for name, runs in rivals.items():
-        values[LOOKS[name].label] = []
-        for run in runs:
-            # the AUC of the record is of P(clean) in full precision
-            recorded = {"AUC": run.record["split"]["auc"], "last accuracy in %": run.record["accuracy"]["last"]}
-            recorded["seconds"] = run.record["seconds"]
-            values[LOOKS[name].label].append(measures(run, *own_judgement(run)) | recorded)
-            for reading, judgement in out_of_fold_judgements(run).items():
-                values.setdefault(reading, []).append(measures(run, *judgement))
-    rows = {}
-    for label, measured in values.items():
-        columns = pd.DataFrame(measured, columns=list(DIGITS), dtype=float)
-        rows[label] = {name: spread(columns[name], digits) for name, digits in DIGITS.items()}
-    return pd.DataFrame(rows).T.rename_axis(index="method")
+    rows: list[dict[str, Any]] = []
+    for name, run in ((name, run) for name, runs in rivals.items() for run in runs):
+        # the AUC of the record is of P(clean) in full precision
+        recorded = {"AUC": run.record["split"]["auc"], "last accuracy in %": run.record["accuracy"]["last"]}
+        recorded |= {"method": LOOKS[name].label, "seconds": run.record["seconds"]}
+        rows.append(measures(run, *own_judgement(run)) | recorded)
+        for reading, judgement in out_of_fold_judgements(run).items():
+            rows.append({"method": reading} | measures(run, *judgement))
+    methods = pd.DataFrame(rows, columns=["method", *DIGITS]).groupby("method", sort=False)
+    return pd.DataFrame({name: methods[name].agg(spread, digits=digits) for name, digits in DIGITS.items()})
 
 
 def own_judgement(run: Run) -> Judgement:
@@ -153,10 +148,9 @@ def detection_curves(rivals: Rivals) -> Figure:
     Dotted: the number of wrong labels; grey: an order that knows them all, and one that knows nothing.
     """
     figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.6))
-    for ax, title in zip(axes, ("how many of the inspected are wrong", "how many of the wrong are found"), strict=True):
-        ax.set(title=title, xlabel="inspected labels in %", xlim=(0, 100), ylim=(0, 103))
-    axes[0].set_ylabel("precision in %")
-    axes[1].set_ylabel("recall in %")
+    axes[0].set(title="how many of the inspected are wrong", ylabel="precision in %")
+    axes[1].set(title="how many of the wrong are found", ylabel="recall in %")
+    plt.setp(axes, xlabel="inspected labels in %", xlim=(0, 100), ylim=(0, 103))
     if not rivals:
         say_not_run(axes[0])
         return figure

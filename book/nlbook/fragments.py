@@ -119,7 +119,6 @@ def write_all(root: Path) -> None:
 def write_downloads(out: Path, root: Path) -> None:
     """What the pages offer for download: the clean notebooks, and the record of each run as a zip file."""
     shutil.copytree(root / "notebooks", out / "notebooks", ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
-    (out / "records").mkdir(exist_ok=True)
     for path in [*root.glob("results/*/*/seed-*/record.json"), *root.glob("runs/*/*/seed-*/record.json")]:
         name = "-".join(path.parts[-4:-1])  # a fresh run takes the place of a committed record
         shutil.make_archive(str(out / "records" / name), "zip", path.parent)

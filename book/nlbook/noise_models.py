@@ -60,10 +60,6 @@ class NoiseSummary(BaseModel, frozen=True):
         left_out = list(PEOPLE.values())[1:]
         return {n: one for n, one in self.models.items() if n not in left_out and (hybrids or "+" not in n)}
 
-    def lift_table(self) -> pd.DataFrame:
-        """How much more often two models hit the same image than independent ones would; NaN on the diagonal."""
-        return pd.DataFrame(self.lifts, dtype=float).reindex(index=list(self.lifts), columns=list(self.lifts))
-
 
 @dataclass(frozen=True)
 class NoiseModels:
@@ -110,9 +106,8 @@ class NoiseModels:
         )
 
     def _lifts(self) -> dict[str, dict[str, float]]:
-        wrong = {name: labels != self.clean for name, labels in self.labels.items()}
-        if any(name in wrong for name in PEOPLE.values()):  # of which the majority and the worst are made
-            wrong = {name: mask for name, mask in wrong.items() if name not in (WORST, AGGREGATE)}
+        alone = [name for name in self.labels if name not in (WORST, AGGREGATE)]  # these two are made of the people's
+        wrong = {name: self.labels[name] != self.clean for name in alone}
         return {one: {two: lift(self.clean, wrong[one], wrong[two]) for two in wrong if two != one} for one in wrong}
 
     def _pairs(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:

@@ -90,8 +90,7 @@ class NoiseView:
 
 def noise_view(params: Params) -> NoiseView:
     """Load the data of the parameters and corrupt their labels."""
-    problem = load_problem(params, data_root(None), torch.device("cpu"))
-    return NoiseView(params, problem)
+    return NoiseView(params, load_problem(params, data_root(None), torch.device("cpu")))
 
 
 def human_and_synthetic(seed: int = 123) -> Figure:
@@ -132,8 +131,8 @@ class NoisePage:
         return pd.DataFrame(rows).T.map(percent).set_axis(names, axis="columns")
 
     def gallery(self, models: NoiseModels, first: str, second: str) -> Figure | HTML:
-        """Images that both, or only one of two models hit; one line where images or labels are not here."""
-        if models.images is None or first not in models.labels or second not in models.labels:
+        """Images that both, or only one of two models hit; one line where anything is missing here."""
+        if models.missing:
             return HTML(f"<p>Not on this machine, so not shown: {html.escape(', '.join(models.missing))}.</p>")
         figure = drawn.hit_gallery(models, first, second)
         plt.close(figure)

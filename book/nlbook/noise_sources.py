@@ -132,17 +132,11 @@ def _check_clean(found: np.ndarray, clean: np.ndarray, source: str) -> None:
         raise NlkitError(f"{source}: the labels are not those of the record; the images must be in the official order")
 
 
-def _lacking(models: NoiseModels) -> list[str]:
-    """Names of the noise models whose labels are not on this machine."""
-    return [name for name in (*PMD_FILES, *PEOPLE.values()) if name not in models.labels]
-
-
 def cifar_summary(models: NoiseModels) -> tuple[NoiseSummary, str]:
-    """The numbers of CIFAR-10, the kept ones where noise models are missing here, and a line that says which."""
-    if _lacking(models):
+    """The numbers of CIFAR-10, the kept ones where anything is missing here, and a line that says what."""
+    if models.missing:
         return kept_summary(), f"read from {KEPT}, since this machine lacks {', '.join(models.missing)}"
-    lacks = f"; this machine lacks {', '.join(models.missing)}" if models.missing else ""
-    return models.summary(), f"computed here{lacks}"
+    return models.summary(), "computed here"
 
 
 def kept_summary() -> NoiseSummary:
@@ -151,10 +145,10 @@ def kept_summary() -> NoiseSummary:
 
 
 def keep(root: Path) -> None:
-    """Write the numbers of CIFAR-10 for machines without the data; raises NlkitError where labels are missing here."""
+    """Write the numbers of CIFAR-10 for machines without the data; raises NlkitError where they are missing here."""
     models = cifar_models(root)
-    if _lacking(models):
-        raise NlkitError(f"{root}: lacks labels of {', '.join(_lacking(models))}; nothing was written")
+    if models.missing:
+        raise NlkitError(f"{root}: lacks {', '.join(models.missing)}; nothing was written")
     write_atomically(project_root() / KEPT, models.summary().model_dump_json(indent=1) + "\n")
 
 

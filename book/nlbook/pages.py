@@ -13,7 +13,6 @@ from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
-from nbclient.util import run_sync
 from nbformat.v4 import new_code_cell, new_notebook
 from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
@@ -72,34 +71,29 @@ def _made_from(name: str) -> str | None:
 
 def _work(todo: Iterator[tuple[str, str]]) -> list[str]:
     """Execute notebooks in one kernel until none is left; returns the names of those that failed."""
-    kernel: dict[str, Any] = {}
     failed = []
-    for name, digest in todo:
-        try:
-            _execute(name, digest, kernel)
-        except Exception as error:  # whatever ended it: the notebook is kept, and the other pages are made
-            print(f"page {name}: {error}", file=sys.stderr)
-            failed.append(name)
-            _stop(kernel)
-    _stop(kernel)
+    client = NotebookClient(new_notebook(), shutdown_kernel="immediate")
+    with client.setup_kernel():
+        for name, digest in todo:
+            try:
+                _execute(name, digest, client)
+            except Exception as error:  # whatever ended it: the notebook is kept, and the other pages are made
+                print(f"page {name}: {error}", file=sys.stderr)
+                failed.append(name)
+                client.nb = new_notebook()
+                client.execute(reset_kc=True, cleanup_kc=False)  # the others get a new kernel
     return failed
 
 
-def _stop(kernel: dict[str, Any]) -> None:
-    if kernel.get("client"):
-        kernel["client"].stop_channels()
-        run_sync(kernel["manager"].shutdown_kernel)(now=True)
-    kernel.clear()
-
-
-def _execute(name: str, digest: str, kernel: dict[str, Any]) -> None:
+def _execute(name: str, digest: str, client: NotebookClient) -> None:
     """Make one page; where its notebook fails, that is kept among the logs with the traceback."""
     page = load_notebook_node(str(contents.notebook(name)))
     if contents.is_run(name):
         page = parameterize_notebook(page, read_tree(contents.parameter_file(name)))
     try:
-        _run(new_notebook(cells=[new_code_cell(RESET.format(root=Path.cwd()))]), kernel)
-        _run(page, kernel)
+        for notebook in (new_notebook(cells=[new_code_cell(RESET.format(root=Path.cwd()))]), page):
+            client.nb = notebook
+            client.execute(cleanup_kc=False)
     except Exception:
         nbformat.write(page, LOGS / f"{name}.ipynb")
         raise
@@ -107,16 +101,6 @@ def _execute(name: str, digest: str, kernel: dict[str, Any]) -> None:
         _name_the_cell(page, name)
     page.metadata["made_from"] = digest
     nbformat.write(page, PAGES / f"{name}.ipynb")
-
-
-def _run(notebook: Any, kernel: dict[str, Any]) -> None:
-    """Execute a notebook in the kernel that is kept, as its manager and a client; the first notebook starts it."""
-    client = NotebookClient(notebook, km=kernel.get("manager"))
-    client.kc = kernel.get("client")
-    try:
-        client.execute(cleanup_kc=False)
-    finally:
-        kernel |= {"manager": client.km, "client": client.kc}
 
 
 def _name_the_cell(page: Any, name: str) -> None:

@@ -12,8 +12,7 @@ import yaml
 from nlbook import contents
 from nlbook.contest import DRAW, NOT_RUN, percent, runs_below, spread
 from nlkit.errors import NlkitError
-from nlkit.params import load_params
-from nlkit.training import records
+from nlkit.params import Params, load_params
 from nlkit.training.runs import Run, load_run
 
 Rows = Iterator[dict[str, Any]]
@@ -32,7 +31,7 @@ class Source:
     @cached_property
     def rows(self) -> pd.DataFrame:
         """One row a committed record."""
-        return rows_of(record.info for record in records.find(self.root / "results"))
+        return rows_of(run.record for run in self.runs)
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -146,19 +145,18 @@ def _by_cell(rows: pd.DataFrame) -> Rows:
 
 def memorisation(source: Source, cell: str) -> Rows:
     """`memorisation_<cell>`: how far the last epoch lies below the best, and how many wrong labels were learnt."""
-    for path in sorted((source.root / "results").glob(f"*/{cell}/seed-*/record.json")):
-        record = records.load(path.parent)
-        accuracy, samples = record.info["accuracy"], record.samples
+    for run in (run for run in source.runs if run.params.cell == cell):
+        accuracy, samples = run.record["accuracy"], run.samples
         wrong = samples[samples["noisy"] != samples.get("clean", samples["noisy"])]
         yield {
-            "method": record.info["paper"],
-            "seed": record.info["seed"],
-            "epochs": len(record.epochs),
+            "method": run.params.paper,
+            "seed": run.params.seed,
+            "epochs": len(run.epochs),
             "last": f"{accuracy['last']:.1f}",
             "best* minus last": f"{accuracy['best'] - accuracy['last']:.1f}",
             "wrong labels repeated": percent((wrong["prediction"] == wrong["noisy"]).mean()),
-            "precision of the last split": spread(pd.Series([record.info["split"]["precision"]]), 3),
-            "minutes": f"{record.info['seconds'] / 60:.0f}",
+            "precision of the last split": spread(pd.Series([run.record["split"]["precision"]]), 3),
+            "minutes": f"{run.record['seconds'] / 60:.0f}",
         }
 
 
@@ -169,7 +167,7 @@ def variations(source: Source, name: str) -> Rows:
     for path in source.parameter_files(paper):
         if not f"{path.stem}-".startswith(f"{cell}-"):
             continue
-        values = _leaves(load_params(path).model_dump(mode="json"))
+        values = _leaves(load_params(path))
         base = base or values  # the shortest name comes first
         changes = [f"`{key}` {value}" for key, value in values.items() if base.get(key) != value and key not in UNSHOWN]
         group = of(source.rows, paper, path.stem)
@@ -182,10 +180,7 @@ def variations(source: Source, name: str) -> Rows:
         }
 
 
-def _leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Values of a nested dictionary by dotted key; those of a first stage stand where they stand without a second."""
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        inner = prefix if key == "first" else f"{prefix}{key}."
-        found |= _leaves(value, inner) if isinstance(value, dict) else {prefix + key: value}
-    return found
+def _leaves(params: Params) -> dict[str, Any]:
+    """Values by dotted key; those of a first stage stand where they stand without a second."""
+    (row,) = pd.json_normalize(params.model_dump(mode="json")).to_dict("records")
+    return {str(key).replace(".first.", "."): value for key, value in row.items()}

@@ -55,23 +55,25 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
     return pd.DataFrame(rows)
 
 
+VOTERS = ("averaged weights", "weights of the last step", "vote of the neighbours")
+
+
 def accuracy_columns(run: Run) -> dict[str, str]:
     """The columns of LRA-diffusion's epoch table: test accuracy in percent of both kinds of weights and of the vote."""
     weights = ["accuracy_1", "accuracy_2"]
     if getattr(run.params.method, "evaluate", "ema") == "raw":
         weights.reverse()
-    names = ("averaged weights", "weights of the last step", "vote of the neighbours")
-    return dict(zip(names, (*weights, "accuracy_3"), strict=True))
+    return dict(zip(VOTERS, (*weights, "accuracy_3"), strict=True))
 
 
 def weights_and_vote(runs: Sequence[Run]) -> pd.DataFrame:
     """Last accuracy of LRA-diffusion's averaged and raw weights, beside the vote on the same features, by cell."""
-    found: dict[str, list[dict[str, float]]] = {}
+    rows = []
     for run in runs:
         last = {name: run.epochs[column].iloc[-1] for name, column in accuracy_columns(run).items()}
-        found.setdefault(run.params.cell, []).append(last)
-    rows = {cell: pd.DataFrame(values).apply(spread) for cell, values in found.items()}
-    return pd.DataFrame(rows).T.rename_axis(index="cell").assign(seeds=list(map(len, found.values()))).reset_index()
+        rows.append({"cell": run.params.cell} | last)
+    cells = pd.DataFrame(rows, columns=["cell", *VOTERS]).groupby("cell", sort=False)
+    return cells.agg(spread).assign(seeds=cells.size()).reset_index()
 
 
 def weights_and_vote_curves(run: Run) -> Figure:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from sphinx_external_toc.parsing import parse_toc_data
 
 from nlbook import contents
 
@@ -33,18 +34,7 @@ def toc_pages() -> list[str]:
     """Every page of the table of contents, without a suffix, in reading order: of the built book where there is one."""
     path = ROOT / "book" / "_generated" / "_toc.yml"
     built = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    toc = built or contents.table_of_contents(ROOT, contents.run_pages(ROOT))
-    return [toc["root"], *_files(toc.get("parts", []))]
-
-
-def _files(entries: list[dict[str, Any]]) -> list[str]:
-    found = []
-    for entry in entries:
-        if "file" in entry:
-            found.append(entry["file"])
-        for key in ("chapters", "sections"):
-            found += _files(entry.get(key, []))
-    return found
+    return list(parse_toc_data(built or contents.table_of_contents(ROOT, contents.run_pages(ROOT))))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -10,7 +10,6 @@ from sklearn.metrics import roc_auc_score
 
 import nlkit
 from nlbook import contest, detection
-from nlbook.contest import LOOKS
 from nlkit.parts import confident
 from nlkit.training.runs import Run
 
@@ -35,13 +34,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 @pytest.fixture(scope="module")
 def rivals(runs: dict[str, Run]) -> contest.Rivals:
     return contest.contestants(list(runs.values()), [CELL])[CELL]
-
-
-def test_every_method_with_a_record_has_a_row(rivals: contest.Rivals) -> None:
-    table = detection.detection_table(rivals)
-    assert [LOOKS[name].label for name in rivals] == [
-        one for one in table.index if one in {x.label for x in LOOKS.values()}
-    ]
 
 
 def test_the_rows_are_those_of_a_slow_count(rivals: contest.Rivals, runs: dict[str, Run]) -> None:

@@ -110,7 +110,7 @@ def test_a_map_shows_each_prototype_by_the_name_of_its_class(tcl: nlkit.Run) -> 
 
 
 def test_pairs_grow_from_variant_to_variant_and_are_coloured_by_the_truth(codim: nlkit.Run) -> None:
-    figure = contrast.positive_pairs(codim, epoch=2)
+    figure = contrast.positive_pairs(codim)
     masks = [np.asarray(ax.images[0].get_array()) for ax in figure.axes]
     for mask in masks:
         assert np.array_equal(mask, mask.T) and (np.diag(mask) == 1).all()

@@ -6,13 +6,14 @@ from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.scale import FuncScale
 from numpy.typing import ArrayLike
 
-from nlbook.contest import LOOKS, NOT_RUN, Groups, passes_of, passes_of_pretraining
+from nlbook.contest import LOOKS, NOT_RUN, Groups, passes_of, passes_of_pretraining, present
 from nlkit.figures.style import NEUTRAL
 from nlkit.params.registry import Look
 from nlkit.training.runs import Run
@@ -64,16 +65,14 @@ AUC = Quantity("AUC of P(clean)", 1.0, 1e-3, (1, 0.999, 0.995, 0.99, 0.98, 0.95,
 
 def accuracy_dots(groups: Groups) -> Figure:
     """Last test accuracy: filled at the mean of the seeds, a line over their range; hollow: mean of the best epochs."""
-    return dots(groups, ACCURACY, _last, lambda run: float(run.record["accuracy"]["best"]))
+    return dots(
+        groups, ACCURACY, lambda run: run.record["accuracy"]["last"], lambda run: run.record["accuracy"]["best"]
+    )
 
 
 def auc_dots(groups: Groups) -> Figure:
     """AUC of P(clean) after the last epoch: mean and range of the seeds."""
     return dots(groups, AUC, lambda run: run.record["split"]["auc"])
-
-
-def _last(run: Run) -> float:
-    return float(run.record["accuracy"]["last"])
 
 
 def dots(groups: Groups, quantity: Quantity, value: Value, hollow: Value | None = None) -> Figure:
@@ -103,15 +102,17 @@ def dots(groups: Groups, quantity: Quantity, value: Value, hollow: Value | None 
 
 def _dot(ax: Axes, row: int, look: Look, runs: Sequence[Run], value: Value, hollow: Value | None) -> list[float]:
     """Draw one method; returns the values that must be seen."""
-    values, others = _values(runs, value), _values(runs, hollow) if hollow else np.array([])
-    if not len(values):
+    values = pd.Series([value(run) for run in runs], dtype=float).dropna()
+    if values.empty:
         ax.text(0.05, row, NOT_RUN, transform=ax.get_yaxis_transform(), va="center", fontsize=7, color=NEUTRAL)
         return []
-    if len(others):
-        ax.plot(others.mean(), row, look.marker, color=look.colour, markerfacecolor="white", markersize=6)
+    seen = list(values)
+    if hollow:
+        seen.append(pd.Series([hollow(run) for run in runs], dtype=float).mean())
+        ax.plot(seen[-1], row, look.marker, color=look.colour, markerfacecolor="white", markersize=6)
     ax.plot([values.min(), values.max()], [row, row], color=look.colour, linewidth=2.2, solid_capstyle="round")
     ax.plot(values.mean(), row, look.marker, color=look.colour, markersize=7)
-    return [*values, others.mean()] if len(others) else [*values]
+    return seen
 
 
 def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
@@ -131,8 +132,7 @@ def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
             ax.set_xticks([])
     if ends:
         quantity.scale(axes[0][0], "y", np.array(ends))
-    for line in axes:
-        line[0].set_ylabel(quantity.label)
+    figure.supylabel(quantity.label, fontsize=10)
     for ax in axes.flat[len(groups) :]:
         ax.set_axis_off()
     axes.flat[len(groups)].legend(handles=[handle(LOOKS[name]) for name in present(groups)], loc="center left")
@@ -158,11 +158,6 @@ def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float
     return [float(np.nanmin(values)), float(np.nanmax(values))]
 
 
-def present(groups: Groups) -> list[str]:
-    """The methods that have runs, in the order of the book."""
-    return [name for name in LOOKS if any(name in rivals for rivals in groups.values())]
-
-
 def line_style(look: Look) -> dict[str, Any]:
     """The style of the line of a method."""
     return {"color": look.colour, "marker": look.marker, "linewidth": 1.3, "markersize": 5}
@@ -171,7 +166,3 @@ def line_style(look: Look) -> dict[str, Any]:
 def handle(look: Look) -> Line2D:
     """The entry of a method in a legend."""
     return Line2D([], [], color=look.colour, marker=look.marker, label=look.label, markersize=7)
-
-
-def _values(runs: Sequence[Run], value: Value) -> np.ndarray:
-    return np.array([found for run in runs if (found := value(run)) is not None], dtype=float)

@@ -150,16 +150,14 @@ def label_map(run: Run) -> Figure:
     return figure
 
 
-def positive_pairs(run: Run, epoch: int | None = None) -> Figure:
-    """Positive pairs of one batch under each variant, from the P(clean) and the predictions of a recorded epoch.
+def positive_pairs(run: Run) -> Figure:
+    """Positive pairs of one batch under each variant, from what is recorded of the first epoch after the warm-up.
 
-    The first recorded epoch after the warm-up is shown, or the one that is given. Each image has two rows, its views;
-    the images of X stand before those of U, and each part is sorted by class. The ensemble's prediction on the plain
-    image stands in for the guesses of a step, which are made on random views.
+    Each image has two rows, its views; the images of X stand before those of U, and each part is sorted by class. The
+    ensemble's prediction on the plain image stands in for the guesses of a step, which are made on random views.
     """
     method: Any = run.params.method
-    later = [one for one in snapshots(run) if one > method.warm_up]
-    epoch = epoch or (later or snapshots(run))[0]
+    epoch = next((one for one in snapshots(run) if one > method.warm_up), snapshots(run)[0])
     chosen, size = _batch(run, epoch)
     targets = _targets(run, epoch, chosen, size, method.temperature)
     source = np.arange(len(chosen)).repeat(2)
@@ -202,7 +200,7 @@ def _targets(run: Run, epoch: int, chosen: np.ndarray, size: int, temperature: f
 
 
 def contrast_classes(variant: str, targets: np.ndarray, size: int, tau_p: float) -> np.ndarray:
-    """The class of each image in the contrastive loss [B_x + B_u], -1 for none, as `nlkit.parts.positives` has it."""
+    """The class of each image in the contrastive loss [B_x + B_u], -1 for none, as `nlkit.parts.contrast` has it."""
     labelled = np.arange(len(targets)) < size
     named = {"self": False, "sup": labelled, "sup_pseudo": labelled | (targets.max(axis=1) >= tau_p)}[variant]
     return np.where(named, targets.argmax(axis=1), -1)
@@ -216,7 +214,6 @@ def _panel(ax: Axes, pairs: np.ndarray, source: np.ndarray, truth: np.ndarray | 
     for draw in (ax.axhline, ax.axvline):
         draw(labelled - 0.5, color=NEUTRAL, linewidth=0.8)
     middles = [labelled / 2, (labelled + len(pairs)) / 2]
-    ax.set_xticks(middles, ["X", "U"])
-    ax.set_yticks(middles, ["X", "U"])
+    ax.set(xticks=middles, yticks=middles, xticklabels=["X", "U"], yticklabels=["X", "U"])
     ax.tick_params(length=0)
     ax.grid(False)

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
+import seaborn
 from matplotlib.colors import LogNorm, PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from scipy.stats import binned_statistic
 
 from nlbook.figures.contest import WIDTH
 from nlbook.noise_models import NoiseModels, NoiseSummary
@@ -16,18 +19,15 @@ from nlkit.figures.style import CLEAN, NEUTRAL, NOISY
 
 def margins(delta: np.ndarray, wrong: np.ndarray) -> Figure:
     """Counts of correct and wrong labels [N] by margin [N] in [0, 1], and the share of wrong ones, ± standard error."""
-    edges = np.linspace(0, 1, 11)
+    share, edges, _ = binned_statistic(delta, wrong, bins=10, range=(0, 1))  # NaN of an empty bin, which is not drawn
+    error = np.sqrt(share * (1 - share) / np.histogram(delta, edges)[0])
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.1))
     parts, colours = [delta[~wrong], delta[wrong]], [CLEAN, NOISY]
     axes[0].hist(parts, list(edges), stacked=True, color=colours, alpha=0.75, label=["correct label", "wrong label"])
     axes[0].set(xlabel="margin", ylabel="samples", title="How sure the classifier is")
     axes[0].legend(loc="upper left")
-    total, hit = (np.histogram(values, edges)[0] for values in (delta, delta[wrong]))
-    share = hit / np.maximum(total, 1)
-    error = np.sqrt(share * (1 - share) / np.maximum(total, 1))
-    centres, filled = (edges[1:] + edges[:-1]) / 2, total > 0
-    shown = centres[filled], 100 * share[filled], 100 * error[filled]
-    axes[1].errorbar(*shown, fmt="o-", color=NOISY, capsize=3, label="each bin")
+    centres = (edges[1:] + edges[:-1]) / 2
+    axes[1].errorbar(centres, 100 * share, 100 * error, fmt="o-", color=NOISY, capsize=3, label="each bin")
     axes[1].axhline(100 * wrong.mean(), color="black", linestyle="--", linewidth=1.1, label="all samples")
     axes[1].set(xlabel="margin", ylabel="wrong labels in %", xlim=(0, 1), ylim=(0, None), title="How often it is wrong")
     axes[1].legend(loc="lower left")
@@ -54,24 +54,19 @@ def matrix_grid(summary: NoiseSummary) -> Figure:
 
     Colours follow the square root of a share, so that small ones can be told apart.
     """
-    shown = summary.shown(hybrids=True)
-    columns = 4 if len(shown) > 6 else 3
-    rows, side = -(-len(shown) // columns), WIDTH / columns
-    names, no_names, places = summary.names, [""] * len(summary.names), range(len(summary.names))
-    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, rows * side + 0.9), squeeze=False)
+    shown, names = summary.shown(hybrids=True), summary.names
+    columns = -(-len(shown) // 2)
+    figure, axes = plt.subplots(2, columns, figsize=(WIDTH, 2 * WIDTH / columns + 0.9), sharex=True, sharey=True)
     beside = [np.where(np.eye(len(names)) > 0, np.nan, 100 * np.array(one.matrix)) for one in shown.values()]
     most = float(np.nanmax(beside))
-    for number, (ax, (name, one)) in enumerate(zip(axes.flat, shown.items(), strict=False)):
-        image = ax.imshow(beside[number], norm=PowerNorm(0.5, 0, most), cmap="cividis")
+    for ax, (name, one), shares in zip(axes.flat, shown.items(), beside, strict=False):
+        image = ax.imshow(shares, norm=PowerNorm(0.5, 0, most), cmap="cividis")
         ax.set_facecolor("#DDDDDD")
         ax.grid(False)
         ax.set_title(f"{name}, {100 * one.rate:.0f} %", fontsize=9)
-        bottom = number + columns >= len(shown)
-        ax.set_yticks(places, names if number % columns == 0 else no_names, fontsize=7)
-        ax.set_xticks(places, names if bottom else no_names, fontsize=7, rotation=90 if max(map(len, names)) > 2 else 0)
-        ax.tick_params(length=2)
-    for ax in axes.flat[len(shown) :]:
-        ax.set_axis_off()
+        ax.set_yticks(range(len(names)), names)
+        ax.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
+        ax.tick_params(length=2, labelsize=7)
     label = "% of the images of a class (row) that get a label (column)"
     bar = figure.colorbar(image, ax=axes, label=label, orientation="horizontal", shrink=0.6, aspect=40)
     bar.set_ticks([tick for tick in (0, 1, 5, 10, 20, 30, 40, 60, 80, 100) if tick <= most])
@@ -104,22 +99,20 @@ def _legend(figure: Figure, summaries: Sequence[NoiseSummary]) -> None:
 
 def lift_maps(summaries: Sequence[NoiseSummary]) -> Figure:
     """How much more often two models hit the same image than if they were independent: one square table a data set."""
-    panels = {one.title: one.lift_table() for one in summaries}
+    panels = {one.title: pd.DataFrame(one.lifts).reindex(list(one.lifts)) for one in summaries}
     sizes = [len(table) + 1.5 for table in panels.values()]
     figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), squeeze=False, width_ratios=sizes)
     most = max(2.0, *(float(np.nanmax(table.to_numpy())) for table in panels.values()))
+    colours = {"norm": LogNorm(1 / most, most), "cmap": "PuOr_r", "square": True, "cbar": False}
+    numbers = {"annot": True, "fmt": ".2f", "annot_kws": {"fontsize": 6.5, "in_layout": False}}
     for ax, (title, table) in zip(axes[0], panels.items(), strict=True):
-        values = table.to_numpy(dtype=float)
-        image = ax.imshow(values, norm=LogNorm(1 / most, most), cmap="PuOr_r")
+        seaborn.heatmap(table, ax=ax, **colours, **numbers)
         ax.grid(False)
         ax.set_title(title)
-        places, names = range(len(table)), list(table.index)
-        ax.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=7)
-        ax.set_yticks(places, names, fontsize=7)
-        for i, j in zip(*np.nonzero(np.isfinite(values)), strict=True):
-            colour = "white" if abs(np.log(values[i, j])) > 0.65 * np.log(most) else "black"
-            ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=6.5, color=colour, in_layout=False)
-    bar = figure.colorbar(image, ax=axes, orientation="horizontal", shrink=0.5, aspect=40, label="lift within classes")
+        ax.tick_params(labelsize=7, labelrotation=0)
+        plt.setp(ax.get_xticklabels(), rotation=60, ha="right", rotation_mode="anchor")
+    label = "lift within classes"
+    bar = figure.colorbar(ax.collections[0], ax=axes, orientation="horizontal", shrink=0.5, aspect=40, label=label)
     bar.set_ticks([1 / 2, 1, 2], labels=["½", "1", "2"], minor=False)
     bar.minorticks_off()
     return figure
@@ -138,8 +131,7 @@ def margin_curves(summaries: Sequence[NoiseSummary]) -> Figure:
         for name, model in one.shown().items():
             colour, marker = MODELS[name]
             ax.plot(range(1, 11), model.curve, color=colour, marker=marker, markersize=4.5, linewidth=1.2)
-    axes[0][0].set_ylabel("noise rate over its mean")
-    axes[0][0].set_ylim(0, None)
+    axes[0][0].set(ylabel="noise rate over its mean", ylim=(0, None))
     _legend(figure, summaries)
     return figure
 
