@@ -61,7 +61,7 @@ def test_a_run_depends_on_its_method_its_pre_training_and_the_rooms_that_decide_
     assert not any("figures" in path or "cleaning" in path for path in code)
     assert "nlkit/methods/dividemix.py" in map(str, contents.code("codim-digits-sym-50"))  # CoDiM inherits DivideMix
     assert "nlkit/views/photos.py" in map(str, contents.code("tcl-webvision"))
-    assert contents.pretraining("codim-digits-sym-50") == ["simclr-digits"]
+    assert contents.pretraining("codim-digits-sym-50") == ["simclr-digits-short"]
     assert contents.pretraining("tcl-digits-sym-50") == []
 
 
