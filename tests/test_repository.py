@@ -64,7 +64,8 @@ def test_tcl_and_both_variants_of_codim_are_within_two_points_of_dividemix(paper
 
 
 @pytest.mark.parametrize("cell", DIGITS)
-def test_what_is_ranked_has_the_same_data_network_views_and_budget(cell: str) -> None:
+def test_what_is_ranked_has_the_same_data_network_views_and_budget(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     ranked = contest.of_equals(contest.contestants(contest.runs_below(ROOT / "results"), [cell])[cell])
     runs = [run for found in ranked.values() for run in found]
     assert {"cross_entropy-views", *PAPERS[1:], "codim-sup"} == set(ranked)
@@ -91,7 +92,8 @@ def test_a_notebook_is_committed_without_outputs_and_with_one_parameters_cell(pa
     assert not any(line.startswith(("def ", "class ")) for cell in code for line in cell.source.splitlines())
 
 
-def test_the_table_of_the_readme_is_that_of_the_records() -> None:
+def test_the_table_of_the_readme_is_that_of_the_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert contest.readme(text, ROOT / "results") == text
 

@@ -11,6 +11,7 @@ import pandas as pd
 from nlkit import figures
 from nlkit.files import project_root
 from nlkit.params import load_params, registry
+from nlkit.training import encoders
 from nlkit.training.runs import Run, load_run, run_path
 
 LOOKS = registry.contestants()
@@ -200,11 +201,11 @@ def passes_of(run: Run) -> float | None:
 
 def passes_of_pretraining(run: Run) -> float:
     """Forward-equivalents per training image of the pre-training of a run, 0 without."""
-    if not run.params.method.pretraining:
+    params, count = encoders.referred(run.params), run.record["data"]["train"]
+    passes = registry.find(params.method.name).passes if params else None
+    if params is None or passes is None:
         return 0.0
-    params, count = load_params(project_root() / run.params.method.pretraining[1]), run.record["data"]["train"]
-    passes = registry.find(params.method.name).passes
-    return passes(params, count, pd.DataFrame(index=range(params.training.epochs))) / count if passes else 0.0
+    return passes(params, count, pd.DataFrame(index=range(params.training.epochs))) / count
 
 
 MARKS = ("<!-- results -->", "<!-- /results -->")
