@@ -146,7 +146,7 @@ def test_ten_kills_at_random_moments_do_not_show_in_the_record(method: str, star
     undisturbed, seconds = starter.calm(method, EPOCHS)
     moments, out = np.random.default_rng(0), tmp_path / "out"
     kills = with_progress = 0
-    while kills < 10:
+    while kills < 10 or not with_progress:  # on a machine that got slower the blows come later, until one hits
         moment = (kills + moments.random()) / 10 * seconds / 3
         code = starter.run(command(method, tmp_path), "at", moment)
         if code == 0:  # done before the blow: the ten go on with another run
@@ -156,7 +156,6 @@ def test_ten_kills_at_random_moments_do_not_show_in_the_record(method: str, star
             assert code == -signal.SIGPROF
             kills += 1
             with_progress += any(out.glob("checkpoints/epoch-*"))
-    assert with_progress > 0
     assert starter.run(command(method, tmp_path)) == 0
     assert_same_record(undisturbed, out)
 
