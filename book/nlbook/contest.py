@@ -129,7 +129,7 @@ def draws_table(runs: Sequence[Run], cell: str) -> pd.DataFrame:
     count = _test_images(contestants(runs, [cell])[cell])
     table.insert(1, "95 % interval", [" to ".join(f"{x:.1f}" for x in interval(last, count)) for last in table["last"]])
     table["last"] = [f"{table['last'][one]:.1f}{mark}" for one, mark in tied(dict(table["last"]), count).items()]
-    return table.round(1)
+    return table.astype({"draws": int, "runs": int}).round(1)
 
 
 def interval(mean: float, count: int) -> tuple[float, float]:

@@ -51,7 +51,8 @@ def detection_table(rivals: Rivals) -> pd.DataFrame:
         recorded |= {"method": LOOKS[name].label, "seconds": run.record["seconds"]}
         rows.append(measures(run, *own_judgement(run)) | recorded)
         for reading, judgement in out_of_fold_judgements(run).items():
-            rows.append({"method": reading} | measures(run, *judgement))
+            which = LOOKS[name].label.partition(", ")  # of several runs the shorter one is told apart
+            rows.append({"method": reading + "".join(which[1:])} | measures(run, *judgement))
     methods = pd.DataFrame(rows, columns=["method", *DIGITS]).groupby("method", sort=False)
     return pd.DataFrame({name: methods[name].agg(spread, digits=digits) for name, digits in DIGITS.items()})
 
@@ -114,13 +115,13 @@ def measures(run: Run, quality: np.ndarray, marked: np.ndarray | None) -> dict[s
 
 
 def errors_table(rivals: Rivals) -> pd.DataFrame:
-    """How many labels are wrong, and how many are estimated by the methods that do; one row a seed."""
+    """How many labels are wrong, and how many are estimated by the methods that do; one row a method and seed."""
     rows = []
-    for run in (run for runs in rivals.values() for run in runs if "estimated_errors" in run.epochs):
+    for name, run in ((name, run) for name, runs in rivals.items() for run in runs if "estimated_errors" in run.epochs):
         last, wrong = run.epochs.iloc[-1], int(wrong_labels(run).sum())
-        row = {"seed": run.params.seed, "labels": len(run.samples), "wrong (E)": wrong}
+        row = {"method": LOOKS[name].label, "seed": run.params.seed, "labels": len(run.samples), "wrong (E)": wrong}
         rows.append(row | {"estimated": f"{last['estimated_errors']:.0f}", "marked": int(last["issues"])})
-    return pd.DataFrame(rows).set_index("seed") if rows else pd.DataFrame({"estimated": [NOT_RUN]})
+    return pd.DataFrame(rows).set_index(["method", "seed"]) if rows else pd.DataFrame({"estimated": [NOT_RUN]})
 
 
 def joint_matrices(run: Run) -> dict[str, np.ndarray]:
