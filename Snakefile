@@ -28,6 +28,7 @@ FRESH = [page for page in RUNS if is_fresh(page)]
 FRESH += sorted({before for page in FRESH for before in contents.pretraining(page)} - {*FRESH})
 RECORDED = [page for page in RUNS if page not in FRESH]
 OTHERS = contents.other_pages(Path())
+PAGES = OTHERS + [page for page in FRESH if page in RUNS] + RECORDED  # not every pre-training has one
 EARLY = RECORDED if FRESH else OTHERS + RECORDED  # pages that need no training
 FRAGMENTS = [f"book/_generated/{name}" for name in contents.fragments(Path())]
 TRAINED = [record(page) for page in FRESH]
@@ -91,7 +92,7 @@ rule pages:
         "runs/logs/pages.txt",
     threads: workflow.cores
     shell:
-        f"{PYTHON} -m nlbook.pages {{threads}} {' '.join(OTHERS + [*filter(RUNS.__contains__, FRESH)] + RECORDED)} > {{log}} 2>&1 || (cat {{log}}; exit 1)"
+        f"{PYTHON} -m nlbook.pages {{threads}} {' '.join(PAGES)} > {{log}} 2>&1 || (cat {{log}}; exit 1)"
 
 
 rule fragments:

@@ -82,14 +82,16 @@ def of_equals(rivals: Rivals, plain: bool = False) -> Rivals:
 
 
 def _is_equal(run: Run, baseline: Run) -> bool:
+    if any(getattr(run.params, part) != getattr(baseline.params, part) for part in SHARED):
+        return False
     passes, budget = passes_of(run), BUDGETS.get(run.record["data"]["name"])
-    shared = all(getattr(run.params, part) == getattr(baseline.params, part) for part in SHARED)
-    return shared and None not in (passes, budget) and abs(passes / budget - 1) <= TOLERANCE  # type: ignore[operator]
+    return passes is not None and budget is not None and abs(passes / budget - 1) <= TOLERANCE
 
 
 def unequal(rivals: Rivals) -> Rivals:
     """Those that cannot be ranked: other views, or fewer passes."""
-    return {name: runs for name, runs in rivals.items() if name not in of_equals(rivals)}
+    ranked = of_equals(rivals)
+    return {name: runs for name, runs in rivals.items() if name not in ranked}
 
 
 def accuracy_table(groups: Groups, ranked: bool = True) -> pd.DataFrame:

@@ -51,8 +51,7 @@ def detection_table(rivals: Rivals) -> pd.DataFrame:
         recorded |= {"method": LOOKS[name].label, "seconds": run.record["seconds"]}
         rows.append(measures(run, *own_judgement(run)) | recorded)
         for reading, judgement in out_of_fold_judgements(run).items():
-            which = LOOKS[name].label.partition(", ")  # of several runs the shorter one is told apart
-            rows.append({"method": reading + "".join(which[1:])} | measures(run, *judgement))
+            rows.append({"method": f"{reading} [{LOOKS[name].label}]"} | measures(run, *judgement))
     methods = pd.DataFrame(rows, columns=["method", *DIGITS]).groupby("method", sort=False)
     return pd.DataFrame({name: methods[name].agg(spread, digits=digits) for name, digits in DIGITS.items()})
 
