@@ -157,17 +157,19 @@ def _clean_features(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
+    from nlkit.training.records import shown
     from nlkit.training.runs import load_run
 
     record = load_run(options.folder).record
     noise, split, accuracy = record["noise"], record["split"], record["accuracy"]
+    rates = ", ".join(f"{name} {shown(noise[name], '.4f')}" for name in ("nominal", "realised"))
     rows = {
         "run": f"{record['paper']} {record['cell']} seed {record['seed']}",
         "accuracy": ", ".join(
-            f"{name} {_figure(value, 2)}" for name, value in accuracy.items() if name != "best_epoch"
+            f"{name} {shown(value, '.2f')}" for name, value in accuracy.items() if name != "best_epoch"
         ),
-        "split": ", ".join(f"{name} {_figure(value)}" for name, value in split.items()),
-        "noise": f"nominal {_figure(noise['nominal'])}, realised {_figure(noise['realised'])}, {noise['sha256'][:16]}",
+        "split": ", ".join(f"{name} {shown(value, '.4f')}" for name, value in split.items()),
+        "noise": f"{rates}, {noise['sha256'][:16]}",
         "time": f"{record['seconds']:.0f} s on {record['device']['name']}, {record['precision']}",
         "commit": f"{record['commit']}, {record['started']} to {record['finished']}",
         "events": str(len(record["events"])),
@@ -175,10 +177,6 @@ def _show(options: argparse.Namespace) -> int:
     for name, value in [*rows.items(), *(("warning", text) for text in record["data"]["warnings"])]:
         print(f"{name:<9} {value}")
     return 0
-
-
-def _figure(value: float | None, digits: int = 4) -> str:
-    return "unknown" if value is None else f"{value:.{digits}f}"
 
 
 def _adopt(options: argparse.Namespace) -> int:

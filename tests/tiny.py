@@ -12,7 +12,6 @@ from torch import Tensor
 
 from nlkit import NlkitError, load_params, noise
 from nlkit.data.problem import Problem, TrainingSet
-from nlkit.methods import build_method
 from nlkit.methods.base import Method, Tick
 from nlkit.params import Params, make_params, registry
 
@@ -75,7 +74,7 @@ def problem(count: int = 96, classes: int = 3, rate: float = 0.4, size: int = 8,
 def method(name: str, data: int | TrainingSet = 96, **overrides: Any) -> Any:
     """A method before its first epoch, on a training set or on so many images of the tiny problem."""
     given = problem(count=data).train if isinstance(data, int) else data
-    return build_method(given, params(name, **overrides))
+    return registry.find(name).build(given, params(name, **overrides))
 
 
 def train(method: Method, *epochs: int, split: bool = False) -> list[dict[str, float]]:

@@ -14,9 +14,8 @@ from nlkit.cleaning.results import Evidence, judged
 from nlkit.data.photos.decode import decode_all
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.errors import NlkitError
-from nlkit.methods import build_method
 from nlkit.methods.base import Method, with_prefix, without_prefix
-from nlkit.params import Params, make_params
+from nlkit.params import Params, make_params, registry
 from nlkit.training import checkpoints
 from nlkit.training.loop import Fit
 
@@ -84,7 +83,7 @@ def load_classifier(folder: str | Path) -> Classifier:
         # A method asks its training set for the size and the channels only; the pixels are not needed again.
         images = torch.zeros(1, 1, 1, shape[3], dtype=torch.uint8).expand(*shape)
         train = TrainingSet(images, labels, len(names), tuple(info["mean"]), tuple(info["std"]))
-        method = build_method(train, params)
+        method = registry.find(params.method.name).build(train, params)
         method.load_state_dict(without_prefix("method", tensors))
     except (*checkpoints.DAMAGE, TypeError, RuntimeError, AttributeError) as error:
         raise NlkitError(f"{path}: not a model that can be loaded ({' '.join(str(error).split())[:200]})") from None

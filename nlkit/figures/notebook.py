@@ -18,7 +18,7 @@ from nlkit.figures.style import use_book_style
 from nlkit.files import project_root
 from nlkit.params import Params, load_params, make_params
 from nlkit.training import records
-from nlkit.training.runs import Run, run_path
+from nlkit.training.runs import Run
 
 PLAIN = (str, int, float, list, dict, type(None))
 
@@ -43,18 +43,9 @@ def parameters(namespace: dict[str, Any]) -> Params[Any]:
     return load_params(project_root() / "params" / f"{namespace['params']}.yaml", **values)
 
 
-def committed(run: Run) -> records.Record | None:
-    """The committed record of the same parameters, if there is one."""
-    folder = project_root() / "results" / run_path(run.params)
-    if not (folder / "record.json").exists():
-        return None
-    record = records.load(folder)
-    return record if record.info["params_sha256"] == run.record["params_sha256"] else None
-
-
 def fresh_and_committed(run: Run) -> pd.DataFrame:
     """This run beside the committed record of the same parameters: accuracies in percent, split, seconds."""
-    other = committed(run)
+    other = records.committed(run.params)
     columns = {"this run": run.record}
     if other is not None and other.folder.resolve() != run.folder.resolve():
         columns["committed record"] = other.info
@@ -64,22 +55,18 @@ def fresh_and_committed(run: Run) -> pd.DataFrame:
 def _numbers(info: Mapping[str, Any]) -> dict[str, str]:
     accuracy = info["accuracy"]
     return {
-        "last accuracy in %": _number(accuracy["last"], ".2f"),
-        "last, one network": _number(accuracy["last_single"], ".2f"),
-        "best (selected on the test set)": _number(accuracy["best"], ".2f"),
-        **{name: _number(value, ".4f") for name, value in info["split"].items()},
+        "last accuracy in %": records.shown(accuracy["last"], ".2f"),
+        "last, one network": records.shown(accuracy["last_single"], ".2f"),
+        "best (selected on the test set)": records.shown(accuracy["best"], ".2f"),
+        **{name: records.shown(value, ".4f") for name, value in info["split"].items()},
         "seconds of training": f"{info['seconds']:.0f}",
         "made at": info["finished"],
     }
 
 
-def _number(value: float | None, form: str) -> str:
-    return "unknown" if value is None else format(value, form)
-
-
 def verdict(run: Run) -> str:
     """One sentence: whether this run repeats the committed record."""
-    other = committed(run)
+    other = records.committed(run.params)
     if other is None:
         return "There is no committed record of these parameters to compare with."
     if other.folder.resolve() == run.folder.resolve():

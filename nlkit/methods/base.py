@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 GRADIENT = 3
 """A forward pass with its backward pass, in forward passes: the backward one is counted twice."""
 
-Tick = Callable[[float], None]
+Tick = Callable[[float], object]
 """Called after each step with the share of the epoch that the step was."""
 
 
@@ -96,10 +96,6 @@ class Method(Generic[M]):
             net.load_tensors(without_prefix(name, state))
         for name in self.kept:
             setattr(self, name, state[name].clone())
-
-    def parameters(self) -> int:
-        """How many parameters one of the networks has."""
-        return self.nets[0].parameters()
 
 
 class SingleNetwork(Method[M]):

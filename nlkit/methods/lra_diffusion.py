@@ -132,8 +132,8 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
         self.k = min(self.method.k, len(data) - 2)
         self.kept = ("divided", "differs") if self.method.evaluate_every > 1 else ()
         self.clip = self.method.clip_norm
-        self.bank = self._bank()
-        self.plain = self.bank if self.method.bank == "plain" else self.frozen.images(data.images)
+        self.plain = self.frozen.images(data.images)
+        self.bank = self.plain if self.method.bank == "plain" else self._bank()
         self.counts = self._counts(self.bank, self.everything) if self.method.query == "cached" else None
         self.events = [f"{len(data)} images have {self.k} neighbours each at most"] if self.k < self.method.k else []
 
@@ -162,9 +162,7 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
         return warm_cosine(time, self.params.optim.lr, warm_up, horizon - warm_up, 0.0)
 
     def _bank(self) -> Tensor:
-        """f_p [N, d] of the training images: of one random view of each, which then stays, or of the plain images."""
-        if self.method.bank == "plain":
-            return self.frozen.images(self.data.images)
+        """f_p [N, d] of one random view of each training image, which then stays."""
         stream = torch_stream(self.device, self.params.seed, "bank")
         parts = self.data.images.split(self.params.training.eval_batch_size)
         return torch.cat([self.frozen.views(self.learner.views.weak(part, stream)) for part in parts])

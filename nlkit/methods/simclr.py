@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from nlkit.lazy import Tensor, functional, torch
-from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches
+from nlkit.methods.base import GRADIENT, SingleNetwork, Split, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
@@ -74,12 +74,7 @@ class SimCLR(SingleNetwork[PretrainParams]):
     def __init__(self, data: TrainingSet, params: Params[PretrainParams]) -> None:
         super().__init__(data, params)
         self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
-        self.bank: Tensor | None = None
-
-    def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
-        """One pass over all images in full batches."""
-        self.bank = None
-        return super().train_epoch(epoch, tick)
+        self.bank: Tensor | None = None  # unit features [N, D] of the training images after the last epoch
 
     def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
         """The contrastive loss of the images `batch` [B]; both views of them go through the network together."""
@@ -99,7 +94,7 @@ class SimCLR(SingleNetwork[PretrainParams]):
         P(clean) is the share of the k neighbours that carry the label of the image; the loss is the cross-entropy of
         the label under the vote with one count added to each class. Nothing is trained with either.
         """
-        bank = self._features()
+        bank = self.bank = self.learner.features(self.data.images)
         index = nearest_others(bank, bank, self.everything, min(self.method.neighbours, len(bank) - 1))[1]
         votes = count_votes(self.data.labels, index, self.data.classes)
         losses = functional.cross_entropy(vote_logits(votes), self.data.labels, reduction="none")
@@ -110,24 +105,13 @@ class SimCLR(SingleNetwork[PretrainParams]):
 
     def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Log shares [N, C] and [1, N, C] of the vote of the k nearest training images, with their observed labels."""
-        bank = self._features()
+        bank = self.learner.features(self.data.images) if self.bank is None else self.bank
         k = min(self.method.neighbours, len(bank))
         index = nearest(self.learner.features(images), bank, k)[1]
         logits = vote_logits(count_votes(self.data.labels, index, self.data.classes))
         return logits, logits[None]
 
-    def _features(self) -> Tensor:
-        """Unit features [N, D] of the training images, made once an epoch."""
-        if self.bank is None:
-            self.bank = self.learner.features(self.data.images)
-        return self.bank
-
     def shared_weights(self) -> dict[str, Tensor]:
         """What pre-training is for: the tensors of the encoder and the projector."""
         state = self.learner.net.state_dict()
         return {name: value for name, value in state.items() if name.startswith(("encoder.", "projector."))}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` returned."""
-        super().load_state_dict(state)
-        self.bank = None

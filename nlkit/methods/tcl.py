@@ -19,6 +19,7 @@ from nlkit.parts.diagnosis import Diagnosis, DiagnosisParams, diagnose, similari
 from nlkit.parts.epochs import warm_cosine
 from nlkit.parts.geometry import around_prototypes, columns
 from nlkit.parts.learner import TwinLearner
+from nlkit.parts.mixture import mixture_row
 from nlkit.seeding import global_stream, numpy_stream
 from nlkit.views.strong import strong_view
 
@@ -83,20 +84,21 @@ class TCL(SingleNetwork[TCLParams]):
     learner: TwinLearner
     learner_type = TwinLearner
     in_full_batches = True
+    kept = ("prototypes", "w")
 
     def __init__(self, data: TrainingSet, params: Params[TCLParams]) -> None:
         super().__init__(data, params, params.method.balanced)
         self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
-        self.diagnosis: Diagnosis | None = None
+        self.prototypes = self.w = torch.zeros(0, device=self.device)  # there is no diagnosis yet
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all samples in full batches; prototypes and w stay as they are meanwhile.
 
         The very first diagnosis is that of the untrained network.
         """
-        if self.diagnosis is None:
-            self.diagnosis = self._diagnose()[0]
-        self.clean_ratio = float((self.diagnosis.w > 0.5).double().mean())
+        if not len(self.w):
+            self._diagnose()
+        self.clean_ratio = float((self.w > 0.5).double().mean())
         self.beta = numpy_stream(self.params.seed, "mixup", epoch)
         with global_stream(self.device, self.params.seed, "dropout", epoch):
             return super().train_epoch(epoch, tick) | {"clean_ratio": self.clean_ratio}
@@ -108,8 +110,7 @@ class TCL(SingleNetwork[TCLParams]):
 
     def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
         """Six losses of the samples `batch` [B] and their weighted sum; one pass of 6B rows shares batch statistics."""
-        assert self.diagnosis is not None
-        mu, tau, images = self.diagnosis.prototypes, self.method.temperature, self.data.images[batch]
+        mu, tau, images = self.prototypes, self.method.temperature, self.data.images[batch]
         share = semi.mixing_share(self.beta, self.method.alpha)
         weak = self.learner.views.weak(images, stream)
         first, second = self.strong(images, stream), self.strong(images, stream)
@@ -119,7 +120,7 @@ class TCL(SingleNetwork[TCLParams]):
         order = torch.randperm(len(views), generator=stream, device=self.device)
         v, logits = self._forward(weak, semi.mix(views, share, order), first, second)
         labels = functional.one_hot(self.data.labels[batch], self.data.classes).float()
-        w, scales = self.diagnosis.w[batch], self._scales()
+        w, scales = self.w[batch], self._scales()
         if self.epoch <= self.method.warm_up:
             w, scales = torch.ones_like(w), (1.0, 1.0)
         targets = make_targets(logits[1], logits[2], labels, w, scales, share, order)
@@ -155,32 +156,20 @@ class TCL(SingleNetwork[TCLParams]):
         return torch.stack([weights.get(name, 1.0) * value for name, value in losses.items()]).sum()
 
     def _diagnose(self) -> tuple[Diagnosis, Tensor, Tensor]:
-        """The diagnosis by the network as it is now, with the projections [N, D] and logits [N, C] behind it."""
+        """Diagnose all labels by the network as it is now, with the projections [N, D] and logits [N, C] behind it."""
         v, logits = self.learner.embed(self.data.images)
-        return diagnose(v, logits.softmax(dim=1), self.data.labels, self.method), v, logits
+        found = diagnose(v, logits.softmax(dim=1), self.data.labels, self.method)
+        self.prototypes, self.w = found.prototypes, found.w
+        return found, v, logits
 
     def split(self) -> Split:
         """Diagnose all labels, for use in the next epoch; losses are cross-entropies, P(clean) is w."""
-        self.diagnosis, v, logits = self._diagnose()
+        diagnosis, v, logits = self._diagnose()
         losses = functional.cross_entropy(logits, self.data.labels, reduction="none")
-        if self.diagnosis.score is None:
+        if diagnosis.score is None:
             self.events.append("scores cannot be separated; every label gets P(clean) 0.5")
-        samples, row = _for_figures(self.diagnosis, v, self.data.labels)
-        return Split(losses[None], self.diagnosis.w[None], (None,), samples=samples, epoch=row)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Weights, momenta, and after the first epoch prototypes [C, D] and w [N]."""
-        state = super().state_dict()
-        if self.diagnosis is not None:
-            state |= {"prototypes": self.diagnosis.prototypes, "w": self.diagnosis.w}
-        return state
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` returned."""
-        super().load_state_dict(state)
-        self.diagnosis = None
-        if "w" in state:
-            self.diagnosis = Diagnosis(state["prototypes"].clone(), state["w"].clone())
+        samples, row = _for_figures(diagnosis, v, self.data.labels)
+        return Split(losses[None], self.w[None], (None,), samples=samples, epoch=row)
 
 
 @no_grad
@@ -207,6 +196,4 @@ def _for_figures(diagnosis: Diagnosis, v: Tensor, labels: Tensor) -> tuple[dict[
     score = unknown if diagnosis.score is None else diagnosis.score.float()
     samples = {"score": score, "own": own.contiguous(), "other": other, **columns(points)}
     row: dict[str, Any] = {f"prototypes_{axis + 1}": centre.tolist() for axis, centre in enumerate(centres.T)}
-    for name in ("weights", "means", "variances"):
-        row[f"score_{name}"] = None if diagnosis.mixture is None else getattr(diagnosis.mixture, name).tolist()
-    return samples, row
+    return samples, row | mixture_row("score", diagnosis.mixture)

@@ -21,7 +21,6 @@ from nlkit.parts.learner import Learner, TwinLearner, with_prefix, without_prefi
 from nlkit.seeding import global_stream, numpy_stream
 
 if TYPE_CHECKING:
-    from nlkit.data.photos.stored import Images
     from nlkit.data.problem import TrainingSet
 
 
@@ -75,22 +74,24 @@ class TCLPlus(Method[TCLPlusParams]):
         """An epoch of TCL, or of the second stage, which starts from the posterior of the last diagnosis."""
         if epoch < self.method.first_epochs:
             return self.first.train_epoch(epoch, tick)
-        if self.second is None:
-            assert self.first.diagnosis is not None
+        second = self.second
+        if second is None:
             v, _ = self.first.learner.embed(self.data.images)
-            mu = self.first.diagnosis.prototypes
+            mu = self.first.prototypes
             gamma = posterior(v, mu, torch.full_like(mu[:, 0], self.method.first.temperature))
-            self.second = SecondStage(self.params, self.first, correct(gamma, self.data.labels))
-        return self.second.train_epoch(epoch, tick)
+            second = self._begin_second(correct(gamma, self.data.labels))
+        return second.train_epoch(epoch, tick)
+
+    def _begin_second(self, labels: Tensor) -> SecondStage:
+        """The stage that learns corrected labels [N]; from now on its follower is what is tested."""
+        self.second = SecondStage(self.params, self.first, labels)
+        self.nets = [self.second.follower]
+        return self.second
 
     def split(self) -> Split:
         """That of TCL, whose network no longer changes in the second stage; there with the follower's losses."""
         split = self.first.split()
         return split if self.second is None else replace(split, losses=self.second.follower.losses(self.data)[None])
-
-    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
-        """Logits [N, C] and [1, N, C] of TCL's classifier, in the second stage of the follower."""
-        return (self.first if self.second is None else self.second).logits(images)
 
     def state_dict(self) -> dict[str, Tensor]:
         """The state of TCL; in the second stage also both networks and the corrected labels [N]."""
@@ -100,10 +101,8 @@ class TCLPlus(Method[TCLPlusParams]):
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take back what `state_dict` returned."""
         self.first.load_state_dict(without_prefix("first", state))
-        self.second = None
         if "labels" in state:
-            self.second = SecondStage(self.params, self.first, state["labels"].clone())
-            self.second.load_state_dict(state)
+            self._begin_second(state["labels"]).load_state_dict(state)
 
 
 class SecondStage(SingleNetwork[TCLPlusParams]):
@@ -170,11 +169,6 @@ class SecondStage(SingleNetwork[TCLPlusParams]):
             if isinstance(module, torch.nn.Dropout):
                 module.eval()
         return self.follower(views).argmax(dim=1)
-
-    def logits(self, images: Images) -> tuple[Tensor, Tensor]:
-        """Logits [N, C] and [1, N, C] of the follower."""
-        logits = self.follower.predict(images)
-        return logits, logits[None]
 
     def named_networks(self) -> dict[str, Learner]:
         """Both networks."""

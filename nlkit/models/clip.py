@@ -33,18 +33,13 @@ def clip_features(
 
 
 def preprocess(pixels: Tensor) -> Tensor:
-    """CLIP's inputs [B, 3, 224, 224] from pixels [B, 3, H, W] in 0..1: bicubic, centre crop, CLIP's statistics.
+    """CLIP's inputs [B, 3, 224, 224] from pixels [B, 3, S, S] in 0..1: bicubic, with CLIP's statistics.
 
-    The shorter side becomes 224 pixels long; bicubic values may leave 0..1 a little, as in the official code.
+    Bicubic values may leave 0..1 a little, as in the official code.
     """
-    height, width = pixels.shape[2:]
-    ratio = SIZE / min(height, width)
-    size = (max(SIZE, round(height * ratio)), max(SIZE, round(width * ratio)))
-    large = functional.interpolate(pixels.float(), size=size, mode="bicubic", align_corners=False)
-    top, left = (size[0] - SIZE) // 2, (size[1] - SIZE) // 2
-    centre = large[:, :, top : top + SIZE, left : left + SIZE]
+    large = functional.interpolate(pixels.float(), size=(SIZE, SIZE), mode="bicubic", align_corners=False)
     shift, scale = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (MEAN, STD))
-    return (centre - shift) / scale
+    return (large - shift) / scale
 
 
 def _model(weights: str | None) -> Any:

@@ -48,26 +48,19 @@ class LabelDenoiser(nn.Module):
 
 
 class LabelDiffusionNet(nn.Module):
-    """The image encoder e and the noise predictor, which are trained together."""
+    """The image encoder e and the noise predictor, which are trained together; `features` is the width of f_p.
 
-    def __init__(self, encoder: nn.Module, denoiser: LabelDenoiser) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.denoiser = denoiser
-
-
-def build_diffusion(
-    model: AnyModelParams, channels: int, classes: int, features: int, seed: int, width: int, timesteps: int
-) -> LabelDiffusionNet:
-    """The freshly initialised networks of LRA-diffusion; `features` is the width of the frozen encoder f_p.
-
-    The encoder e ends in a linear layer; that of photographs in two, with nothing between, as in the official code.
+    The encoder ends in a linear layer; that of photographs in two, with nothing between, as in the official code.
     """
-    encoder = build_model(model, channels, width, seed)
-    with global_stream(torch.device("cpu"), seed, "denoiser"):
-        if isinstance(model, PhotoModelParams):
-            assert isinstance(encoder.classifier, nn.Linear)
-            encoder.classifier = nn.Sequential(
-                nn.Linear(encoder.classifier.in_features, PHOTO_HIDDEN), nn.Linear(PHOTO_HIDDEN, width)
-            )
-        return LabelDiffusionNet(encoder, LabelDenoiser(classes, features, width, timesteps))
+
+    def __init__(
+        self, model: AnyModelParams, channels: int, classes: int, features: int, seed: int, width: int, timesteps: int
+    ) -> None:
+        super().__init__()
+        self.encoder = build_model(model, channels, width, seed)
+        with global_stream(torch.device("cpu"), seed, "denoiser"):
+            if isinstance(model, PhotoModelParams):
+                assert isinstance(self.encoder.classifier, nn.Linear)
+                inputs = self.encoder.classifier.in_features
+                self.encoder.classifier = nn.Sequential(nn.Linear(inputs, PHOTO_HIDDEN), nn.Linear(PHOTO_HIDDEN, width))
+            self.denoiser = LabelDenoiser(classes, features, width, timesteps)

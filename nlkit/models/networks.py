@@ -28,50 +28,53 @@ class SmallCNN(nn.Module):
 
 
 class ResidualNet(nn.Module):
-    """Stem without down-sampling, four stages of blocks, global average, linear layer."""
+    """Stem, here without down-sampling, blocks, here in four stages, global average, linear layer."""
 
+    stem_shape = (3, 1)
+    """Kernel and stride of the first convolution."""
     depths = (3, 4, 6, 3)
     expansion = 1
     """How many times wider than a stage is the output of its blocks."""
 
     def __init__(self, channels: int, classes: int, width: int) -> None:
         super().__init__()
-        self.stem = nn.Sequential(*_stem(channels, width))
+        self.stem = nn.Sequential(*_stem(channels, width, *self.stem_shape))
+        blocks, features = self.build_blocks(width)
+        self.blocks = nn.Sequential(*blocks)
+        self.classifier = nn.Linear(features, classes)
+
+    def build_blocks(self, width: int) -> tuple[list[nn.Module], int]:
+        """The blocks behind a stem of this width, and how many features the last one has."""
         blocks, inputs = list[nn.Module](), width
         for stage, depth in enumerate(self.depths):
             outputs = width * 2**stage * self.expansion
             for position in range(depth):
                 blocks.append(self.block(inputs, outputs, 2 if stage > 0 and position == 0 else 1))
                 inputs = outputs
-        self.blocks = nn.Sequential(*blocks)
-        self.classifier = nn.Linear(inputs, classes)
+        return blocks, inputs
 
     def block(self, inputs: int, outputs: int, stride: int) -> nn.Module:
         """A block of this net."""
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits [B, classes] of inputs [B, channels, 32, 32]."""
-        return self.classifier(self.blocks(self.stem(x)).mean(dim=(2, 3)))
-
-
-class PooledResNet(nn.Module):
-    """Stem, three blocks of two 3 x 3 convolutions with max-pooling, global average, linear layer: for small machines.
-
-    A block is a = pool(conv1(x)) behind norm and ReLU, then a + conv2(a) with norm and ReLU inside. Blocks have 2, 4
-    and 4 times the width of the stem, so that most of the arithmetic happens on 16 x 16 and 8 x 8 positions.
-    """
-
-    def __init__(self, channels: int, classes: int, width: int) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(*_stem(channels, width))
-        sizes = (width, 2 * width, 4 * width, 4 * width)
-        self.blocks = nn.Sequential(*map(PooledBlock, sizes[:-1], sizes[1:]))
-        self.classifier = nn.Linear(sizes[-1], classes)
-
-    def forward(self, x: Tensor) -> Tensor:
         """Logits [B, classes] of inputs [B, channels, H, W]."""
         return self.classifier(self.blocks(self.stem(x)).mean(dim=(2, 3)))
+
+
+class PooledResNet(ResidualNet):
+    """A stem of 4 x 4 pixels with stride 2, three blocks of two 3 x 3 convolutions with max-pooling: for small machines.
+
+    A block is a = pool(conv1(x)) behind norm and ReLU, then a + conv2(a) with norm and ReLU inside. Blocks have 2, 4
+    and 4 times the width of the stem: half of the positions a side leave arithmetic for more weights, which memorise.
+    """
+
+    stem_shape = (4, 2)
+
+    def build_blocks(self, width: int) -> tuple[list[nn.Module], int]:
+        """The three blocks."""
+        sizes = (width, 2 * width, 4 * width, 4 * width)
+        return list(map(PooledBlock, sizes[:-1], sizes[1:])), sizes[-1]
 
 
 class PooledBlock(nn.Module):
@@ -142,8 +145,9 @@ class ResNet50(ResNet34):
     kind, expansion = "Bottleneck", 4
 
 
-def _stem(channels: int, width: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+def _stem(channels: int, width: int, kernel: int = 3, stride: int = 1) -> tuple[nn.Module, ...]:
+    first = nn.Conv2d(channels, width, kernel, stride, 1, bias=False)
+    return first, nn.BatchNorm2d(width), nn.ReLU(inplace=True)
 
 
 class TwinNet(nn.Module):

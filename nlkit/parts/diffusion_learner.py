@@ -49,10 +49,10 @@ class DiffusionLearner(Learner):
 
     def build_network(self, data: TrainingSet, params: Params[Any], seed: int) -> nn.Module:
         """The freshly initialised networks; e gets no gradient where it is not trained."""
-        from nlkit.models.label_denoiser import build_diffusion
+        from nlkit.models.label_denoiser import LabelDiffusionNet
 
         channels, width, timesteps = data.images.shape[3], self.method.width, self.method.timesteps
-        net = build_diffusion(params.model, channels, data.classes, self.features, seed, width, timesteps)
+        net = LabelDiffusionNet(params.model, channels, data.classes, self.features, seed, width, timesteps)
         net.encoder.requires_grad_(self.method.train_encoder)
         return net
 
@@ -101,7 +101,7 @@ class DiffusionLearner(Learner):
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that training changes: weights, buffers, their average, and Adam's moments."""
-        state = with_prefix("net", self.net.state_dict()) | with_prefix("ema", self.ema.state_dict())
+        state = with_prefix("net", self.net.state_dict()) | with_prefix("ema", self.ema.net.state_dict())
         for index, entry in self.optimiser.state_dict()["state"].items():
             state |= with_prefix(f"adam.{index}", entry)
         return state
@@ -109,7 +109,7 @@ class DiffusionLearner(Learner):
     def load_tensors(self, state: dict[str, Tensor]) -> None:
         """Take back what `tensors` returned."""
         self.net.load_state_dict(without_prefix("net", state))
-        self.ema.load_state_dict(without_prefix("ema", state))
+        self.ema.net.load_state_dict(without_prefix("ema", state))
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in without_prefix("adam", state).items():
             index, key = name.split(".")
@@ -127,25 +127,17 @@ class Ema:
 
     def __init__(self, net: LabelDiffusionNet, decay: float) -> None:
         self.net: LabelDiffusionNet = copy.deepcopy(net).requires_grad_(False).eval()
+        self.net.register_buffer("updates", torch.tensor(0))  # a buffer, so that the copy's state has it
         self.decay = decay
-        self.updates = 0
 
     @no_grad
     def update(self, net: LabelDiffusionNet) -> None:
         """Move towards the weights that the network has now."""
-        self.updates += 1
-        decay = min(self.decay, self.updates / (self.updates + 9))
+        updates = self.net.get_buffer("updates").add_(1).item()
+        decay = min(self.decay, updates / (updates + 9))
         mine: list[Tensor] = list(self.net.parameters())
         theirs: list[Tensor] = list(net.parameters())
         torch._foreach_lerp_(mine, theirs, 1 - decay)
-        for own, other in zip(self.net.buffers(), net.buffers(), strict=True):
+        for name, other in net.named_buffers():
+            own = self.net.get_buffer(name)
             own.lerp_(other, 1 - decay) if own.is_floating_point() else own.copy_(other)
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The averaged weights and buffers, and the number of updates."""
-        return {**self.net.state_dict(), "updates": torch.tensor(self.updates)}
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take back what `state_dict` returned."""
-        self.updates = int(state["updates"])
-        self.net.load_state_dict({name: value for name, value in state.items() if name != "updates"})

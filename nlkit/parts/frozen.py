@@ -16,7 +16,7 @@ from nlkit.files import locate, project_root
 from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.params import Params, load_params
 from nlkit.params.sections import Section, added
-from nlkit.parts.learner import choose_precision
+from nlkit.parts.learner import choose_precision, through
 from nlkit.views.weak import Views
 
 if TYPE_CHECKING:
@@ -146,14 +146,8 @@ def _pretrained(reference: str, data: TrainingSet, precision: str) -> Callable[[
     net.classifier = torch.nn.Identity()
     net.load_state_dict({name: _given(data, f"encoder.{name}") for name in net.state_dict()})
     net.to(device, memory_format=torch.channels_last).requires_grad_(False).eval()  # type: ignore[call-overload]
-    half = choose_precision(precision, device) == torch.bfloat16
-
-    def encode(views: Tensor) -> Tensor:
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=half):
-            features = net(views.contiguous(memory_format=torch.channels_last))
-        return functional.normalize(features.float(), dim=1)
-
-    return encode
+    dtype = choose_precision(precision, device)
+    return lambda views: functional.normalize(through(net, views, dtype).float(), dim=1)
 
 
 def _given(data: TrainingSet, name: str) -> Tensor:

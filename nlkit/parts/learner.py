@@ -35,6 +35,12 @@ def choose_precision(asked: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
+def through(part: Callable[[Tensor], Any], inputs: Tensor, dtype: torch.dtype) -> Any:
+    """What a network or a part of one makes of inputs; with bfloat16 convolutions and products run in it."""
+    with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        return part(inputs.contiguous(memory_format=torch.channels_last))
+
+
 class Learner:
     """One network and its SGD state; `name` separates its random initialisation from the others'."""
 
@@ -75,9 +81,8 @@ class Learner:
         return self.through(self.net, inputs).float()
 
     def through(self, part: Callable[[Tensor], Any], inputs: Tensor) -> Any:
-        """What a part of the network makes of inputs; convolutions and products run in bfloat16 if it was asked for."""
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
-            return part(inputs.contiguous(memory_format=torch.channels_last))
+        """What a part of the network makes of inputs, in the network's precision."""
+        return through(part, inputs, self.dtype)
 
     def in_parts(self, batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Logits [B_i, C] of several batches in one pass, in which batch norm sees each as a batch of its own.

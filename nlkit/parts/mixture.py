@@ -32,6 +32,12 @@ class Mixture(NamedTuple):
         return self.log_joint(z.double()).softmax(dim=-1)[..., 0]
 
 
+def mixture_row(prefix: str, mixture: Mixture | None) -> dict[str, list[float] | None]:
+    """What the row of an epoch tells of a mixture, `<prefix>_weights` and so on."""
+    parts = (None, None, None) if mixture is None else (part.tolist() for part in mixture)
+    return {f"{prefix}_{name}": part for name, part in zip(Mixture._fields, parts, strict=True)}
+
+
 def normalise(losses: Tensor) -> Tensor | None:
     """Min-max normalised losses [N] in float64, or None where they are constant or not finite."""
     losses = losses.double()

@@ -84,11 +84,6 @@ def path_of(params: Params[Any], data_sha256: str) -> Path:
     return project_root() / "runs" / "encoders" / f"{name}.safetensors"
 
 
-def find(params: Params[Any], data_sha256: str) -> Encoder | None:
-    """The encoder of pre-training parameters, on the CPU, if it is on this machine; nothing is trained."""
-    return _read(path_of(params, data_sha256), params, torch.device("cpu"))
-
-
 def provide(params: Params[Any], root: Path, device: torch.device, progress: bool = True) -> Encoder:
     """The encoder of pre-training parameters: read from its file, else trained, or trained on where it was interrupted.
 
@@ -97,7 +92,7 @@ def provide(params: Params[Any], root: Path, device: torch.device, progress: boo
     problem = load_problem(params, root, device, progress)
     target = path_of(params, problem.sha256)
     with file_lock(target):
-        found = _read(target, params, device)
+        found = find(params, problem.sha256, device)
         if found is not None:
             return found
         folder = target.with_suffix("")
@@ -118,8 +113,9 @@ def keep(state: Fit, params: Params[Any], data_sha256: str) -> Encoder:
     return Encoder(weights, name, seconds)
 
 
-def _read(target: Path, params: Params[Any], device: torch.device) -> Encoder | None:
-    """The encoder in a file; None where there is none, or a damaged one, of which a line tells."""
+def find(params: Params[Any], data_sha256: str, device: torch.device | str = "cpu") -> Encoder | None:
+    """The encoder of pre-training parameters, if it is on this machine; of a damaged file a line tells."""
+    target = path_of(params, data_sha256)
     if not target.exists():
         return None
     try:

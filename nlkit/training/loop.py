@@ -15,9 +15,8 @@ from tqdm.auto import tqdm
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.lazy import Tensor, torch
-from nlkit.methods import build_method
 from nlkit.methods.base import Method, Split
-from nlkit.params import Params
+from nlkit.params import Params, registry
 from nlkit.parts.learner import with_prefix, without_prefix
 from nlkit.training import checkpoints
 from nlkit.training.measure import epoch_row
@@ -37,7 +36,7 @@ class Fit:
 
 def fit(problem: Problem, params: Params[Any], folder: Path, progress: bool = True) -> Fit:
     """Train to the last epoch, resuming from the newest sound checkpoint below `folder`."""
-    state = Fit(build_method(problem.train, params))
+    state = Fit(registry.find(params.method.name).build(problem.train, params))
     identity = {"params": params.digest, "data": problem.sha256, "labels": problem.noise.sha256}
     if problem.train.encoder is not None:
         identity["encoder"] = checkpoints.digest(problem.train.encoder)
@@ -58,11 +57,8 @@ def fit(problem: Problem, params: Params[Any], folder: Path, progress: bool = Tr
 
 
 def _epoch(state: Fit, problem: Problem, params: Params[Any], epoch: int, bar: tqdm) -> None:
-    def tick(share: float) -> None:
-        bar.update(share)
-
     begin = time.perf_counter()
-    values = state.method.train_epoch(epoch, tick)
+    values = state.method.train_epoch(epoch, bar.update)
     state.split = state.method.split()
     row = {"epoch": epoch + 1, **epoch_row(problem, state.method, state.split), **values, **state.split.epoch}
     row["seconds"] = time.perf_counter() - begin

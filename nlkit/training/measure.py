@@ -9,6 +9,7 @@ import pandas as pd
 from nlkit.data.problem import Problem
 from nlkit.lazy import Tensor, torch
 from nlkit.methods.base import Method, Split
+from nlkit.parts.mixture import mixture_row
 from nlkit.training.records import LOSS_EDGES
 
 MANY_CLASSES = 50
@@ -87,8 +88,7 @@ def _mixture(split: Split) -> dict[str, Any]:
     """The first network's mixture over min-max normalised losses, and the range that normalised them."""
     losses, mixture = _known(split.losses[0]), split.mixtures[0]
     row = {"loss_min": float(losses.min()), "loss_max": float(losses.max())}
-    names = ("weights", "means", "variances")
-    return row | {f"mixture_{name}": None if mixture is None else getattr(mixture, name).tolist() for name in names}
+    return row | mixture_row("mixture", mixture)
 
 
 def _known(values: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 from nlkit import data, noise
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.errors import NlkitError
+from nlkit.files import locate
 from nlkit.lazy import Tensor, torch
 from nlkit.noise import pmd
 from nlkit.params import Params
@@ -149,7 +150,7 @@ def observed_labels(
             whole = noise.human_labels(params.annotator, root, dataset)
         case "file":
             assert params.file is not None
-            whole = noise.read_label_file(_label_path(params.file, root), len(clean), classes, part=size)
+            whole = noise.read_label_file(locate(params.file, root), len(clean), classes, part=size)
     return whole[:size]
 
 
@@ -181,10 +182,4 @@ def pmd_margins(dataset: data.Dataset, params: PMDNoiseParams, root: Path, devic
 
         return pmd.margins(trained_probabilities(dataset, device))
     shape = len(dataset.labels), len(dataset.class_names)
-    return pmd.margins(pmd.read_probabilities(_label_path(params.probabilities, root), *shape))
-
-
-def _label_path(name: str, root: Path) -> Path:
-    """A label file as given, else below the data root."""
-    path = Path(name)
-    return path if path.is_absolute() or path.exists() else root / path
+    return pmd.margins(pmd.read_probabilities(locate(params.probabilities, root), *shape))

@@ -96,7 +96,7 @@ def write_record(
             "classes": list(problem.class_names),
             "warnings": list(problem.warnings),
         },
-        "network": {"name": params.model.name, "parameters": state.method.parameters()},
+        "network": {"name": params.model.name, "parameters": state.method.nets[0].parameters()},
         "seconds": float(epochs["seconds"].sum()),
         "peak_memory_mb": peak_memory_mb(device),
         "device": describe_device(device) | ({} if device.type == "cuda" else {"allocator": keep_freed_memory()}),

@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,12 +15,14 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nlkit.errors import NlkitError
-from nlkit.params import make_params
+from nlkit.files import project_root, replaced_file
+from nlkit.params import Params, make_params
 
 FORMAT = 2
 UNSEALED = 1
 """The format of the first records, which carry no hash of themselves."""
 LIMIT = 2 * 1024 * 1024
+FILES = ("record.json", "epochs.parquet", "samples.parquet")
 LOSS_EDGES = np.concatenate([[0.0], np.logspace(-4, 1.25, 64), [np.inf]])  # [66], of the loss histograms of an epoch
 TIMES = ("seconds", "peak_memory_mb", "started", "finished", "commit", "files", "versions", "device")
 
@@ -78,7 +78,7 @@ class Record:
 def write(
     folder: Path, info: Mapping[str, Any], epochs: pd.DataFrame, samples: pd.DataFrame, limit: int | None = LIMIT
 ) -> Record:
-    """Write a record to a folder; record.json is renamed into place last and marks the record as complete.
+    """Write a record to a folder.
 
     Raises NlkitError where the folder cannot be written or the record would exceed `limit` bytes.
     """
@@ -91,20 +91,18 @@ def write(
     if limit is not None and total > limit:
         raise NlkitError(f"{folder}: the record takes {total} bytes, more than {limit}; record fewer snapshots")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep(folder)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as temporary:
-            for name, blob in blobs.items():
-                with Path(temporary, name).open("wb") as file:
-                    file.write(blob)
-                    file.flush()
-                    os.fsync(file.fileno())
-            (folder / "record.json").unlink(missing_ok=True)
-            for name in blobs:
-                os.replace(Path(temporary, name), folder / name)
+        _put(folder, blobs)
     except OSError as error:
         raise NlkitError(f"{folder}: cannot write the record ({error.strerror})") from None
     return Record(complete, epochs, samples, folder)
+
+
+def _put(folder: Path, blobs: Mapping[str, bytes]) -> None:
+    """Write all FILES, then put them into place; record.json comes last and marks the record as complete."""
+    with ExitStack() as places:  # are left in reverse order
+        for name in FILES:
+            places.enter_context(replaced_file(folder / name)).write_bytes(blobs[name])
+        (folder / "record.json").unlink(missing_ok=True)
 
 
 def _sealed(info: Mapping[str, Any]) -> dict[str, Any]:
@@ -138,17 +136,21 @@ def load(folder: Path) -> Record:
     return Record(info, _table(folder, "epochs", info), _table(folder, "samples", info), folder)
 
 
+def run_path(params: Params[Any]) -> Path:
+    """Where a run belongs below `runs/` or `results/`."""
+    return Path(params.paper) / params.cell / f"seed-{params.seed}"
+
+
 def find(root: Path) -> list[Record]:
-    """All records below a folder, by path; what an interrupted write left in hidden folders is none."""
-    paths = sorted(root.rglob("record.json"))
-    hidden = {path for path in paths if any(part.startswith(".") for part in path.relative_to(root).parts)}
-    return [load(path.parent) for path in paths if path not in hidden]
+    """All records below a folder, by path."""
+    return [load(path.parent) for path in sorted(root.rglob("record.json"))]
 
 
-def sweep(folder: Path) -> None:
-    """Remove what a killed process left of a record that it was writing."""
-    for left in folder.glob(".writing-*"):
-        shutil.rmtree(left, ignore_errors=True)
+def committed(params: Params[Any]) -> Record | None:
+    """The committed record of the very same parameters, if there is one."""
+    folder = project_root() / "results" / run_path(params)
+    record = load(folder) if (folder / "record.json").exists() else None
+    return record if record is not None and record.info["params_sha256"] == params.digest else None
 
 
 def adopt(folder: Path, results: Path) -> Path:
@@ -158,20 +160,19 @@ def adopt(folder: Path, results: Path) -> Path:
     found = tuple(info[key] for key in ("paper", "cell", "seed", "params_sha256"))
     if found != (params.paper, params.cell, params.seed, params.digest):
         raise NlkitError(f"{folder / 'record.json'}: paper, cell, seed or hash are not those of its own params")
-    target = results / params.paper / params.cell / f"seed-{params.seed}"
-    if target.exists():
+    target = results / run_path(params)
+    if (target / "record.json").exists():
         raise NlkitError(f"{target}: a record is there already and is never edited; remove it first")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".adopting-") as temporary:
-            copy = Path(temporary) / "record"
-            copy.mkdir()
-            for name in ("epochs.parquet", "samples.parquet", "record.json"):
-                shutil.copy2(folder / name, copy / name)
-            os.replace(copy, target)
+        _put(target, {name: (folder / name).read_bytes() for name in FILES})
     except OSError as error:
         raise NlkitError(f"{target}: cannot write there ({error.strerror})") from None
     return target
+
+
+def shown(value: float | None, form: str) -> str:
+    """A value of a record for readers, in Python's format `form`."""
+    return "unknown" if value is None else format(value, form)
 
 
 def differences(a: Record, b: Record) -> list[str]:

@@ -24,6 +24,7 @@ from nlkit.training.allocator import keep_freed_memory
 from nlkit.training.loop import Fit, cpu_threads, fit
 from nlkit.training.problem import load_problem
 from nlkit.training.provenance import write_record
+from nlkit.training.records import run_path
 
 
 @dataclass(frozen=True)
@@ -117,11 +118,6 @@ def load_run(folder: str | Path) -> Run:
     return _as_run(record, make_params(record.info["params"], {}, source=str(record.folder / "record.json")), "loaded")
 
 
-def run_path(params: Params[Any]) -> Path:
-    """Where a run belongs below `runs/` or `results/`."""
-    return Path(params.paper) / params.cell / f"seed-{params.seed}"
-
-
 def choose_device(name: str) -> torch.device:
     """`auto` takes a GPU where there is one; raises NlkitError for a device that is not there."""
     if name == "auto":
@@ -143,14 +139,11 @@ def _existing(params: Params[Any], pretraining: Params[Any] | None, folder: Path
             other = "a run with another encoder (what method.encoder refers to has changed since)"
         if other is not None:
             raise NlkitError(f"{folder}: holds the record of {other}; choose another --out, or --fresh to replace it")
-        records.sweep(folder)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return _as_run(record, params, "loaded")
-    committed = project_root() / "results" / run_path(params)
-    if search_results and (committed / "record.json").exists():
-        record = records.load(committed)
-        if record.info["params_sha256"] == params.digest and _same_encoder(record, pretraining):
-            return _as_run(record, params, "loaded")
+    committed = records.committed(params) if search_results else None
+    if committed is not None and _same_encoder(committed, pretraining):
+        return _as_run(committed, params, "loaded")
     return None
 
 

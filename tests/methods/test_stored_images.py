@@ -16,7 +16,6 @@ from nlkit.data.photos import stored
 from nlkit.data.photos.store import Store
 from nlkit.data.photos.stored import StoredImages
 from nlkit.data.problem import Problem
-from nlkit.methods import build_method
 from nlkit.params import Params, make_params, registry
 from nlkit.training.runs import train as train_run
 
@@ -85,7 +84,7 @@ def test_pixels_on_the_device_give_the_same_run(name: str, problem: Problem, mon
     kept = StoredImages(images.store, SIDE, CPU)
     results = []
     for train in (problem.train, replace(problem.train, images=kept)):
-        method = build_method(train, params_of(name))
+        method = registry.find(name).build(train, params_of(name))
         tiny.train(method, 0, 1, split=True)
         results.append(method.state_dict())
     assert tiny.same(*results)
@@ -99,7 +98,7 @@ def test_features_from_a_file_find_their_stored_images(problem: Problem, tmp_pat
     own = {"method.encoder": paths, "method.query": "cached", "method.bank": "plain"}
     params = params_of("lra_diffusion", **own)
     features = params.method.given_tensors(problem, tmp_path, False)
-    method: Any = build_method(replace(problem.train, encoder=features), params)
+    method: Any = registry.find("lra_diffusion").build(replace(problem.train, encoder=features), params)
     np.testing.assert_array_equal(method.frozen.images(problem.tests["test"][0]), rows[COUNT:])
     np.testing.assert_array_equal(method.bank, rows[:COUNT])
 

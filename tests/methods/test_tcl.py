@@ -42,8 +42,7 @@ def test_every_weight_gets_a_gradient_and_targets_and_diagnosis_none(monkeypatch
     method, made = tcl(), tiny.spied(monkeypatch, tcl_module, "make_targets")
     losses_of(method)["loss"].backward()
     assert all(weight.grad is not None for weight in method.learner.net.parameters())
-    assert method.diagnosis is not None
-    fixed = (*made[0][1], method.diagnosis.prototypes, method.diagnosis.w)
+    fixed = (*made[0][1], method.prototypes, method.w)
     assert not any(one.requires_grad for one in fixed)
 
 
@@ -60,8 +59,7 @@ def test_the_losses_are_those_of_the_equations(share: float, monkeypatch: pytest
         method.strong(method.data.images[:size], generator)
     order = torch.randperm(3 * size, generator=generator)
     torch.testing.assert_close(mixed, share * stacked + (1 - share) * stacked[order])
-    assert method.diagnosis is not None
-    mu, w = method.diagnosis.prototypes, method.diagnosis.w[:size, None]
+    mu, w = method.prototypes, method.w[:size, None]
     w1, w2 = 0.8 * w, 0.5 * w
     y = functional.one_hot(method.data.labels[:size], C).float()
     p1, p2 = (rows.detach().softmax(dim=1) for rows in (on_first, on_second))
@@ -152,15 +150,14 @@ def test_the_first_diagnosis_is_that_of_the_untrained_network_and_each_is_frozen
     v, out = method.learner.embed(method.data.images)
     expected = diagnose(v, out.softmax(dim=1), method.data.labels, method.method)
     method.train_epoch(0, lambda share: None)
-    used = method.diagnosis
-    assert torch.equal(used.w, expected.w) and torch.equal(used.prototypes, expected.prototypes)
+    assert torch.equal(method.w, expected.w) and torch.equal(method.prototypes, expected.prototypes)
     split = method.split()
     v, out = method.learner.embed(method.data.images)
     later = diagnose(v, out.softmax(dim=1), method.data.labels, method.method)
     assert torch.equal(split.p_clean[0], later.w) and not torch.equal(later.prototypes, expected.prototypes)
     torch.testing.assert_close(split.losses[0], functional.cross_entropy(out, method.data.labels, reduction="none"))
     tiny.train(method, 1)
-    assert torch.equal(method.diagnosis.w, later.w)
+    assert torch.equal(method.w, later.w)
 
 
 def test_scores_that_cannot_be_separated_leave_a_note() -> None:

@@ -122,9 +122,9 @@ def test_a_value_of_another_kind_is_refused(folder: Path, key: str) -> None:
 
 def test_find_lists_the_records_by_path_and_no_unfinished_ones(folder: Path, tmp_path: Path) -> None:
     record = records.load(folder)
-    for name in ("b/two", "a/one", "a/.writing-x", ".adopting-y/record"):
+    for name in ("b/two", "a/one", "a/unfinished"):
         rewrite(tmp_path / "all" / name, record)
-    (tmp_path / "all/a/.writing-x/epochs.parquet").unlink()
+    (tmp_path / "all/a/unfinished/record.json").unlink()
     found = [one.folder.relative_to(tmp_path / "all") for one in records.find(tmp_path / "all")]
     assert [path.as_posix() for path in found] == ["a/one", "b/two"]
 
