@@ -81,11 +81,11 @@ KINDS = {"sym": "symmetric", "asym": "asymmetric", "pmd": "PMD"}
 
 
 def title(cell: str) -> str:
-    """A cell in words: `Digits, symmetric 50 %`, `CIFAR-10N on a laptop`."""
+    """A cell in words: `Digits, symmetric 50 %`, `CIFAR-10 on a laptop`."""
     first, *rest = cell.split("-")
     data = first.upper().replace("CIFAR", "CIFAR-") if first.startswith("cifar") else first.capitalize()
     if rest[-1:] == ["laptop"]:
-        return f"{data} on a laptop"
+        return f"{title('-'.join([first, *rest[:-1]]))} on a laptop"
     words = re.sub(r" (\d+)\b", r" \1 %", " ".join(KINDS.get(word, word.capitalize()) for word in rest))
     return ", ".join([data, *re.split(r"(?<=%) ", words)]) if words else data
 

@@ -6,6 +6,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from nlkit import figures
@@ -20,7 +21,7 @@ NOT_RUN = "not run here"
 BASELINES = ("cross_entropy-views", "cross_entropy")
 SHARED = ("data", "noise", "model", "views")
 """What runs have in common that can be ranked, beside their passes."""
-BUDGETS = {"digits": 1440}
+BUDGETS = {"digits": 1440, "cifar10": 600}
 """Passes an image, pre-training included, that runs on a data set may take if they are to be ranked."""
 TOLERANCE = 0.1
 TIED = "≈"
@@ -167,14 +168,32 @@ def percent(share: float | None) -> str:
     return "–" if share is None or pd.isna(share) else f"{100 * share:.1f} %"
 
 
+def memorisation(rivals: Rivals) -> pd.DataFrame:
+    """One row a method: accuracies in percent, what was learnt of wrong labels; with a star: chosen with the truth."""
+    return pd.DataFrame({LOOKS[name].label: _memorised(runs) for name, runs in rivals.items()}).T.rename_axis("method")
+
+
+def _memorised(runs: Sequence[Run]) -> dict[str, str]:
+    last, best = (pd.Series([run.record["accuracy"][which] for run in runs]) for which in ("last", "best"))
+    wrong = [run.samples[run.samples["noisy"] != run.samples["clean"]] for run in runs]
+    return {
+        "last": spread(last),
+        "best*": spread(best),
+        "best* minus last": spread(best - last),
+        "wrong labels repeated": percent(float(np.mean([(one["prediction"] == one["noisy"]).mean() for one in wrong]))),
+        "AUC": spread(pd.Series([run.record["split"]["auc"] for run in runs]), 3),
+        "best AUC*": spread(pd.Series([run.epochs["auc"].max() for run in runs]), 3),
+        "seeds": str(len(runs)),
+    }
+
+
 def cost_table(rivals: Rivals) -> pd.DataFrame:
     """One row a method with runs: passes, seconds, memory; means over seeds.
 
     `passes` are forward-equivalents per image. The seconds of a shared pre-training stand beside the methods that use
     it, and are not part of theirs; its passes are part of theirs.
     """
-    rows = {LOOKS[name].label: _cost(runs) for name, runs in rivals.items()}
-    return pd.DataFrame(rows).T.rename_axis(index="method")
+    return pd.DataFrame({LOOKS[name].label: _cost(runs) for name, runs in rivals.items()}).T.rename_axis("method")
 
 
 def _cost(runs: Sequence[Run]) -> dict[str, str]:
@@ -191,6 +210,7 @@ def _cost(runs: Sequence[Run]) -> dict[str, str]:
         "seconds of pre-training": f"{sum(before) / len(before):.0f}" if before else "–",
         "peak memory in MB": f"{max(run.record['peak_memory_mb'] for run in runs):.0f}",
         "parameters": f"{first['network']['parameters']:,}",
+        "threads": str(first["device"].get("threads", "–")),
         "device": str(first["device"]["name"]),
     }
 
@@ -211,24 +231,29 @@ def passes_of_pretraining(run: Run) -> float:
 
 
 MARKS = ("<!-- results -->", "<!-- /results -->")
-README_CELLS = {
-    "digits-sym-20": "sym 20 %",
-    "digits-sym-50": "sym 50 %",
-    "digits-sym-80": "sym 80 %",
-    "digits-asym-40": "asym 40 %",
-    "digits-pmd-35": "PMD 35 %",
-}
+RANKED = {
+    "digits": {
+        "digits-sym-20": "sym 20 %", "digits-sym-50": "sym 50 %", "digits-sym-80": "sym 80 %",
+        "digits-asym-40": "asym 40 %", "digits-pmd-35": "PMD 35 %",
+    },
+    "laptop": {
+        "cifar10n-worst-laptop": "CIFAR-10N worst", "cifar10n-aggregate-laptop": "CIFAR-10N aggregate",
+        "cifar10-sym-50-laptop": "CIFAR-10 sym 50 %", "cifar10-asym-40-laptop": "CIFAR-10 asym 40 %",
+    },
+}  # fmt: skip
+"""Cells of tables outside the page that compares, with the titles of their columns."""
 
 
-def accuracy_on_digits(runs: Sequence[Run], part: Callable[[Rivals], Rivals] = of_equals) -> pd.DataFrame:
-    """The table of the cells on digits, of those contestants of each cell that `part` chooses."""
-    groups = contestants(runs, list(README_CELLS))
-    return accuracy_table({title: part(groups[cell]) for cell, title in README_CELLS.items()}, part is of_equals)
+def ranking(runs: Sequence[Run], cells: dict[str, str], part: Callable[[Rivals], Rivals] = of_equals) -> pd.DataFrame:
+    """The table of some cells, given with their titles, of those contestants of each cell that `part` chooses."""
+    groups = contestants(runs, list(cells))
+    return accuracy_table({title: part(groups[cell]) for cell, title in cells.items()}, part is of_equals)
 
 
 def readme(text: str, results: Path) -> str:
-    """The README's text with two tables between its marks made from the records: those of equals, then the others."""
-    tables = (accuracy_on_digits(runs_below(results), part) for part in (of_equals, unequal))
+    """The README's text with tables between its marks made from the records: photographs, digits, for reference."""
+    kinds, found = (("laptop", of_equals), ("digits", of_equals), ("digits", unequal)), runs_below(results)
+    tables = (ranking(found, RANKED[name], part) for name, part in kinds)
     shown = "\n\n".join(table.replace(NOT_RUN, "").to_markdown(disable_numparse=True) for table in tables)
     before, rest = text.split(MARKS[0])
     after = rest.split(MARKS[1])[1]

@@ -59,11 +59,11 @@ MAKERS: dict[str, Callable[[Source, str], Rows | pd.DataFrame]] = {
     "params": tables.settings,
     "results": tables.results,
     "summary": tables.summary,
-    "memorisation": tables.memorisation,
+    "memorisation": lambda src, cell: contest.memorisation(contest.contestants(src.runs, [cell])[cell]).reset_index(),
     "variations": tables.variations,
     "vote": lambda source, paper: votes.weights_and_vote([run for run in source.runs if run.params.paper == paper]),
     "encoder": lambda source, name: votes.vote_accuracy(source.run(*name.rsplit("_", 1))),
-    "ranking_digits": lambda source, _: contest.accuracy_on_digits(source.runs).reset_index(),
+    "ranking": lambda source, cells: contest.ranking(source.runs, contest.RANKED[cells]).reset_index(),
     "environment": environment,
     "photo_rows": photo_rows,
 }

@@ -22,11 +22,10 @@ from nlkit.files import project_root, write_atomically
 from nlkit.lazy import torch
 from nlkit.noise import human
 from nlkit.params.data import ExtraNoiseParams, PMDNoiseParams
-from nlkit.training import records
 from nlkit.training.problem import pmd_labels
 from nlkit.training.runs import load_run
 
-LAPTOP = "cifar10n-worst-laptop"
+RECORD = Path("results") / "confident_learning" / "cifar10n-worst-laptop" / "seed-0"
 KEPT = Path("results") / "noise_models" / "cifar10.json"
 ASYMMETRIC = 0.4
 """Nominal rate of asymmetric noise; above one half most labels of a class that flips would be wrong."""
@@ -77,9 +76,8 @@ def true_margin(p: np.ndarray, clean: np.ndarray) -> np.ndarray:
 
 def recorded_labels() -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Clean labels and the worst human ones int64 [N] of the first CIFAR-10 images, and class names, from a record."""
-    record = records.load(project_root() / "results" / "cross_entropy" / LAPTOP / "seed-0")
-    clean, worst = (record.samples[name].to_numpy(np.int64) for name in ("clean", "noisy"))
-    return clean, worst, record.info["data"]["classes"]
+    run = load_run(project_root() / RECORD)
+    return *(run.samples[name].to_numpy(np.int64) for name in ("clean", "noisy")), run.record["data"]["classes"]
 
 
 def cifar_models(root: Path, seed: int = 123) -> NoiseModels:
@@ -93,7 +91,7 @@ def cifar_models(root: Path, seed: int = 123) -> NoiseModels:
     labels, again = (_synthetic(clean, rate, len(names), noise.CIFAR10_FLIPS, start) for start in (seed, seed + 10))
     missing: list[str] = []
     labels |= _pmd_files(root, len(clean), missing) | _people(root, clean, missing) | {WORST: worst}
-    p = out_of_fold(load_run(project_root() / "results" / "confident_learning" / LAPTOP / "seed-0"))
+    p = out_of_fold(load_run(project_root() / RECORD))
     assert p is not None
     images, title = _images(root, clean, missing), f"CIFAR-10, first {len(clean):,}"
     return NoiseModels(title, names, clean, labels, again, true_margin(p, clean), images, tuple(missing))

@@ -143,23 +143,6 @@ def _by_cell(rows: pd.DataFrame) -> Rows:
         }
 
 
-def memorisation(source: Source, cell: str) -> Rows:
-    """`memorisation_<cell>`: how far the last epoch lies below the best, and how many wrong labels were learnt."""
-    for run in (run for run in source.runs if run.params.cell == cell):
-        accuracy, samples = run.record["accuracy"], run.samples
-        wrong = samples[samples["noisy"] != samples.get("clean", samples["noisy"])]
-        yield {
-            "method": run.params.paper,
-            "seed": run.params.seed,
-            "epochs": len(run.epochs),
-            "last": f"{accuracy['last']:.1f}",
-            "best* minus last": f"{accuracy['best'] - accuracy['last']:.1f}",
-            "wrong labels repeated": percent((wrong["prediction"] == wrong["noisy"]).mean()),
-            "precision of the last split": spread(pd.Series([run.record["split"]["precision"]]), 3),
-            "minutes": f"{run.record['seconds'] / 60:.0f}",
-        }
-
-
 def variations(source: Source, name: str) -> Rows:
     """`variations_<paper>_<cell>`: the cell and those that continue its name; what differs, and what was measured."""
     paper, _, cell = name.rpartition("_")

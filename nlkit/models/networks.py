@@ -63,10 +63,10 @@ class ResidualNet(nn.Module):
 
 
 class PooledResNet(ResidualNet):
-    """A stem of 4 x 4 pixels with stride 2, three blocks of two 3 x 3 convolutions with max-pooling: for small machines.
+    """A stem with stride 2 and three blocks of two 3 x 3 convolutions with max-pooling: for small machines.
 
     A block is a = pool(conv1(x)) behind norm and ReLU, then a + conv2(a) with norm and ReLU inside. Blocks have 2, 4
-    and 4 times the width of the stem: half of the positions a side leave arithmetic for more weights, which memorise.
+    and 4 times the width of the stem; few positions leave arithmetic for many weights, so that the network memorises.
     """
 
     stem_shape = (4, 2)

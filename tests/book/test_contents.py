@@ -14,7 +14,7 @@ from nlkit import NlkitError
     [
         ("digits", "Digits"), ("digits-sym-50", "Digits, symmetric 50 %"), ("digits-pmd-35", "Digits, PMD 35 %"),
         ("digits-sym-50-sup", "Digits, symmetric 50 %, Sup"), ("digits-asym-40", "Digits, asymmetric 40 %"),
-        ("cifar10n-worst-laptop", "CIFAR-10N on a laptop"), ("cifar10-laptop", "CIFAR-10 on a laptop"),
+        ("cifar10n-worst-laptop", "CIFAR-10N, Worst on a laptop"), ("cifar10-laptop", "CIFAR-10 on a laptop"),
     ],
 )  # fmt: skip
 def test_a_cell_in_words(cell: str, title: str) -> None:
@@ -27,7 +27,7 @@ def test_contestants_have_pages_and_variations_have_none() -> None:
     assert not {"tcl-digits-sym-80-plus", "codim-digits-sym-50-weak", "cross_entropy-digits-sym-50-views"} & pages
     assert "tcl-cifar10-sym-50" not in pages
     assert "tcl-cifar10-sym-50" in contents.run_pages(Path(), lambda page: page == "tcl-cifar10-sym-50")
-    assert contents.other_pages(Path()) == ["compare", "detection", "noise", "noise_models", "your_data"]
+    assert contents.other_pages(Path()) == ["compare", "detection", "laptop", "noise", "noise_models", "your_data"]
 
 
 def test_every_page_stands_once_in_the_table_of_contents() -> None:
