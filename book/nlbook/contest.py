@@ -6,7 +6,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from nlkit import figures
@@ -168,25 +167,6 @@ def percent(share: float | None) -> str:
     return "–" if share is None or pd.isna(share) else f"{100 * share:.1f} %"
 
 
-def memorisation(rivals: Rivals) -> pd.DataFrame:
-    """One row a method: accuracies in percent, what was learnt of wrong labels; with a star: chosen with the truth."""
-    return pd.DataFrame({LOOKS[name].label: _memorised(runs) for name, runs in rivals.items()}).T.rename_axis("method")
-
-
-def _memorised(runs: Sequence[Run]) -> dict[str, str]:
-    last, best = (pd.Series([run.record["accuracy"][which] for run in runs]) for which in ("last", "best"))
-    wrong = [run.samples[run.samples["noisy"] != run.samples["clean"]] for run in runs]
-    return {
-        "last": spread(last),
-        "best*": spread(best),
-        "best* minus last": spread(best - last),
-        "wrong labels repeated": percent(float(np.mean([(one["prediction"] == one["noisy"]).mean() for one in wrong]))),
-        "AUC": spread(pd.Series([run.record["split"]["auc"] for run in runs]), 3),
-        "best AUC*": spread(pd.Series([run.epochs["auc"].max() for run in runs]), 3),
-        "seeds": str(len(runs)),
-    }
-
-
 def cost_table(rivals: Rivals) -> pd.DataFrame:
     """One row a method with runs: passes, seconds, memory; means over seeds.
 
@@ -245,9 +225,10 @@ RANKED = {
 
 
 def ranking(runs: Sequence[Run], cells: dict[str, str], part: Callable[[Rivals], Rivals] = of_equals) -> pd.DataFrame:
-    """The table of some cells, given with their titles, of those contestants of each cell that `part` chooses."""
+    """The table of those cells that were run, given with titles, of the contestants of each that `part` chooses."""
     groups = contestants(runs, list(cells))
-    return accuracy_table({title: part(groups[cell]) for cell, title in cells.items()}, part is of_equals)
+    run_here = {title: part(groups[cell]) for cell, title in cells.items() if groups[cell]}
+    return accuracy_table(run_here, part is of_equals)
 
 
 def readme(text: str, results: Path) -> str:

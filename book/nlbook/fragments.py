@@ -59,7 +59,7 @@ MAKERS: dict[str, Callable[[Source, str], Rows | pd.DataFrame]] = {
     "params": tables.settings,
     "results": tables.results,
     "summary": tables.summary,
-    "memorisation": lambda src, cell: contest.memorisation(contest.contestants(src.runs, [cell])[cell]).reset_index(),
+    "memorisation": lambda src, cell: tables.memorisation(contest.contestants(src.runs, [cell])[cell]).reset_index(),
     "variations": tables.variations,
     "vote": lambda source, paper: votes.weights_and_vote([run for run in source.runs if run.params.paper == paper]),
     "encoder": lambda source, name: votes.vote_accuracy(source.run(*name.rsplit("_", 1))),

@@ -1,16 +1,17 @@
 """The tables of chapters that come from parameters, records and claims."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
 from nlbook import contents
-from nlbook.contest import DRAW, NOT_RUN, percent, runs_below, spread
+from nlbook.contest import DRAW, LOOKS, NOT_RUN, Rivals, percent, runs_below, spread
 from nlkit.errors import NlkitError
 from nlkit.params import Params, load_params
 from nlkit.training.runs import Run, load_run
@@ -141,6 +142,25 @@ def _by_cell(rows: pd.DataFrame) -> Rows:
             "seeds": len(group),
             "seconds a run": f"{group['seconds'].mean():.0f}",
         }
+
+
+def memorisation(rivals: Rivals) -> pd.DataFrame:
+    """One row a method: accuracies in percent, what was learnt of wrong labels; with a star: chosen with the truth."""
+    return pd.DataFrame({LOOKS[name].label: _memorised(runs) for name, runs in rivals.items()}).T.rename_axis("method")
+
+
+def _memorised(runs: Sequence[Run]) -> dict[str, str]:
+    last, best = (pd.Series([run.record["accuracy"][which] for run in runs]) for which in ("last", "best"))
+    wrong = [run.samples[run.samples["noisy"] != run.samples["clean"]] for run in runs]
+    return {
+        "last": spread(last),
+        "best*": spread(best),
+        "best* minus last": spread(best - last),
+        "wrong labels repeated": percent(float(np.mean([(one["prediction"] == one["noisy"]).mean() for one in wrong]))),
+        "AUC": spread(pd.Series([run.record["split"]["auc"] for run in runs]), 3),
+        "best AUC*": spread(pd.Series([run.epochs["auc"].max() for run in runs]), 3),
+        "seeds": str(len(runs)),
+    }
 
 
 def variations(source: Source, name: str) -> Rows:

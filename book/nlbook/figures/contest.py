@@ -59,7 +59,7 @@ class Quantity:
         drawn.set_major_formatter("{x:g}")
 
 
-ACCURACY = Quantity("test accuracy in %", 100.0, 0.1, (100, 99.8, 99.5, 99, 98, 95, 90, 80, 70, 50, 30, 10))
+ACCURACY = Quantity("test accuracy in %", 100.0, 0.1, (100, 99.8, 99.5, 99, 98, 95, 90, 80, 70, 60, 50, 40, 30, 10))
 AUC = Quantity("AUC of P(clean)", 1.0, 1e-3, (1, 0.999, 0.995, 0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5))
 
 
