@@ -77,8 +77,9 @@ def test_what_is_ranked_has_the_same_data_network_views_and_budget(cell: str, mo
 
 
 def test_on_photographs_two_papers_pass_both_rows_of_cross_entropy_and_one_splits_better_than_any() -> None:
-    found = {paper: [*(ROOT / "results" / paper).glob(f"{LAPTOP}*/*/record.json")] for paper in ON_LAPTOP}
-    runs = {paper: [records.load(path.parent) for path in paths] for paper, paths in found.items()}
+    own = {paper: ROOT / "results" / paper for paper in ON_LAPTOP}
+    found = {paper: [*path.glob(f"{LAPTOP}/*"), *path.glob(f"{LAPTOP}-short/*")] for paper, path in own.items()}
+    runs = {paper: [records.load(path) for path in paths] for paper, paths in found.items()}
     plain, full = mean_last("cross_entropy", LAPTOP), [run for run in runs["cross_entropy"] if len(run.epochs) == 200]
     best = max(run.info["accuracy"]["best"] for run in runs["cross_entropy"])
     papers = {"dividemix", "tcl", "codim"}

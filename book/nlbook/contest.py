@@ -20,8 +20,8 @@ NOT_RUN = "not run here"
 BASELINES = ("cross_entropy-views", "cross_entropy")
 SHARED = ("data", "noise", "model", "views")
 """What runs have in common that can be ranked, beside their passes."""
-BUDGETS = {"digits": 1440, "cifar10": 600}
-"""Passes an image, pre-training included, that runs on a data set may take if they are to be ranked."""
+BUDGETS = {1_347: 1440, 10_000: 600, 50_000: 150}
+"""Passes an image, pre-training included, that runs may take if they are to be ranked, by number of training images."""
 TOLERANCE = 0.1
 TIED = "≈"
 DRAW = "-noise-"
@@ -84,7 +84,7 @@ def of_equals(rivals: Rivals, plain: bool = False) -> Rivals:
 def _is_equal(run: Run, baseline: Run) -> bool:
     if any(getattr(run.params, part) != getattr(baseline.params, part) for part in SHARED):
         return False
-    passes, budget = passes_of(run), BUDGETS.get(run.record["data"]["name"])
+    passes, budget = passes_of(run), BUDGETS.get(run.record["data"]["train"])
     return passes is not None and budget is not None and abs(passes / budget - 1) <= TOLERANCE
 
 
