@@ -1,35 +1,12 @@
 """Two-component Gaussian mixtures over per-sample losses: one over all, or one for each class, all classes at once."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
+from nlkit.kernels.mixture import Mixture, em
 from nlkit.lazy import Tensor, torch
 from nlkit.params.sections import MixtureParams
-
-EPS = float(10 * np.finfo(np.float64).eps)
-
-
-class Mixture(NamedTuple):
-    """Weights, means and variances [2] of the components, the smaller mean first; float64.
-
-    Or [K, 2] of K mixtures, whose values are rows [K, N].
-    """
-
-    weights: Tensor
-    means: Tensor
-    variances: Tensor
-
-    def log_joint(self, z: Tensor) -> Tensor:
-        """log(pi_k N(z_i; mu_k, sigma_k^2)) for values [N]; shape [N, 2]."""
-        weights, means, variances = (part.unsqueeze(-2) for part in self)
-        squares = (z[..., None] - means) ** 2 / variances
-        return weights.log() - 0.5 * (squares + variances.log() + math.log(2 * math.pi))
-
-    def p_clean(self, z: Tensor) -> Tensor:
-        """Posterior [N] of the component with the smaller mean."""
-        return self.log_joint(z.double()).softmax(dim=-1)[..., 0]
 
 
 def mixture_row(prefix: str, mixture: Mixture | None) -> dict[str, list[float] | None]:
@@ -54,8 +31,8 @@ def fit_mixture(z: Tensor, params: MixtureParams) -> Mixture:
     stop when the mean log-likelihood changes by less than `tol`, or after `max_iter` iterations.
     """
     values, inside = z.double()[None], torch.ones_like(z, dtype=torch.bool)[None]
-    found = _em(values, inside, two_means(values, inside)[0], params)
-    return Mixture(*(part[0] for part in found))
+    high, _ = two_means(values, inside)
+    return Mixture(*(part[0] for part in em(values, inside, high, params.max_iter, params.tol, params.reg_covar)))
 
 
 def p_clean_per_class(z: Tensor, labels: Tensor, classes: int, params: MixtureParams) -> Tensor:
@@ -66,7 +43,7 @@ def p_clean_per_class(z: Tensor, labels: Tensor, classes: int, params: MixturePa
     order, inside = _rows_of_classes(labels, classes)
     values = z.double()[order] * inside
     high, fits = two_means(values, inside)
-    found = _em(values, inside, high, params)
+    found = em(values, inside, high, params.max_iter, params.tol, params.reg_covar)
     posterior = torch.where(fits[:, None], found.p_clean(values), 0.5)
     result = torch.zeros_like(labels, dtype=torch.float64)
     result[order[inside]] = posterior[inside]
@@ -113,31 +90,3 @@ def two_means(values: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(inside), torch.zeros_like(inside[:, 0])
     best, cut = gain.max(dim=1)
     return values > ordered.gather(1, cut[:, None]), best > -math.inf
-
-
-def _em(values: Tensor, inside: Tensor, high: Tensor, params: MixtureParams) -> Mixture:
-    """EM for each row of values [K, n] by itself, from the assignment `high` [K, n]; those `inside` [K, n] are real."""
-    count = inside.sum(dim=1).clamp_min(1)
-    found = _m_step(values, torch.stack([~high & inside, high & inside], dim=2).double(), params.reg_covar)
-    bound = torch.full_like(found.means[:, 0], -math.inf)
-    running = torch.ones_like(bound, dtype=torch.bool)
-    for _ in range(params.max_iter):
-        joint = found.log_joint(values)
-        total = joint.logsumexp(dim=2)
-        shares = (joint - total[..., None]).exp() * inside[..., None]
-        better = _m_step(values, shares, params.reg_covar)
-        found = Mixture(*(torch.where(running[:, None], *pair) for pair in zip(better, found, strict=True)))
-        mean = (total * inside).sum(dim=1) / count
-        running, bound = running & ~((mean - bound).abs() < params.tol), torch.where(running, mean, bound)
-        if not bool(running.any()):
-            break
-    order = found.means.argsort(dim=1, stable=True)
-    return Mixture(*(part.gather(1, order) for part in found))
-
-
-def _m_step(values: Tensor, shares: Tensor, reg_covar: float) -> Mixture:
-    """K mixtures from responsibilities [K, n, 2]."""
-    count = shares.sum(dim=1) + EPS
-    means = (shares * values[..., None]).sum(dim=1) / count
-    variances = (shares * (values[..., None] - means[:, None]) ** 2).sum(dim=1) / count + reg_covar
-    return Mixture(count / count.sum(dim=1, keepdim=True), means, variances)

@@ -6,11 +6,22 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.kernels.crop_flip import crop_flip
+from nlkit.kernels.crop_flip import crop_flip, naive
 
 pytestmark = pytest.mark.usefixtures("empty_is_nan")
 
 SHAPES = [(0, 8, 8, 3), (1, 1, 1, 1), (5, 8, 8, 1), (7, 5, 9, 2), (4, 32, 32, 3)]
+
+
+def drawn(shape: tuple[int, ...], pad: int, views: int, device: torch.device) -> tuple[Tensor, ...]:
+    """Images of that shape, and offsets, flips, mean and spread for so many views of each."""
+    stream = tiny.stream(pad)
+    images = torch.randint(0, 256, shape, generator=stream, dtype=torch.uint8)
+    dy, dx = torch.randint(-pad, pad + 1, (2, views * shape[0]), generator=stream)
+    dy[:1] = pad
+    flip = torch.rand(views * shape[0], generator=stream) < 0.5
+    mean, std = torch.linspace(100, 140, shape[3]), torch.linspace(40, 60, shape[3])
+    return tuple(part.to(device) for part in (images, dy, dx, flip, mean, std))
 
 
 def padded_slice(image: Tensor, dy: int, dx: int, flip: bool, pad: int) -> Tensor:
@@ -22,18 +33,22 @@ def padded_slice(image: Tensor, dy: int, dx: int, flip: bool, pad: int) -> Tenso
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("pad", [0, 1, 4, 9])
-def test_equals_padding_slicing_and_flipping_image_by_image(shape: tuple[int, ...], pad: int) -> None:
+@pytest.mark.parametrize(("pad", "views"), [(0, 1), (1, 2), (4, 1), (9, 3)])
+def test_equals_padding_slicing_and_flipping_image_by_image(
+    form: str, device: torch.device, shape: tuple[int, ...], pad: int, views: int
+) -> None:
     """A pad of 9 can move an image of 8 x 8 out of sight: all pixels are 0 before normalisation."""
-    stream = tiny.stream(pad)
-    images = torch.randint(0, 256, shape, generator=stream, dtype=torch.uint8)
-    mean, std = torch.linspace(100, 140, shape[3]), torch.linspace(40, 60, shape[3])
-    dy, dx = torch.randint(-pad, pad + 1, (2, shape[0]), generator=stream)
-    dy[:1] = pad
-    flip = torch.rand(shape[0], generator=stream) < 0.5
+    images, dy, dx, flip, mean, std = drawn(shape, pad, views, device)
     found = crop_flip(images, dy, dx, flip, mean, std)
-    assert found.shape == (shape[0], shape[3], *shape[1:3]) and found.dtype == torch.float32
+    assert found.shape == (views * shape[0], shape[3], *shape[1:3]) and found.dtype == torch.float32
     assert found.is_contiguous(memory_format=torch.channels_last)
-    for i in range(shape[0]):
-        crop = padded_slice(images[i], int(dy[i]), int(dx[i]), bool(flip[i]), pad)
-        torch.testing.assert_close(found[i], (crop - mean[:, None, None]) / std[:, None, None])
+    for i, view in enumerate(found):
+        crop = padded_slice(images[i % shape[0]], int(dy[i]), int(dx[i]), bool(flip[i]), pad)
+        torch.testing.assert_close(view, (crop - mean[:, None, None]) / std[:, None, None])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_forms_agree_bit_for_bit(form: str, device: torch.device, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    given = drawn(shape, 3, 2, device)
+    assert torch.equal(crop_flip(*given, dtype), naive.crop_flip(*given, dtype))
