@@ -2,37 +2,8 @@
 
 from __future__ import annotations
 
-from nlkit.lazy import Tensor, no_grad, torch
-
-
-@no_grad
-def nearest(queries: Tensor, bank: Tensor, k: int, rows: int = 1024, columns: int = 65536) -> tuple[Tensor, Tensor]:
-    """Euclidean distances and indices [M, k] of the k rows of bank [N, d] nearest to each query [M, d], in order.
-
-    Blocks of rows x columns squared distances are made at a time, as |q|^2 + |b|^2 - 2 q.b, and only the k best are
-    kept; the M x N matrix never exists. Among equal distances any order is right. Raises ValueError for k > N.
-    """
-    if not 1 <= k <= len(bank):
-        raise ValueError(f"k is {k}; the bank has {len(bank)} rows")
-    blocks = [_nearest_of_block(block, bank, k, columns) for block in queries.split(rows)]
-    distances, index = zip(*blocks, strict=True)
-    return torch.cat(distances), torch.cat(index)
-
-
-def _nearest_of_block(queries: Tensor, bank: Tensor, k: int, columns: int) -> tuple[Tensor, Tensor]:
-    """The running k best over groups of columns."""
-    wide = torch.promote_types(queries.dtype, torch.float32)
-    queries = queries.to(wide)
-    best = queries.new_full((len(queries), k), torch.inf)
-    index = torch.zeros_like(best, dtype=torch.int64)
-    lengths = (queries * queries).sum(dim=1, keepdim=True)
-    for start in range(0, len(bank), columns):
-        block = bank[start : start + columns].to(wide)
-        squared = (lengths + (block * block).sum(dim=1) - 2 * queries @ block.T).clamp_min(0)
-        numbers = torch.arange(start, start + len(block), device=bank.device).expand(len(queries), -1)
-        best, place = torch.cat([best, squared], dim=1).topk(k, dim=1, largest=False)
-        index = torch.cat([index, numbers], dim=1).gather(1, place)
-    return best.sqrt(), index
+from nlkit.kernels.neighbours import nearest
+from nlkit.lazy import Tensor, torch
 
 
 def nearest_others(queries: Tensor, bank: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,11 @@ SOURCES = {
         {**dict.fromkeys(["values", "settings", "out"], "*fp64"), "inside": "*i1", "high": "*i1", "length": "i32",
          "max_iter": "i32", "block": 1024}
     ],
+    "neighbours": [
+        {"queries": kind, "bank": kind, "out": "*i64", **dict.fromkeys(["count", "size", "width"], "i32"),
+         "most": 16, "rows": 16, "columns": 64, "depth": 32}
+        for kind in ("*fp32", "*bf16")
+    ],
 }  # fmt: skip
 """The arguments of each kernel: types of those that vary, values of those that are compiled in."""
 COMPILE = """
