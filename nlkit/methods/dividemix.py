@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from nlkit.kernels.soft_targets import soft_targets
 from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.methods.base import GRADIENT, Method, Split, Tick, train_on
 from nlkit.params import Params
@@ -168,7 +169,6 @@ class DivideMix(Method[DivisionParams]):
         the other; with `bn: fused` it pools their statistics.
         """
         temperature = self.method.temperature
-        one_hot = functional.one_hot(labels, self.data.classes).float()
         views = u.first, u.second, x.first, x.second
         if self.method.bn == "fused":
             own = net(torch.cat(views)).split([len(view) for view in views])
@@ -177,9 +177,8 @@ class DivideMix(Method[DivisionParams]):
         guess = torch.zeros_like(own[0])
         if len(u.first):
             theirs = peer(torch.cat([u.first, u.second])).chunk(2)
-            guess = semi.sharpen(semi.mean_probability([own[0], own[1], *theirs]), temperature)
-        refined = semi.refine(one_hot, semi.mean_probability(own[2:]), w, temperature)
-        return guess, refined
+            guess = soft_targets([own[0], own[1], *theirs], temperature)
+        return guess, soft_targets(own[2:], temperature, labels, w)
 
     def _divide(self, w: Tensor, k: int, epoch: int) -> tuple[Tensor, Tensor]:
         """Indices of X = {w > threshold} and of the rest; both keep at least a batch where N allows it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from nlkit.kernels.soft_losses import soft_cross_entropy
 from nlkit.lazy import Tensor, functional, torch
 from nlkit.methods.base import SingleNetwork, Tick, one_pass
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
@@ -47,4 +48,4 @@ class Mixup(SingleNetwork[MixupParams]):
         share = float(self.beta.beta(self.method.alpha, self.method.alpha))
         order = torch.randperm(len(batch), generator=stream, device=self.device)
         mixed, targets = semi.mixup(view, labels, share, order)
-        return {"loss": semi.soft_cross_entropy(self.learner(mixed), targets)}
+        return {"loss": soft_cross_entropy(self.learner(mixed), targets)}

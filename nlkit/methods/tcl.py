@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from nlkit.kernels.soft_losses import soft_cross_entropy
+from nlkit.kernels.soft_targets import blend
 from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches
 from nlkit.params import Params
@@ -124,13 +126,13 @@ class TCL(SingleNetwork[TCLParams]):
         if self.epoch <= self.method.warm_up:
             w, scales = torch.ones_like(w), (1.0, 1.0)
         targets = make_targets(logits[1], logits[2], labels, w, scales, share, order)
-        on_mixed, on_first, on_second = map(semi.soft_cross_entropy, logits, targets)
+        on_mixed, on_first, on_second = map(soft_cross_entropy, logits, targets)
         everything = torch.cat([logits[1], logits[2], logits[0]])
         losses = {
             "loss_ctr": nt_xent(v[1], v[2], tau),
             "loss_cls1": on_first + on_second,
             "loss_cls2": on_mixed,
-            "loss_align": semi.soft_cross_entropy(v[0] @ mu.T / tau, targets[0]),
+            "loss_align": soft_cross_entropy(v[0] @ mu.T / tau, targets[0]),
             "loss_ent": -semi.negative_entropy(everything),
             "loss_ne": semi.negative_marginal_entropy(everything),
         }
@@ -183,9 +185,9 @@ def make_targets(
     With w = s1 = s2 = 1, as in the warm-up, all are the labels.
     """
     p1, p2 = first.softmax(dim=1), second.softmax(dim=1)
-    base = semi.blend(labels, (p1 + p2) / 2, scales[1] * w)
+    base = blend(labels, (p1 + p2) / 2, scales[1] * w)
     mixed = semi.mix(base.repeat(3, 1), share, order)
-    return mixed, semi.blend(labels, p2, scales[0] * w), semi.blend(labels, p1, scales[0] * w)
+    return mixed, blend(labels, p2, scales[0] * w), blend(labels, p1, scales[0] * w)
 
 
 def _for_figures(diagnosis: Diagnosis, v: Tensor, labels: Tensor) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from nlkit.kernels.soft_losses import soft_cross_entropy
 from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.methods import tcl
 from nlkit.methods.base import Method, SingleNetwork, Split, Tick
@@ -156,7 +157,7 @@ class SecondStage(SingleNetwork[TCLPlusParams]):
         if self.bootstrapping:
             targets = self.method.trust * targets + (1 - self.method.trust) * guess
         logits = self.learner(semi.mix(views, share, order))
-        return {"loss": semi.soft_cross_entropy(logits, semi.mix(targets, share, order))}
+        return {"loss": soft_cross_entropy(logits, semi.mix(targets, share, order))}
 
     @no_grad
     def _follow(self, views: Tensor) -> Tensor:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import model_validator
 
+from nlkit.kernels.soft_losses import mean_prediction, soft_losses
 from nlkit.lazy import Tensor, torch
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams
@@ -48,26 +49,6 @@ class DivisionParams(MethodParams):
         return self
 
 
-def mean_probability(logits: Sequence[Tensor]) -> Tensor:
-    """Average of the softmax of several logits [B, C]: probabilities are averaged, not logits."""
-    return torch.stack([one.float().softmax(dim=1) for one in logits]).mean(dim=0)
-
-
-def sharpen(p: Tensor, temperature: float) -> Tensor:
-    """p_c^(1/T) / sum_j p_j^(1/T) for probabilities [B, C] (MixMatch; DivideMix equation 4)."""
-    return (p.log() / temperature).softmax(dim=1)
-
-
-def refine(one_hot: Tensor, p: Tensor, w: Tensor, temperature: float) -> Tensor:
-    """Co-refinement: sharpen(w y + (1 - w) p) for labels [B, C], predictions [B, C] and P(clean) [B]."""
-    return sharpen(blend(one_hot, p, w), temperature)
-
-
-def blend(one_hot: Tensor, p: Tensor, w: Tensor) -> Tensor:
-    """w y + (1 - w) p for labels [B, C], predictions [B, C] and the trust [B] in the labels."""
-    return w[:, None] * one_hot + (1 - w[:, None]) * p
-
-
 def mixing_share(stream: np.random.Generator, alpha: float) -> float:
     """The larger of l and 1 - l, where l is drawn from Beta(alpha, alpha)."""
     share = stream.beta(alpha, alpha)
@@ -84,24 +65,6 @@ def mix(rows: Tensor, share: float, order: Tensor) -> Tensor:
     return torch.lerp(rows[order], rows[: len(order)], share)
 
 
-def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """L_x: mean over rows of -sum_c t_c log softmax(logits)_c; scalar."""
-    return -(targets * logits.float().log_softmax(dim=1)).sum(dim=1).mean()
-
-
-def consistency(logits: Tensor, targets: Tensor) -> Tensor:
-    """L_u: mean over rows and classes of (softmax(logits) - t)^2; scalar, 0 for no rows."""
-    if logits.shape[0] == 0:
-        return logits.new_zeros((), dtype=torch.float32)
-    return (logits.float().softmax(dim=1) - targets).square().mean()
-
-
-def prior_penalty(logits: Tensor) -> Tensor:
-    """L_reg: KL(uniform || mean prediction over rows), 0 exactly where that mean is uniform; scalar."""
-    classes = torch.tensor(float(logits.shape[1]), device=logits.device)
-    return -(_mean_prediction(logits).log().mean() + torch.log(classes))
-
-
 def negative_entropy(logits: Tensor) -> Tensor:
     """Confidence penalty: mean over rows of sum_c p_c log p_c, finite for one-hot predictions; scalar."""
     log_p = logits.float().log_softmax(dim=1)
@@ -110,13 +73,8 @@ def negative_entropy(logits: Tensor) -> Tensor:
 
 def negative_marginal_entropy(logits: Tensor) -> Tensor:
     """Sum_c m_c log m_c of the mean prediction m over rows, -log C where that mean is uniform; scalar."""
-    mean = _mean_prediction(logits)
+    mean = mean_prediction(logits)
     return (mean * mean.log()).sum()
-
-
-def _mean_prediction(logits: Tensor) -> Tensor:
-    """The mean softmax [C] over rows of logits [B, C], kept from 0 so that its logarithm is finite."""
-    return logits.float().softmax(dim=1).mean(dim=0).clamp_min(1e-8)
 
 
 def ramp(time: float, start: float, length: float) -> float:
@@ -152,12 +110,8 @@ def mixmatch(
     order = torch.randperm(len(inputs), generator=stream, device=inputs.device)
     rows = 2 * len(refined)
     mixed, mixed_targets = mixup(inputs, targets, share, order[:rows] if rows_seen == "labelled" else order)
-    logits = net(mixed)
-    return {
-        "loss_x": soft_cross_entropy(logits[:rows], mixed_targets[:rows]),
-        "loss_u": consistency(logits[rows:], mixed_targets[rows:]),
-        "loss_reg": prior_penalty(logits),
-    }
+    losses = soft_losses(net(mixed), mixed_targets, rows)
+    return dict(zip(("loss_x", "loss_u", "loss_reg"), losses, strict=True))
 
 
 def divided(params: Params[Any], epochs: pd.DataFrame) -> list[tuple[int, int]]:

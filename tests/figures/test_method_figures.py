@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 import nlkit
 from nlbook import votes
 from nlbook.figures import contrast
+from nlkit.kernels import soft_targets
 from nlkit.parts import contrast as contrastive
-from nlkit.parts import semi
 
 matplotlib.use("agg")
 import matplotlib.pyplot as plt
@@ -130,8 +130,9 @@ def test_the_classes_of_the_figure_are_those_of_the_method(codim: nlkit.Run, var
         torch.nn.functional.one_hot(guess.long(), classes) > 0, sure[:, None], (1 - sure[:, None]) / (classes - 1)
     )
     trust = torch.from_numpy(rows["p_clean_2"].to_numpy(float))[:size]
-    refined = semi.refine(torch.nn.functional.one_hot(label.long(), classes)[:size].double(), p[:size], trust, 0.5)
-    guessed = semi.sharpen(p[size:], 0.5)
+    one_hot = torch.nn.functional.one_hot(label.long(), classes)[:size].double()
+    refined = soft_targets.sharpen(soft_targets.blend(one_hot, p[:size], trust), 0.5)
+    guessed = soft_targets.sharpen(p[size:], 0.5)
     np.testing.assert_allclose(targets, torch.cat([refined, guessed]).numpy())
     expected = contrastive.contrast_classes(variant, refined, guessed, 0.2)
     assert contrast.contrast_classes(variant, targets, size, 0.2).tolist() == expected.tolist()

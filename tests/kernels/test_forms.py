@@ -26,6 +26,16 @@ SOURCES = {
          "most": 16, "rows": 16, "columns": 64, "depth": 32}
         for kind in ("*fp32", "*bf16")
     ],
+    "soft_targets": [
+        {**dict.fromkeys(["logits", "trust", "out"], "*fp32"), "labels": "*i64", "temperature": "fp32",
+         **dict.fromkeys(["count", "classes"], "i32"), "views": 4, "labelled": labelled, "rows": 16, "wide": 16}
+        for labelled in (False, True)
+    ],
+    "soft_losses": [
+        {"logits": kind, **dict.fromkeys(["targets", "losses", "means", "upstream", "out"], "*fp32"),
+         **dict.fromkeys(["labelled", "count", "classes"], "i32"), "least": "fp32", "rows": 64, "wide": 16}
+        for kind in ("*fp32", "*bf16")
+    ],
 }  # fmt: skip
 """The arguments of each kernel: types of those that vary, values of those that are compiled in."""
 COMPILE = """
@@ -34,8 +44,10 @@ from importlib import import_module
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 for operation, kinds in {sources!r}.items():
-    kernel = getattr(import_module("nlkit.kernels." + operation + ".triton"), operation + "_fwd_kernel")
-    for kind in kinds:
+    module = import_module("nlkit.kernels." + operation + ".triton")
+    kernels = [getattr(module, name) for name in dir(module) if name.endswith("_kernel")]
+    assert kernels
+    for kernel, kind in [(kernel, kind) for kernel in kernels for kind in kinds]:
         constants = {{name: value for name, value in kind.items() if not isinstance(value, str)}}
         types = {{name: "constexpr" if name in constants else kind[name] for name in kernel.arg_names}}
         made = triton.compile(ASTSource(kernel, types, constants), target=GPUTarget("cuda", 90, 32))

@@ -9,6 +9,7 @@ import torch
 from recording import Recording, dividemix, train
 from torch import Tensor
 
+from nlkit.methods import dividemix as module
 from nlkit.methods.dividemix import DivideMix
 from nlkit.parts import semi
 
@@ -21,7 +22,7 @@ def snapshot(method: DivideMix, k: int) -> dict[str, Tensor]:
 
 def test_each_network_learns_from_the_division_and_the_weights_of_its_peer(monkeypatch: pytest.MonkeyPatch) -> None:
     method = dividemix()
-    refined, before = tiny.spied(monkeypatch, semi, "refine"), method.p_clean.clone()
+    targets, before = tiny.spied(monkeypatch, module, "soft_targets"), method.p_clean.clone()
     recording = Recording(method)
     result = train(method)
     assert torch.equal(method.p_clean, before)
@@ -29,13 +30,13 @@ def test_each_network_learns_from_the_division_and_the_weights_of_its_peer(monke
         w, steps = before[1 - k], recording.steps(k)
         labelled = [i for step in steps for i in recording.samples(step.own[2].inputs)]
         assert sorted(labelled) == (w > 0.5).nonzero()[:, 0].tolist()
-        one_hot, weight = (torch.cat([given[place] for given, _ in refined[: len(steps)]]) for place in (0, 2))
-        assert torch.equal(weight, w[labelled])
-        assert torch.equal(one_hot.argmax(dim=1), method.data.labels[labelled])
+        refined = [given for given, _ in targets[1 : 2 * len(steps) : 2]]  # each after the guesses of its step
+        assert torch.equal(torch.cat([given[3] for given in refined]), w[labelled])
+        assert torch.equal(torch.cat([given[2] for given in refined]), method.data.labels[labelled])
         unlabelled = {i for step in steps for i in recording.samples(step.own[0].inputs)}
         assert unlabelled <= set(range(COUNT)) - set(labelled)
         assert (result[f"labelled_{k + 1}"], result[f"unlabelled_{k + 1}"]) == ((41, 55), (54, 42))[k]
-        del refined[: len(steps)]
+        del targets[: 2 * len(steps)]
 
 
 def test_a_sample_is_labelled_above_the_threshold_and_not_at_it() -> None:

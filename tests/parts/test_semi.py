@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nlkit.kernels import soft_losses, soft_targets
 from nlkit.parts import semi
 
 
@@ -30,39 +31,31 @@ def gradient(loss: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
 
 def test_sharpening_squares_at_temperature_one_half() -> None:
     expected = torch.tensor([[0.36, 0.16]]) / 0.52
-    torch.testing.assert_close(semi.sharpen(torch.tensor([[0.6, 0.4]]), 0.5), expected)
+    torch.testing.assert_close(soft_targets.sharpen(torch.tensor([[0.6, 0.4]]), 0.5), expected)
 
 
 @pytest.mark.parametrize("temperature", [0.25, 0.5, 1.0, 2.0])
 def test_sharpening_keeps_the_simplex_the_argmax_and_its_fixed_points(temperature: float) -> None:
     p = probabilities(40, 5)
-    sharp = semi.sharpen(p, temperature)
+    sharp = soft_targets.sharpen(p, temperature)
     torch.testing.assert_close(sharp.sum(dim=1), torch.ones(40))
     assert torch.equal(sharp.argmax(dim=1), p.argmax(dim=1))
     for fixed in (torch.eye(5), torch.full((2, 5), 0.2)):
-        torch.testing.assert_close(semi.sharpen(fixed, temperature), fixed)
-
-
-def test_refinement_trusts_the_label_by_the_weight_of_its_row() -> None:
-    one_hot, p = torch.eye(3)[[0, 2, 1]], probabilities(3, 3)
-    assert torch.equal(semi.refine(one_hot, p, torch.ones(3), 0.5), one_hot)
-    torch.testing.assert_close(semi.refine(one_hot, p, torch.zeros(3), 0.5), semi.sharpen(p, 0.5))
-    found = semi.refine(torch.eye(2), torch.tensor([[0.5, 0.5], [0.2, 0.8]]), torch.tensor([0.4, 0.5]), 1.0)
-    torch.testing.assert_close(found, torch.tensor([[0.7, 0.3], [0.1, 0.9]]))
+        torch.testing.assert_close(soft_targets.sharpen(fixed, temperature), fixed)
 
 
 def test_guessing_averages_probabilities_and_not_logits_in_any_order() -> None:
     sure, unsure = torch.tensor([[20.0, 0.0]]), torch.tensor([[-1.0, 1.0]])
     expected = (1 + 1 / (1 + math.exp(2))) / 2
-    assert float(semi.mean_probability([sure, unsure])[0, 0]) == pytest.approx(expected, abs=1e-6)
+    assert float(soft_targets.mean_probability([sure, unsure])[0, 0]) == pytest.approx(expected, abs=1e-6)
     assert float((sure + unsure).div(2).softmax(dim=1)[0, 0]) > 0.99
     four = [logits_of(6, 3, seed) for seed in range(4)]
-    torch.testing.assert_close(semi.mean_probability(four), semi.mean_probability(four[2:] + four[:2]))
+    torch.testing.assert_close(soft_targets.mean_probability(four), soft_targets.mean_probability(four[2:] + four[:2]))
 
 
 def test_half_precision_logits_give_full_precision_probabilities() -> None:
-    assert semi.mean_probability([logits_of(2, 3).bfloat16()]).dtype == torch.float32
-    assert semi.soft_cross_entropy(logits_of(2, 3).bfloat16(), torch.eye(3)[:2]).dtype == torch.float32
+    assert soft_targets.mean_probability([logits_of(2, 3).bfloat16()]).dtype == torch.float32
+    assert soft_losses.soft_cross_entropy(logits_of(2, 3).bfloat16(), torch.eye(3)[:2]).dtype == torch.float32
 
 
 @pytest.mark.parametrize(("alpha", "mean"), [(4.0, 0.637), (1.0, 0.75), (0.5, 0.818)])
@@ -88,8 +81,8 @@ def test_mixup_equals_a_slow_loop_over_rows(share: float, order: list[int]) -> N
 def test_soft_cross_entropy_is_cross_entropy_and_its_gradient_softmax_minus_target(rows: int) -> None:
     logits, labels, targets = logits_of(rows, 4), torch.arange(rows) % 4, probabilities(rows, 4, seed=1)
     expected = functional.cross_entropy(logits, labels)
-    torch.testing.assert_close(semi.soft_cross_entropy(logits, torch.eye(4)[labels]), expected)
-    found = gradient(lambda x: semi.soft_cross_entropy(x, targets), logits)
+    torch.testing.assert_close(soft_losses.soft_cross_entropy(logits, torch.eye(4)[labels]), expected)
+    found = gradient(lambda x: soft_losses.soft_cross_entropy(x, targets), logits)
     torch.testing.assert_close(found, (logits.softmax(dim=1) - targets) / rows)
 
 
@@ -97,22 +90,22 @@ def test_consistency_is_the_mean_over_all_entries_with_the_gradient_of_the_softm
     logits, targets = logits_of(3, 4), probabilities(3, 4, seed=1)
     p = logits.softmax(dim=1)
     total = sum((float(p[i, c]) - float(targets[i, c])) ** 2 for i in range(3) for c in range(4))
-    assert float(semi.consistency(logits, targets)) == pytest.approx(total / 12, rel=1e-5)
-    found = gradient(lambda x: semi.consistency(x, targets), logits)
+    assert float(soft_losses.consistency(logits, targets)) == pytest.approx(total / 12, rel=1e-5)
+    found = gradient(lambda x: soft_losses.consistency(x, targets), logits)
     for row in range(3):
         jacobian = torch.diag(p[row]) - torch.outer(p[row], p[row])
         torch.testing.assert_close(found[row], jacobian @ (p[row] - targets[row]) * 2 / 12)
-    assert float(semi.consistency(torch.zeros(0, 3, requires_grad=True), torch.zeros(0, 3))) == 0
+    assert float(soft_losses.consistency(torch.zeros(0, 3, requires_grad=True), torch.zeros(0, 3))) == 0
 
 
 def test_the_prior_penalty_is_the_divergence_from_uniform_to_the_mean_prediction() -> None:
     logits = logits_of(6, 4)
     mean = logits.softmax(dim=1).mean(dim=0)
     kl = functional.kl_div(mean.log(), torch.full((4,), 0.25), reduction="sum")
-    torch.testing.assert_close(semi.prior_penalty(logits), kl)
+    torch.testing.assert_close(soft_losses.prior_penalty(logits), kl)
     balanced = 9 * torch.eye(4)
-    assert float(semi.prior_penalty(balanced)) == pytest.approx(0, abs=1e-6)
-    assert float(semi.prior_penalty(balanced[:3])) > 0.1
+    assert float(soft_losses.prior_penalty(balanced)) == pytest.approx(0, abs=1e-6)
+    assert float(soft_losses.prior_penalty(balanced[:3])) > 0.1
 
 
 LOG_C = math.log(5)
@@ -133,7 +126,7 @@ def test_entropies_have_closed_forms_and_all_gradients_are_finite(
 ) -> None:
     assert float(semi.negative_entropy(logits)) == pytest.approx(negative_entropy, abs=1e-5)
     assert float(semi.negative_marginal_entropy(logits)) == pytest.approx(negative_marginal, abs=1e-5)
-    for loss in (semi.negative_entropy, semi.negative_marginal_entropy, semi.prior_penalty):
+    for loss in (semi.negative_entropy, semi.negative_marginal_entropy, soft_losses.prior_penalty):
         assert math.isfinite(float(loss(logits))) and bool(gradient(loss, logits).isfinite().all())
 
 
