@@ -41,13 +41,13 @@ def make_row(
     """The row of some repeats of one variant; the note gets their 20th and 80th percentiles."""
     low, middle, high = np.percentile(seconds, [20, 50, 80])
     machine, found = describe_device(device), versions()
-    spread = f"p20 {low:.3f} s, p80 {high:.3f} s, n = {len(seconds)}, warm-up pass excluded"
+    spread = f"p20 {low:.3g} s, p80 {high:.3g} s, n = {len(seconds)}, warm-up pass excluded"
     return Row(
         timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
         benchmark=benchmark,
         variant=variant,
         images=images,
-        seconds=round(float(middle), 4),
+        seconds=round(float(middle), 7),
         images_per_second=round(images / float(middle), 2),
         device=machine["name"],
         threads=machine["threads"],
