@@ -4,6 +4,8 @@ The environment variable NLKIT_KERNELS says which form runs: `naive`, `triton`, 
 Triton where that was measured to be faster.
 """
 
+from __future__ import annotations
+
 import os
 from importlib import import_module
 from typing import Any

@@ -1,5 +1,7 @@
 """Random crop of the zero-padded image, horizontal flip and normalisation, for a batch."""
 
+from __future__ import annotations
+
 from nlkit.kernels import form
 from nlkit.lazy import Tensor, torch
 

@@ -1,5 +1,7 @@
 """Crop and flip by one gather of source pixels; nothing is padded."""
 
+from __future__ import annotations
+
 from nlkit.lazy import Tensor, torch
 
 
