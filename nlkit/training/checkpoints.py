@@ -13,7 +13,7 @@ from nlkit.files import replaced_file
 from nlkit.lazy import Tensor, torch
 
 KEEP = 2
-DAMAGE = (OSError, SafetensorError, ValueError, KeyError, RecursionError)
+DAMAGE = (OSError, SafetensorError, ValueError, KeyError, RuntimeError)
 
 
 def save(folder: Path, epoch: int, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:

@@ -1,0 +1,102 @@
+"""As many runs as fit into a given time, the most valuable ones first; for whoever has a GPU for half an hour.
+
+python -m benchmarks.queue --minutes 9 [--more 20] --data DIR --runs DIR --records DIR [--queue FILE] [-s KEY=VALUE ...]
+
+`--minutes` is the time of this call, `--more` what further calls will have. A run that cannot end within both is given
+up as soon as the seconds of its epochs are known; one that cannot end within this call is stopped at its end, and the
+next call with the same folders resumes it. Finished records are copied to `--records`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import yaml
+
+from nlkit.params import load_params
+from nlkit.params.files import parse_override
+from nlkit.training import checkpoints, records
+
+EVERY_SECONDS = 5.0
+GIVEN_UP = "given-up.txt"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Go through the queue until the time is over, and say of each run what became of it."""
+    parser = argparse.ArgumentParser(description="Runs in the order of their worth, as many as fit into the time.")
+    parser.add_argument("--minutes", type=float, required=True, help="of this call")
+    parser.add_argument("--more", type=float, default=0.0, help="minutes of further calls")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, required=True, help="checkpoints, for the next call")
+    parser.add_argument("--records", type=Path, required=True, help="finished records alone")
+    parser.add_argument("--queue", type=Path, default=Path(__file__).with_suffix(".yaml"))
+    parser.add_argument("-s", "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
+    options = parser.parse_args(arguments)
+    end = time.monotonic() + 60 * options.minutes
+    for cell, seed in cells(options.queue):
+        folder = options.runs / cell / f"seed-{seed}"
+        if (folder / GIVEN_UP).exists() or (folder / "record.json").exists():
+            continue
+        if time.monotonic() >= end:
+            break
+        overrides = [f"seed={seed}", *options.overrides]
+        print(f"{cell} {seed}: {one(cell, overrides, folder, options.data, end, 60 * options.more)}", flush=True)
+        if (folder / "record.json").exists():
+            records.adopt(folder, options.records)
+
+
+def cells(queue: Path) -> Iterator[tuple[str, int]]:
+    """Cells and seeds of a queue, in order."""
+    for entry in yaml.safe_load(queue.read_text(encoding="utf-8")):
+        for cell, seeds in entry.items():
+            yield from ((cell, seed) for seed in seeds)
+
+
+def one(cell: str, overrides: Sequence[str], folder: Path, data: Path, end: float, more: float) -> str:
+    """Start or resume one run, watch it, and say how it ended."""
+    path = f"params/{cell}.yaml"
+    params = load_params(Path(path), **dict(map(parse_override, overrides)))
+    total, first = params.training.epochs, getattr(params.method, "warm_up", 0) + 1
+    settings = [word for override in overrides for word in ("-s", override)]
+    command = [
+        sys.executable,
+        "-m",
+        "nlkit",
+        "run",
+        path,
+        *settings,
+        "--out",
+        str(folder),
+        "--data",
+        str(data),
+        "--quiet",
+    ]
+    with subprocess.Popen(command) as process:
+        while process.poll() is None:
+            time.sleep(EVERY_SECONDS)
+            left = end - time.monotonic()
+            seconds = epoch_seconds(folder)
+            needed = (total - len(seconds)) * seconds[-1] if len(seconds) >= first else 0.0
+            if left > 0 and needed <= left + more:
+                continue
+            process.kill()  # checkpoints are whole at any moment
+            process.wait()
+            if needed <= max(left, 0.0) + more:
+                return f"stopped after {len(seconds)} of {total} epochs; the next call goes on"
+            (folder / GIVEN_UP).write_text(f"{needed:.0f} s needed\n", encoding="utf-8")
+            return f"given up: {needed:.0f} s are needed after {len(seconds)} epochs"
+    return "finished" if process.returncode == 0 else f"failed with exit status {process.returncode}"
+
+
+def epoch_seconds(folder: Path) -> list[float]:
+    """Seconds of the epochs so far, from the newest checkpoint."""
+    return [row["seconds"] for row in checkpoints.load_latest(folder / "checkpoints")[1].get("rows", [])]
+
+
+if __name__ == "__main__":
+    main()
