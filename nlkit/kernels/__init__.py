@@ -1,4 +1,4 @@
-"""Operations on tensors, each in a folder: `naive.py` is plain PyTorch and the truth, `triton.py` the same at once.
+"""Operations on tensors, each in a folder: `naive.py` is plain PyTorch and the truth, `triton.py` the same in a launch.
 
 The environment variable NLKIT_KERNELS says which form runs: `naive`, `triton`, or `auto`, the default, which takes
 Triton where that was measured to be faster.
