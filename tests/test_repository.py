@@ -22,7 +22,7 @@ PAPERS = ["cross_entropy", "mixup", "elr", "dividemix", "tcl", "codim", "lra_dif
 SHARED = ("data", "noise", "model", "views")
 LAPTOP = "cifar10n-worst-laptop"
 ON_LAPTOP = {*PAPERS, "confident_learning"}
-RANKED = {LAPTOP: ON_LAPTOP, f"{LAPTOP}-50k": {"cross_entropy", "dividemix"}}
+RANKED = {LAPTOP: ON_LAPTOP, f"{LAPTOP}-50k": {"cross_entropy", "elr", "dividemix"}}
 DIGITS = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
 
 
