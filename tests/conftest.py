@@ -25,6 +25,8 @@ for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # set where a hook 
     os.environ.pop(name, None)
 DATA = data_root(None).absolute()
 os.environ["NLKIT_DATA"] = str(DATA)
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # before anything imports Triton, whose own functions are bound to it then
 
 
 @pytest.fixture(scope="session", autouse=True)

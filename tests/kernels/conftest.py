@@ -1,12 +1,7 @@
 """Every form of an operation is tested: on a GPU where there is one, else Triton's by its interpreter."""
 
-import os
-
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # before a kernel is imported
 
 
 @pytest.fixture(params=["naive", "triton"])

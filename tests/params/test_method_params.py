@@ -19,7 +19,8 @@ FILES = sorted(PARAMS.glob("*/*.yaml"))
 
 def cells(pattern: str, *left_out: str) -> list[Path]:
     """The parameter files that a pattern names, but for the laptop settings and names with these endings."""
-    return [path for path in FILES if path.match(f"{pattern}.yaml") and not path.stem.endswith(("-laptop", *left_out))]
+    found = [path for path in FILES if path.match(f"{pattern}.yaml") and not path.stem.endswith(left_out)]
+    return [path for path in found if "-laptop" not in path.stem]
 
 
 def named(path: Path) -> str:
