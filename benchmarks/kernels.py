@@ -2,7 +2,8 @@
 
 python -m benchmarks.kernels [--operations NAME ...] [--device cuda] [--threads T] [--repeats R] [--dry-run]
 
-Triton's form is timed on a GPU only. All variants of an operation take turns in one process.
+Triton's form is timed on a GPU only. All variants of an operation take turns in one process, which
+keeps freed memory as a run does.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from benchmarks.resized_crop import measure
 from benchmarks.rows import RESULTS, append, make_row
+from nlkit.training.allocator import keep_freed_memory
 from nlkit.training.runs import choose_device
 
 Jobs = dict[str, Callable[[], object]]
@@ -38,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     device = choose_device(options.device)
+    keep_freed_memory()  # as a run does; without it most of a large product's time on a CPU are page faults
     load = f"load average {os.getloadavg()[0]:.1f} at the start"
     for operation in options.operations:
         size, what, precision, jobs = OPERATIONS[operation](device)

@@ -94,7 +94,7 @@ def test_the_posterior_is_that_of_weighted_normal_densities() -> None:
     mixture = Mixture(*parts)
     z = torch.tensor([0.2, 0.9, -3.0], dtype=torch.float64)
     densities = torch.distributions.Normal(parts[1], parts[2].sqrt()).log_prob(z[:, None]).exp() * parts[0]
-    torch.testing.assert_close(mixture.log_joint(z).exp(), densities)
+    torch.testing.assert_close(mixture.log_joint(z).exp().T, densities)
     torch.testing.assert_close(mixture.p_clean(z), densities[:, 0] / densities.sum(dim=1))
 
 

@@ -21,26 +21,26 @@ class Mixture(NamedTuple):
     variances: Tensor
 
     def log_joint(self, z: Tensor) -> Tensor:
-        """log(pi_k N(z_i; mu_k, sigma_k^2)) for values [N]; shape [N, 2]."""
-        weights, means, variances = (part.unsqueeze(-2) for part in self)
-        squares = (z[..., None] - means) ** 2 / variances
-        return weights.log() - 0.5 * (squares + variances.log() + math.log(2 * math.pi))
+        """log(pi_k N(z_i; mu_k, sigma_k^2)) for values [N]; shape [2, N]."""
+        weights, means, variances = (part[..., None] for part in self)
+        squares = (z[..., None, :] - means).square_().div_(variances)
+        return weights.log() - squares.add_(variances.log()).add_(math.log(2 * math.pi)).mul_(0.5)
 
     def p_clean(self, z: Tensor) -> Tensor:
         """Posterior [N] of the component with the smaller mean."""
-        return self.log_joint(z.double()).softmax(dim=-1)[..., 0]
+        return self.log_joint(z.double()).softmax(dim=-2)[..., 0, :]
 
 
 def em(values: Tensor, inside: Tensor, high: Tensor, max_iter: int, tol: float, reg_covar: float) -> Mixture:
-    """See the operation's own docstring."""
+    """See the operation's own docstring. Responsibilities are [K, 2, n], fast to compute with."""
     count = inside.sum(dim=1).clamp_min(1)
-    found = _m_step(values, torch.stack([~high & inside, high & inside], dim=2).double(), reg_covar)
+    found = _m_step(values, torch.stack([~high & inside, high & inside], dim=1).double(), reg_covar)
     bound = torch.full_like(found.means[:, 0], -math.inf)
     running = torch.ones_like(bound, dtype=torch.bool)
     for _ in range(max_iter):
         joint = found.log_joint(values)
-        total = joint.logsumexp(dim=2)
-        shares = (joint - total[..., None]).exp() * inside[..., None]
+        total = joint.logsumexp(dim=1)
+        shares = joint.sub_(total[:, None]).exp_().mul_(inside[:, None])
         better = _m_step(values, shares, reg_covar)
         found = Mixture(*(torch.where(running[:, None], *pair) for pair in zip(better, found, strict=True)))
         mean = (total * inside).sum(dim=1) / count
@@ -52,8 +52,13 @@ def em(values: Tensor, inside: Tensor, high: Tensor, max_iter: int, tol: float, 
 
 
 def _m_step(values: Tensor, shares: Tensor, reg_covar: float) -> Mixture:
-    """K mixtures from responsibilities [K, n, 2]."""
-    count = shares.sum(dim=1) + EPS
-    means = (shares * values[..., None]).sum(dim=1) / count
-    variances = (shares * (values[..., None] - means[:, None]) ** 2).sum(dim=1) / count + reg_covar
+    """K mixtures from responsibilities [K, 2, n]."""
+    count = _sums(shares) + EPS
+    means = _sums(shares * values[:, None]) / count
+    variances = _sums(shares * (values[:, None] - means[..., None]).square_()) / count + reg_covar
     return Mixture(count / count.sum(dim=1, keepdim=True), means, variances)
+
+
+def _sums(parts: Tensor) -> Tensor:
+    """Over the values of [K, 2, n], both components in turn: another order would change the last bits of records."""
+    return parts.transpose(1, 2).contiguous().sum(dim=1)
