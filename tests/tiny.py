@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +16,7 @@ from nlkit import NlkitError, load_params, noise
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.methods.base import Method, Tick
 from nlkit.params import Params, make_params, registry
+from nlkit.training.runs import Run
 
 PLAIN = {"views.pad": 0, "views.flip": False}
 """Views that do nothing, so that inputs tell the sample."""
@@ -34,6 +37,12 @@ def params(name: str = "dividemix", **overrides: Any) -> Params[Any]:
         "method": dict(entry.tiny),
     }
     return make_params(content, overrides, source="tiny")
+
+
+def with_tables(run: Run, **frames: pd.DataFrame) -> Run:
+    """The same run with another table `epochs` or `samples` in its record."""
+    tables = {f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
+    return replace(run, stored=replace(run.stored, tables=run.stored.tables | tables))
 
 
 def refusal(path: Path, **overrides: Any) -> str:

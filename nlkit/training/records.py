@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -67,12 +68,21 @@ NEEDED = {
 
 @dataclass(frozen=True)
 class Record:
-    """record.json as a dictionary, and the two tables beside it."""
+    """record.json as a dictionary, and the two tables beside it, which are decoded when they are first asked for."""
 
     info: dict[str, Any]
-    epochs: pd.DataFrame
-    samples: pd.DataFrame
+    tables: Mapping[str, bytes]
     folder: Path
+
+    @cached_property
+    def epochs(self) -> pd.DataFrame:
+        """One row an epoch."""
+        return pd.read_parquet(BytesIO(self.tables["epochs.parquet"]))
+
+    @cached_property
+    def samples(self) -> pd.DataFrame:
+        """One row a training image."""
+        return pd.read_parquet(BytesIO(self.tables["samples.parquet"]))
 
 
 def write(
@@ -82,11 +92,11 @@ def write(
 
     Raises NlkitError where the folder cannot be written or the record would exceed `limit` bytes.
     """
-    tables = {"epochs.parquet": epochs, "samples.parquet": samples}
-    blobs = {name: table.to_parquet(index=False, compression="zstd") for name, table in tables.items()}
-    files = {name: hashlib.sha256(blob).hexdigest() for name, blob in blobs.items()}
+    frames = {"epochs.parquet": epochs, "samples.parquet": samples}
+    tables = {name: frame.to_parquet(index=False, compression="zstd") for name, frame in frames.items()}
+    files = {name: hashlib.sha256(blob).hexdigest() for name, blob in tables.items()}
     complete = _sealed({"format": FORMAT, **info, "files": files})
-    blobs["record.json"] = (json.dumps(complete, indent=1, sort_keys=True) + "\n").encode()
+    blobs = tables | {"record.json": (json.dumps(complete, indent=1, sort_keys=True) + "\n").encode()}
     total = sum(map(len, blobs.values()))
     if limit is not None and total > limit:
         raise NlkitError(f"{folder}: the record takes {total} bytes, more than {limit}; record fewer snapshots")
@@ -94,7 +104,7 @@ def write(
         _put(folder, blobs)
     except OSError as error:
         raise NlkitError(f"{folder}: cannot write the record ({error.strerror})") from None
-    return Record(complete, epochs, samples, folder)
+    return Record(complete, tables, folder)
 
 
 def _put(folder: Path, blobs: Mapping[str, bytes]) -> None:
@@ -133,7 +143,7 @@ def load(folder: Path) -> Record:
         raise NlkitError(f"{path}: key '{lacking[0]}' is missing; the record is damaged, run it again")
     if (info["format"] != UNSEALED or "sha256" in info) and info != _sealed(info):
         raise NlkitError(f"{path}: content does not match its own sha256; the record is damaged, run it again")
-    return Record(info, _table(folder, "epochs", info), _table(folder, "samples", info), folder)
+    return Record(info, {name: _table(folder / name, info) for name in FILES[1:]}, folder)
 
 
 def run_path(params: Params[Any]) -> Path:
@@ -194,12 +204,11 @@ def _fact(record: Record, key: str) -> Any:
     return {name: part for name, part in value.items() if name != "seconds"} if key == "encoder" and value else value
 
 
-def _table(folder: Path, name: str, info: Mapping[str, Any]) -> pd.DataFrame:
-    path = folder / f"{name}.parquet"
+def _table(path: Path, info: Mapping[str, Any]) -> bytes:
     try:
         blob = path.read_bytes()
     except OSError as error:
         raise NlkitError(f"{path}: missing from the record ({error.strerror})") from None
     if hashlib.sha256(blob).hexdigest() != info["files"].get(path.name):
         raise NlkitError(f"{path}: content does not match record.json; the record is damaged, run it again")
-    return pd.read_parquet(BytesIO(blob))
+    return blob

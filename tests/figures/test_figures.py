@@ -1,10 +1,10 @@
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
+import tiny
 from matplotlib.figure import Figure
 
 import nlkit
@@ -40,7 +40,7 @@ def run(request: pytest.FixtureRequest, known: nlkit.Run) -> nlkit.Run:
     epochs = known.epochs.drop(columns=["hist_clean", "hist_noisy", "auc_1", "auc_2"])
     hists = [np.add(*pair) for pair in zip(known.epochs["hist_clean"], known.epochs["hist_noisy"], strict=True)]
     epochs = epochs.assign(hist_all=hists, auc=np.nan)
-    return replace(known, samples=known.samples.drop(columns="clean"), epochs=epochs)
+    return tiny.with_tables(known, samples=known.samples.drop(columns="clean"), epochs=epochs)
 
 
 @pytest.mark.parametrize("name", DRAW)

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+import tiny
 import torch
 from matplotlib.figure import Figure
 
@@ -67,7 +68,7 @@ def _closed() -> Iterator[None]:
 
 def assert_drawn(run: nlkit.Run, known: bool, figures: dict[Callable[[nlkit.Run], Figure], int]) -> None:
     """Each figure has so many axes, and data in all of them, whether or not the clean labels are known."""
-    shown = run if known else replace(run, samples=run.samples.drop(columns="clean"))
+    shown = run if known else tiny.with_tables(run, samples=run.samples.drop(columns="clean"))
     for draw, axes in figures.items():
         figure = draw(shown)
         figure.canvas.draw()
