@@ -23,6 +23,7 @@ SHARED = ("data", "noise", "model", "views")
 LAPTOP = "cifar10n-worst-laptop"
 RANKED = {LAPTOP: {*PAPERS}, f"{LAPTOP}-50k": {"cross_entropy", "elr", "dividemix"}}
 DIGITS = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
+DRAWS = [f"digits-{noise}{contest.DRAW}{draw}" for noise in ("sym-50", "sym-80") for draw in (1, 2)]
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda path: str(path.parent.relative_to(ROOT)))
@@ -38,9 +39,12 @@ def test_a_committed_record_is_sound_small_and_of_the_committed_parameters(path:
 
 
 @pytest.mark.parametrize("paper", PAPERS)
-@pytest.mark.parametrize("cell", DIGITS)
+@pytest.mark.parametrize("cell", [*DIGITS, *DRAWS])
 def test_each_digits_cell_has_records_of_three_seeds(paper: str, cell: str) -> None:
-    assert all((ROOT / "results" / paper / cell / f"seed-{seed}" / "record.json").exists() for seed in range(3))
+    own, mark, draw = cell.partition(contest.DRAW)
+    cells = [cell, f"{own}-views{mark}{draw}"] if paper == "cross_entropy" else [cell]
+    seeds = [ROOT / "results" / paper / one / f"seed-{seed}" for one in cells for seed in range(3)]
+    assert all((path / "record.json").exists() for path in seeds)
 
 
 def mean_last(paper: str, cell: str) -> float:

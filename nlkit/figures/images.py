@@ -87,8 +87,9 @@ def heading(ax: Axes, title: str, height: float = 1.62) -> None:
 
 
 def settle(figure: Figure) -> None:
-    """Keep the layout as it is, and count the headings in again, so that a tight crop leaves them whole."""
-    figure.draw_without_rendering()
+    """Lay out now and for good, and count the headings in again, so that a tight crop leaves them whole."""
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)
     figure.set_layout_engine("none")
     for ax in figure.axes:
         for text in ax.texts:
