@@ -21,7 +21,11 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAPERS = ["cross_entropy", "mixup", "elr", "confident_learning", "dividemix", "tcl", "codim", "lra_diffusion"]
 SHARED = ("data", "noise", "model", "views")
 LAPTOP = "cifar10n-worst-laptop"
-RANKED = {LAPTOP: {*PAPERS}, f"{LAPTOP}-50k": {"cross_entropy", "elr", "dividemix"}}
+RANKED = {
+    LAPTOP: {*PAPERS},
+    f"{LAPTOP}-50k": {"cross_entropy", "elr", "dividemix"},
+    "cifar10-sym-50-laptop": {"cross_entropy", "elr", "dividemix", "tcl"},
+}
 DIGITS = [f"digits-{noise}" for noise in ("sym-20", "sym-50", "sym-80", "asym-40")]
 DRAWS = [f"digits-{noise}{contest.DRAW}{draw}" for noise in ("sym-50", "sym-80") for draw in (1, 2)]
 
