@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     device = choose_device(options.device)
-    keep_freed_memory()  # as a run does; without it most of a large product's time on a CPU are page faults
+    keep_freed_memory()  # as a run does; without it half of a large product's time on a CPU is page faults
     load = f"load average {os.getloadavg()[0]:.1f} at the start"
     for operation in options.operations:
         size, what, precision, jobs = OPERATIONS[operation](device)
