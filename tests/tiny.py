@@ -42,7 +42,7 @@ def params(name: str = "dividemix", **overrides: Any) -> Params[Any]:
 def with_tables(run: Run, **frames: pd.DataFrame) -> Run:
     """The same run with another table `epochs` or `samples` in its record."""
     tables = {f"{name}.parquet": frame.to_parquet(index=False) for name, frame in frames.items()}
-    return replace(run, stored=replace(run.stored, tables=run.stored.tables | tables))
+    return replace(run, tables=run.tables | tables)
 
 
 def refusal(path: Path, **overrides: Any) -> str:

@@ -16,7 +16,6 @@ from sklearn.preprocessing import StandardScaler
 from nlbook.detection import out_of_fold
 from nlbook.noise_models import AGGREGATE, PEOPLE, WORST, NoiseModels, NoiseSummary
 from nlkit import data, noise
-from nlkit.data import cifar
 from nlkit.errors import NlkitError
 from nlkit.files import project_root, write_atomically
 from nlkit.lazy import torch
@@ -107,8 +106,8 @@ def _pmd_files(root: Path, count: int, missing: list[str]) -> dict[str, np.ndarr
 
 def _people(root: Path, clean: np.ndarray, missing: list[str]) -> dict[str, np.ndarray]:
     """The majority of three people, and each of them."""
-    path = human.find_human_file("cifar10n", root)
-    if path is None:
+    path = human.human_file("cifar10n", root)
+    if not path.is_file():
         missing.append("the other human labels (nlkit data get cifar10n)")
         return {}
     found = human.read_human_file("cifar10n", path, None)
@@ -117,7 +116,7 @@ def _people(root: Path, clean: np.ndarray, missing: list[str]) -> dict[str, np.n
 
 
 def _images(root: Path, clean: np.ndarray, missing: list[str]) -> np.ndarray | None:
-    if cifar.missing_files("cifar10", root):
+    if data.sources()["cifar10"].missing(root):
         missing.append("the images (nlkit data get cifar10)")
         return None
     whole = data.load_dataset("cifar10", root)

@@ -1,7 +1,6 @@
 """CIFAR-10 and CIFAR-100 from the folders of the official Python archives."""
 
 import hashlib
-import os
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +38,6 @@ LAYOUTS = {name: Layout(**facts) for name, facts in FACTS["cifar"].items()}
 def cifar_files(name: str, root: Path) -> list[Path]:
     """The files that a CIFAR data set needs."""
     return [root / LAYOUTS[name].folder / file for file in LAYOUTS[name].files]
-
-
-def missing_files(name: str, root: Path) -> list[str]:
-    """Names of the needed files that are not there."""
-    return [path.name for path in cifar_files(name, root) if not os.path.isfile(path)]
 
 
 def load_cifar(name: str, root: Path) -> Dataset:

@@ -42,7 +42,7 @@ def label_sources() -> dict[str, Source]:
     """What each file of human labels, and those that papers released, needs, and how it is brought and checked."""
     found = {
         name: Source(
-            needed=lambda root, name=name: [_place(name, root)],  # type: ignore[misc]
+            needed=lambda root, name=name: [human_file(name, root)],  # type: ignore[misc]
             verify=partial(_verify, name),
             origin=f"bring it with `nlkit data get {name}`",
             download=Download(human.url, "sha256", human.sha256, f"cifar-n/{human.files[1]}"),
@@ -60,13 +60,7 @@ def human_labels(annotator: str, root: Path, dataset: Dataset) -> np.ndarray:
     """
     name = next(name for name, human in HUMAN_FILES.items() if annotator in human.keys)
     present_source(name, root, label_sources())
-    return read_human_file(name, _place(name, root), dataset.labels)[annotator]
-
-
-def find_human_file(name: str, root: Path) -> Path | None:
-    """The file of human annotations under `root`, or None."""
-    path = _place(name, root)
-    return path if os.path.isfile(path) else None
+    return read_human_file(name, human_file(name, root), dataset.labels)[annotator]
 
 
 def read_human_file(name: str, path: Path, labels: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -92,7 +86,7 @@ def read_human_file(name: str, path: Path, labels: np.ndarray | None) -> dict[st
     return found
 
 
-def _place(name: str, root: Path) -> Path:
+def human_file(name: str, root: Path) -> Path:
     """Where the file of human annotations lies, or belongs."""
     files = HUMAN_FILES[name].files
     places = [root / folder / file for folder in HUMAN_FOLDERS for file in files]
@@ -106,7 +100,7 @@ def _verify(name: str, root: Path) -> str:
         reference, remark = cifar.load_cifar(dataset, root).labels, f"aligned with {dataset}"
     except NlkitError:
         reference, remark = None, f"{dataset} is missing or unusable, so not compared with it"
-    labels = read_human_file(name, _place(name, root), reference)
+    labels = read_human_file(name, human_file(name, root), reference)
     clean = labels.pop("clean")
     rates = ", ".join(f"{key} {100 * (noisy != clean).mean():.2f} %" for key, noisy in labels.items())
     return f"{len(clean)} labels for each annotator, noise rates {rates}; {remark}"

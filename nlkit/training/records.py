@@ -76,12 +76,12 @@ class Record:
 
     @cached_property
     def epochs(self) -> pd.DataFrame:
-        """One row an epoch."""
+        """One row an epoch: accuracies, the split, histograms of losses, the mixture."""
         return pd.read_parquet(BytesIO(self.tables["epochs.parquet"]))
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """One row a training image."""
+        """One row a training image: labels, and at each snapshot loss, P(clean) and prediction."""
         return pd.read_parquet(BytesIO(self.tables["samples.parquet"]))
 
 
@@ -92,8 +92,8 @@ def write(
 
     Raises NlkitError where the folder cannot be written or the record would exceed `limit` bytes.
     """
-    frames = {"epochs.parquet": epochs, "samples.parquet": samples}
-    tables = {name: frame.to_parquet(index=False, compression="zstd") for name, frame in frames.items()}
+    frames = zip(FILES[1:], (epochs, samples), strict=True)
+    tables = {name: frame.to_parquet(index=False, compression="zstd") for name, frame in frames}
     files = {name: hashlib.sha256(blob).hexdigest() for name, blob in tables.items()}
     complete = _sealed({"format": FORMAT, **info, "files": files})
     blobs = tables | {"record.json": (json.dumps(complete, indent=1, sort_keys=True) + "\n").encode()}
@@ -149,11 +149,6 @@ def load(folder: Path) -> Record:
 def run_path(params: Params[Any]) -> Path:
     """Where a run belongs below `runs/` or `results/`."""
     return Path(params.paper) / params.cell / f"seed-{params.seed}"
-
-
-def find(root: Path) -> list[Record]:
-    """All records below a folder, by path."""
-    return [load(path.parent) for path in sorted(root.rglob("record.json"))]
 
 
 def committed(params: Params[Any]) -> Record | None:

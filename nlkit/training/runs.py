@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from nlkit.data import data_root, load_dataset
 from nlkit.data.problem import Problem
@@ -28,32 +27,16 @@ from nlkit.training.records import run_path
 
 
 @dataclass(frozen=True)
-class Run:
-    """A finished run: its record, and where it came from."""
+class Run(records.Record):
+    """A finished run: its record, its parameters, and where it came from."""
 
     params: Params[Any]
-    stored: records.Record
     origin: Literal["trained", "resumed", "loaded"]
 
     @property
     def record(self) -> dict[str, Any]:
         """What record.json holds."""
-        return self.stored.info
-
-    @property
-    def epochs(self) -> pd.DataFrame:
-        """One row an epoch: accuracies, the split, histograms of losses, the mixture."""
-        return self.stored.epochs
-
-    @property
-    def samples(self) -> pd.DataFrame:
-        """One row a training image: labels, and at each snapshot loss, P(clean) and prediction."""
-        return self.stored.samples
-
-    @property
-    def folder(self) -> Path:
-        """Where the record lies."""
-        return self.stored.folder
+        return self.info
 
     def problem(self, data: str | Path | None = None) -> Problem:
         """The images of the run with the labels in its record, on the CPU; needed for galleries only."""
@@ -126,13 +109,13 @@ def train(
             encoder = encoders.keep(state, params, problem.sha256)
         record = write_record(state, problem, params, folder, encoder)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return Run(params, record, "resumed" if state.resumed else "trained")
+    return _as_run(record, params, "resumed" if state.resumed else "trained")
 
 
 def load_run(folder: str | Path) -> Run:
     """The run of a record; raises NlkitError where the record is missing or damaged."""
     record = records.load(Path(folder))
-    return Run(make_params(record.info["params"], {}, source=str(record.folder / "record.json")), record, "loaded")
+    return _as_run(record, make_params(record.info["params"], {}, source=str(record.folder / "record.json")), "loaded")
 
 
 def choose_device(name: str) -> torch.device:
@@ -157,10 +140,10 @@ def _existing(params: Params[Any], pretraining: Params[Any] | None, folder: Path
         if other is not None:
             raise NlkitError(f"{folder}: holds the record of {other}; choose another --out, or --fresh to replace it")
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        return Run(params, record, "loaded")
+        return _as_run(record, params, "loaded")
     committed = records.committed(params) if search_results else None
     if committed is not None and _same_encoder(committed, pretraining):
-        return Run(params, committed, "loaded")
+        return _as_run(committed, params, "loaded")
     return None
 
 
@@ -177,3 +160,7 @@ def first_difference(theirs: Any, ours: Any, key: str = "") -> str:
             if theirs.get(name) != ours.get(name):
                 return first_difference(theirs.get(name), ours.get(name), f"{key}.{name}" if key else name)
     return f"{key}: {theirs} there, {ours} here"
+
+
+def _as_run(record: records.Record, params: Params[Any], origin: Literal["trained", "resumed", "loaded"]) -> Run:
+    return Run(record.info, record.tables, record.folder, params, origin)

@@ -22,32 +22,21 @@ BLUR = 0.1, 2.0
 
 
 def strong_view(params: Strong, mean: Sequence[float], std: Sequence[float], device: torch.device) -> RandomView:
-    """The strong view that the parameters ask for; mean and std are those of pixels in 0..1."""
+    """The strong view that the parameters ask for; mean and std are those of pixels in 0..1.
+
+    The affine one erases a rectangle, then rotates, zooms and shifts by more than the weak view; it never flips.
+    """
     match params:
         case AffineStrongParams():
-            return AffineStrong(params, mean, std, device)
+            moves = ViewParams(pad=params.pad, flip=False, rotate=params.rotate, zoom=params.zoom)
+            views = Views(moves, mean, std, device)
+            return lambda images, stream: views.weak(erase(images, params.erase, stream), stream)
         case SimCLRParams():
             return SimCLRView(params, mean, std, device)
         case _:
             from nlkit.views.autoaugment import AutoAugment
 
             return AutoAugment(params, mean, std, device)
-
-
-class AffineStrong:
-    """Erase a rectangle, then rotate, zoom and shift by more than the weak view; never a flip."""
-
-    def __init__(
-        self, params: AffineStrongParams, mean: Sequence[float], std: Sequence[float], device: torch.device
-    ) -> None:
-        self.erase = params.erase
-        moves = ViewParams(pad=params.pad, flip=False, rotate=params.rotate, zoom=params.zoom)
-        self.views = Views(moves, mean, std, device)
-
-    def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
-        """One view of each image."""
-        assert isinstance(images, torch.Tensor)
-        return self.views.weak(erase(images, self.erase, stream), stream)
 
 
 class SimCLRView(View[SimCLRParams]):
@@ -96,8 +85,9 @@ class SimCLRView(View[SimCLRParams]):
         return enlarged(images.permute(0, 3, 1, 2).float() / 255, box)
 
 
-def erase(images: Tensor, longest: float, stream: torch.Generator) -> Tensor:
+def erase(images: Batch, longest: float, stream: torch.Generator) -> Tensor:
     """Blacken a rectangle of each image, uint8 [B, H, W, C]; its sides are uniform in 0..round(longest * side)."""
+    assert isinstance(images, torch.Tensor)
     batch, *sides, _ = images.shape
     inside = []
     for side in sides:

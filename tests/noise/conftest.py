@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nlkit.data import load_dataset
-from nlkit.data.cifar import missing_files
+from nlkit.data import load_dataset, sources
 from nlkit.noise import human
 
 
@@ -17,10 +16,10 @@ def clean_labels(data_folder: Path) -> Callable[[str], np.ndarray]:
     """A function that gives the own training labels of CIFAR, from CIFAR-N's file or from CIFAR itself, or skips."""
 
     def find(dataset: str) -> np.ndarray:
-        path = human.find_human_file(f"{dataset}n", data_folder)
-        if path is not None:
+        path = human.human_file(f"{dataset}n", data_folder)
+        if path.is_file():
             return human.read_human_file(f"{dataset}n", path, None)["clean"]
-        if missing_files(dataset, data_folder):
+        if sources()[dataset].missing(data_folder):
             reason = "names a folder without them" if "NLKIT_DATA" in os.environ else "is not set"
             pytest.skip(f"the labels of {dataset} are needed, and NLKIT_DATA {reason}")
         return load_dataset(dataset, data_folder).labels  # type: ignore[arg-type]

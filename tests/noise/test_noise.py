@@ -10,8 +10,7 @@ import torch
 from trees import mnist_files
 
 from nlkit import noise
-from nlkit.data import load_dataset
-from nlkit.data.cifar import missing_files
+from nlkit.data import load_dataset, sources
 from nlkit.errors import NlkitError
 from nlkit.params.data import NoiseParams, PMDNoiseParams
 from nlkit.training.problem import observed_labels
@@ -57,7 +56,7 @@ def test_the_generator_makes_the_labels_of_the_official_code(
 def test_the_labels_of_cifar10_itself_are_those_that_cifar10n_calls_clean(
     data_folder: Path, clean_labels: Clean
 ) -> None:
-    if missing_files("cifar10", data_folder):
+    if sources()["cifar10"].missing(data_folder):
         pytest.skip("CIFAR-10 is not below the data root; NLKIT_DATA names the folder that has it")
     labels = load_dataset("cifar10", data_folder).labels
     assert noise.labels_sha256(labels).startswith("2b7cd2f244873176")

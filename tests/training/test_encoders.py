@@ -136,7 +136,7 @@ def test_the_record_tells_the_encoder_and_its_cost_apart_from_the_run(project: P
     path = run.folder / "record.json"
     changed = run.record | {"encoder": known | {"weights_sha256": "0" * 64}}
     other = records.write(run.folder, changed, run.epochs, run.samples)
-    assert records.differences(other, run.stored) == ["encoder"]
+    assert records.differences(other, run) == ["encoder"]
     path.write_text(json.dumps(run.record | {"encoder": "long"}))
     with pytest.raises(NlkitError, match="encoder"):
         records.load(run.folder)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import tiny
 
+from nlbook import contest
 from nlkit import NlkitError, run
 from nlkit.training import records
 
@@ -120,13 +121,13 @@ def test_a_value_of_another_kind_is_refused(folder: Path, key: str) -> None:
         records.load(folder)
 
 
-def test_find_lists_the_records_by_path_and_no_unfinished_ones(folder: Path, tmp_path: Path) -> None:
+def test_runs_below_a_folder_are_the_records_by_path_and_no_unfinished_ones(folder: Path, tmp_path: Path) -> None:
     record = records.load(folder)
     for name in ("b/two", "a/one", "a/unfinished"):
-        rewrite(tmp_path / "all" / name, record)
-    (tmp_path / "all/a/unfinished/record.json").unlink()
-    found = [one.folder.relative_to(tmp_path / "all") for one in records.find(tmp_path / "all")]
-    assert [path.as_posix() for path in found] == ["a/one", "b/two"]
+        rewrite(tmp_path / "all" / name / "seed-0", record)
+    (tmp_path / "all/a/unfinished/seed-0/record.json").unlink()
+    found = [one.folder.relative_to(tmp_path / "all") for one in contest.runs_below(tmp_path / "all")]
+    assert [path.as_posix() for path in found] == ["a/one/seed-0", "b/two/seed-0"]
 
 
 def test_adopt_copies_to_the_place_of_the_cell_and_keeps_what_is_there(folder: Path, tmp_path: Path) -> None:

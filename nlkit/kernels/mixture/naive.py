@@ -39,7 +39,8 @@ def em(values: Tensor, inside: Tensor, high: Tensor, max_iter: int, tol: float, 
     running = torch.ones_like(bound, dtype=torch.bool)
     for _ in range(max_iter):
         joint = found.log_joint(values)
-        total = _log_sum(*joint.unbind(dim=1))
+        top = joint.amax(dim=1)
+        total = (joint - top[:, None]).exp_().sum(dim=1).log_().add_(top)  # `logsumexp` takes longer
         shares = joint.sub_(total[:, None]).exp_().mul_(inside[:, None])
         better = _m_step(values, shares, reg_covar)
         found = Mixture(*(torch.where(running[:, None], *pair) for pair in zip(better, found, strict=True)))
@@ -57,12 +58,6 @@ def _m_step(values: Tensor, shares: Tensor, reg_covar: float) -> Mixture:
     means = _sums(shares * values[:, None]) / count
     variances = _sums(shares * (values[:, None] - means[..., None]).square_()) / count + reg_covar
     return Mixture(count / count.sum(dim=1, keepdim=True), means, variances)
-
-
-def _log_sum(a: Tensor, b: Tensor) -> Tensor:
-    """log(e^a + e^b), as `logsumexp` of the two makes it, and faster."""
-    top = torch.maximum(a, b)
-    return (a - top).exp_().add_((b - top).exp_()).log_().add_(top)
 
 
 def _sums(parts: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ GROUPED = 16
 def nearest(queries: Tensor, bank: Tensor, k: int, rows: int = 1024, columns: int = 32768) -> tuple[Tensor, Tensor]:
     """See the operation's own docstring; a block has rows x columns distances."""
     wide = torch.promote_types(queries.dtype, torch.float32)
+    # All blocks are written into one space, since new memory costs as much time as the product.
     space = queries.new_empty(min(rows, len(queries)), min(columns, len(bank)), dtype=wide)
     blocks = [_nearest_of_block(block.to(wide), bank, k, space) for block in queries.split(rows)]
     distances, index = zip(*blocks, strict=True)
@@ -15,10 +16,7 @@ def nearest(queries: Tensor, bank: Tensor, k: int, rows: int = 1024, columns: in
 
 
 def _nearest_of_block(queries: Tensor, bank: Tensor, k: int, space: Tensor) -> tuple[Tensor, Tensor]:
-    """Of each block of columns its k best; |q|^2 is the same for all of a row, and added to those that are left.
-
-    All blocks are written into the same space, since new memory costs as much time as the product.
-    """
+    """Of each block of columns its k best; |q|^2, the same for all of a row, is added to those that are left."""
     found, columns = [], space.shape[1]
     for start in range(0, len(bank), columns):
         block = bank[start : start + columns].to(queries.dtype)
