@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -77,12 +76,16 @@ class Record:
     @cached_property
     def epochs(self) -> pd.DataFrame:
         """One row an epoch: accuracies, the split, histograms of losses, the mixture."""
-        return pd.read_parquet(BytesIO(self.tables["epochs.parquet"]))
+        return self._table("epochs.parquet")
 
     @cached_property
     def samples(self) -> pd.DataFrame:
         """One row a training image: labels, and at each snapshot loss, P(clean) and prediction."""
-        return pd.read_parquet(BytesIO(self.tables["samples.parquet"]))
+        return self._table("samples.parquet")
+
+    def _table(self, name: str) -> pd.DataFrame:
+        # Arrow's threads can end a process with an error, or never, if they have read from an object of Python's.
+        return pd.read_parquet(pa.BufferReader(self.tables[name]), use_threads=False)
 
 
 def write(
