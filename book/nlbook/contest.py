@@ -23,7 +23,7 @@ SHARED = ("data", "noise", "model", "views")
 BUDGETS = {1_347: 1440, 10_000: 600, 50_000: 150}
 """Passes an image, pre-training included, that runs may take if they are to be ranked, by number of training images."""
 TOLERANCE = 0.1
-TIED = "≈"
+TIED = "\N{NO-BREAK SPACE}≈"
 DRAW = "-noise-"
 """What stands in the name of a cell before the number of a further draw of its wrong labels."""
 Rivals = Mapping[str, Sequence[Run]]
@@ -148,7 +148,7 @@ def interval(mean: float, count: int) -> tuple[float, float]:
 def tied(means: Mapping[str, float], count: int) -> dict[str, str]:
     """A mark for each method whose interval on `count` test images overlaps that of the best, else nothing."""
     lowest = interval(max(means.values()), count)[0] if means else 0.0
-    return {name: f" {TIED}" if interval(mean, count)[1] >= lowest else "" for name, mean in means.items()}
+    return {name: TIED if interval(mean, count)[1] >= lowest else "" for name, mean in means.items()}
 
 
 def _test_images(rivals: Rivals) -> int:

@@ -79,7 +79,7 @@ def p_clean_histograms(run: Run) -> Figure:
 
 def loss_heatmap(run: Run) -> Figure:
     """Distribution of the loss over all epochs, correct and wrong labels apart; dotted: end of the warm-up."""
-    parts = _loss_counts(run)
+    parts = loss_counts(run)
     figure, axes = plt.subplots(1, len(parts), figsize=(4.4 * len(parts), 3.2), squeeze=False, sharey=True)
     x = np.arange(len(run.epochs) + 1) + 0.5
     for ax, (label, _, counts) in zip(axes[0], parts, strict=True):
@@ -100,7 +100,7 @@ def loss_ridges(run: Run, rows: int = 9) -> Figure:
     chosen = sorted({round(e) for e in np.geomspace(1, total, rows)} | {end or total})
     centres = np.sqrt(EDGES[1:] * EDGES[:-1])
     figure, ax = plt.subplots(figsize=(7.2, 0.42 * len(chosen) + 1.2))
-    parts = [(label, colour, counts[np.array(chosen) - 1]) for label, colour, counts in _loss_counts(run)]
+    parts = [(label, colour, counts[np.array(chosen) - 1]) for label, colour, counts in loss_counts(run)]
     for position in range(len(chosen)):
         for label, colour, counts in parts:
             smooth = np.convolve(counts[position], [0.25, 0.5, 0.25], mode="same")
@@ -160,7 +160,7 @@ def split_curves(run: Run) -> Figure:
 def memorisation(run: Run) -> Figure:
     """Median loss of correct and wrong labels, and test accuracy, over epochs."""
     figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.1))
-    for label, colour, counts in _loss_counts(run):
+    for label, colour, counts in loss_counts(run):
         axes[0].plot(run.epochs["epoch"], histogram_medians(counts), color=colour, label=label)
     axes[0].set(xlabel="epoch", ylabel="median loss", yscale="log", title="Loss of training samples")
     axes[0].legend()
@@ -190,7 +190,7 @@ def _mark_warm_up(ax: Axes, run: Run) -> None:
         ax.axvline(end + 0.5, color=NEUTRAL, linestyle=":", linewidth=1.2, label="end of warm-up")
 
 
-def _loss_counts(run: Run) -> list[tuple[str, str, np.ndarray]]:
+def loss_counts(run: Run) -> list[tuple[str, str, np.ndarray]]:
     """Label, colour and loss histograms [epochs, 65] of correct and of wrong labels, or of all of them."""
     parts = [("correct labels", CLEAN, "hist_clean"), ("wrong labels", NOISY, "hist_noisy")]
     known = parts if "hist_clean" in run.epochs else [("all labels", NEUTRAL, "hist_all")]

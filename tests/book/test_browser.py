@@ -1,12 +1,17 @@
 """The built pages, opened in a headless browser as a reader would open them."""
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from nlkit import load_run
+
 pytestmark = pytest.mark.browser
+ROOT = Path(__file__).parents[2]
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
 
@@ -94,4 +99,26 @@ def test_search_finds_a_term(visit: Visit) -> None:
     visit.page.wait_for_selector("#search-results ul.search li a")
     links = visit.page.eval_on_selector_all("#search-results ul.search li a", "found => found.map(a => a.pathname)")
     assert "/book/dividemix.html" in links
+    assert not visit.problems
+
+
+@pytest.mark.parametrize("visit", [DESKTOP, PHONE], indirect=True, ids=["desktop", "phone"])
+def test_the_viewer_shows_each_epoch_of_the_record_by_keyboard_and_by_mouse(visit: Visit) -> None:
+    paper, cell = "cross_entropy", "digits-sym-20"  # is never trained anew
+    epochs = load_run(ROOT / "results" / paper / cell / "seed-0").epochs
+    visit.open(f"book/pages/{paper}-{cell}")
+    viewer = visit.page.locator(".nlkit-viewer")
+    for key, epoch in (("End", len(epochs)), ("ArrowLeft", len(epochs) - 1), ("Home", 1), ("ArrowRight", 2)):
+        viewer.locator("input").press(key)
+        assert viewer.locator("output").inner_text().startswith(f"epoch {epoch} of {len(epochs)}")
+        assert f"test accuracy {epochs['accuracy'][epoch - 1]:.1f} %, AUC" in viewer.locator(".said").inner_text()
+    seen = {name: 0 for name in ("correct", "wrong")}
+    box, last = viewer.locator("svg").bounding_box(), ""
+    for x in range(int(box["x"]) + 44, int(box["x"] + box["width"])):
+        visit.page.mouse.move(x, box["y"] + 100)
+        said = viewer.locator(".said").inner_text()
+        for name in seen if said != last and said.startswith("loss") else ():
+            seen[name] += int(re.findall(rf"(\d+) {name} labels", said)[0])
+        last = said
+    assert list(seen.values()) == [int(sum(epochs[f"hist_{name}"][1])) for name in ("clean", "noisy")]
     assert not visit.problems

@@ -59,14 +59,21 @@ def test_the_accuracy_table_has_the_mean_of_the_records_and_says_what_was_not_ru
     table = contest.accuracy_table(contest.contestants([*runs, with_names(runs[0], "tcl", CELLS[2])], CELLS))
     values = [run.record["accuracy"]["last"] for run in runs if run.params.paper == "dividemix"]
     expected = f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} (5)"
-    assert table.loc["DivideMix", CELLS[0]] == f"{expected} ≈" and "≈" not in table.loc["Cross-entropy", CELLS[0]]
+    assert (
+        table.loc["DivideMix", CELLS[0]] == f"{expected}{contest.TIED}"
+        and "≈" not in table.loc["Cross-entropy", CELLS[0]]
+    )
     assert (table[CELLS[1]] == "not run here").all() and table.loc["TCL", CELLS[0]] == "not run here"
 
 
 def test_methods_are_tied_where_the_intervals_of_the_test_images_overlap() -> None:
     low, high = contest.interval(90.0, 450)
     assert (round(low, 1), round(high, 1)) == (86.9, 92.4)  # Wilson's formula by hand
-    assert contest.tied({"best": 98.0, "near": 97.0, "far": 90.0}, 450) == {"best": " ≈", "near": " ≈", "far": ""}
+    assert contest.tied({"best": 98.0, "near": 97.0, "far": 90.0}, 450) == {
+        "best": contest.TIED,
+        "near": contest.TIED,
+        "far": "",
+    }
 
 
 @pytest.mark.parametrize("change", ["data", "noise", "model", "views", "passes"])
@@ -89,7 +96,7 @@ def test_further_draws_stand_in_one_row_with_their_own_deviation(runs: Sequence[
     row = contest.draws_table([*runs, *again], CELLS[0]).loc["Cross-entropy"]
     values = [run.record["accuracy"]["last"] for run in runs if run.params.paper == "cross_entropy"]
     means = [np.mean(values), np.mean(values[:2])]
-    assert row["last"] == f"{np.mean(means):.1f} ≈" and (row["draws"], row["runs"]) == (2, 7)
+    assert row["last"] == f"{np.mean(means):.1f}{contest.TIED}" and (row["draws"], row["runs"]) == (2, 7)
     assert row["deviation of draws"] == round(np.std(means, ddof=1), 1)
     assert row["deviation of seeds"] == round(np.mean([np.var(values, ddof=1), np.var(values[:2], ddof=1)]) ** 0.5, 1)
 

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import nlkit
 from nlkit import figures
 from nlkit.figures.images import gallery_rows
 from nlkit.figures.losses import draw_mixture, histogram_medians
+from nlkit.figures.viewer import loss_viewer
 from nlkit.training.records import LOSS_EDGES
 
 matplotlib.use("agg")
@@ -52,6 +54,20 @@ def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, name
     assert shown == (sum(map(len, gallery_rows(run, 4).values())) if name == "gallery" else len(figure.axes))
     plt.close(figure)
     assert plt.get_fignums() == before
+
+
+def test_the_viewer_carries_every_epoch_and_only_plain_data(run: nlkit.Run, known: nlkit.Run) -> None:
+    html = loss_viewer(run, known).data
+    content = json.loads(html.split('-data">')[1].split("</script>")[0])
+    assert len(content["edges"]) == 66 and [one["warm_up"] for one in content["runs"]] == [10, 10]
+    for one, shown in zip(content["runs"], (run, known), strict=True):
+        drawn = np.array([part["counts"] for part in one["parts"]]).sum(axis=0)
+        assert np.array_equal(drawn, np.stack(list(known.epochs["hist_clean"] + known.epochs["hist_noisy"])))
+        assert [said.split(" %")[0] for said in one["said"]] == [
+            f"test accuracy {x:.1f}" for x in shown.epochs["accuracy"]
+        ]
+        assert ("AUC" in one["said"][0]) == ("clean" in shown.samples)
+        assert one["mixtures"][-1]["means"] == list(shown.epochs["mixture_means"].iloc[-1])
 
 
 def test_the_matrices_of_a_run_are_row_stochastic(run: nlkit.Run) -> None:

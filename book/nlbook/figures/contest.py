@@ -120,8 +120,8 @@ def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
     quantity = AUC if column == "auc" else ACCURACY
     columns = min(3, len(groups) + 1)
     rows = -(-(len(groups) + 1) // columns)
-    size = (WIDTH if columns > 2 else 6.8, 2.75 * rows)
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
+    size, ratios = ((WIDTH, 2.75 * rows), [1] * columns) if len(groups) != 1 else ((WIDTH, 3.6), [2.6, 1])
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True, width_ratios=ratios)
     ends = []
     for ax, (cell, rivals) in zip(axes.flat, groups.items(), strict=False):
         here = [end for name, runs in rivals.items() for end in _curve(ax, LOOKS[name], runs, column)]

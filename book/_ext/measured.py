@@ -1,0 +1,65 @@
+"""A Sphinx role that prints a measured number: {measured}`DivideMix, digits-sym-50, last`.
+
+It names a method as tables name it, a cell, and a column of the table of who memorises (`nlbook.tables.memorisation`),
+or `wrong labels`, their share. The number is the mean of the committed records, with the deviation of their seeds where
+there are several. The release of the book is that of the package.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util.docutils import SphinxRole
+
+from nlbook.contest import Rivals, contestants, percent
+from nlbook.tables import Source, memorisation
+
+
+@cache
+def source(root: Path) -> Source:
+    """The records of a project, which are read once a build."""
+    return Source(root)
+
+
+@cache
+def measurements(root: Path, cell: str) -> tuple[pd.DataFrame, Rivals]:
+    """The table of a cell, and the runs behind it."""
+    rivals = contestants(source(root).runs, [cell])[cell]
+    table = memorisation(rivals)
+    table["wrong labels"] = [percent(runs[0].record["noise"]["realised"]) for runs in rivals.values()]
+    return table, rivals
+
+
+class Measured(SphinxRole):
+    """The role; a name that no record knows is an error of the build."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        """The number as text; the page is made again where one of the records behind it changes."""
+        try:
+            method, cell, column = map(str.strip, self.text.rsplit(",", 2))  # names of methods have commas, too
+            table, rivals = measurements(Path(self.env.srcdir), cell)
+            value = table.loc[method, column]
+        except (KeyError, ValueError) as error:
+            return [], [self.inliner.reporter.error(f"measured: {self.text}: {error}", line=self.lineno)]
+        for run in (run for runs in rivals.values() for run in runs):
+            self.env.note_dependency(str(run.folder / "record.json"))
+        return [nodes.Text(str(value).replace(" ", "\N{NO-BREAK SPACE}"))], []
+
+
+def set_release(app: Sphinx, config: Config) -> None:
+    """The book has the version of the code that made it."""
+    config["release"] = version("nlkit")
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.add_role("measured", Measured())
+    app.connect("config-inited", set_release)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,51 @@
+"""The losses of every epoch behind a slider: one piece of HTML that needs no kernel and loads nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from IPython.display import HTML
+from jinja2 import Template
+
+from nlkit.figures.losses import EDGES, loss_counts
+from nlkit.figures.style import threshold, warm_up
+from nlkit.training.runs import Run
+
+
+def loss_viewer(*runs: Run) -> HTML:
+    """The loss histogram of network 1 after each epoch, with the mixture and its threshold, run by run on one slider.
+
+    Runs of different lengths move together, each from its first to its last epoch. Numbers below tell accuracy and
+    split of the epoch; where a bin is pointed at, its counts. Without JavaScript nothing is shown.
+    """
+    data = json.dumps({"edges": EDGES.tolist(), "runs": [_content(run) for run in runs]}).replace("</", "<\\/")
+    name = "-".join(["viewer", *(f"{run.params.paper}-{run.params.cell}-{run.params.seed}" for run in runs)])
+    text = Path(__file__).with_name("viewer.html").read_text(encoding="utf-8")
+    return HTML(Template(text).render(id=name, data=data, steps=max(len(run.epochs) for run in runs)))
+
+
+def _content(run: Run) -> dict[str, Any]:
+    counts = loss_counts(run)
+    return {
+        "title": f"{run.params.paper} {run.params.cell}",
+        "warm_up": warm_up(run) or 0,
+        "parts": [{"name": name, "colour": colour, "counts": one.astype(int).tolist()} for name, colour, one in counts],
+        "said": [_said(row) for _, row in run.epochs.iterrows()],
+        "mixtures": [_mixture(row, threshold(run)) for _, row in run.epochs.iterrows()],
+    }
+
+
+def _said(row: pd.Series) -> str:
+    """Accuracy and split of an epoch, as far as they are known."""
+    split = {"AUC": row["auc"], "precision": row["precision"], "recall": row["recall"]}
+    known = [f"{name} {value:.3f}" for name, value in split.items() if pd.notna(value)]
+    return ", ".join([f"test accuracy {row['accuracy']:.1f} %"] * pd.notna(row["accuracy"]) + known)
+
+
+def _mixture(row: pd.Series, limit: float) -> dict[str, Any] | None:
+    """The mixture of an epoch, fitted to losses scaled from [low, high] to [0, 1]; None where there is none."""
+    if row["mixture_means"] is None:
+        return None
+    fit = {name: list(map(float, row[f"mixture_{name}"])) for name in ("weights", "means", "variances")}
+    return {**fit, "low": row["loss_min"], "high": row["loss_max"], "threshold": limit}
