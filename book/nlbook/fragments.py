@@ -1,8 +1,8 @@
 """Whatever chapters include from `book/_generated/` is made by its name: `python -m nlbook.fragments`.
 
 The name of a table begins with its kind and goes on with what it is of: `params_tcl`, `variations_tcl_digits-sym-80`.
-A figure has the name of a function of `nlkit.figures` and of a run: `loss_ridges_dividemix_digits-sym-50.svg`; or that
-of one of COMPARED and of a cell: `epoch_curves_cifar10n-worst-laptop.svg`.
+A figure has the name of a function of `nlkit.figures` and of a run: `loss_ridges_dividemix_digits-sym-50.svg`; or the
+curves of all equals on a cell: `epoch_curves_cifar10n-worst-laptop.svg`.
 """
 
 import shutil
@@ -71,9 +71,6 @@ MAKERS: dict[str, Callable[[Source, str], Rows | pd.DataFrame]] = {
 }
 """What makes the tables of each kind, from the rest of their names."""
 
-COMPARED = {"epoch_curves": epoch_curves}
-"""Figures of all equals on a cell."""
-
 
 def table(name: str, source: Source) -> pd.DataFrame:
     """The table of a name; raises NlkitError for a name that nothing makes."""
@@ -96,10 +93,9 @@ def draw(name: str, source: Source, path: Path) -> None:
     rest, _, cell = name.rpartition("_")
     paper = next((paper for paper in contents.papers() if rest.endswith(f"_{paper}")), "")
     kind = rest.removesuffix(f"_{paper}")
-    if rest in COMPARED:
-        figure = COMPARED[rest](
-            {contents.title(cell): contest.of_equals(contest.contestants(source.runs, [cell])[cell])}
-        )
+    if rest == "epoch_curves":
+        rivals = contest.of_equals(contest.contestants(source.runs, [cell])[cell])
+        figure = epoch_curves({contents.title(cell): rivals})
     elif paper and kind in figures.__all__:
         figure = getattr(figures, kind)(source.run(paper, cell))
     else:

@@ -22,18 +22,11 @@ class Own(NamedTuple):
 
 
 def own_or_digits(folder: str, labels: str, truth: str, out: str) -> Own:
-    """What a reader named, or, where no folder is named, the example below a new temporary folder."""
+    """What a reader named; else digits in a new folder: images, `labels.csv` (0.3 of them wrong), `pixels.npz`."""
     if folder:
         return Own(Path(folder), Path(labels) if labels else None, truth or None, Path(out or "scores.csv"))
-    place = Path(tempfile.mkdtemp(prefix="nlkit-"))
-    _write_digits(place)
-    return Own(place / "images", place / "labels.csv", "truth", place / "scores.csv")
-
-
-def _write_digits(place: Path) -> None:
-    """Write `images/*.png`, `labels.csv` (path, label, truth; 0.3 of the labels wrong) and `pixels.npz`, features."""
-    digits = load_digits()
-    (place / "images").mkdir(parents=True)
+    place, digits = Path(tempfile.mkdtemp(prefix="nlkit-")), load_digits()
+    (place / "images").mkdir()
     names = [f"{index:04d}.png" for index in range(len(digits.target))]
     for name, pixels in zip(names, digits.images, strict=True):
         image = Image.fromarray(np.rint(pixels * (255 / 16)).astype(np.uint8))
@@ -42,3 +35,4 @@ def _write_digits(place: Path) -> None:
     table = pd.DataFrame({"path": names, "label": given, "truth": digits.target})
     table.to_csv(place / "labels.csv", index=False)
     np.savez(place / "pixels.npz", features=digits.data.astype(np.float32))
+    return Own(place / "images", place / "labels.csv", "truth", place / "scores.csv")

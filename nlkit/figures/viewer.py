@@ -19,10 +19,12 @@ def loss_viewer(*runs: Run) -> HTML:
     Runs of different lengths move together, each from its first to its last epoch. Numbers below tell accuracy and
     split of the epoch; where a bin is pointed at, its counts. Without JavaScript nothing is shown.
     """
-    data = json.dumps({"edges": EDGES.tolist(), "runs": [_content(run) for run in runs]}).replace("</", "<\\/")
+    data = json.dumps(
+        {"edges": EDGES.tolist(), "runs": [_content(run) for run in runs]}, separators=(",", ":")
+    ).replace("</", "<\\/")
     name = "-".join(["viewer", *(f"{run.params.paper}-{run.params.cell}-{run.params.seed}" for run in runs)])
     text = Path(__file__).with_name("viewer.html").read_text(encoding="utf-8")
-    return HTML(Template(text).render(id=name, data=data, steps=max(len(run.epochs) for run in runs)))
+    return HTML(Template(text).render(id=name, data=data, steps=max((len(run.epochs) for run in runs), default=1)))
 
 
 def _content(run: Run) -> dict[str, Any]:
@@ -47,5 +49,5 @@ def _mixture(row: pd.Series, limit: float) -> dict[str, Any] | None:
     """The mixture of an epoch, fitted to losses scaled from [low, high] to [0, 1]; None where there is none."""
     if row["mixture_means"] is None:
         return None
-    fit = {name: list(map(float, row[f"mixture_{name}"])) for name in ("weights", "means", "variances")}
+    fit = {name: [float(f"{x:.5g}") for x in row[f"mixture_{name}"]] for name in ("weights", "means", "variances")}
     return {**fit, "low": row["loss_min"], "high": row["loss_max"], "threshold": limit}
