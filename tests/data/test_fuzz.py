@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tiny
 import torch
 import yaml
 from fuzzing import COUNT, damaged, fuzz, watched
@@ -194,13 +195,11 @@ def test_a_damaged_image_has_a_reason_or_the_right_shape(tmp_path: Path, kind: s
 
 @counts
 @pytest.mark.parametrize("name", ["record.json", "epochs.parquet", "samples.parquet"])
-def test_damaged_records_are_refused(
-    tmp_path: Path, tiny_params: Callable[..., Any], tiny_problem: Callable[..., Any], name: str, count: int
-) -> None:
+def test_damaged_records_are_refused(tmp_path: Path, name: str, count: int) -> None:
     from nlkit.training.runs import train
 
-    params = tiny_params("cross_entropy", **{"training.epochs": 1})
-    record = train(tiny_problem(), params, tmp_path / "run", tmp_path, progress=False).folder
+    params = tiny.params("cross_entropy", **{"training.epochs": 1})
+    record = train(tiny.problem(), params, tmp_path / "run", tmp_path, progress=False).folder
 
     def read() -> tuple[Any, str]:
         found = records.load(record)
