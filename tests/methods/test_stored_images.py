@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import tiny
@@ -112,4 +111,3 @@ def test_galleries_show_whole_stored_images(problem: Problem, tmp_path: Path) ->
     for figure in (shown, noisy):
         pictures = [np.asarray(ax.images[0].get_array()) for ax in figure.axes if ax.images]
         assert pictures and all(max(picture.shape[:2]) > SIDE for picture in pictures)
-        plt.close(figure)
