@@ -69,14 +69,6 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
 
 @pytest.fixture
-def empty_is_nan() -> Iterator[None]:
-    """Fill what `torch.empty` returns with NaN, so that a kernel that leaves an element unwritten is seen."""
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
-@pytest.fixture
 def official(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, int]], None]:
     """A function that makes some numbers of images the official ones of a set of photographs."""
 

@@ -8,8 +8,6 @@ from torch.nn import functional
 
 from nlkit.kernels.crop_flip import crop_flip, naive
 
-pytestmark = pytest.mark.usefixtures("empty_is_nan")
-
 SHAPES = [(0, 8, 8, 3), (1, 1, 1, 1), (5, 8, 8, 1), (7, 5, 9, 2), (4, 32, 32, 3)]
 
 

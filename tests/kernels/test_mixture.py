@@ -7,8 +7,6 @@ from torch import Tensor
 
 from nlkit.kernels.mixture import em, naive
 
-pytestmark = pytest.mark.usefixtures("empty_is_nan")
-
 
 def drawn(rows: int, length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Rows of values of two components, which of them are real, and a first assignment."""

@@ -6,8 +6,6 @@ import torch
 
 from nlkit.kernels.neighbours import naive, nearest
 
-pytestmark = pytest.mark.usefixtures("empty_is_nan")
-
 
 @pytest.mark.parametrize(("queries", "bank", "d", "k"), [(1, 1, 1, 1), (17, 9, 5, 3), (2, 70, 33, 7), (1, 70, 1, 70)])
 def test_forms_agree(form: str, device: torch.device, queries: int, bank: int, d: int, k: int) -> None:

@@ -15,8 +15,6 @@ from nlkit.kernels import resized_crop as on_cpu
 from nlkit.kernels.resized_crop import naive
 from nlkit.views.photos import Box
 
-pytestmark = pytest.mark.usefixtures("empty_is_nan")
-
 forms = pytest.mark.parametrize("form", [naive, on_cpu], ids=["naive", "on a CPU"])
 SHAPES = [(63, 257), (257, 63), (8, 8), (31, 30), (100, 64), (300, 17)]
 

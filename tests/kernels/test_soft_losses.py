@@ -6,8 +6,6 @@ import torch
 
 from nlkit.kernels.soft_losses import naive, soft_losses
 
-pytestmark = pytest.mark.usefixtures("empty_is_nan")
-
 
 @pytest.mark.parametrize(("count", "classes", "rows"), [(1, 2, 1), (5, 3, 2), (5, 3, 5), (70, 10, 33), (9, 33, 4)])
 @pytest.mark.parametrize("scale", [1.0, 40.0])

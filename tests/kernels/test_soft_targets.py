@@ -6,10 +6,8 @@ import torch
 
 from nlkit.kernels.soft_targets import mean_probability, naive, sharpen, soft_targets
 
-pytestmark = [
-    pytest.mark.usefixtures("empty_is_nan"),
-    pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning"),  # log 0 is meant, and NumPy warns of it
-]
+# log 0 is meant, and NumPy warns of it
+pytestmark = pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
 
 
 def test_refinement_trusts_the_label_by_the_weight_of_its_row(form: str, device: torch.device) -> None:
