@@ -97,9 +97,3 @@ def test_only_photographs_are_listed(tmp_path: Path, run: Callable[..., Said]) -
     assert code == 2 and errors == [f"nlkit: --list: digits has no photographs; they are {', '.join(PHOTO_SOURCES)}"]
     assert list(tmp_path.iterdir()) == []
     assert run("verify", "digits")[0] == 0
-
-
-@pytest.mark.parametrize(("name", "said"), [("webvision", "webvision is missing"), ("svhn", "is unknown")])
-def test_verify_refuses_what_is_not_there_in_one_line(run: Callable[..., Said], name: str, said: str) -> None:
-    code, output, errors = run("verify", name)
-    assert (code, output, len(errors)) == (2, [], 1) and said in errors[0]

@@ -136,10 +136,3 @@ def test_overrides_are_laid_over_what_is_resolved_and_cannot_change_the_base() -
     assert changed.views == plain.views.model_copy(update={"pad": 3})
     with pytest.raises(NlkitError, match="unknown key 'base'"):
         load_params(CELL, base="bases/cross_entropy/digits")
-
-
-def test_all_methods_have_the_same_images_labels_and_network_at_the_laptop_setting() -> None:
-    cells = [load_params(path) for path in sorted(PARAMS.glob("*/cifar10n-worst-laptop.yaml"))]
-    assert len(cells) >= 8
-    sections = [(cell.data, cell.noise, cell.views, cell.model) for cell in cells]
-    assert all(one == sections[0] for one in sections)
