@@ -1,5 +1,8 @@
 """Tiny problems, parameters and methods that every test can afford."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -122,6 +125,15 @@ def spied(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[tuple[
 
     monkeypatch.setattr(owner, name, spy)
     return calls
+
+
+def python(project: Path, *words: str, folder: Path | None = None) -> str:
+    """What Python prints with the packages of a project, in its folder or another one."""
+    environment = {**os.environ, "PYTHONPATH": f"{project}{os.pathsep}{project / 'book'}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *words]
+    ended = subprocess.run(command, cwd=folder or project, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
 
 
 def stream(seed: int = 0) -> torch.Generator:
