@@ -122,11 +122,14 @@ def test_bases_are_found_from_the_file_wherever_one_stands(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("path", sorted(PARAMS.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_the_keys_of_a_file_alone_are_resolved_as_the_file_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_named_after_its_content_and_its_keys_alone_are_resolved_as_the_file_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What `papermill -f` does: it injects the keys of the file as they stand, `base` among them."""
     monkeypatch.chdir(PARAMS.parent)
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    assert make_params(content, {}, "notebook parameters") == load_params(path)
+    params, content = load_params(path), yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert make_params(content, {}, "notebook parameters") == params
+    assert (params.paper, params.cell) == (path.parent.name, path.stem)
 
 
 def test_overrides_are_laid_over_what_is_resolved_and_cannot_change_the_base() -> None:
