@@ -6,7 +6,7 @@ import pytest
 from fuzzing import refused
 
 from nlkit.params import Params, make_params
-from nlkit.params.views import AutoAugmentPhotoParams, PhotoViewParams, SimCLRParams, ViewParams
+from nlkit.params.views import PhotoViewParams, ViewParams
 
 WEBVISION = {"name": "webvision", "short": 320}
 CROP = {"kind": "crop", "size": 299}
@@ -87,13 +87,3 @@ def test_views_that_do_not_fit_the_images_are_refused_in_one_line(
 ) -> None:
     said = refused(lambda: params(data, views, method))
     assert said.startswith("some.yaml: ") and line in said
-
-
-def test_the_policy_of_imagenet_is_for_photographs() -> None:
-    found = params(WEBVISION, CROP, CODIM | {"strong": POLICY}).method.strong
-    assert found == AutoAugmentPhotoParams(kind="autoaugment_imagenet")
-
-
-def test_without_blur_strong_views_are_dumped_as_before() -> None:
-    assert "blur" not in SimCLRParams(kind="simclr").model_dump()
-    assert SimCLRParams(kind="simclr", blur=0.5).model_dump()["blur"] == 0.5

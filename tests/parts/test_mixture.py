@@ -9,7 +9,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from nlkit.params.sections import MixtureParams
-from nlkit.parts.mixture import Mixture, fit_mixture, fit_two_components, normalise, p_clean_per_class, two_means
+from nlkit.parts.mixture import fit_mixture, fit_two_components, normalise, p_clean_per_class, two_means
 
 PARAMS = MixtureParams()
 LONG = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
@@ -87,15 +87,6 @@ def test_normalised_losses_span_zero_to_one_and_keep_their_order() -> None:
     z = normalise(torch.tensor([3.0, -1.0, 0.5, 7.0]))
     assert z is not None
     torch.testing.assert_close(z, torch.tensor([0.5, 0.0, 0.1875, 1.0], dtype=torch.float64))
-
-
-def test_the_posterior_is_that_of_weighted_normal_densities() -> None:
-    parts = [torch.tensor(pair, dtype=torch.float64) for pair in ([0.3, 0.7], [0.1, 0.8], [0.04, 0.09])]
-    mixture = Mixture(*parts)
-    z = torch.tensor([0.2, 0.9, -3.0], dtype=torch.float64)
-    densities = torch.distributions.Normal(parts[1], parts[2].sqrt()).log_prob(z[:, None]).exp() * parts[0]
-    torch.testing.assert_close(mixture.log_joint(z).exp().T, densities)
-    torch.testing.assert_close(mixture.p_clean(z), densities[:, 0] / densities.sum(dim=1))
 
 
 @pytest.mark.parametrize(
