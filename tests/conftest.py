@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nlkit.cli import main
-from nlkit.data import data_root
+from nlkit.data import cifar, data_root
 from nlkit.data.photos.catalog import PHOTO_SOURCES
 
 torch.set_num_threads(1)
@@ -66,6 +66,12 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
         return errors
 
     return run
+
+
+@pytest.fixture
+def small_cifar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cifar, "TRAIN_COUNT", 50)
+    monkeypatch.setattr(cifar, "TEST_COUNT", 10)
 
 
 @pytest.fixture

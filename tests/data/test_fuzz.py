@@ -14,7 +14,7 @@ import torch
 import yaml
 from fuzzing import COUNT, damaged, fuzz, watched
 from PIL import Image
-from trees import TREES, cifar_folder, human_file, mnist_files
+from trees import TREES, cifar_folder, human_file, label_file, mnist_files
 
 import nlkit
 from nlkit.data import load_dataset
@@ -47,10 +47,7 @@ def text(*found: Any) -> tuple[Any, str]:
 
 
 def labels(path: Path) -> Read:
-    if path.suffix == ".json":
-        path.write_text(json.dumps(LABELS.tolist()))
-    else:
-        np.save(path, LABELS) if path.suffix == ".npy" else np.savez(path, labels=LABELS)
+    label_file(path, LABELS.tolist())
     return lambda: arrays(read_label_file(path, 60, 10))
 
 
