@@ -14,13 +14,19 @@ def _empty_is_nan() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
+@pytest.fixture
+def triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operations of `nlkit.kernels` run in Triton's form."""
+    pytest.importorskip("triton")
+    monkeypatch.setenv("NLKIT_KERNELS", "triton")
+
+
 @pytest.fixture(params=["naive", "triton"])
-def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The form that runs for the operations of `nlkit.kernels`."""
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operations run in each form in turn."""
+    monkeypatch.setenv("NLKIT_KERNELS", "naive")
     if request.param == "triton":
-        pytest.importorskip("triton")
-    monkeypatch.setenv("NLKIT_KERNELS", request.param)
-    return str(request.param)
+        request.getfixturevalue("triton")
 
 
 @pytest.fixture

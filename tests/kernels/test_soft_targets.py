@@ -10,7 +10,7 @@ from nlkit.kernels.soft_targets import naive, soft_targets
 pytestmark = pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")
 
 
-def test_refinement_trusts_the_label_by_the_weight_of_its_row(form: str, device: torch.device) -> None:
+def test_refinement_trusts_the_label_by_the_weight_of_its_row(form: None, device: torch.device) -> None:
     logits = torch.randn(3, 3, generator=tiny.stream(3)).to(device)
     labels, ones = torch.tensor([0, 2, 1], device=device), torch.ones(3, device=device)
     trusted = torch.eye(3, device=device)[labels]
@@ -25,7 +25,7 @@ def test_refinement_trusts_the_label_by_the_weight_of_its_row(form: str, device:
 @pytest.mark.parametrize(("rows", "classes"), [(0, 3), (1, 1), (3, 2), (17, 10), (5, 33)])
 @pytest.mark.parametrize("views", [1, 2, 3])
 @pytest.mark.parametrize("labelled", [False, True])
-def test_forms_agree(form: str, device: torch.device, rows: int, classes: int, views: int, labelled: bool) -> None:
+def test_forms_agree(triton: None, device: torch.device, rows: int, classes: int, views: int, labelled: bool) -> None:
     stream = tiny.stream(rows)
     logits = [(30 * torch.randn(rows, classes, generator=stream)).to(device) for _ in range(views)]
     labels = torch.randint(classes, (rows,), generator=stream).to(device)

@@ -34,8 +34,7 @@ def stop_at(epoch: int, folder: Path) -> None:
 
 
 def assert_same(a: training.Fit, b: training.Fit) -> None:
-    ours, theirs = a.method.state_dict(), b.method.state_dict()
-    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    assert tiny.same(a.method.state_dict(), b.method.state_dict())
     assert [row | {"seconds": 0} for row in a.rows] == [row | {"seconds": 0} for row in b.rows]
 
 
