@@ -1,6 +1,7 @@
 """Tiny problems and parameters that every test can afford, and where the public data are if they are here."""
 
 import contextlib
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from nlkit.cli import main
 from nlkit.data import cifar, data_root
 from nlkit.data.photos.catalog import PHOTO_SOURCES
 
+gc.set_threshold(100_000)  # a collection looks at all that was imported, which takes longer and longer
 torch.set_num_threads(1)
 os.environ["MPLBACKEND"] = "agg"
 for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # set where a hook of git started the tests
