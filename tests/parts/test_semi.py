@@ -116,15 +116,6 @@ def test_entropies_have_closed_forms_and_all_gradients_are_finite(
         assert math.isfinite(float(loss(logits))) and bool(gradient(loss, logits).isfinite().all())
 
 
-def test_negative_entropy_equals_a_slow_sum_and_has_its_gradient() -> None:
-    logits = logits_of(3, 4)
-    p = logits.softmax(dim=1).double()
-    entropy = (p * p.log()).sum(dim=1, keepdim=True)
-    assert float(semi.negative_entropy(logits)) == pytest.approx(float(entropy.mean()), rel=1e-5)
-    expected = (p * (p.log() - entropy) / 3).float()
-    torch.testing.assert_close(gradient(semi.negative_entropy, logits), expected, atol=1e-6, rtol=0)
-
-
 @pytest.mark.parametrize(
     ("time", "expected"),
     [(0, 0), (9.99, 0), (10, 0), (10 + 200 / 400, 0.78125), (18, 12.5), (25.9, 24.84375), (26, 25), (300, 25)],
