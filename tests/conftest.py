@@ -1,24 +1,21 @@
 """Tiny problems and parameters that every test can afford, and where the public data are if they are here."""
 
 import contextlib
+import gc
 import os
-from collections.abc import Callable, Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import tiny
 import torch
 
 from nlkit.cli import main
-from nlkit.data import data_root
+from nlkit.data import cifar, data_root
 from nlkit.data.photos.catalog import PHOTO_SOURCES
-from nlkit.data.photos.store import Store
-from nlkit.data.problem import Problem
-from nlkit.params import Params
 
+gc.set_threshold(100_000)  # a collection looks at all that was imported, which takes longer and longer
 torch.set_num_threads(1)
 os.environ["MPLBACKEND"] = "agg"
 for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # set where a hook of git started the tests
@@ -40,6 +37,13 @@ def _far_from_the_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def _same_global_stream() -> None:
     """Tests may draw from the global generator; each sees the same numbers whatever ran before."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _no_figure_stays_open() -> Iterator[None]:
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture
@@ -67,23 +71,9 @@ def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
 
 @pytest.fixture
-def empty_is_nan() -> Iterator[None]:
-    """Fill what `torch.empty` returns with NaN, so that a kernel that leaves an element unwritten is seen."""
-    torch.use_deterministic_algorithms(True)
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
-@pytest.fixture(scope="session")
-def tiny_params() -> Callable[..., Params[Any]]:
-    """A function that makes parameters of a tiny run of a method; overrides are dotted keys."""
-    return tiny.params
-
-
-@pytest.fixture(scope="session")
-def tiny_problem() -> Callable[..., Problem]:
-    """A function that makes a problem of small images whose brightness pattern tells the class."""
-    return tiny.problem
+def small_cifar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cifar, "TRAIN_COUNT", 50)
+    monkeypatch.setattr(cifar, "TEST_COUNT", 10)
 
 
 @pytest.fixture
@@ -94,36 +84,3 @@ def official(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, int]],
         monkeypatch.setitem(PHOTO_SOURCES, name, replace(PHOTO_SOURCES[name], official=counts))
 
     return settle
-
-
-@pytest.fixture
-def make_store(tmp_path: Path) -> Callable[[Sequence[np.ndarray]], Store]:
-    """A function that writes images uint8 [H, W, 3] of any sizes to a store."""
-
-    def make(images: Sequence[np.ndarray]) -> Store:
-        path = tmp_path / "00000.pixels"
-        path.write_bytes(b"".join(image.tobytes() for image in images))
-        ends = np.cumsum([image.size for image in images])
-        heights, widths = (np.array([image.shape[axis] for image in images]) for axis in (0, 1))
-        offsets, places = ends - 3 * heights * widths, np.arange(len(images))
-        digests = np.stack([1000 + places, *[0 * places] * 3], axis=1).view(np.uint8)  # eight bytes of each are its key
-        return Store((path,), 0 * places, offsets, heights, widths, digests, places, {})
-
-    return make
-
-
-@pytest.fixture
-def photographs() -> Callable[..., list[np.ndarray]]:
-    """A function that makes smooth images in colour whose sides are at least `short` and mostly differ."""
-
-    def make(count: int, short: int = 24, seed: int = 0) -> list[np.ndarray]:
-        rng = np.random.default_rng(seed)
-        found = []
-        for _ in range(count):
-            sides = short + rng.integers(0, short, 2) * rng.permutation([0, 1])
-            slope = [np.linspace(0, rng.integers(20, 120), side) for side in sides]
-            smooth = slope[0][:, None, None] + slope[1][None, :, None] * rng.random(3)
-            found.append((smooth + rng.integers(0, 16, (*sides, 3))).astype(np.uint8))
-        return found
-
-    return make

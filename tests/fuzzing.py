@@ -28,6 +28,16 @@ def _notice(event: str, arguments: tuple[Any, ...]) -> None:
 sys.addaudithook(_notice)
 
 
+class Call:
+    """Pickles as a call of a function."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.reduced = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.reduced
+
+
 def damaged(content: bytes, count: int = COUNT) -> Iterator[bytes]:
     """Copies with one to four bytes changed (two of three) or cut short (one of three), each unlike the original."""
     rng = random.Random(0)

@@ -1,12 +1,10 @@
 """Nobody waits for what is not used: what a process has imported after a small piece of work."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from tiny import python
 
 ROOT = Path(__file__).parents[1]
 
@@ -14,21 +12,13 @@ ROOT = Path(__file__).parents[1]
 def imported(code: str, folder: Path) -> set[str]:
     """The modules that a fresh process holds after running code in a folder."""
     last = "import sys; print('\\n' + ' '.join(sys.modules))"
-    path = os.pathsep.join([str(ROOT), str(ROOT / "book")])
-    ended = subprocess.run(
-        [sys.executable, "-c", f"{code}\n{last}"],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
-    assert ended.returncode == 0, ended.stderr
-    return set(ended.stdout.splitlines()[-1].split())
+    return set(python(ROOT, "-c", f"{code}\n{last}", folder=folder).splitlines()[-1].split())
 
 
 @pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["clean", "--help"], ["data"], ["run", "-x", "y"]])
 def test_help_and_refusals_of_the_command_line_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:
-    code = f"from nlkit.cli import main\ntry: main({words})\nexcept SystemExit: pass"
+    code = f"import runpy, sys\nsys.argv[1:] = {words}\ntry: runpy.run_module('nlkit', run_name='__main__')\n"
+    code += "except SystemExit: pass"
     assert not imported(code, tmp_path) & {"torch", "pandas", "numpy", "matplotlib", "sklearn", "pydantic", "yaml"}
 
 

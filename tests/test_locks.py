@@ -38,24 +38,6 @@ def test_who_waits_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     assert "waiting" in told and (tmp_path / "log").read_bytes() == b"<>"
 
 
-def test_a_process_that_is_killed_lets_go(tmp_path: Path) -> None:
-    log = tmp_path / "log"
-
-    def hold() -> None:
-        with file_lock(tmp_path / "target"):
-            log.write_bytes(b"x")
-            time.sleep(60)
-
-    process = FORK.Process(target=hold)
-    process.start()
-    while not log.exists():
-        time.sleep(0.001)
-    process.kill()
-    process.join()
-    with file_lock(tmp_path / "target"):
-        pass
-
-
 def test_a_file_is_replaced_as_a_whole_and_its_folder_is_made(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
     for content in ("ä", b"\x00\xff"):

@@ -1,7 +1,7 @@
 """What is committed agrees with itself: records, parameters, notebooks, README."""
 
 import ast
-import json
+import functools
 import re
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from nlbook import contest
 from nlkit import load_params
 from nlkit.params.files import sources
 from nlkit.training import records
+from nlkit.training.runs import Run
 
 ROOT = Path(__file__).parents[1]
 RECORDS = sorted((ROOT / "results").rglob("record.json"))
+load = functools.cache(load_params)
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAPERS = ["cross_entropy", "mixup", "elr", "confident_learning", "dividemix", "tcl", "codim", "lra_diffusion"]
 SHARED = ("data", "noise", "model", "views")
@@ -32,8 +34,8 @@ DRAWS = [f"digits-{noise}{contest.DRAW}{draw}" for noise in ("sym-50", "sym-80")
 def test_a_committed_record_is_sound_small_and_of_the_committed_parameters(path: Path) -> None:
     record = records.load(path.parent)
     info = record.info
-    params = load_params(ROOT / "params" / info["paper"] / f"{info['cell']}.yaml", seed=info["seed"])
-    assert params.digest == info["params_sha256"]
+    params = load(ROOT / "params" / info["paper"] / f"{info['cell']}.yaml")
+    assert params.model_copy(update={"seed": info["seed"]}).digest == info["params_sha256"]
     assert path.parent == ROOT / "results" / info["paper"] / info["cell"] / f"seed-{info['seed']}"
     assert sum(file.stat().st_size for file in path.parent.iterdir()) < 2 * 1024 * 1024
     assert len(record.epochs) == params.training.epochs
@@ -49,9 +51,14 @@ def test_each_digits_cell_has_records_of_three_seeds(paper: str, cell: str) -> N
     assert all((path / "record.json").exists() for path in seeds)
 
 
+@functools.cache
+def runs() -> list[Run]:
+    return contest.runs_below(ROOT / "results")
+
+
 def mean_last(paper: str, cell: str) -> float:
-    values = [json.loads(path.read_text()) for path in sorted((ROOT / "results" / paper / cell).rglob("record.json"))]
-    return sum(value["accuracy"]["last"] for value in values) / len(values)
+    found = [run for run in runs() if (run.params.paper, run.params.cell) == (paper, cell)]
+    return sum(run.record["accuracy"]["last"] for run in found) / len(found)
 
 
 def test_the_records_show_what_the_book_says_of_symmetric_noise() -> None:
@@ -74,25 +81,24 @@ def test_tcl_and_both_variants_of_codim_are_within_two_points_of_dividemix(paper
 @pytest.mark.parametrize("cell", [*DIGITS, *RANKED])
 def test_what_is_ranked_has_the_same_data_network_views_and_budget(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
-    ranked = contest.of_equals(contest.contestants(contest.runs_below(ROOT / "results"), [cell])[cell])
-    runs = [run for found in ranked.values() for run in found]
+    ranked = contest.of_equals(contest.contestants(runs(), [cell])[cell])
+    every = [run.params.model_dump(include={*SHARED}) for found in ranked.values() for run in found]
     assert set(ranked) == RANKED.get(cell, {"cross_entropy-views", *PAPERS[1:], "codim-sup"})
-    assert all(one.params.model_dump()[part] == runs[0].params.model_dump()[part] for one in runs for part in SHARED)
-    passes = [contest.passes_of(run) or 0 for run in runs]
+    assert all(shared == every[0] for shared in every)
+    passes = [contest.passes_of(run) or 0 for found in ranked.values() for run in found]
     assert max(passes) <= 1.1 / 0.9 * min(passes)
 
 
 def test_on_photographs_two_papers_pass_both_rows_of_cross_entropy_and_one_splits_better_than_any() -> None:
-    own = {paper: ROOT / "results" / paper for paper in PAPERS}
-    found = {paper: [*path.glob(f"{LAPTOP}/*"), *path.glob(f"{LAPTOP}-short/*")] for paper, path in own.items()}
-    runs = {paper: [records.load(path) for path in paths] for paper, paths in found.items()}
-    plain, full = mean_last("cross_entropy", LAPTOP), [run for run in runs["cross_entropy"] if len(run.epochs) == 200]
-    best = max(run.info["accuracy"]["best"] for run in runs["cross_entropy"])
+    cells = (LAPTOP, f"{LAPTOP}-short")
+    own = {paper: [run for run in runs() if run.params.paper == paper and run.params.cell in cells] for paper in PAPERS}
+    plain, full = mean_last("cross_entropy", LAPTOP), [run for run in own["cross_entropy"] if len(run.epochs) == 200]
+    best = max(run.record["accuracy"]["best"] for run in own["cross_entropy"])
     papers = {"dividemix", "tcl", "codim", "lra_diffusion"}
     assert sum(mean_last(paper, LAPTOP) >= max(plain + 6, best + 2) for paper in papers) >= 2
-    assert all(run.info["accuracy"]["last"] <= run.info["accuracy"]["best"] - 6 for run in full)
-    auc = {paper: max(run.info["split"]["auc"] for run in of) for paper, of in runs.items()}
-    rivals = max(run.epochs["auc"].max() for run in runs["cross_entropy"]), auc["confident_learning"]
+    assert all(run.record["accuracy"]["last"] <= run.record["accuracy"]["best"] - 6 for run in full)
+    auc = {paper: max(run.record["split"]["auc"] for run in of) for paper, of in own.items()}
+    rivals = max(run.epochs["auc"].max() for run in own["cross_entropy"]), auc["confident_learning"]
     assert max(auc[paper] for paper in papers) > max(rivals)
 
 

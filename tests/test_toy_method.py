@@ -1,14 +1,13 @@
 """A new method is a file, a folder of parameters, a notebook and a chapter; all else finds it, nothing is edited."""
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from tiny import python
 
 ROOT = Path(__file__).parents[1]
 RENAMED = {"CrossEntropy": "Toy", '"cross_entropy': '"toy', "Cross-entropy": "Toy"}
@@ -40,7 +39,13 @@ CHAPTER = """# Toy
 FOUND = """
 import json
 from pathlib import Path
+import pytest
 from nlbook import contents, contest, fragments
+from nlkit.cli import main
+assert main(["run", "params/toy/digits-sym-50.yaml", "--quiet"]) == 0
+assert main(["adopt", "runs/toy/digits-sym-50/seed-0"]) == 0
+properties = ["-q", "--collect-only", "-o", "addopts=--import-mode=importlib", "tests/methods/test_properties.py"]
+assert pytest.main(["-p", "no:cacheprovider", "-p", "no:nbval", *properties]) == 0
 source, pages, cell = fragments.Source(Path()), contents.run_pages(Path()), "digits-sym-50"
 groups = contest.contestants(contest.all_runs(), [cell])
 print(json.dumps({
@@ -56,19 +61,9 @@ print(json.dumps({
 """
 
 
-def python(tree: Path, *words: str) -> str:
-    """What Python prints in the tree, with its packages."""
-    path = os.pathsep.join([str(tree), str(tree / "book")])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *words]
-    ended = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
-
-
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project with a toy method, its run made and adopted."""
+    """A copy of the project with a toy method."""
     if not (ROOT / ".git").exists():
         pytest.skip("this is no working copy of git, which knows what belongs to the project")
     folder = tmp_path_factory.mktemp("tree")
@@ -86,20 +81,21 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).with_name(toy).write_text(text, encoding="utf-8")
     (folder / "params/toy/digits-sym-50.yaml").write_text(PARAMS, encoding="utf-8")
     (folder / "book/toy.md").write_text(CHAPTER, encoding="utf-8")
-    said = python(folder, "-m", "nlkit", "run", "params/toy/digits-sym-50.yaml", "--quiet")
-    assert said.startswith("trained: ")
-    python(folder, "-m", "nlkit", "adopt", "runs/toy/digits-sym-50/seed-0")
     return folder
 
 
-def test_the_property_tests_take_it_up(tree: Path) -> None:
-    words = ("-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-o", "addopts=--import-mode=importlib")
-    collected = python(tree, *words, "-q", "tests/methods/test_properties.py")
-    assert collected.count("toy]") >= 10
+@pytest.fixture(scope="module")
+def said(tree: Path) -> list[str]:
+    """The lines of a process that makes a run, collects the tests of properties, and asks for all else."""
+    return python(tree, "-c", FOUND).splitlines()
 
 
-def test_tables_comparison_pages_and_contents_show_it(tree: Path) -> None:
-    found = json.loads(python(tree, "-c", FOUND))
+def test_the_property_tests_take_it_up(said: list[str]) -> None:
+    assert said[0].startswith("trained: ") and sum("toy]" in line for line in said[:-1]) >= 10
+
+
+def test_tables_comparison_pages_and_contents_show_it(said: list[str]) -> None:
+    found = json.loads(said[-1])
     assert found["fragments"] == ["params_toy.md", "results_toy_digits.md"]
     assert [row["cell"] for row in found["settings"]] == [row["cell"] for row in found["results"]] == ["digits-sym-50"]
     assert found["settings"][0]["epochs"] == 2
@@ -122,7 +118,7 @@ def test_the_properties_hold_for_it(tree: Path) -> None:
 
 
 @pytest.mark.slow
-def test_it_stands_in_the_built_book(tree: Path) -> None:
+def test_it_stands_in_the_built_book(tree: Path, said: list[str]) -> None:
     """A book of this chapter and page alone, with warnings as errors."""
     python(tree, "-m", "nlbook.pages", "1", "toy-digits-sym-50")
     generated = tree / "book/_generated"

@@ -1,5 +1,8 @@
 """Tiny problems, parameters and methods that every test can afford."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -10,9 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fuzzing import refused
 from torch import Tensor
 
-from nlkit import NlkitError, load_params, noise
+from nlkit import load_params, noise
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.methods.base import Method, Tick
 from nlkit.params import Params, make_params, registry
@@ -47,10 +51,8 @@ def with_tables(run: Run, **frames: pd.DataFrame) -> Run:
 
 def refusal(path: Path, **overrides: Any) -> str:
     """What is said of a parameter file with these overrides, which must be one line that begins with the file."""
-    with pytest.raises(NlkitError) as caught:
-        load_params(path, **overrides)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ") and "\n" not in message
+    message = refused(lambda: load_params(path, **overrides))
+    assert message.startswith(f"{path}: ")
     return message
 
 
@@ -123,6 +125,15 @@ def spied(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[tuple[
 
     monkeypatch.setattr(owner, name, spy)
     return calls
+
+
+def python(project: Path, *words: str, folder: Path | None = None) -> str:
+    """What Python prints with the packages of a project, in its folder or another one."""
+    environment = {**os.environ, "PYTHONPATH": f"{project}{os.pathsep}{project / 'book'}", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *words]
+    ended = subprocess.run(command, cwd=folder or project, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout
 
 
 def stream(seed: int = 0) -> torch.Generator:

@@ -7,6 +7,7 @@ The class of an image shows in its colour.
 import colorsys
 import gzip
 import io
+import json
 import pickle
 import random
 import zipfile
@@ -168,6 +169,15 @@ def human_file(folder: Path, name: str, clean: np.ndarray, ending: str, **change
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("archive/data.pkl", pickle.dumps(arrays, protocol=2))
             archive.writestr("archive/version", "3\n")
+    return path
+
+
+def label_file(path: Path, values: Any, **more: Any) -> Path:
+    """Labels as `.json`, `.npy`, or `.npz` with more arrays; returns the file."""
+    if path.suffix == ".json":
+        path.write_text(json.dumps(values))
+    else:
+        np.save(path, values) if path.suffix == ".npy" else np.savez(path, labels=values, **more)
     return path
 
 

@@ -30,6 +30,7 @@ def in_the_project() -> Iterator[None]:
         yield
 
 
+@functools.cache
 def toc_pages() -> list[str]:
     """Every page of the table of contents, without a suffix, in reading order: of the built book where there is one."""
     path = ROOT / "book" / "_generated" / "_toc.yml"

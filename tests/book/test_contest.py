@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pytest
 import tiny
@@ -15,9 +14,6 @@ from nlbook.figures import contest as drawn
 from nlbook.figures.contest import ACCURACY, AUC, Quantity
 from nlkit.params import registry
 from nlkit.training.runs import Run
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
 
 RESULTS = Path(__file__).parents[2] / "results"
 CELLS = ["digits-sym-50", "digits-sym-80", "digits-pmd-35"]
@@ -129,7 +125,6 @@ def test_every_figure_is_drawn_with_and_without_records(runs: Sequence[Run], cho
     ]  # fmt: skip
     for figure in made:
         figure.canvas.draw()
-        plt.close(figure)
 
 
 def test_the_dots_lie_at_the_means_of_the_records(runs: Sequence[Run]) -> None:
@@ -138,7 +133,6 @@ def test_the_dots_lie_at_the_means_of_the_records(runs: Sequence[Run]) -> None:
     for paper in ("cross_entropy", "dividemix"):
         values = [run.record["accuracy"]["last"] for run in runs if run.params.paper == paper]
         assert (LOOKS[paper].marker, round(float(np.mean(values)), 6)) in shown
-    plt.close(figure)
 
 
 def test_every_method_has_a_look_of_its_own() -> None:

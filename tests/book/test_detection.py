@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pytest
 import torch
@@ -12,9 +11,6 @@ import nlkit
 from nlbook import contest, detection
 from nlkit.parts import confident
 from nlkit.training.runs import Run
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).parents[2]
 CELL = "digits-sym-50"
@@ -102,10 +98,8 @@ def test_the_curves_end_at_the_noise_rate_and_at_everything_found(rivals: contes
     assert [len(lines) for lines in curves] == [2, 2]
     assert all(line.get_ydata()[-1] == pytest.approx(rate) for line in curves[0])
     assert all(line.get_ydata()[-1] == pytest.approx(100) for line in curves[1])
-    plt.close(figure)
 
 
 def test_figures_are_drawn_without_any_record() -> None:
     for figure in (detection.detection_curves({}), detection.detection_dots({CELL: {}})):
         figure.canvas.draw()
-        plt.close(figure)

@@ -6,7 +6,7 @@ The statistics are compared with closed forms and slow loops, and where independ
 import itertools
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from IPython.display import HTML
@@ -16,9 +16,6 @@ from nlbook.figures import noise as drawn
 from nlbook.noise_models import NoiseModels
 from nlbook.noise_sources import KEPT, cifar_models, cifar_summary, digits_models, kept_summary, true_margin
 from nlkit import NlkitError
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +101,6 @@ def test_the_page_is_drawn_without_images(digits: NoiseModels, without_data: Noi
     made = [draw(page.numbers) for draw in (drawn.class_rate_dots, drawn.lift_maps, drawn.margin_curves)]
     for figure in (*map(drawn.matrix_grid, page.numbers), *made):
         figure.canvas.draw()
-        plt.close(figure)
     assert page.table().shape == (16, 5) and page.agreements().shape == (8, 4)
     assert str(page.sources().data).count("<li>") == 2
     shown = page.gallery(page.cifar, "human, random 1", "PMD I")
@@ -118,7 +114,6 @@ def test_the_matrices_of_the_grid_have_no_diagonal(digits: NoiseModels) -> None:
     panels = [ax for ax in figure.axes if ax.images]
     assert len(panels) == 6 and {ax.images[0].norm.vmax for ax in panels} == {panels[0].images[0].norm.vmax}
     assert all(np.isnan(np.diag(np.ma.filled(ax.images[0].get_array(), np.nan))).all() for ax in panels)
-    plt.close(figure)
 
 
 def labels(seed: int, count: int = 200, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
+from fuzzing import refused
 
 from nlbook import contents, fragments, tables
 from nlbook.tables import Source
@@ -59,9 +60,7 @@ def test_all_that_chapters_include_has_rows(asked: str, source: Source, monkeypa
 
 @pytest.mark.parametrize("asked", ["result_tcl", "params_nobody", "variations_nobody_digits-sym-50"])
 def test_a_name_that_nothing_makes_ends_with_one_line(asked: str, source: Source) -> None:
-    with pytest.raises(NlkitError) as error:
-        fragments.table(asked, source)
-    assert "\n" not in str(error.value)
+    refused(lambda: fragments.table(asked, source))
 
 
 @pytest.mark.parametrize("asked", ["loss_ridges_tcl", "gallery_tcl_digits-sym-50x", "figure_tcl_digits-sym-50"])

@@ -1,4 +1,4 @@
-"""CIFAR with few images, and a local site that offers files."""
+"""A local site that offers files."""
 
 import threading
 from collections.abc import Iterator
@@ -6,14 +6,6 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-
-from nlkit.data import cifar
-
-
-@pytest.fixture
-def small_cifar(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cifar, "TRAIN_COUNT", 50)
-    monkeypatch.setattr(cifar, "TEST_COUNT", 10)
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fuzzing import refused, watched
+from fuzzing import Call, refused, watched
 
 from nlkit.data import files
 from nlkit.data.files import check_relative, inside, read_array, read_npz
@@ -109,16 +109,6 @@ def test_names_within_the_folder_pass_and_so_do_links_that_stay_there(tmp_path: 
 
 def parse(data: bytes) -> dict[str, Any]:
     return parse_pickle(data, "some/file", "a dictionary")
-
-
-class Call:
-    """Pickles as a call of a function."""
-
-    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
-        self.reduced = function, arguments
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return self.reduced
 
 
 @pytest.mark.parametrize("protocol", range(6))

@@ -1,21 +1,19 @@
 """Stored images come out as they were written, however they are asked for and wherever they are kept."""
 
-from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pictures import photographs, store_of
 from torch import Tensor
 
 from nlkit import NlkitError
 from nlkit.data.photos import stored
-from nlkit.data.photos.store import Store
 from nlkit.data.photos.stored import ImageBatch, StoredImages
 from nlkit.parts.frozen import image_keys
 
 CPU = torch.device("cpu")
-Make = Callable[..., Store]
-Draw = Callable[..., list[np.ndarray]]
 
 
 def pictures(batch: ImageBatch) -> list[np.ndarray]:
@@ -50,11 +48,9 @@ def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> boo
         slice(0, 12, 5),
     ],
 )
-def test_a_batch_holds_the_images_that_were_asked_for(
-    make_store: Make, photographs: Draw, kept: bool, index: Tensor | slice
-) -> None:
+def test_a_batch_holds_the_images_that_were_asked_for(tmp_path: Path, kept: bool, index: Tensor | slice) -> None:
     written = photographs(12)
-    images = StoredImages(make_store(written), 24, CPU)
+    images = StoredImages(store_of(written, tmp_path), 24, CPU)
     batch = images[index]
     chosen = torch.arange(12)[index].tolist()
     assert same(pictures(batch), [written[i] for i in chosen]) and len(batch) == len(chosen)
@@ -62,38 +58,38 @@ def test_a_batch_holds_the_images_that_were_asked_for(
     assert (images.staged is not None) == kept and batch.device == CPU
 
 
-def test_one_number_gives_one_whole_image(make_store: Make, photographs: Draw, kept: bool) -> None:
+def test_one_number_gives_one_whole_image(tmp_path: Path, kept: bool) -> None:
     written = photographs(5)
-    images = StoredImages(make_store(written), 20, CPU)
+    images = StoredImages(store_of(written, tmp_path), 20, CPU)
     assert np.array_equal(images[2].numpy(), written[2]) and np.array_equal(images[-1].numpy(), written[4])
     with pytest.raises(IndexError):
         images[5]
 
 
 @pytest.mark.parametrize("size", [1, 4, 5, 12, 100])
-def test_parts_are_those_of_a_tensor(make_store: Make, photographs: Draw, kept: bool, size: int) -> None:
+def test_parts_are_those_of_a_tensor(tmp_path: Path, kept: bool, size: int) -> None:
     written = photographs(12)
-    images = StoredImages(make_store(written), 24, CPU)
+    images = StoredImages(store_of(written, tmp_path), 24, CPU)
     for whole in (images, images[:]):
         parts = list(whole.split(size))  # one stays as it is when others are read
         for part, rows in zip(parts, torch.arange(12).split(size), strict=True):
             assert same(pictures(part), [written[i] for i in rows])
 
 
-def test_a_set_looks_like_a_tensor_of_its_plain_views(make_store: Make, photographs: Draw) -> None:
-    images = StoredImages(make_store(photographs(9)), 16, CPU)
+def test_a_set_looks_like_a_tensor_of_its_plain_views(tmp_path: Path) -> None:
+    images = StoredImages(store_of(photographs(9), tmp_path), 16, CPU)
     assert images.shape == (9, 16, 16, 3) and len(images) == 9 and images.device == CPU
     assert torch.equal(image_keys(images), 1000 + torch.arange(9))
 
 
-def test_the_most_pixels_are_those_of_the_largest_image(make_store: Make) -> None:
+def test_the_most_pixels_are_those_of_the_largest_image(tmp_path: Path) -> None:
     shapes = [(24, 70), (50, 25), (30, 30)]
-    store = make_store([np.zeros((*shape, 3), np.uint8) for shape in shapes])
+    store = store_of([np.zeros((*shape, 3), np.uint8) for shape in shapes], tmp_path)
     assert StoredImages(store, 24, CPU)[:1].largest == 24 * 70
 
 
-def test_views_must_not_be_larger_than_the_images(make_store: Make, photographs: Draw) -> None:
-    store = make_store(photographs(6, short=20))
+def test_views_must_not_be_larger_than_the_images(tmp_path: Path) -> None:
+    store = store_of(photographs(6, short=20), tmp_path)
     StoredImages(store, 20, CPU)
     with pytest.raises(
         NlkitError, match=r"^key 'views.size' is 21: larger than data.short, .*00000.pixels has .* 20 pix"
@@ -103,13 +99,11 @@ def test_views_must_not_be_larger_than_the_images(make_store: Make, photographs:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("share", [0.0, 0.6])
-def test_a_gpu_gets_the_same_images(
-    make_store: Make, photographs: Draw, monkeypatch: pytest.MonkeyPatch, share: float
-) -> None:
+def test_a_gpu_gets_the_same_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float) -> None:
     monkeypatch.setattr(stored, "SHARE", share)
     monkeypatch.setattr(stored, "BLOCK", 1000)
     written = photographs(40)
-    images = StoredImages(make_store(written), 24, torch.device("cuda"))
+    images = StoredImages(store_of(written, tmp_path), 24, torch.device("cuda"))
     assert (images.staged is not None) == (share > 0)
     batches = list(images.split(7))
     assert same([one for batch in batches for one in pictures(batch)], written)

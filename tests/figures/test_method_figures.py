@@ -1,12 +1,11 @@
 """The figures of TCL, CoDiM, pre-training and LRA-diffusion, from short runs."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pytest
 import tiny
@@ -18,9 +17,6 @@ from nlbook import votes
 from nlbook.figures import contrast
 from nlkit.kernels import soft_targets
 from nlkit.parts import contrast as contrastive
-
-matplotlib.use("agg")
-import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).parents[2]
 
@@ -58,12 +54,6 @@ def tcl(request: pytest.FixtureRequest, short_run: Callable[..., nlkit.Run]) -> 
 def diffusion(short_run: Callable[..., nlkit.Run]) -> nlkit.Run:
     own = {"training.snapshots": [1], "method.draws": 2, "method.width": 16, "method.lr_warm_up": 1}
     return short_run("lra_diffusion/digits-sym-50-identity", **own)
-
-
-@pytest.fixture(autouse=True)
-def _closed() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 def assert_drawn(run: nlkit.Run, known: bool, figures: dict[Callable[[nlkit.Run], Figure], int]) -> None:

@@ -8,8 +8,6 @@ from torch.nn import functional
 
 from nlkit.kernels.crop_flip import crop_flip, naive
 
-pytestmark = pytest.mark.usefixtures("empty_is_nan")
-
 SHAPES = [(0, 8, 8, 3), (1, 1, 1, 1), (5, 8, 8, 1), (7, 5, 9, 2), (4, 32, 32, 3)]
 
 
@@ -35,7 +33,7 @@ def padded_slice(image: Tensor, dy: int, dx: int, flip: bool, pad: int) -> Tenso
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("pad", "views"), [(0, 1), (1, 2), (4, 1), (9, 3)])
 def test_equals_padding_slicing_and_flipping_image_by_image(
-    form: str, device: torch.device, shape: tuple[int, ...], pad: int, views: int
+    form: None, device: torch.device, shape: tuple[int, ...], pad: int, views: int
 ) -> None:
     """A pad of 9 can move an image of 8 x 8 out of sight: all pixels are 0 before normalisation."""
     images, dy, dx, flip, mean, std = drawn(shape, pad, views, device)
@@ -49,6 +47,8 @@ def test_equals_padding_slicing_and_flipping_image_by_image(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_forms_agree_bit_for_bit(form: str, device: torch.device, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+def test_forms_agree_bit_for_bit(
+    triton: None, device: torch.device, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
     given = drawn(shape, 3, 2, device)
     assert torch.equal(crop_flip(*given, dtype), naive.crop_flip(*given, dtype))

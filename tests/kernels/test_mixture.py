@@ -7,8 +7,6 @@ from torch import Tensor
 
 from nlkit.kernels.mixture import em, naive
 
-pytestmark = pytest.mark.usefixtures("empty_is_nan")
-
 
 def drawn(rows: int, length: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Rows of values of two components, which of them are real, and a first assignment."""
@@ -22,14 +20,14 @@ def drawn(rows: int, length: int, device: torch.device) -> tuple[Tensor, Tensor,
 
 @pytest.mark.parametrize(("rows", "length"), [(1, 1), (1, 2), (3, 7), (10, 61), (2, 2050)])
 @pytest.mark.parametrize(("max_iter", "tol"), [(1, 1e-2), (3, 0.0), (10, 1e-2), (40, 1e-3)])
-def test_forms_agree(form: str, device: torch.device, rows: int, length: int, max_iter: int, tol: float) -> None:
+def test_forms_agree(triton: None, device: torch.device, rows: int, length: int, max_iter: int, tol: float) -> None:
     given = drawn(rows, length, device)
     for ours, plain in zip(em(*given, max_iter, tol, 5e-4), naive.em(*given, max_iter, tol, 5e-4), strict=True):
         torch.testing.assert_close(ours, plain, rtol=0, atol=1e-9)
 
 
 def test_an_assignment_to_one_side_and_a_row_without_values_give_finite_numbers(
-    form: str, device: torch.device
+    form: None, device: torch.device
 ) -> None:
     values = torch.tensor([[0.25, 0.5, 1.0], [0.0, 0.0, 0.0]], dtype=torch.float64, device=device)
     inside = torch.tensor([[True] * 3, [False] * 3], device=device)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from pictures import batch_of
 from PIL import Image
 from torch import Tensor
 
@@ -14,18 +15,8 @@ from nlkit.kernels import resized_crop as on_cpu
 from nlkit.kernels.resized_crop import naive
 from nlkit.views.photos import Box
 
-pytestmark = pytest.mark.usefixtures("empty_is_nan")
-
 forms = pytest.mark.parametrize("form", [naive, on_cpu], ids=["naive", "on a CPU"])
 SHAPES = [(63, 257), (257, 63), (8, 8), (31, 30), (100, 64), (300, 17)]
-
-
-def batch_of(images: list[np.ndarray], pad: int = 0) -> ImageBatch:
-    """Images one after the other, behind `pad` other bytes."""
-    flat = np.concatenate([np.full(pad, 99, np.uint8), *(image.ravel() for image in images)])
-    heights, widths = (torch.tensor([image.shape[axis] for image in images]) for axis in (0, 1))
-    offsets = pad + (3 * heights * widths).cumsum(0) - 3 * heights * widths
-    return ImageBatch(torch.from_numpy(flat), offsets, heights, widths, torch.arange(len(images)), 8, 300 * 300)
 
 
 @pytest.fixture
@@ -59,7 +50,7 @@ def pillow(image: np.ndarray, box: list[int], size: int, flip: bool, two_steps: 
 
 @pytest.mark.parametrize("size", [8, 63, 64, 257])
 def test_the_naive_form_is_pillow_bit_for_bit_where_rows_come_first(images: list[np.ndarray], size: int) -> None:
-    batch = batch_of(images)
+    batch = batch_of(images, 8)
     box, flip = random_boxes(batch, seed=size)
     found = naive.resized_crop(batch, box, size, flip, 300)
     for k, numbers in enumerate(torch.stack(box, dim=1).tolist()):
@@ -70,7 +61,7 @@ def test_the_naive_form_is_pillow_bit_for_bit_where_rows_come_first(images: list
 @forms
 @pytest.mark.parametrize("size", [8, 63, 64, 257])
 def test_every_form_is_within_one_level_of_pillow(form: ModuleType, images: list[np.ndarray], size: int) -> None:
-    batch = batch_of(images, pad=5)
+    batch = batch_of(images, 8, pad=5)
     box, flip = random_boxes(batch, seed=size + 1)
     before = batch.pixels.clone()
     found = form.resized_crop(batch, box, size, flip, 300)
@@ -83,7 +74,7 @@ def test_every_form_is_within_one_level_of_pillow(form: ModuleType, images: list
 
 @forms
 def test_a_box_of_the_size_asked_for_is_copied(form: ModuleType, images: list[np.ndarray]) -> None:
-    batch = batch_of(images)
+    batch = batch_of(images, 8)
     (top, left, _, _), flip = random_boxes(batch)
     top, left = torch.minimum(top, batch.heights - 8), torch.minimum(left, batch.widths - 8)
     eight = torch.full_like(top, 8)
@@ -105,7 +96,7 @@ def test_no_image_gives_none(form: ModuleType, images: list[np.ndarray]) -> None
 def test_neither_the_bound_nor_the_groups_change_anything(
     images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    batch = batch_of(images)
+    batch = batch_of(images, 8)
     box, flip = random_boxes(batch)
     expected = naive.resized_crop(batch, box, 40, flip, 300)
     assert torch.equal(naive.resized_crop(batch, box, 40, flip, 411), expected)

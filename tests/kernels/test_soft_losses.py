@@ -6,13 +6,11 @@ import torch
 
 from nlkit.kernels.soft_losses import naive, soft_losses
 
-pytestmark = pytest.mark.usefixtures("empty_is_nan")
-
 
 @pytest.mark.parametrize(("count", "classes", "rows"), [(1, 2, 1), (5, 3, 2), (5, 3, 5), (70, 10, 33), (9, 33, 4)])
 @pytest.mark.parametrize("scale", [1.0, 40.0])
 def test_forms_agree_in_values_and_gradients(
-    form: str, device: torch.device, count: int, classes: int, rows: int, scale: float
+    triton: None, device: torch.device, count: int, classes: int, rows: int, scale: float
 ) -> None:
     """At the larger scale a class may be predicted by no row at all, where the penalty is cut off."""
     stream = tiny.stream(count)
@@ -30,7 +28,7 @@ def test_forms_agree_in_values_and_gradients(
 
 
 def test_logits_of_half_precision_have_losses_in_single_and_gradients_of_their_own(
-    form: str, device: torch.device
+    form: None, device: torch.device
 ) -> None:
     logits = torch.randn(4, 3, generator=tiny.stream(0)).to(device, torch.bfloat16).requires_grad_()
     losses = soft_losses(logits, torch.eye(4, device=device)[:, :3], 2)

@@ -1,7 +1,5 @@
 """mixup and ELR: their losses in closed form, the targets as state, and what they do about wrong labels."""
 
-import math
-
 import pytest
 import tiny
 import torch
@@ -56,12 +54,3 @@ def test_elr_moves_the_target_of_a_sample_once_an_epoch_before_it_uses_it() -> N
     assert values["penalty"] == pytest.approx(float(expected), abs=1e-6)
     tiny.train(method, 1)
     torch.testing.assert_close(method.targets.sum(dim=1), torch.full((24,), 0.51))
-
-
-def test_elr_follows_its_cosine(monkeypatch: pytest.MonkeyPatch) -> None:
-    method = tiny.method("elr", 16, **{"method.cosine_epochs": 4, "method.lr_floor": 0.01})
-    rates = tiny.spied(monkeypatch, method.learner, "set_rate")
-    tiny.train(method, *range(5))
-    middle = (0.05 + 0.01) / 2
-    swing = [0.02 * math.cos(math.pi * epoch / 4) for epoch in (0, 1, 2, 3, 0)]
-    assert [rate for (rate,), _ in rates] == pytest.approx([middle + one for one in swing])

@@ -164,14 +164,6 @@ def test_strong_views_are_drawn_where_they_are_used(
     assert (len(strong), len(contrast_strong)) == draws
 
 
-@pytest.mark.parametrize("subset", ["all", "unlabelled"])
-def test_the_subset_says_which_images_are_contrasted(subset: str) -> None:
-    method, rows = codim(**{"method.cl_subset": subset}), list[int]()
-    method.nets[0].net.projector.register_forward_hook(lambda module, inputs, output: rows.append(len(output)))
-    one_step(method)
-    assert rows == [64 if subset == "all" else 32]
-
-
 def test_variants_differ_in_the_contrastive_loss_alone() -> None:
     settings = [{"variant": "self"}, {"variant": "sup"}, {"variant": "sup_pseudo", "tau_p": 0.0}]
     settings.append(settings[-1] | {"weighted": True})

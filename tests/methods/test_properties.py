@@ -1,5 +1,7 @@
 """What every method keeps: it repeats, resumes, reports, counts its cost, and never sees clean labels."""
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from torch import Tensor, nn
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.methods.base import GRADIENT, Method
 from nlkit.params import registry
-from nlkit.parts.epochs import endless_batches
+from nlkit.parts.epochs import endless_batches, joined_cosine, warm_cosine
 from nlkit.parts.semi import drawn_unlabelled
 from nlkit.training import loop as training
 
@@ -193,6 +195,28 @@ def test_the_cost_of_a_method_is_that_of_the_passes_which_its_networks_make(
     needs_split = tiny.train(never, *range(epochs)) != train(always, *range(epochs))
     total, rows = counted(hooked, epochs, needs_split)
     assert passes is not None and passes(hooked.params, count, rows) == total
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "epochs", "curve"),
+    [
+        ("elr", {"method.cosine_epochs": 4, "method.lr_floor": 0.01}, range(5),
+         lambda time: 0.03 + 0.02 * math.cos(math.pi * int(time % 4) / 4)),
+        ("simclr", {"optim.lr": 0.5, "training.epochs": 9, "method.lr_warm_up": 2}, range(9),
+         lambda time: joined_cosine(time, 0.5, 0.01, 2, 9, 0.001)),
+        ("tcl", {"optim.lr": 0.12, "training.epochs": 200, "method.lr_warm_up": 20}, (0, 20),
+         lambda time: warm_cosine(time, 0.12, 20, 200, 0.01)),
+    ],
+)  # fmt: skip
+def test_the_learning_rate_of_each_step_lies_on_the_curve_of_the_method(
+    name: str, own: dict[str, Any], epochs: Sequence[int], curve: Callable[[float], float],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    method = tiny.method(name, 64, **own)
+    rates = tiny.spied(monkeypatch, method.learner, "set_rate")
+    tiny.train(method, *epochs)
+    expected = [curve(epoch + step / 4) for epoch in epochs for step in range(4)]
+    assert [rate for (rate,), _ in rates] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("labelled", "unlabelled"), [(30, 66), (66, 30), (16, 80), (80, 16), (5, 3), (48, 0)])

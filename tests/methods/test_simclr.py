@@ -11,7 +11,6 @@ from torch import Tensor
 
 from nlkit.methods import simclr as simclr_module
 from nlkit.methods.simclr import SimCLR
-from nlkit.parts.epochs import joined_cosine
 
 
 def simclr(count: int = 70, labels: Tensor | None = None, **own: Any) -> SimCLR:
@@ -46,13 +45,6 @@ def test_a_step_contrasts_two_views_of_a_full_batch_in_one_pass(monkeypatch: pyt
     for (first, second, tau), _ in losses:
         assert first.shape == second.shape == (16, 8) and tau == 0.5
         torch.testing.assert_close(torch.cat([first, second]).norm(dim=1), torch.ones(32))
-
-
-def test_the_learning_rate_follows_its_curve() -> None:
-    method, rates = simclr(**{"optim.lr": 0.5, "training.epochs": 9, "method.lr_warm_up": 2}), list[float]()
-    method.learner.set_rate = rates.append  # type: ignore[method-assign]
-    tiny.train(method, *range(9))
-    assert rates == pytest.approx([joined_cosine(step / 4, 0.5, 0.01, 2, 9, 0.001) for step in range(36)])
 
 
 def test_the_first_loss_is_near_that_of_chance_and_falls() -> None:

@@ -1,15 +1,14 @@
 """Methods train on images of varying sizes from a store as they train on a tensor."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import tiny
 import torch
+from pictures import photographs, store_of
 
 from nlkit import figures
 from nlkit.data.photos import stored
@@ -54,13 +53,13 @@ def part(store: Store, rows: slice) -> Store:
 
 
 @pytest.fixture
-def problem(make_store: Callable[..., Store], photographs: Callable[..., list[np.ndarray]]) -> Problem:
+def problem(tmp_path: Path) -> Problem:
     """Images of three classes that differ in brightness, of varying sizes, and a test set."""
     base = tiny.problem(count=COUNT, rate=0.2, channels=3)
     clean = torch.arange(COUNT + TESTED) % 3
     drawn = photographs(COUNT + TESTED)
     bright = [np.minimum(image, 150) + np.uint8(45 * c) for image, c in zip(drawn, clean.tolist(), strict=True)]
-    store = make_store(bright)
+    store = store_of(bright, tmp_path)
     train = replace(base.train, images=StoredImages(part(store, slice(COUNT)), SIDE, CPU))
     test = StoredImages(part(store, slice(COUNT, None)), SIDE, CPU), clean[COUNT:]
     return replace(base, train=train, clean=clean[:COUNT], tests={"test": test})
@@ -112,4 +111,3 @@ def test_galleries_show_whole_stored_images(problem: Problem, tmp_path: Path) ->
     for figure in (shown, noisy):
         pictures = [np.asarray(ax.images[0].get_array()) for ax in figure.axes if ax.images]
         assert pictures and all(max(picture.shape[:2]) > SIDE for picture in pictures)
-        plt.close(figure)

@@ -16,7 +16,6 @@ from nlkit.methods.tcl import TCL
 from nlkit.params import load_params
 from nlkit.parts.contrast import nt_xent
 from nlkit.parts.diagnosis import diagnose
-from nlkit.parts.epochs import warm_cosine
 from nlkit.parts.learner import TwinLearner
 from nlkit.training import loop as training
 
@@ -132,17 +131,6 @@ def test_the_first_public_code_compared_a_strong_view_with_the_weak_one(
     monkeypatch.setattr(method, "_forward", record)
     losses_of(method)
     assert seen == order.split()
-
-
-def test_the_learning_rate_moves_with_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    method, rates = tcl(**{"optim.lr": 0.12, "training.epochs": 200, "method.lr_warm_up": 20}), []
-    monkeypatch.setattr(
-        method.learner, "step", lambda *given: rates.append(method.learner.optimiser.param_groups[0]["lr"])
-    )
-    for epoch in (0, 20):
-        method.train_epoch(epoch, lambda share: None)
-    times = [epoch + step / 6 for epoch in (0, 20) for step in range(6)]
-    assert rates == pytest.approx([warm_cosine(time, 0.12, 20, 200, 0.01) for time in times])
 
 
 def test_the_first_diagnosis_is_that_of_the_untrained_network_and_each_is_frozen_for_an_epoch() -> None:

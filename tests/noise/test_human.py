@@ -1,6 +1,5 @@
 """Labels from outside: what people said about CIFAR, files of one's own, and the files that papers released."""
 
-import json
 import pickle
 import zipfile
 from pathlib import Path
@@ -9,27 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 from fuzzing import refused
-from trees import cifar_folder, human_file
+from trees import cifar_folder, human_file, label_file
 
-from nlkit.data import Dataset, cifar, load_dataset, sources, status, verify
+from nlkit.data import Dataset, load_dataset, sources, status, verify
 from nlkit.data.dataset import check_labels
 from nlkit.errors import NlkitError
 from nlkit.noise import human, human_labels, label_sources, read_label_file
 
 LABELS = [3, 0, 9, 1, 1]
 ENDINGS = [".npy", ".npz", ".json"]
-RATES = {"aggregate": 9.01, "random1": 17.23, "random2": 18.12, "random3": 17.64, "worst": 40.21}
-
-
-@pytest.fixture(autouse=True)
-def _small_cifar(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    if "data_folder" not in request.fixturenames:
-        monkeypatch.setattr(cifar, "TRAIN_COUNT", 50)
-        monkeypatch.setattr(cifar, "TEST_COUNT", 10)
 
 
 @pytest.fixture
-def cifar10(tmp_path: Path) -> Dataset:
+def cifar10(tmp_path: Path, small_cifar: None) -> Dataset:
     cifar_folder(tmp_path)
     return load_dataset("cifar10", tmp_path)
 
@@ -45,7 +36,7 @@ def test_each_annotator_from_each_place(tmp_path: Path, cifar10: Dataset, folder
         np.testing.assert_array_equal(labels, stored[annotator])
 
 
-def test_fine_labels_of_cifar100(tmp_path: Path) -> None:
+def test_fine_labels_of_cifar100(tmp_path: Path, small_cifar: None) -> None:
     cifar_folder(tmp_path, "cifar100")
     dataset = load_dataset("cifar100", tmp_path)
     coarse = [index % 20 for index in range(50)]
@@ -108,28 +99,7 @@ def test_status_and_verify_know_the_labels_of_people(tmp_path: Path, cifar10: Da
     assert states()["cifar10n"] == "corrupt"
 
 
-def test_published_noise_rates(data_folder: Path) -> None:
-    try:
-        dataset = load_dataset("cifar10", data_folder)
-        labels = {annotator: human_labels(annotator, data_folder, dataset) for annotator in RATES}
-    except NlkitError as error:
-        pytest.skip(f"CIFAR-10N is not here: {error}")
-    for annotator, rate in RATES.items():
-        assert 100 * (labels[annotator] != dataset.labels).mean() == pytest.approx(rate, abs=0.006)
-    np.testing.assert_allclose(dataset.images.mean((0, 1, 2)) / 255, dataset.mean, atol=1e-3)
-
-
 # Files of one's own.
-
-
-def write(path: Path, values: Any, **more: Any) -> Path:
-    if path.suffix == ".json":
-        path.write_text(json.dumps(values))
-    elif path.suffix == ".npy":
-        np.save(path, values)
-    else:
-        np.savez(path, labels=values, **more)
-    return path
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64", "uint64", ">i4"])
@@ -139,12 +109,12 @@ def test_integers_are_read(tmp_path: Path, ending: str, dtype: str) -> None:
     with path.open("wb") as file:
         array = np.array(LABELS, dtype)
         np.savez(file, anything=array) if ending == ".npz" else np.save(file, array)
-    for found in (read_label_file(path, 5, 10), read_label_file(write(tmp_path / "x.json", LABELS), 5, 10)):
+    for found in (read_label_file(path, 5, 10), read_label_file(label_file(tmp_path / "x.json", LABELS), 5, 10)):
         assert found.dtype == np.int64 and found.tolist() == LABELS
 
 
 def test_the_key_labels_wins_in_an_npz(tmp_path: Path) -> None:
-    path = write(tmp_path / "noisy.npz", np.array(LABELS), clean=np.zeros(5, int))
+    path = label_file(tmp_path / "noisy.npz", np.array(LABELS), clean=np.zeros(5, int))
     assert read_label_file(path, 5, 10).tolist() == LABELS
     np.savez(path, a=np.array(LABELS), b=np.array(LABELS))
     with pytest.raises(NlkitError, match=r"noisy\.npz: holds 2 arrays; expected one"):
@@ -153,7 +123,7 @@ def test_the_key_labels_wins_in_an_npz(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_another_length_and_labels_out_of_range(tmp_path: Path, ending: str) -> None:
-    path = write(tmp_path / f"noisy{ending}", LABELS)
+    path = label_file(tmp_path / f"noisy{ending}", LABELS)
     for count in (0, 4, 6, 50_000):
         with pytest.raises(NlkitError, match=rf"labels of shape \[5\]; expected \[{count}\]"):
             read_label_file(path, count, 10)

@@ -15,6 +15,7 @@ from nlkit.errors import NlkitError
 from nlkit.params.data import NoiseParams, PMDNoiseParams
 from nlkit.training.problem import observed_labels
 
+RATES = {"aggregate": 9.01, "random1": 17.23, "random2": 18.12, "random3": 17.64, "worst": 40.21}
 GOLDEN = [
     ("cifar10", "symmetric", 0.2, 8972, "dd932e4c763dbab9", "6 9 9 4 1 1 8 7 8 5"),
     ("cifar10", "symmetric", 0.5, 22484, "2230903491020533", "8 5 9 4 1 8 3 7 6 2"),
@@ -61,6 +62,17 @@ def test_the_labels_of_cifar10_itself_are_those_that_cifar10n_calls_clean(
     labels = load_dataset("cifar10", data_folder).labels
     assert noise.labels_sha256(labels).startswith("2b7cd2f244873176")
     np.testing.assert_array_equal(labels, clean_labels("cifar10"))
+
+
+def test_published_noise_rates(data_folder: Path) -> None:
+    try:
+        dataset = load_dataset("cifar10", data_folder)
+        labels = {annotator: noise.human_labels(annotator, data_folder, dataset) for annotator in RATES}
+    except NlkitError as error:
+        pytest.skip(f"CIFAR-10N is not here: {error}")
+    for annotator, rate in RATES.items():
+        assert 100 * (labels[annotator] != dataset.labels).mean() == pytest.approx(rate, abs=0.006)
+    np.testing.assert_allclose(dataset.images.mean((0, 1, 2)) / 255, dataset.mean, atol=1e-3)
 
 
 def test_the_shuffled_index_list_starts_as_in_the_official_code() -> None:

@@ -1,10 +1,10 @@
 """PMD noise: closed forms of the noise functions, rates, hybrids, the released files, and the kept network."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 import yaml
 from fuzzing import refused
@@ -13,14 +13,12 @@ from nlkit import NlkitError, load_params, noise
 from nlkit.data import load_dataset
 from nlkit.data.problem import Problem
 from nlkit.noise import pmd
-from nlkit.params import Params
 from nlkit.params.files import read_tree
 from nlkit.training import pmd_network
 from nlkit.training.problem import load_problem
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
-MakeParams = Callable[..., Params]
 
 
 @pytest.fixture
@@ -109,42 +107,42 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def problem_of(make: MakeParams, **overrides: object) -> Problem:
+def problem_of(**overrides: object) -> Problem:
     wanted = {"noise": {"kind": "pmd", "rate": None, "factor": 1.3}, "data.train_size": 300, **overrides}
-    params = make("cross_entropy", **wanted)
+    params = tiny.params("cross_entropy", **wanted)
     return load_problem(params, Path("unused"), CPU)
 
 
 def test_the_network_is_trained_once_and_made_again_where_its_file_is_damaged(
-    here: Path, tiny_params: MakeParams, monkeypatch: pytest.MonkeyPatch
+    here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = problem_of(tiny_params)
+    first = problem_of()
     (path,) = (here / "runs" / "pmd").glob("digits-*.npz")
     before = path.read_bytes()
     path.write_bytes(before[: len(before) // 2])
     torch.rand(3)
-    assert problem_of(tiny_params).noise.sha256 == first.noise.sha256
+    assert problem_of().noise.sha256 == first.noise.sha256
     monkeypatch.setattr(pmd_network, "_train", lambda *_: pytest.fail("trained again"))
-    assert problem_of(tiny_params).noise.sha256 == first.noise.sha256
-    np.testing.assert_array_equal(problem_of(tiny_params).train.labels, first.train.labels)
+    assert problem_of().noise.sha256 == first.noise.sha256
+    np.testing.assert_array_equal(problem_of().train.labels, first.train.labels)
 
 
-def test_training_the_network_leaves_the_global_random_state_alone(here: Path, tiny_params: MakeParams) -> None:
+def test_training_the_network_leaves_the_global_random_state_alone(here: Path) -> None:
     before = torch.get_rng_state()
-    problem_of(tiny_params)
+    problem_of()
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_the_labels_depend_on_the_seed_of_the_noise_and_on_the_data(here: Path, tiny_params: MakeParams) -> None:
+def test_the_labels_depend_on_the_seed_of_the_noise_and_on_the_data(here: Path) -> None:
     kinds = [{}, {"noise.seed": 5}, {"noise.type": 3}, {"noise.reading": "paper"}, {"data.train_size": 200}]
-    assert len({problem_of(tiny_params, **kind).noise.sha256 for kind in kinds}) == len(kinds)
+    assert len({problem_of(**kind).noise.sha256 for kind in kinds}) == len(kinds)
 
 
-def test_probabilities_from_a_file_make_the_labels(here: Path, tiny_params: MakeParams) -> None:
+def test_probabilities_from_a_file_make_the_labels(here: Path) -> None:
     clean = load_dataset("digits", here).labels[:300]
     probabilities = 0.94 * np.eye(10)[clean] + 0.06 * np.eye(10)[(clean + 1) % 10]
     np.save(here / "eta.npy", probabilities)
-    problem = problem_of(tiny_params, **{"noise.probabilities": "eta.npy"})
+    problem = problem_of(**{"noise.probabilities": "eta.npy"})
     moved = problem.train.labels.numpy() != clean
     np.testing.assert_array_equal(problem.train.labels.numpy()[moved], ((clean + 1) % 10)[moved])
     keep = (0.5 + 0.5 * 0.88**2) / 1.3
@@ -160,18 +158,16 @@ def probabilities(value: float = 0.1, rows: int = 300) -> np.ndarray:
 @pytest.mark.parametrize(
     "values", [probabilities(rows=299), *(probabilities(value) for value in (-0.1, 0.5, np.nan)), None]
 )
-def test_a_file_that_holds_no_probabilities_is_refused_in_one_line(
-    values: np.ndarray | None, here: Path, tiny_params: MakeParams
-) -> None:
+def test_a_file_that_holds_no_probabilities_is_refused_in_one_line(values: np.ndarray | None, here: Path) -> None:
     if values is not None:
         np.save(here / "eta.npy", values)
-    assert "eta.npy: " in refused(lambda: problem_of(tiny_params, **{"noise.probabilities": "eta.npy"}))
+    assert "eta.npy: " in refused(lambda: problem_of(**{"noise.probabilities": "eta.npy"}))
 
 
 @pytest.mark.parametrize("kind", ["uniform", "asymmetric"])
-def test_a_hybrid_changes_labels_of_the_plain_noise(kind: str, here: Path, tiny_params: MakeParams) -> None:
-    plain = problem_of(tiny_params).train.labels.numpy()
-    mixed = problem_of(tiny_params, **{"noise.extra": {"kind": kind, "rate": 0.3}}).train.labels.numpy()
+def test_a_hybrid_changes_labels_of_the_plain_noise(kind: str, here: Path) -> None:
+    plain = problem_of().train.labels.numpy()
+    mixed = problem_of(**{"noise.extra": {"kind": kind, "rate": 0.3}}).train.labels.numpy()
     moved = plain != mixed
     if kind == "asymmetric":
         assert set(plain[moved]) <= set(noise.DIGITS_FLIPS)
@@ -179,13 +175,13 @@ def test_a_hybrid_changes_labels_of_the_plain_noise(kind: str, here: Path, tiny_
     assert 0 < moved.mean() < 0.4
 
 
-def test_a_label_file_of_the_first_images_serves_a_run_on_them(here: Path, tiny_params: MakeParams) -> None:
+def test_a_label_file_of_the_first_images_serves_a_run_on_them(here: Path) -> None:
     labels = np.arange(300) % 10
     np.save(here / "first.npy", labels)
-    params = tiny_params("cross_entropy", **{"noise": {"kind": "file", "file": "first.npy"}, "data.train_size": 300})
+    params = tiny.params("cross_entropy", **{"noise": {"kind": "file", "file": "first.npy"}, "data.train_size": 300})
     problem = load_problem(params, here, CPU)
     np.testing.assert_array_equal(problem.train.labels, labels)
-    whole = tiny_params("cross_entropy", **{"noise": {"kind": "file", "file": "first.npy"}})
+    whole = tiny.params("cross_entropy", **{"noise": {"kind": "file", "file": "first.npy"}})
     with pytest.raises(NlkitError, match=r"shape \[300\]; expected \[1347\].* data\.train_size to 300"):
         load_problem(whole, here, CPU)
 

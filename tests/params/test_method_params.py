@@ -1,5 +1,6 @@
 """The parameter files of the methods carry the official values, and impossible ones are refused in one line."""
 
+import functools
 import operator
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ from nlkit.training import encoders
 ROOT = Path(__file__).parents[2]
 PARAMS = ROOT / "params"
 FILES = sorted(PARAMS.glob("*/*.yaml"))
+load = functools.cache(load_params)
 
 
 def cells(pattern: str, *left_out: str) -> list[Path]:
@@ -29,7 +31,8 @@ def named(path: Path) -> str:
 
 def assert_settings(path: Path, expected: dict[str, Any]) -> None:
     """Each value of a file that `expected` names by its dotted key is the one given there."""
-    found = {key: operator.attrgetter(key)(load_params(path)) for key in expected}
+    params = load(path)
+    found = {key: operator.attrgetter(key)(params) for key in expected}
     assert {key: list(value) if isinstance(value, tuple) else value for key, value in found.items()} == expected
 
 
@@ -62,8 +65,8 @@ def test_human_labels_have_the_settings_of_the_best_independent_evidence(path: P
 
 @pytest.mark.parametrize("path", cells("codim/cifar*"), ids=named)
 def test_what_codim_takes_over_from_dividemix_is_that(path: Path) -> None:
-    ours = load_params(path)
-    theirs = load_params(PARAMS / "dividemix" / f"{path.stem.removesuffix('-sup')}.yaml")
+    ours = load(path)
+    theirs = load(PARAMS / "dividemix" / f"{path.stem.removesuffix('-sup')}.yaml")
     for section in ("data", "noise", "views", "model", "optim"):
         assert getattr(ours, section) == getattr(theirs, section)
     expected = theirs.method.model_dump(exclude={"name"}) | {"warm_up": 5}
@@ -73,7 +76,7 @@ def test_what_codim_takes_over_from_dividemix_is_that(path: Path) -> None:
 
 @pytest.mark.parametrize("cell", ["digits-sym-80", "cifar10-sym-90"])
 def test_the_first_stage_of_tcl_plus_is_that_of_the_cell(cell: str) -> None:
-    plain, plus = (load_params(PARAMS / f"tcl/{name}.yaml") for name in (cell, f"{cell}-plus"))
+    plain, plus = (load(PARAMS / f"tcl/{name}.yaml") for name in (cell, f"{cell}-plus"))
     assert plus.method.first == plain.method and plus.method.first_epochs == plain.training.epochs
     shared = {"data", "noise", "views", "model", "optim"}
     assert plus.model_dump(include=shared) == plain.model_dump(include=shared)
@@ -84,7 +87,7 @@ def test_the_encoder_that_a_file_names_is_there_and_of_the_same_images(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(ROOT)
-    params = load_params(path)
+    params = load(path)
     referred = encoders.referred(params)
     assert (referred is None) == (params.method.pretraining is None)
     assert referred is None or referred.data == params.data

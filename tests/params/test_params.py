@@ -11,7 +11,6 @@ from nlkit.params import Params, make_params, parse_override
 from nlkit.params.files import read_tree
 
 FOLDER = Path(__file__).parents[2] / "params"
-FILES = sorted(FOLDER.glob("*/*.yaml"))
 GOOD = FOLDER / "dividemix" / "cifar10-sym-50.yaml"
 
 
@@ -27,12 +26,6 @@ def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_every_parameter_file_loads_and_is_named_after_its_content(path: Path) -> None:
-    params = load_params(path)
-    assert (params.paper, params.cell) == (path.parent.name, path.stem)
 
 
 @pytest.mark.parametrize(

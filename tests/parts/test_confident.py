@@ -38,14 +38,6 @@ def test_sure_and_right_probabilities_have_no_errors_and_flipped_labels_are_all_
     assert confident.estimated_errors(p, labels) == pytest.approx(9)
 
 
-def test_a_label_that_is_the_most_probable_class_is_no_issue() -> None:
-    """Sample 0 is labelled 0 and predicted 0, but only class 1 reaches its threshold."""
-    p = torch.tensor([[0.5, 0.3, 0.2], [0.9, 0.05, 0.05], [0.1, 0.2, 0.7], [0.6, 0.3, 0.1]], dtype=torch.float64)
-    labels = torch.tensor([0, 0, 2, 1])
-    assert confident.confident_class(p, labels)[0] == 1
-    assert not confident.issues(p, labels)[0]
-
-
 @samples
 def test_cleanlab_has_the_same_joint_issues_and_scores(sample: Sample) -> None:
     p, labels = (part.numpy() for part in sample)

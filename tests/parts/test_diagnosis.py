@@ -1,6 +1,5 @@
 """Label diagnosis of TCL: prototypes, posterior, score and P(clean)."""
 
-import math
 from typing import Any
 
 import pytest
@@ -42,16 +41,6 @@ def test_prototypes_are_unit_sums_by_prediction_whatever_the_size_of_a_class() -
         torch.testing.assert_close(mu[k], total / total.norm(), atol=1e-5, rtol=0)
     factors = torch.tensor([0.1, 1.0, 3.0, 7.0, 0.5])
     torch.testing.assert_close(prototypes(v, p * factors), mu, atol=1e-6, rtol=0)
-
-
-@pytest.mark.parametrize("classes", [2, 5, 10])
-def test_exact_classes_give_the_closed_forms(classes: int) -> None:
-    labels = torch.arange(40) % classes
-    v = torch.eye(classes, D)[labels]
-    mu = prototypes(v, functional.one_hot(labels, classes).float())
-    torch.testing.assert_close(mu, torch.eye(classes, D))
-    expected = math.exp(4) / (math.exp(4) + classes - 1)
-    torch.testing.assert_close(posterior_of(v, labels, mu, equal(mu)), torch.full((40,), expected))
 
 
 def test_classes_are_gaussians_around_their_prototypes() -> None:

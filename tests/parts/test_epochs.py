@@ -77,16 +77,6 @@ def test_the_line_may_be_all_there_is() -> None:
     assert short == pytest.approx([0.01, 0.00905, 0.0081, 0.00715])
 
 
-def test_a_cosine_with_restarts_is_that_of_torch() -> None:
-    weight = torch.zeros(1, requires_grad=True)
-    optimiser = torch.optim.SGD([weight], lr=0.02)
-    theirs = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimiser, T_0=10, eta_min=0.001)
-    for epoch in range(25):
-        assert epochs.cosine_restarts(epoch, 0.02, 0.001, 10) == pytest.approx(optimiser.param_groups[0]["lr"])
-        optimiser.step()
-        theirs.step()
-
-
 def test_one_cycle_rises_to_the_peak_and_ends_at_zero_with_the_run() -> None:
     cycle = {"optim.drop_epochs": [], "optim.schedule": "cosine", "optim.warm_up": 2.0, "optim.lr": 0.1}
     params = tiny.params(**cycle, **{"training.epochs": 10})

@@ -1,5 +1,6 @@
 """Frozen encoders: what they make of images and views, and what they say when something is missing."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import tiny
 import torch
+from fuzzing import refused
 from torch import Tensor
 from torch.nn import functional
 
@@ -108,9 +110,8 @@ def test_a_file_of_features_that_does_not_fit_is_refused_in_one_line(
         (tmp_path / "train.npy").write_bytes(content)
     elif content is not None:
         np.save(tmp_path / "train.npy", content)
-    with pytest.raises(NlkitError, match=f"^{words}") as caught:
-        file_params(tmp_path).method.given_tensors(problem, tmp_path, cut=False)
-    assert "\n" not in str(caught.value)
+    said = refused(lambda: file_params(tmp_path).method.given_tensors(problem, tmp_path, cut=False))
+    assert re.match(words, said)
 
 
 def simclr_params() -> Params:

@@ -9,7 +9,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from nlkit.params.sections import MixtureParams
-from nlkit.parts.mixture import Mixture, fit_mixture, fit_two_components, normalise, p_clean_per_class, two_means
+from nlkit.parts.mixture import fit_mixture, fit_two_components, normalise, p_clean_per_class, two_means
 
 PARAMS = MixtureParams()
 LONG = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
@@ -89,15 +89,6 @@ def test_normalised_losses_span_zero_to_one_and_keep_their_order() -> None:
     torch.testing.assert_close(z, torch.tensor([0.5, 0.0, 0.1875, 1.0], dtype=torch.float64))
 
 
-def test_the_posterior_is_that_of_weighted_normal_densities() -> None:
-    parts = [torch.tensor(pair, dtype=torch.float64) for pair in ([0.3, 0.7], [0.1, 0.8], [0.04, 0.09])]
-    mixture = Mixture(*parts)
-    z = torch.tensor([0.2, 0.9, -3.0], dtype=torch.float64)
-    densities = torch.distributions.Normal(parts[1], parts[2].sqrt()).log_prob(z[:, None]).exp() * parts[0]
-    torch.testing.assert_close(mixture.log_joint(z).exp().T, densities)
-    torch.testing.assert_close(mixture.p_clean(z), densities[:, 0] / densities.sum(dim=1))
-
-
 @pytest.mark.parametrize(
     "losses",
     [[1.0, 1.0, 1.0], [2.0], [1.0, float("nan"), 2.0], [1.0, float("inf"), 2.0], [1.0, 1.0 + 1e-13]],
@@ -117,7 +108,6 @@ def test_numpy_in_gives_numpy_out_and_tensor_in_gives_tensor_out(dtype: type) ->
     assert isinstance(from_numpy, np.ndarray) and isinstance(from_tensor, Tensor)
     np.testing.assert_array_equal(from_numpy, from_tensor.numpy())
     np.testing.assert_array_equal(losses, kept)
-    np.testing.assert_allclose(fit_two_components(losses[::-1]), from_numpy[::-1], atol=1e-9)
 
 
 def draw_classes(counts: list[int], seed: int = 0) -> tuple[Tensor, Tensor]:

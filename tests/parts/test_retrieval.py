@@ -23,16 +23,7 @@ def test_blocks_agree_with_the_full_matrix(queries: int, bank: int, d: int, k: i
     assert (distances.diff(dim=1) >= 0).all()
 
 
-def test_half_precision_features_are_compared_in_single_precision() -> None:
-    bank = torch.randn(40, 8).bfloat16()
-    distances, index = nearest(bank[:5], bank, 4)
-    assert distances.dtype == torch.float32
-    assert torch.equal(index, torch.cdist(bank[:5].float(), bank.float()).topk(4, largest=False).indices)
-
-
-def test_no_queries_and_too_many_neighbours() -> None:
-    distances, index = nearest(torch.zeros(0, 3), torch.zeros(5, 3), 2)
-    assert distances.shape == index.shape == (0, 2)
+def test_too_many_neighbours_and_none_are_refused() -> None:
     for k in (0, 6):
         with pytest.raises(ValueError, match="the bank has 5 rows"):
             nearest(torch.zeros(1, 3), torch.zeros(5, 3), k)

@@ -1,6 +1,5 @@
 from pathlib import Path
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -11,15 +10,8 @@ ROWS = [{"epoch": 1, "loss": 0.1 + 0.2, "auc": None, "tiny": 1e-310, "large": [2
 INFO = {"identity": {"params": "a"}, "rows": ROWS, "events": ["naïve"]}
 
 
-def tensors(value: float = 1.0) -> dict[str, Tensor]:
-    return {"weight": torch.full((3, 5), value), "steps": torch.tensor([7]), "loss": torch.tensor([value]).double()}
-
-
-def write_two(folder: Path) -> tuple[Path, Path]:
-    for epoch in (1, 2):
-        checkpoints.save(folder, epoch, tensors(float(epoch)), {**INFO, "epoch": epoch})
-    older, newer = checkpoints.checkpoints(folder)
-    return older, newer
+def tensors() -> dict[str, Tensor]:
+    return {"weight": torch.ones(3, 5), "steps": torch.tensor([7])}
 
 
 def test_tensors_and_info_come_back_as_they_were(tmp_path: Path) -> None:
@@ -55,21 +47,9 @@ def test_a_checkpoint_just_written_outlives_those_of_later_epochs(tmp_path: Path
 
 def test_what_is_no_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert load_latest(tmp_path / "missing") == load_latest(tmp_path) == ({}, {}, [])
-    write_two(tmp_path)
+    checkpoints.save(tmp_path, 2, tensors(), {"epoch": 2})
     (tmp_path / ".epoch-00003.safetensors.writing").write_bytes(b"half")
     (tmp_path / "epoch-00003.safetensors").mkdir()
     (tmp_path / "notes.txt").write_text("mine")
     _, info, notes = load_latest(tmp_path)
     assert info["epoch"] == 2 and notes == []
-
-
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.7, 0.99, "a flipped byte"])
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, share: float | str) -> None:
-    _, newer = write_two(tmp_path)
-    content = bytearray(newer.read_bytes())
-    content[-3] ^= 0xFF
-    newer.write_bytes(content[: int(share * len(content))] if isinstance(share, float) else content)
-    found, info, notes = load_latest(tmp_path)
-    assert info["epoch"] == 1 and found["weight"].unique().tolist() == [1.0]
-    assert len(notes) == 1 and newer.name in notes[0] and "\n" not in notes[0]
-    assert ("checksum" in notes[0]) == isinstance(share, str)

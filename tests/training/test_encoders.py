@@ -76,12 +76,6 @@ def test_the_name_and_the_noise_do_not_change_an_encoder_and_everything_else_doe
     assert encoders.path_of(pretraining(), "a") != encoders.path_of(pretraining(), "b")
 
 
-def test_another_noise_leaves_the_same_weights(project: Path) -> None:
-    first = provide(pretraining(), project)
-    kept(project).unlink()
-    assert tiny.same(provide(pretraining(**{"noise.rate": 0.8}), project).tensors, first.tensors)
-
-
 @pytest.mark.parametrize("damage", ["cut", "empty", "flip", "other"])
 def test_a_damaged_file_is_made_again(
     damage: str, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

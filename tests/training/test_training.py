@@ -34,8 +34,7 @@ def stop_at(epoch: int, folder: Path) -> None:
 
 
 def assert_same(a: training.Fit, b: training.Fit) -> None:
-    ours, theirs = a.method.state_dict(), b.method.state_dict()
-    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+    assert tiny.same(a.method.state_dict(), b.method.state_dict())
     assert [row | {"seconds": 0} for row in a.rows] == [row | {"seconds": 0} for row in b.rows]
 
 
@@ -86,14 +85,10 @@ def test_an_unfinished_run_of_another_identity_is_left_alone(
     assert {path: path.read_bytes() for path in checkpoints(tmp_path / "checkpoints")} == before
 
 
-@pytest.mark.parametrize("lacking", ["a weight", "rows"])
-def test_a_checkpoint_that_other_code_wrote_is_an_error_and_no_crash(lacking: str, tmp_path: Path) -> None:
+def test_a_checkpoint_that_other_code_wrote_is_an_error_and_no_crash(tmp_path: Path) -> None:
     stop_at(2, tmp_path)
     tensors, info, _ = load_latest(tmp_path / "checkpoints")
-    if lacking == "rows":
-        del info["rows"]
-    else:
-        del tensors[next(name for name in tensors if name.endswith("weight"))]
+    del tensors[next(name for name in tensors if name.endswith("weight"))]
     save(tmp_path / "checkpoints", 2, tensors, info)
     with pytest.raises(NlkitError, match=r"checkpoints.*--fresh"):
         fit(tmp_path)

@@ -1,26 +1,22 @@
 """AutoAugment in batches: each operation is torchvision's, each image has a sub-policy of its own."""
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny
 import torch
+from pictures import MEAN, STD, batch_of, levels, rows
 from torch import Tensor
 from torchvision import transforms
 from torchvision.transforms import autoaugment as reference
 from torchvision.transforms.functional import InterpolationMode
 
-from nlkit.data.photos.stored import ImageBatch
 from nlkit.params.views import AutoAugmentParams, AutoAugmentPhotoParams
 from nlkit.views.autoaugment import OPERATIONS, AutoAugment, apply, policy_tables
 
-MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 CPU = torch.device("cpu")
 POLICIES = [transforms.AutoAugmentPolicy.CIFAR10, transforms.AutoAugmentPolicy.IMAGENET]
-TABLES = ("offsets", "heights", "widths", "keys")
 
 
 def images(count: int = 12, size: int = 32) -> Tensor:
@@ -84,7 +80,7 @@ def test_the_policy_is_the_table_of_torchvision(name: transforms.AutoAugmentPoli
 
 
 @pytest.mark.parametrize("photo", [False, True], ids=["dense", "stored"])
-def test_on_average_a_view_is_as_torchvisions(photo: bool, batch_of: Callable[..., ImageBatch]) -> None:
+def test_on_average_a_view_is_as_torchvisions(photo: bool) -> None:
     """Mean, spread and share of black pixels of 2,000 views of one image agree but for chance.
 
     Dense: without crop and flip. Stored: random resized crop and flip of an image of 40 x 61 pixels.
@@ -93,8 +89,7 @@ def test_on_average_a_view_is_as_torchvisions(photo: bool, batch_of: Callable[..
     image = torch.from_numpy(noise.astype(np.uint8)) if photo else images(3)[2]
     theirs = [transforms.AutoAugment(POLICIES[photo])]
     if photo:
-        batch = batch_of([image.numpy()], 32)
-        same = replace(batch, **{name: getattr(batch, name).expand(2000) for name in TABLES})
+        same = rows(batch_of([image.numpy()], 32), torch.zeros(2000, dtype=torch.int64))
         view = AutoAugment(AutoAugmentPhotoParams(kind="autoaugment_imagenet"), MEAN, STD, CPU)
         theirs = [transforms.RandomResizedCrop(32, antialias=True), transforms.RandomHorizontalFlip(), *theirs]
         raw = view(same, tiny.stream())
@@ -102,8 +97,7 @@ def test_on_average_a_view_is_as_torchvisions(photo: bool, batch_of: Callable[..
         still = AutoAugmentParams(kind="autoaugment", pad=0, flip=False)
         raw = AutoAugment(still, MEAN, STD, CPU)(image.expand(2000, -1, -1, -1), tiny.stream())
     assert raw.shape == (2000, 3, 32, 32)
-    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
-    ours, make = (255 * (raw * std + mean)).round(), transforms.Compose(theirs)
+    ours, make = levels(raw).round(), transforms.Compose(theirs)
     expected = torch.stack([make(image.permute(2, 0, 1)) for _ in range(2000)]).float()
     for measure in (Tensor.mean, Tensor.std, black):
         one, other = (measure(views, dim=(1, 2, 3)) for views in (ours, expected))

@@ -1,16 +1,16 @@
 """What holds for every random view: its shape, its stream, and that each image has randomness of its own."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from pictures import MEAN, STD, batch_of, levels, photographs, rows
 from tiny import stream
 from torch import Tensor
 
-from nlkit.data.photos.stored import Batch, ImageBatch
+from nlkit.data.photos.stored import Batch
 from nlkit.params.views import (
     AffineStrongParams,
     AutoAugmentParams,
@@ -22,7 +22,7 @@ from nlkit.params.views import (
 from nlkit.views.strong import strong_view
 from nlkit.views.weak import Views
 
-MEAN, STD, SIDE = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3), 20
+SIDE = 20
 GIVEN = MEAN, STD, torch.device("cpu")
 SMALL: dict[str, Any] = {
     "shift and flip": Views(ViewParams(pad=4), *GIVEN).weak,
@@ -47,7 +47,7 @@ def view(request: pytest.FixtureRequest) -> tuple[View, str]:
 
 
 @pytest.fixture
-def images(view: tuple[View, str], batch_of: Callable[..., ImageBatch], photographs: Callable[..., Any]) -> Batch:
+def images(view: tuple[View, str]) -> Batch:
     """Twelve images of a kind that the view takes."""
     found = photographs(12, short=40)
     if view[1] in STORED:
@@ -56,10 +56,7 @@ def images(view: tuple[View, str], batch_of: Callable[..., ImageBatch], photogra
 
 
 def chosen(images: Batch, index: Tensor) -> Batch:
-    if isinstance(images, Tensor):
-        return images[index]
-    rows = {name: getattr(images, name)[index] for name in ("offsets", "heights", "widths", "keys")}
-    return replace(images, **rows)
+    return images[index] if isinstance(images, Tensor) else rows(images, index)
 
 
 @pytest.mark.parametrize("count", [0, 1, 12])
@@ -68,11 +65,10 @@ def test_a_view_of_any_number_of_images_has_its_shape_and_8_bit_levels(
 ) -> None:
     found = view[0](chosen(images, torch.arange(count)), stream())
     assert found.shape == (count, 3, SIDE, SIDE) and found.dtype == torch.float32
-    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
-    levels = 255 * (found * std + mean)
-    assert bool(((levels > -1e-3) & (levels < 255.001)).all())
+    seen = levels(found)
+    assert bool(((seen > -1e-3) & (seen < 255.001)).all())
     if view[1] not in ("rotate and zoom", "affine"):  # these are resampled at the very end
-        torch.testing.assert_close(levels, levels.round(), atol=1e-3, rtol=0)
+        torch.testing.assert_close(seen, seen.round(), atol=1e-3, rtol=0)
 
 
 def test_a_view_depends_on_its_stream_only_and_each_call_draws_anew(view: tuple[View, str], images: Batch) -> None:

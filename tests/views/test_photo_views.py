@@ -1,28 +1,24 @@
 """Views of images of varying sizes: where they are cut, and torchvision's pipelines on Pillow images."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from pictures import MEAN, STD, batch_of, levels, photographs, rows
 from PIL import Image
 from tiny import stream
 from torch import Tensor
 from torchvision import transforms
 
-from nlkit.data.photos.stored import ImageBatch
 from nlkit.params.views import PhotoViewParams, SimCLRParams, ViewParams
 from nlkit.views.photos import crop_boxes, longest_side
 from nlkit.views.strong import strong_view
 from nlkit.views.weak import Views
 
 SIZES = [(64, 64), (48, 160), (160, 48), (63, 257), (20, 27), (27, 20)]
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 GIVEN = MEAN, STD, torch.device("cpu")
-Make = Callable[..., ImageBatch]
-Draw = Callable[..., list[np.ndarray]]
 
 
 def sides(count: int, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -75,25 +71,15 @@ def views(kind: str = "crop", size: int = 16, **params: object) -> Views:
     return Views(PhotoViewParams(kind=kind, size=size, **params), *GIVEN)  # type: ignore[arg-type]
 
 
-def levels(view: Tensor) -> Tensor:
-    """8-bit levels [B, H, W, 3] of normalised inputs."""
-    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
-    return (255 * (view * std + mean)).permute(0, 2, 3, 1)
-
-
-def rows(batch: ImageBatch, index: Tensor) -> ImageBatch:
-    return replace(batch, **{name: getattr(batch, name)[index] for name in ("offsets", "heights", "widths", "keys")})
-
-
 @pytest.mark.parametrize("size", [15, 16, 24])
-def test_the_plain_view_is_the_centre_crop_of_torchvision(batch_of: Make, photographs: Draw, size: int) -> None:
+def test_the_plain_view_is_the_centre_crop_of_torchvision(size: int) -> None:
     written = photographs(12)
     finish = transforms.Compose([transforms.CenterCrop(size), transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
     expected = torch.stack([finish(Image.fromarray(image)) for image in written])
     torch.testing.assert_close(views(size=size).plain(batch_of(written, size)), expected, atol=1e-4, rtol=0)
 
 
-def test_squares_as_large_as_their_views_are_seen_as_a_tensor_is(batch_of: Make) -> None:
+def test_squares_as_large_as_their_views_are_seen_as_a_tensor_is() -> None:
     dense = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8))
     still, small = views(flip=False), Views(ViewParams(pad=0, flip=False), *GIVEN)
     index = torch.tensor([4, 4, 0, 8])
@@ -102,7 +88,7 @@ def test_squares_as_large_as_their_views_are_seen_as_a_tensor_is(batch_of: Make)
     assert torch.equal(still.weak(images, stream()), small.plain(dense[index]))
 
 
-def test_a_view_is_the_same_wherever_the_bytes_of_an_image_lie(batch_of: Make, photographs: Draw) -> None:
+def test_a_view_is_the_same_wherever_the_bytes_of_an_image_lie() -> None:
     written, index = photographs(9), torch.tensor([7, 2, 2, 5])
     among, packed = rows(batch_of(written, 16), index), batch_of([written[i] for i in index], 16)
     packed = replace(packed, largest=among.largest)
@@ -110,10 +96,10 @@ def test_a_view_is_the_same_wherever_the_bytes_of_an_image_lie(batch_of: Make, p
         assert torch.equal(views(kind).weak(among, stream()), views(kind).weak(packed, stream()))
 
 
-def test_a_weak_crop_is_a_square_of_the_image_and_every_square_is_as_likely(batch_of: Make) -> None:
+def test_a_weak_crop_is_a_square_of_the_image_and_every_square_is_as_likely() -> None:
     image = np.random.default_rng(0).integers(0, 256, (18, 19, 3), dtype=np.uint8)
     same = rows(batch_of([image], 16), torch.zeros(2400, dtype=torch.int64))
-    found = [one.tobytes() for one in levels(views().weak(same, stream())).round().byte().numpy()]
+    found = [one.tobytes() for one in levels(views().weak(same, stream())).permute(0, 2, 3, 1).round().byte().numpy()]
     squares = [image[top : top + 16, left : left + 16] for top in range(3) for left in range(4)]
     plain, mirrored = ({one[:, ::step].tobytes() for one in squares} for step in (1, -1))
     counts = np.array([found.count(one) for one in plain | mirrored])
@@ -121,7 +107,7 @@ def test_a_weak_crop_is_a_square_of_the_image_and_every_square_is_as_likely(batc
     assert np.mean([one in plain for one in found]) == pytest.approx(0.5, abs=0.05)
 
 
-def test_simclr_views_cut_each_image_by_its_own_size(batch_of: Make, photographs: Draw) -> None:
+def test_simclr_views_cut_each_image_by_its_own_size() -> None:
     """Without other changes they are the resized crop that the same stream draws."""
     images, still = batch_of(photographs(15), 20), SimCLRParams(kind="simclr", crop=0.3, flip=False, jitter=0.0)
     strong = strong_view(still.model_copy(update={"grey": 0.0, "solarise": 0.0}), *GIVEN)

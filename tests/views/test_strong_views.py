@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from pictures import MEAN, STD, levels
 from tiny import stream
 from torch import Tensor
 from torchvision.transforms import functional as reference
@@ -12,7 +13,6 @@ from nlkit.views.strong import enlarged, erase, gaussian_blur, strong_view
 from nlkit.views.weak import Views
 
 CPU = torch.device("cpu")
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 STILL = {"crop": 1.0, "flip": False, "jitter": 0.0, "grey": 0.0, "solarise": 0.0}
 
 
@@ -27,9 +27,7 @@ def boxes(count: int, height: int, width: int, smallest: float, seed: int = 0) -
 
 def simclr(images: Tensor, seed: int = 0, **params: object) -> Tensor:
     """One view of each image, as 8-bit levels [B, C, H, W]."""
-    view = strong_view(SimCLRParams(kind="simclr", **params), MEAN, STD, CPU)(images, stream(seed))  # type: ignore[arg-type]
-    mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
-    return 255 * (view * std + mean)
+    return levels(strong_view(SimCLRParams(kind="simclr", **params), MEAN, STD, CPU)(images, stream(seed)))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("size", [(32, 32), (9, 13)])

@@ -2,13 +2,12 @@
 
 import pytest
 import torch
+from pictures import MEAN, STD
 from tiny import stream
 from torch import Tensor
 
 from nlkit.params.views import ViewParams
 from nlkit.views.weak import Views
-
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
 def make_views(channels: int = 3, **params: object) -> Views:
