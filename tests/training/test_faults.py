@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -205,3 +206,16 @@ def test_ctrl_c_at_a_random_moment_leaves_a_run_to_resume(starter: Starter, tmp_
     assert starter.run(command("dividemix", tmp_path)) == 0
     assert starter.log.read_text().startswith("resumed: ")
     assert_same_record(undisturbed, tmp_path / "out")
+
+
+def test_the_command_itself_is_killed_from_outside_and_started_again(starter: Starter, tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "nlkit", *command("dividemix", tmp_path)]
+    first = subprocess.Popen(words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    while not list(tmp_path.glob("out/checkpoints/epoch-*")):
+        assert first.poll() is None
+        time.sleep(0.002)
+    first.kill()
+    assert first.wait() == -signal.SIGKILL
+    assert starter.run(command("dividemix", tmp_path)) == 0
+    assert starter.log.read_text().startswith("resumed: ")
+    assert_same_record(starter.calm("dividemix", LONG)[0], tmp_path / "out")
