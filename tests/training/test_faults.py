@@ -20,7 +20,7 @@ from nlkit.training import records
 
 ROOT = Path(__file__).parents[2]
 FILES = ["epochs.parquet", "record.json", "samples.parquet"]
-LONG, SHORT = (12, 512), (6, 128)
+LONG, SHORT = (12, 256), (6, 128)
 """Epochs and images of a run."""
 
 every = pytest.mark.parametrize(

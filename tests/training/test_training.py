@@ -18,7 +18,7 @@ from nlkit.training.checkpoints import checkpoints, load_latest, save
 
 def params(**own: Any) -> Params[Any]:
     """Parameters of four short epochs of cross-entropy on digits."""
-    return tiny.params("cross_entropy", **{"data.train_size": 256, "training.snapshots": [1, 3]}, **own)
+    return tiny.params("cross_entropy", **{"data.train_size": 64, "training.snapshots": [1, 3]}, **own)
 
 
 def fit(folder: Path, changed: dict[str, Any] | None = None, **own: Any) -> training.Fit:
@@ -111,7 +111,7 @@ def test_the_record_of_the_very_same_parameters_is_loaded(finished: Path, monkey
     found = run(params(), finished, progress=False)
     assert found.origin == "loaded"
     assert found.record == load_run(finished).record
-    assert list(found.epochs["epoch"]) == [1, 2, 3, 4] and len(found.samples) == 256
+    assert list(found.epochs["epoch"]) == [1, 2, 3, 4] and len(found.samples) == 64
 
 
 def test_other_parameters_in_the_same_folder_are_an_error_that_names_the_first_key(finished: Path) -> None:
