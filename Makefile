@@ -3,6 +3,9 @@ CORES ?= all
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet rules
 
+# Where bytecode is not to be written, each of the many processes would compile all of its libraries anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: book preview reproduce test test-slow lab bench clean
 
 book: .venv/.installed
@@ -24,11 +27,11 @@ test: .venv/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n auto --dist worksteal
+	$(BIN)/python -m pytest -p no:nbval -n auto --dist worksteal
 	$(BIN)/python -m pytest -n auto --dist loadfile --nbval-lax --nbval-cell-timeout 600 notebooks
 
 test-slow: .venv/.installed
-	$(BIN)/python -m pytest -n auto --dist worksteal -m slow
+	$(BIN)/python -m pytest -p no:nbval -n auto --dist worksteal -m slow
 
 lab: .venv/.installed
 	$(BIN)/jupyter lab notebooks
