@@ -77,6 +77,7 @@ rule pages_of_records:
     log:
         "runs/logs/pages_of_records.txt",
     threads: 1 if FRESH else workflow.cores
+    priority: 1  # it takes longest: begun last, it would leave the other cores idle
     shell:
         f"{PYTHON} -m nlbook.pages {{threads}} {' '.join(EARLY)} > {{log}} 2>&1 || (cat {{log}}; exit 1)"
 

@@ -114,6 +114,7 @@ def test_the_viewer_shows_each_epoch_of_the_record_by_keyboard_and_by_mouse(visi
         assert viewer.locator("output").inner_text().startswith(f"epoch {epoch} of {len(epochs)}")
         assert f"test accuracy {epochs['accuracy'][epoch - 1]:.1f} %, AUC" in viewer.locator(".said").inner_text()
     seen = {name: 0 for name in ("correct", "wrong")}
+    viewer.locator("svg").scroll_into_view_if_needed()
     box, last = viewer.locator("svg").bounding_box(), ""
     for x in range(int(box["x"]) + 44, int(box["x"] + box["width"])):
         visit.page.mouse.move(x, box["y"] + 100)
