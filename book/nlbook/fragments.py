@@ -93,13 +93,14 @@ def draw(name: str, source: Source, path: Path) -> None:
     rest, _, cell = name.rpartition("_")
     paper = next((paper for paper in contents.papers() if rest.endswith(f"_{paper}")), "")
     kind = rest.removesuffix(f"_{paper}")
-    if rest == "epoch_curves":
-        rivals = contest.of_equals(contest.contestants(source.runs, [cell])[cell])
+    if rest == "epoch_curves" and (rivals := contest.of_equals(contest.contestants(source.runs, [cell])[cell])):
         figure = epoch_curves({contents.title(cell): rivals})
     elif paper and kind in figures.__all__:
         figure = getattr(figures, kind)(source.run(paper, cell))
     else:
-        raise NlkitError("no figure is called so; expected <function of nlkit.figures>_<paper>_<cell>")
+        raise NlkitError(
+            "no figure is called so; expected <function of nlkit.figures>_<paper>_<cell> or epoch_curves_<cell>"
+        )
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

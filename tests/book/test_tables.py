@@ -63,7 +63,9 @@ def test_a_name_that_nothing_makes_ends_with_one_line(asked: str, source: Source
     refused(lambda: fragments.table(asked, source))
 
 
-@pytest.mark.parametrize("asked", ["loss_ridges_tcl", "gallery_tcl_digits-sym-50x", "figure_tcl_digits-sym-50"])
+@pytest.mark.parametrize(
+    "asked", ["loss_ridges_tcl", "gallery_tcl_digits-sym-50x", "figure_tcl_digits-sym-50", "epoch_curves_digits"]
+)
 def test_a_figure_that_nothing_draws_ends_with_one_line(asked: str, source: Source, tmp_path: Path) -> None:
     with pytest.raises(NlkitError):
         fragments.draw(asked, source, tmp_path / "drawn.svg")
