@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
 from nlbook.contest import LOOKS, NOT_RUN, Groups, Rivals, spread
-from nlbook.figures.contest import WIDTH, Quantity, dots, handle, line_style, say_not_run
+from nlbook.figures.contest import Quantity, dots, handle, line_style, say_not_run
 from nlkit.figures.matrices import run_matrices
-from nlkit.figures.style import NEUTRAL, threshold
+from nlkit.figures.style import NEUTRAL, panels, threshold
 from nlkit.params.registry import Look
 from nlkit.training.runs import Run
 
@@ -147,22 +147,22 @@ def detection_curves(rivals: Rivals) -> Figure:
 
     Dotted: the number of wrong labels; grey: an order that knows them all, and one that knows nothing.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(WIDTH, 3.6))
-    axes[0].set(title="how many of the inspected are wrong", ylabel="precision in %")
-    axes[1].set(title="how many of the wrong are found", ylabel="recall in %")
+    figure, axes = panels(2, 3.4)
+    axes[0].set(title="wrong among the inspected", ylabel="precision in %")
+    axes[1].set(title="found among the wrong", ylabel="recall in %")
     plt.setp(axes, xlabel="inspected labels in %", xlim=(0, 100), ylim=(0, 103))
     if not rivals:
         say_not_run(axes[0])
         return figure
     share, x = 100 * wrong_labels(next(iter(rivals.values()))[0]).mean(), np.linspace(0.1, 100, 500)
-    best, grey = np.minimum(x, share), {"color": NEUTRAL, "linewidth": 1.0, "alpha": 0.7}
+    best, grey = np.minimum(x, share), dict[str, Any](color=NEUTRAL, linewidth=1.0, alpha=0.7)
     for ax, most, random in zip(axes, (best / x, best / max(share, 1e-9)), (np.full_like(x, share), x), strict=True):
         ax.plot(x, 100 * most, "--", **grey)
         ax.plot(x, random, "-.", **grey)
         ax.plot([share, share], [0, 103], ":", **grey)
     for number, (name, runs) in enumerate(rivals.items()):
         _curves(axes, LOOKS[name], runs, number)
-    figure.legend(handles=[handle(LOOKS[name]) for name in rivals], loc="outside right center")
+    figure.legend(handles=[handle(LOOKS[name]) for name in rivals], loc="outside lower center", ncols=4)
     return figure
 
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from nlbook.contest import spread
 from nlkit import noise
 from nlkit.figures.images import Images, show
-from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY, groups
+from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY, WIDTH, groups, panels
 from nlkit.lazy import functional, torch
 from nlkit.parts.diffusion import sampling_times
 from nlkit.training import encoders
@@ -78,7 +78,7 @@ def weights_and_vote(runs: Sequence[Run]) -> pd.DataFrame:
 
 def weights_and_vote_curves(run: Run) -> Figure:
     """Test accuracy over epochs of the averaged and of the raw weights, above that of the neighbours' vote."""
-    figure, ax = plt.subplots(figsize=(6.4, 3.2))
+    figure, ax = plt.subplots()
     for (label, column), colour in zip(accuracy_columns(run).items(), (CYCLE[0], CYCLE[4], NOISY), strict=True):
         style = "--" if column == "accuracy_3" else "-"
         ax.plot(run.epochs["epoch"], run.epochs[column], color=colour, linestyle=style, label=label)
@@ -93,8 +93,8 @@ def label_trajectories(run: Run, count: int = 4) -> Figure:
     method: Any = run.params.method
     times = ["start", *map(str, reversed(sampling_times(method.timesteps, method.sampling_steps)))]
     names = run.record["data"]["classes"]
-    figure, axes = plt.subplots(1, len(picks), figsize=(2.2 * len(picks), 2.9), sharey=True, squeeze=False)
-    for ax, number in zip(axes[0], picks, strict=True):
+    figure, axes = panels(len(picks), 2.6, columns=2, sharey=True)
+    for ax, number in zip(axes, picks, strict=True):
         path, sample = vectors[:, number], run.samples.iloc[number]
         given, decided = int(sample["noisy"]), int(np.abs(path[-1] - 1).argmin())
         ax.plot(np.delete(path, [given, decided], axis=1), color=NEUTRAL, linewidth=0.8, alpha=0.5)
@@ -103,11 +103,11 @@ def label_trajectories(run: Run, count: int = 4) -> Figure:
         if decided != given:
             colour = CLEAN if right == decided else CYCLE[5]
             ax.plot(path[:, decided], color=colour, linestyle="--", label=f"found: {names[decided]}")
-        ax.set_xticks(range(0, len(times), 2), times[::2], fontsize=8, rotation=90)
+        ax.set_xticks(range(0, len(times), 2), times[::2], rotation=90)
         ax.set(title=f"image {number}", xlabel="time of the step")
-        ax.legend(fontsize=8, loc="upper left")
-    axes[0][0].set_ylabel("coordinate of the label vector")
-    axes[0][0].set_ylim(None, max(1.55, float(vectors[:, picks].max()) + 0.35))
+        ax.legend(loc="upper left")
+    figure.supylabel("coordinate of the label vector")
+    axes[0].set_ylim(None, max(1.55, float(vectors[:, picks].max()) + 0.35))
     return figure
 
 
@@ -136,7 +136,7 @@ def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
     neighbours = np.asarray(row["neighbours"], dtype=np.int64).reshape(shown, -1)
     votes = np.asarray(row["votes"], dtype=np.int64).reshape(shown, -1)
     columns = neighbours.shape[1] + 1
-    size, widths = (0.72 * columns + 3.0, 1.25 * len(picks)), [1] * columns + [3.2]
+    size, widths = (WIDTH, 0.95 * len(picks)), [1] * columns + [3.2]
     figure, axes = plt.subplots(len(picks), columns + 1, figsize=size, squeeze=False, width_ratios=widths)
     for line, number in zip(axes, picks, strict=True):
         for ax, index in zip(line[:-1], [number, *neighbours[number]], strict=True):
@@ -146,11 +146,11 @@ def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
             sample = run.samples.iloc[int(index)]
             known = CLEAN if sample["noisy"] == sample.get("clean") else NOISY
             colour = known if "clean" in sample else "black"
-            ax.set_xlabel(names[int(sample["noisy"])], fontsize=10, color=colour, labelpad=2)
+            ax.set_xlabel(names[int(sample["noisy"])], color=colour, labelpad=2)
         _bars(line[-1], votes[number], run.samples.iloc[number], names)
-    axes[0][0].set_title("given label", fontsize=9, color=NEUTRAL)
-    axes[0][1].set_title("nearest first", fontsize=9, color=NEUTRAL)
-    axes[0][-1].set_title(f"votes of {votes[0].sum()} neighbours", fontsize=9)
+    axes[0][0].set_title("given", color=NEUTRAL)
+    axes[0][1].set_title("nearest", color=NEUTRAL)
+    axes[0][-1].set_title(f"votes of {votes[0].sum()} neighbours")
     return figure
 
 
@@ -160,8 +160,7 @@ def _bars(ax: Axes, votes: np.ndarray, sample: pd.Series, names: list[str]) -> N
     known = {int(sample["noisy"]): NOISY, int(sample.get("clean", -1)): CLEAN}
     colours = [known.get(int(c), NEUTRAL) for c in order]
     ax.bar(range(len(order)), votes[order], color=colours)
-    ax.set_xticks(range(len(order)), [names[c] for c in order], fontsize=7)
-    ax.tick_params(axis="y", labelsize=7)
+    ax.set_xticks(range(len(order)), [names[c] for c in order])
 
 
 def vote_shares(run: Run) -> Figure:
@@ -170,7 +169,7 @@ def vote_shares(run: Run) -> Figure:
     column = f"vote_{run.params.training.epochs}"
     step = max(1, -(-method.k // 25))  # bins of whole votes, at most about 25
     edges = (np.arange(0, method.k + step + 1, step) - 0.5) / method.k
-    figure, ax = plt.subplots(figsize=(6.4, 3.1))
+    figure, ax = plt.subplots()
     for label, colour, mask in groups(run.samples):
         values = run.samples[column].to_numpy(dtype=np.float64)[mask]
         ax.hist(values, list(edges), color=colour, alpha=0.6, label=label)

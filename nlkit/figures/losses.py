@@ -9,7 +9,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY, epoch_title, groups, snapshots, threshold, warm_up
+from nlkit.figures.style import (
+    CLEAN,
+    CYCLE,
+    NEUTRAL,
+    NOISY,
+    epoch_title,
+    groups,
+    legend_below,
+    panels,
+    snapshots,
+    threshold,
+    warm_up,
+)
 from nlkit.training.records import LOSS_EDGES
 from nlkit.training.runs import Run
 
@@ -24,8 +36,8 @@ AREA: Any = {"histtype": "stepfilled", "alpha": 0.6}
 def loss_histograms(run: Run) -> Figure:
     """Loss of each training sample under network 1 at the recorded epochs, with the fitted mixture over it."""
     epochs = snapshots(run)
-    figure, axes = plt.subplots(1, len(epochs), figsize=(2.6 * len(epochs), 2.9), squeeze=False)
-    for ax, epoch in zip(axes[0], epochs, strict=True):
+    figure, axes = panels(len(epochs), 1.9)
+    for ax, epoch in zip(axes, epochs, strict=True):
         losses, row = run.samples[f"loss_{epoch}"].to_numpy(dtype=np.float64), run.epochs.iloc[epoch - 1]
         bins = list(np.linspace(losses.min(), losses.max(), BINS + 1))
         parts = groups(run.samples)
@@ -34,10 +46,11 @@ def loss_histograms(run: Run) -> Figure:
         if row["mixture_means"] is not None:
             weights, means, variances = (row[f"mixture_{name}"] for name in ("weights", "means", "variances"))
             draw_mixture(ax, weights, means, variances, row["loss_min"], row["loss_max"], len(losses) / BINS)
-        ax.set(title=epoch_title(run, epoch), xlabel="loss", yscale="log", ylim=(0.5, 4 * highest))
+        ax.set(title=epoch_title(run, epoch), yscale="log", ylim=(0.5, 4 * highest))
         ax.minorticks_off()  # they take half of the time that drawing takes
-    axes[0][0].set_ylabel("samples")
-    axes[0][-1].legend(fontsize=8, loc="upper right")
+    plt.setp(axes[-3:], xlabel="loss")
+    figure.supylabel("samples")
+    legend_below(figure, axes[-1])
     return figure
 
 
@@ -64,33 +77,35 @@ def draw_mixture(
 def p_clean_histograms(run: Run) -> Figure:
     """P(clean) of each training sample under network 1 at the recorded epochs; dotted: the threshold."""
     epochs = snapshots(run)
-    figure, axes = plt.subplots(1, len(epochs), figsize=(2.6 * len(epochs), 2.7), squeeze=False, sharey=True)
-    for ax, epoch in zip(axes[0], epochs, strict=True):
+    figure, axes = panels(len(epochs), 1.8, sharey=True)
+    for ax, epoch in zip(axes, epochs, strict=True):
         values = run.samples[f"p_clean_{epoch}"].to_numpy(dtype=np.float64)
         for label, colour, mask in groups(run.samples):
             ax.hist(values[mask], list(np.linspace(0, 1, 26)), color=colour, label=label, **AREA)
         ax.axvline(threshold(run), color=NEUTRAL, linestyle=":", linewidth=1.2)
-        ax.set(title=f"epoch {epoch}", xlabel="P(clean)", yscale="log", ylim=(0.5, None))
+        ax.set(title=f"epoch {epoch}", yscale="log", ylim=(0.5, None))
         ax.minorticks_off()
-    axes[0][0].set_ylabel("samples")
-    axes[0][-1].legend(fontsize=8, loc="upper center")
+    plt.setp(axes[-3:], xlabel="P(clean)")
+    figure.supylabel("samples")
+    legend_below(figure, axes[-1])
     return figure
 
 
 def loss_heatmap(run: Run) -> Figure:
     """Distribution of the loss over all epochs, correct and wrong labels apart; dotted: end of the warm-up."""
     parts = loss_counts(run)
-    figure, axes = plt.subplots(1, len(parts), figsize=(4.4 * len(parts), 3.2), squeeze=False, sharey=True)
+    figure, axes = panels(len(parts), 2.6, sharey=True)
     x = np.arange(len(run.epochs) + 1) + 0.5
-    for ax, (label, _, counts) in zip(axes[0], parts, strict=True):
+    filled = np.flatnonzero(sum(counts.sum(axis=0) for _, _, counts in parts))
+    for ax, (label, _, counts) in zip(axes, parts, strict=True):
         share = np.ma.masked_equal(counts.T / np.maximum(counts.sum(axis=1), 1), 0)
         mesh = ax.pcolormesh(x, EDGES, share, cmap="viridis", norm=LogNorm(1e-3, 0.5), rasterized=True)
         _mark_warm_up(ax, run)
-        ax.set(title=label, xlabel="epoch", yscale="log")
+        ax.set(title=label, xlabel="epoch", yscale="log", ylim=(EDGES[filled[0]], EDGES[filled[-1] + 1]))
         ax.minorticks_off()
         ax.grid(False)
-    axes[0][0].set_ylabel("loss")
-    figure.colorbar(mesh, ax=axes[0], label="share of samples", extend="max")
+    axes[0].set_ylabel("loss")
+    figure.colorbar(mesh, ax=axes, label="share of samples", extend="max")
     return figure
 
 
@@ -99,7 +114,7 @@ def loss_ridges(run: Run, rows: int = 9) -> Figure:
     total, end = len(run.epochs), warm_up(run)
     chosen = sorted({round(e) for e in np.geomspace(1, total, rows)} | {end or total})
     centres = np.sqrt(EDGES[1:] * EDGES[:-1])
-    figure, ax = plt.subplots(figsize=(7.2, 0.42 * len(chosen) + 1.2))
+    figure, (ax,) = panels(1, 0.38 * len(chosen) + 1.1)
     parts = [(label, colour, counts[np.array(chosen) - 1]) for label, colour, counts in loss_counts(run)]
     for position in range(len(chosen)):
         for label, colour, counts in parts:
@@ -129,7 +144,7 @@ def _range(counts: np.ndarray | float, centres: np.ndarray) -> tuple[float, floa
 
 def accuracy_curves(run: Run) -> Figure:
     """Test accuracy of each network and of the ensemble over epochs."""
-    figure, ax = plt.subplots(figsize=(6.4, 3.2))
+    figure, ax = plt.subplots()
     singles = [name for name in run.epochs if str(name).removeprefix("accuracy_").isdigit()]
     for name, colour in zip(singles, CYCLE[2:], strict=False):
         label = f"network {str(name)[-1]}" if len(singles) > 1 else "the network"
@@ -144,7 +159,7 @@ def accuracy_curves(run: Run) -> Figure:
 
 def split_curves(run: Run) -> Figure:
     """AUC, precision and recall of the split over epochs; without clean labels the share that is trusted."""
-    figure, ax = plt.subplots(figsize=(6.4, 3.2))
+    figure, ax = plt.subplots()
     known = run.epochs["auc"].notna().any()
     names = ["auc", "precision", "recall"] if known else ["share_clean"]
     labels = {"auc": "AUC of P(clean)", "share_clean": "share of labels trusted"}
@@ -159,7 +174,7 @@ def split_curves(run: Run) -> Figure:
 
 def memorisation(run: Run) -> Figure:
     """Median loss of correct and wrong labels, and test accuracy, over epochs."""
-    figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.1))
+    figure, axes = panels(2, 2.7)
     for label, colour, counts in loss_counts(run):
         axes[0].plot(run.epochs["epoch"], histogram_medians(counts), color=colour, label=label)
     axes[0].set(xlabel="epoch", ylabel="median loss", yscale="log", title="Loss of training samples")

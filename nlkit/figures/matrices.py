@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from nlkit.figures.style import threshold
+from nlkit.figures.style import panels, threshold
 from nlkit.noise import transition_matrix
 from nlkit.training.runs import Run
 
@@ -27,13 +27,12 @@ def run_matrices(run: Run) -> dict[str, np.ndarray]:
 
 def transition_matrices(matrices: Mapping[str, np.ndarray], names: list[str] | None = None) -> Figure:
     """Row-stochastic matrices [C, C] side by side, on one colour scale."""
-    count = len(matrices)
-    figure, axes = plt.subplots(1, count, figsize=(3.9 * count, 3.7), squeeze=False)
-    for ax, (title, matrix) in zip(axes[0], matrices.items(), strict=True):
+    figure, axes = panels(len(matrices), 3.9, columns=2)
+    for ax, (title, matrix) in zip(axes, matrices.items(), strict=True):
         image = _matrix(ax, matrix, names)
         ax.set(title=title, xlabel="observed label")
-    axes[0][0].set_ylabel("class")
-    figure.colorbar(image, ax=axes[0], label="share of the row", shrink=0.8)
+    axes[0].set_ylabel("class")
+    figure.colorbar(image, ax=axes, label="share of the row", orientation="horizontal", shrink=0.6, aspect=40)
     return figure
 
 
@@ -44,12 +43,12 @@ def _matrix(ax: Axes, matrix: np.ndarray, names: list[str] | None) -> AxesImage:
         return image
     ticks = range(len(matrix))
     if names:
-        ax.set_xticks(ticks, names, rotation=60 if max(map(len, names)) > 2 else 0, ha="right", fontsize=7)
-        ax.set_yticks(ticks, names, fontsize=7)
+        ax.set_xticks(ticks, names, rotation=60 if max(map(len, names)) > 2 else 0, ha="right")
+        ax.set_yticks(ticks, names)
     for i, j in zip(*np.nonzero(matrix >= 0.005), strict=True):
         colour = "black" if matrix[i, j] > 0.55 else "white"
         text = f"{100 * matrix[i, j]:.0f}"  # it lies in the axes, so that the layout need not measure it
-        ax.text(j, i, text, ha="center", va="center", fontsize=6, color=colour, in_layout=False)
+        ax.text(j, i, text, ha="center", va="center", color=colour, in_layout=False)
     return image
 
 

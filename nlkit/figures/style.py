@@ -1,11 +1,14 @@
-"""What figures share: colours that colour-blind readers can tell apart, vector output, and what a record holds."""
+"""What figures share: colours that colour-blind readers can tell apart, a width, and what a record holds."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib import rc_params_from_file
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from nlkit.training.runs import Run
 
@@ -13,6 +16,8 @@ SETTINGS = rc_params_from_file(Path(__file__).with_name("book.mplstyle"), use_de
 CYCLE: list[str] = SETTINGS["axes.prop_cycle"].by_key()["color"]
 CLEAN, NOISY = CYCLE[:2]
 NEUTRAL = "#5A5A5A"
+WIDTH: float = SETTINGS["figure.figsize"][0]
+"""Inches of a figure that fills the page."""
 
 
 def use_book_style() -> None:
@@ -21,6 +26,21 @@ def use_book_style() -> None:
 
     plt.rcParams.update(SETTINGS)
     set_matplotlib_formats("svg", metadata={"Date": None}, bbox_inches=None)  # the layout leaves nothing to crop
+
+
+def panels(count: int, height: float, columns: int = 3, **options: Any) -> tuple[Figure, list[Axes]]:
+    """Axes for panels of a height in inches, so many in a row of the page's width; options as plt.subplots has them."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(WIDTH, height * rows), squeeze=False, **options)
+    for ax in axes.flat[count:]:
+        ax.remove()
+    return figure, list(axes.flat[:count])
+
+
+def legend_below(figure: Figure, ax: Axes, **options: Any) -> None:
+    """The legend of one panel for all, below them."""
+    figure.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=4, **options)
 
 
 def snapshots(run: Run) -> list[int]:

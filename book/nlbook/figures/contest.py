@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,13 +13,11 @@ from matplotlib.scale import FuncScale
 from numpy.typing import ArrayLike
 
 from nlbook.contest import LOOKS, NOT_RUN, Groups, passes_of, passes_of_pretraining, present
-from nlkit.figures.style import NEUTRAL
+from nlkit.figures.style import NEUTRAL, panels
 from nlkit.params.registry import Look
 from nlkit.training.runs import Run
 
 Value = Callable[[Run], float | None]
-WIDTH = 8.6
-"""Inches of a figure that fills the page."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +74,9 @@ def auc_dots(groups: Groups) -> Figure:
 
 def dots(groups: Groups, quantity: Quantity, value: Value, hollow: Value | None = None) -> Figure:
     """One panel a cell, one row a method: mean of a value over seeds, a line over their range; hollow: another mean."""
-    names, columns = present(groups), min(3, len(groups))
-    rows = -(-len(groups) // columns)
-    size = (WIDTH, rows * (0.27 * len(names) + 0.9) + 0.3)
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True)
-    for ax in axes.flat[len(groups) :]:
-        ax.set_axis_off()
-    for ax, (cell, rivals) in zip(axes.flat, groups.items(), strict=False):
+    names = present(groups)
+    figure, axes = panels(len(groups), 0.21 * len(names) + 1.0, columns=2, sharey=True)
+    for ax, (cell, rivals) in zip(axes, groups.items(), strict=True):
         shown: list[float] = []
         for row, name in enumerate(names):
             shown += _dot(ax, row, LOOKS[name], rivals.get(name, []), value, hollow)
@@ -91,12 +84,12 @@ def dots(groups: Groups, quantity: Quantity, value: Value, hollow: Value | None 
         ax.grid(axis="y", alpha=0.15)
         if shown:
             quantity.scale(ax, "x", np.array(shown))
-            ax.tick_params(axis="x", labelsize=8, rotation=45)
+            ax.tick_params(axis="x", rotation=45)
         else:
             ax.set_xticks([])
-    axes[0][0].set_yticks(range(len(names)), [LOOKS[name].label for name in names])
-    axes[0][0].set_ylim(max(len(names), 1) - 0.5, -0.5)
-    figure.supxlabel(quantity.label, fontsize=10)
+    axes[0].set_yticks(range(len(names)), [LOOKS[name].label for name in names])
+    axes[0].set_ylim(max(len(names), 1) - 0.5, -0.5)
+    figure.supxlabel(quantity.label)
     return figure
 
 
@@ -104,7 +97,7 @@ def _dot(ax: Axes, row: int, look: Look, runs: Sequence[Run], value: Value, holl
     """Draw one method; returns the values that must be seen."""
     values = pd.Series([value(run) for run in runs], dtype=float).dropna()
     if values.empty:
-        ax.text(0.05, row, NOT_RUN, transform=ax.get_yaxis_transform(), va="center", fontsize=7, color=NEUTRAL)
+        ax.text(0.05, row, NOT_RUN, transform=ax.get_yaxis_transform(), va="center", color=NEUTRAL)
         return []
     seen = list(values)
     if hollow:
@@ -118,12 +111,9 @@ def _dot(ax: Axes, row: int, look: Look, runs: Sequence[Run], value: Value, holl
 def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
     """`accuracy` or `auc` over passes, one panel a cell and one line a method: mean of the seeds, range as a band."""
     quantity = AUC if column == "auc" else ACCURACY
-    columns = min(3, len(groups) + 1)
-    rows = -(-(len(groups) + 1) // columns)
-    size, ratios = ((WIDTH, 2.75 * rows), [1] * columns) if len(groups) != 1 else ((WIDTH, 3.6), [2.6, 1])
-    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, sharey=True, width_ratios=ratios)
+    figure, axes = panels(len(groups), 2.5 if len(groups) > 1 else 3.2, columns=2, sharey=True)
     ends = []
-    for ax, (cell, rivals) in zip(axes.flat, groups.items(), strict=False):
+    for ax, (cell, rivals) in zip(axes, groups.items(), strict=True):
         here = [end for name, runs in rivals.items() for end in _curve(ax, LOOKS[name], runs, column)]
         ends += here
         ax.set(title=cell, xlabel="passes an image")
@@ -131,17 +121,15 @@ def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
             say_not_run(ax)
             ax.set_xticks([])
     if ends:
-        quantity.scale(axes[0][0], "y", np.array(ends))
-    figure.supylabel(quantity.label, fontsize=10)
-    for ax in axes.flat[len(groups) :]:
-        ax.set_axis_off()
-    axes.flat[len(groups)].legend(handles=[handle(LOOKS[name]) for name in present(groups)], loc="center left")
+        quantity.scale(axes[0], "y", np.array(ends))
+    figure.supylabel(quantity.label)
+    figure.legend(handles=[handle(LOOKS[name]) for name in present(groups)], loc="outside lower center", ncols=4)
     return figure
 
 
 def say_not_run(ax: Axes) -> None:
     """Say in the middle of an empty panel why it is empty."""
-    ax.text(0.5, 0.5, NOT_RUN, transform=ax.transAxes, ha="center", fontsize=8, color=NEUTRAL)
+    ax.text(0.5, 0.5, NOT_RUN, transform=ax.transAxes, ha="center", color=NEUTRAL)
 
 
 def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float]:
@@ -152,7 +140,8 @@ def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float
     length = min(map(len, found))
     values = np.stack([one[:length] for one in found])
     passes = np.linspace(passes_of_pretraining(runs[0]), passes_of(runs[0]) or length, length + 1)[1:]
-    ax.fill_between(passes, values.min(axis=0), values.max(axis=0), color=look.colour, alpha=0.18, linewidth=0)
+    band: dict[str, Any] = {"color": look.colour, "alpha": 0.18, "linewidth": 0, "rasterized": True}
+    ax.fill_between(passes, values.min(axis=0), values.max(axis=0), **band)
     every = max(length // 6, 1)
     ax.plot(passes, values.mean(axis=0), markevery=(every // 2, every), **line_style(look))
     return [float(np.nanmin(values)), float(np.nanmax(values))]

@@ -16,7 +16,7 @@ from sklearn.manifold import TSNE
 
 from nlkit.figures.images import Images, image_grid, show
 from nlkit.figures.losses import BINS, draw_mixture
-from nlkit.figures.style import CLEAN, NEUTRAL, NOISY, epoch_title, groups, snapshots, threshold
+from nlkit.figures.style import CLEAN, NEUTRAL, NOISY, epoch_title, groups, legend_below, panels, snapshots, threshold
 from nlkit.methods.simclr import QUERIES, SHOWN
 from nlkit.training.runs import Run
 
@@ -46,19 +46,20 @@ def feature_geometry(run: Run) -> Figure:
     return _maps(run, {start: ("start", last), f"after {epoch_title(run, last)}": ("map", last)})
 
 
-def _maps(run: Run, panels: Mapping[str, tuple[str, int]]) -> Figure:
+def _maps(run: Run, layouts: Mapping[str, tuple[str, int]]) -> Figure:
     """One panel a title, with the coordinates that are recorded under a name at an epoch."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 4.2), squeeze=False)
-    for ax, (title, (name, epoch)) in zip(axes[0], panels.items(), strict=True):
+    figure, axes = panels(len(layouts), 3.3)
+    for ax, (title, (name, epoch)) in zip(axes, layouts.items(), strict=True):
         points, prototypes = _layout(run, name, epoch)
         for label, colour, mask in groups(run.samples.iloc[: len(points)]):
             if mask.any():
-                ax.scatter(*points[mask].T, s=6, color=colour, alpha=0.5, linewidths=0, label=label, rasterized=True)
+                x, y = points[mask].T
+                ax.scatter(x, y, s=6, color=colour, alpha=0.5, linewidths=0, label=label, rasterized=True)
         if len(prototypes):
             ax.plot(*prototypes.T, "s", color="black", markerfacecolor="white", markersize=6, label="prototype")
         _name_classes(ax, run, points, prototypes)
         ax.set(title=title, xticks=[], yticks=[])
-    handles, labels = axes[0][0].get_legend_handles_labels()
+    handles, labels = axes[0].get_legend_handles_labels()
     if len(handles) > 1:
         figure.legend(handles, labels, loc="outside lower center", ncols=3, markerscale=2)
     return figure
@@ -93,7 +94,7 @@ def _name_classes(ax: Axes, run: Run, points: np.ndarray, prototypes: np.ndarray
             shift = (9, 9) if len(prototypes) else (0, 0)
             ax.annotate(
                 name, np.median(own, axis=0), xytext=shift, textcoords="offset points", ha="center", va="center",
-                fontsize=11, fontweight="bold", path_effects=[patheffects.withStroke(linewidth=3, foreground="white")],
+                fontweight="bold", path_effects=[patheffects.withStroke(linewidth=3, foreground="white")],
             )  # fmt: skip
 
 
@@ -117,8 +118,8 @@ def neighbour_gallery(run: Run, images: Images) -> Figure:
 def score_histograms(run: Run) -> Figure:
     """Score of each training label at the recorded epochs, with the fitted mixture where there is one for all."""
     epochs = snapshots(run)
-    figure, axes = plt.subplots(1, len(epochs), figsize=(2.6 * len(epochs), 2.9), squeeze=False)
-    for ax, epoch in zip(axes[0], epochs, strict=True):
+    figure, axes = panels(len(epochs), 1.9)
+    for ax, epoch in zip(axes, epochs, strict=True):
         highest, row = 1.0, run.epochs.iloc[epoch - 1]
         values = run.samples[f"score_{epoch}"].to_numpy(dtype=np.float64)
         for label, colour, mask in groups(run.samples):
@@ -127,26 +128,27 @@ def score_histograms(run: Run) -> Figure:
         if row["score_means"] is not None:
             mixture = (row["score_weights"], row["score_means"], row["score_variances"])
             draw_mixture(ax, *mixture, 0.0, 1.0, len(run.samples) / BINS, ("mixture: clean", "mixture: wrong"))
-        ax.set(title=epoch_title(run, epoch), xlabel="score", yscale="log", ylim=(0.5, 4 * highest))
+        ax.set(title=epoch_title(run, epoch), yscale="log", ylim=(0.5, 4 * highest))
         ax.minorticks_off()
-    axes[0][0].set_ylabel("samples")
-    axes[0][-1].legend(fontsize=8, loc="upper center")
+    plt.setp(axes[-3:], xlabel="score")
+    figure.supylabel("samples")
+    legend_below(figure, axes[-1])
     return figure
 
 
 def label_map(run: Run) -> Figure:
     """Each label by the similarity of its image to the label's prototype and to the nearest other one."""
     epochs = snapshots(run)
-    figure, axes = plt.subplots(1, len(epochs), figsize=(2.6 * len(epochs), 2.9), sharey=True, squeeze=False)
-    for ax, epoch in zip(axes[0], epochs, strict=True):
+    figure, axes = panels(len(epochs), 2.2, sharey=True)
+    for ax, epoch in zip(axes, epochs, strict=True):
         own, other = (run.samples[f"{name}_{epoch}"].to_numpy(dtype=np.float64) for name in ("own", "other"))
         for label, colour, mask in groups(run.samples):
             ax.scatter(own[mask], other[mask], s=4, color=colour, alpha=0.4, linewidths=0, label=label, rasterized=True)
         ax.axline((0, 0), slope=1, color="black", linestyle=":", linewidth=1)
-        ax.set(title=epoch_title(run, epoch), xlabel="similarity, own prototype")
-        ax.set(xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
-    axes[0][0].set_ylabel("nearest other prototype")
-    axes[0][0].legend(fontsize=8, markerscale=2.5, loc="lower left")
+        ax.set(title=epoch_title(run, epoch), xlim=(-1.05, 1.05), ylim=(-1.05, 1.05))
+    plt.setp(axes[-3:], xlabel="own prototype")
+    figure.supylabel("nearest other prototype")
+    legend_below(figure, axes[0], markerscale=2.5)
     return figure
 
 
@@ -162,12 +164,12 @@ def positive_pairs(run: Run) -> Figure:
     targets = _targets(run, epoch, chosen, size, method.temperature)
     source = np.arange(len(chosen)).repeat(2)
     truth = run.samples["clean"].to_numpy()[chosen].repeat(2) if "clean" in run.samples else None
-    figure, axes = plt.subplots(1, len(VARIANTS), figsize=(10.2, 3.9))
+    figure, axes = panels(len(VARIANTS), 2.6)
     for ax, (variant, title) in zip(axes, VARIANTS.items(), strict=True):
         classes = contrast_classes(variant, targets, size, method.tau_p).repeat(2)
         pairs = (source[:, None] == source) | ((classes[:, None] == classes) & (classes >= 0))
         _panel(ax, pairs, source, truth, 2 * size)
-        ax.set_title(f"{title}: {pairs.sum(axis=1).mean() - 1:.1f} positives a row" if variant != "self" else title)
+        ax.set_title(f"{title}\n{pairs.sum(axis=1).mean() - 1:.1f} positives a row" if variant != "self" else title)
     names = {"one image": "black"}
     names |= {"one class": NEUTRAL} if truth is None else {"one class, rightly": CLEAN, "one class, wrongly": NOISY}
     handles = [Patch(color=colour, label=name) for name, colour in names.items()]

@@ -11,17 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.stats import binned_statistic
 
-from nlbook.figures.contest import WIDTH
 from nlbook.noise_models import NoiseModels, NoiseSummary
 from nlkit.figures.images import heading, image_grid, settle, show
-from nlkit.figures.style import CLEAN, NEUTRAL, NOISY
+from nlkit.figures.style import CLEAN, NEUTRAL, NOISY, WIDTH, panels
 
 
 def margins(delta: np.ndarray, wrong: np.ndarray) -> Figure:
     """Counts of correct and wrong labels [N] by margin [N] in [0, 1], and the share of wrong ones, ± standard error."""
     share, edges, _ = binned_statistic(delta, wrong, bins=10, range=(0, 1))  # NaN of an empty bin, which is not drawn
     error = np.sqrt(share * (1 - share) / np.histogram(delta, edges)[0])
-    figure, axes = plt.subplots(1, 2, figsize=(8.6, 3.1))
+    figure, axes = panels(2, 2.8)
     parts, colours = [delta[~wrong], delta[wrong]], [CLEAN, NOISY]
     axes[0].hist(parts, list(edges), stacked=True, color=colours, alpha=0.75, label=["correct label", "wrong label"])
     axes[0].set(xlabel="margin", ylabel="samples", title="How sure the classifier is")
@@ -55,18 +54,17 @@ def matrix_grid(summary: NoiseSummary) -> Figure:
     Colours follow the square root of a share, so that small ones can be told apart.
     """
     shown, names = summary.shown(hybrids=True), summary.names
-    columns = -(-len(shown) // 2)
-    figure, axes = plt.subplots(2, columns, figsize=(WIDTH, 2 * WIDTH / columns + 0.9), sharex=True, sharey=True)
+    figure, axes = panels(len(shown), 2.15)
     beside = [np.where(np.eye(len(names)) > 0, np.nan, 100 * np.array(one.matrix)) for one in shown.values()]
     most = float(np.nanmax(beside))
-    for ax, (name, one), shares in zip(axes.flat, shown.items(), beside, strict=False):
+    for ax, (name, one), shares in zip(axes, shown.items(), beside, strict=True):
         image = ax.imshow(shares, norm=PowerNorm(0.5, 0, most), cmap="cividis")
         ax.set_facecolor("#DDDDDD")
         ax.grid(False)
-        ax.set_title(f"{name}, {100 * one.rate:.0f} %", fontsize=9)
+        ax.set_title(f"{name}, {100 * one.rate:.0f} %")
         ax.set_yticks(range(len(names)), names)
         ax.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
-        ax.tick_params(length=2, labelsize=7)
+        ax.tick_params(length=2)
     label = "% of the images of a class (row) that get a label (column)"
     bar = figure.colorbar(image, ax=axes, label=label, orientation="horizontal", shrink=0.6, aspect=40)
     bar.set_ticks([tick for tick in (0, 1, 5, 10, 20, 30, 40, 60, 80, 100) if tick <= most])
@@ -75,13 +73,13 @@ def matrix_grid(summary: NoiseSummary) -> Figure:
 
 def class_rate_dots(summaries: Sequence[NoiseSummary]) -> Figure:
     """Share of wrong labels in each class by model: one panel a data set."""
-    figure, axes = plt.subplots(1, len(summaries), figsize=(WIDTH, 3.9), squeeze=False)
-    for ax, one in zip(axes[0], summaries, strict=True):
+    figure, axes = panels(len(summaries), 4.2)
+    for ax, one in zip(axes, summaries, strict=True):
         shown, count = one.shown(), len(one.names)
         for shift, (name, model) in zip(np.linspace(-0.32, 0.32, len(shown)), shown.items(), strict=True):
             colour, marker = MODELS[name]
             ax.plot(100 * model.class_rates(), np.arange(count) + shift, marker, color=colour, markersize=4.5)
-        ax.set_yticks(range(count), one.names, fontsize=8)
+        ax.set_yticks(range(count), one.names)
         ax.set(title=one.title, xlabel="wrong labels in %", ylim=(count - 0.5, -0.5), xlim=(-2, None))
         ax.grid(axis="y", visible=False)
         for edge in np.arange(0.5, count - 1):
@@ -94,22 +92,22 @@ def _legend(figure: Figure, summaries: Sequence[NoiseSummary]) -> None:
     names = {name for one in summaries for name in one.shown()}
     looks = {name: look for name, look in MODELS.items() if name in names}
     handles = [Line2D([], [], color=c, marker=m, label=name, linewidth=1) for name, (c, m) in looks.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4, fontsize=8)
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
 
 
 def lift_maps(summaries: Sequence[NoiseSummary]) -> Figure:
     """How much more often two models hit the same image than if they were independent: one square table a data set."""
     panels = {one.title: pd.DataFrame(one.lifts).reindex(list(one.lifts)) for one in summaries}
     sizes = [len(table) + 1.5 for table in panels.values()]
-    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 4.2), squeeze=False, width_ratios=sizes)
+    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.7), squeeze=False, width_ratios=sizes)
     most = max(2.0, *(float(np.nanmax(table.to_numpy())) for table in panels.values()))
     colours = {"norm": LogNorm(1 / most, most), "cmap": "PuOr_r", "square": True, "cbar": False}
-    numbers = {"annot": True, "fmt": ".2f", "annot_kws": {"fontsize": 6.5, "in_layout": False}}
+    numbers = {"annot": True, "fmt": ".2f", "annot_kws": {"in_layout": False}}
     for ax, (title, table) in zip(axes[0], panels.items(), strict=True):
         seaborn.heatmap(table, ax=ax, **colours, **numbers)
         ax.grid(False)
         ax.set_title(title)
-        ax.tick_params(labelsize=7, labelrotation=0)
+        ax.tick_params(labelrotation=0)
         plt.setp(ax.get_xticklabels(), rotation=60, ha="right", rotation_mode="anchor")
     label = "lift within classes"
     bar = figure.colorbar(ax.collections[0], ax=axes, orientation="horizontal", shrink=0.5, aspect=40, label=label)
@@ -123,15 +121,15 @@ def margin_curves(summaries: Sequence[NoiseSummary]) -> Figure:
 
     The images of each class are divided into tenths by the classifier's margin; 1 is the mean rate of the model.
     """
-    figure, axes = plt.subplots(1, len(summaries), figsize=(WIDTH, 3.9), squeeze=False, sharey=True)
-    for ax, one in zip(axes[0], summaries, strict=True):
+    figure, axes = panels(len(summaries), 3.7, sharey=True)
+    for ax, one in zip(axes, summaries, strict=True):
         ax.set(title=one.title, xlabel="tenth of the class, the least sure first")
         ax.set(xticks=range(1, 11), xlim=(0.5, 10.5))
         ax.axhline(1, color=NEUTRAL, linewidth=0.8, linestyle=":")
         for name, model in one.shown().items():
             colour, marker = MODELS[name]
             ax.plot(range(1, 11), model.curve, color=colour, marker=marker, markersize=4.5, linewidth=1.2)
-    axes[0][0].set(ylabel="noise rate over its mean", ylim=(0, None))
+    axes[0].set(ylabel="noise rate over its mean", ylim=(0, None))
     _legend(figure, summaries)
     return figure
 
