@@ -60,6 +60,7 @@ def photo_rows(source: Source, nothing: str) -> Rows:
 MAKERS: dict[str, Callable[[Source, str], Rows | pd.DataFrame]] = {
     "params": tables.settings,
     "results": tables.results,
+    "sources": tables.sources,
     "summary": tables.summary,
     "memorisation": lambda src, cell: tables.memorisation(contest.contestants(src.runs, [cell])[cell]).reset_index(),
     "variations": tables.variations,

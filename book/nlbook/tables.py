@@ -73,13 +73,6 @@ def of(rows: pd.DataFrame, paper: str, cell: str) -> pd.DataFrame:
     return rows[(rows["paper"] == paper) & (rows["cell"] == cell)]
 
 
-def _seeds(group: pd.DataFrame, paper: str, cell: str) -> dict[str, Any]:
-    """How many seeds of a cell there are, and what to run where there are none."""
-    path = Path("params", paper, f"{cell}.yaml")
-    command = f"`nlkit run {path}`" if path.exists() else "no parameters here yet"
-    return {"seeds": len(group) or "", "run it": "" if len(group) else command}
-
-
 def settings(source: Source, paper: str) -> Rows:
     """`params_<paper>`: the settings that its method shows, one row a cell."""
     shown = dict.fromkeys(name for entry in contents.papers().get(paper, []) for name in entry.shown)
@@ -99,24 +92,42 @@ def _plain(value: Any) -> Any:
 def results(source: Source, name: str) -> Rows:
     """`results_<paper>`: claimed and measured; `results_<paper>-<paper>_digits`: what was measured on digits."""
     if not name.endswith("_digits"):
-        return claimed_and_measured(source.claims[source.claims["paper"] == name], source.rows)
+        return claimed_and_measured(claims_of(source, name), source.rows)
     rows = source.rows[source.rows["paper"].isin(name.removesuffix("_digits").split("-"))]
     return _by_cell(rows[rows["cell"].str.startswith("digits-")].sort_values("cell", kind="stable"))
 
 
+def claims_of(source: Source, name: str) -> pd.DataFrame:
+    """The claims of a paper, or of all `others` that are not run here, with a letter for each source."""
+    papers = source.claims["paper"]
+    claims = source.claims[~papers.isin(contents.papers()) if name == "others" else papers == name]
+    numbers = claims.groupby(["source", "evidence"], sort=False).ngroup()
+    return claims.assign(letter=[chr(ord("a") + number) for number in numbers])
+
+
 def claimed_and_measured(claims: pd.DataFrame, rows: pd.DataFrame) -> Rows:
-    """The claims of a paper, each beside the measurement of that cell or the command that would make one."""
-    for _, claim in claims.iterrows():
-        group = of(rows, claim["paper"], claim["cell"])
-        values = group.get(MEASURES.get(claim["metric"], claim["metric"]), pd.Series(dtype=float)).dropna()
-        std = claim.get("std")
+    """One row a cell: what is claimed, by kind, with the letter of its source; and what was measured of these kinds."""
+    for (paper, cell), group in claims.groupby(["paper", "cell"], sort=False):
+        row, found = {kind: "" for kind in claims["metric"].unique()}, of(rows, str(paper), str(cell))
+        measured = []
+        for _, claim in group.iterrows():
+            kind, std = claim["metric"], claim.get("std")
+            value = f"{claim['value']:.2f}".rstrip("0").rstrip(".") + ("" if pd.isna(std) else f" ± {std}")
+            row[kind] = f"{value} ({claim['letter']})"
+            values = found.get(MEASURES.get(kind, kind), pd.Series(dtype=float)).dropna()
+            measured += [f"{kind} {spread(values)}"] if len(values) else []
+        nothing = NOT_RUN if Path("params", f"{paper}", f"{cell}.yaml").exists() else "no parameters here"
+        method = {"method": paper} if claims["paper"].nunique() > 1 else {}
+        yield {**method, "cell": cell, **row, "measured": ", ".join(measured) or nothing}
+
+
+def sources(source: Source, name: str) -> Rows:
+    """`sources_<paper>`: who reports the claims of a letter, and where we saw it."""
+    for _, claim in claims_of(source, name).drop_duplicates("letter").iterrows():
         yield {
-            "cell": claim["cell"],
-            "metric": claim["metric"],
-            "claimed": f"{claim['value']:.2f}".rstrip("0").rstrip(".") + ("" if pd.isna(std) else f" ± {std}"),
-            "measured": spread(values) if len(values) else NOT_RUN,
-            **_seeds(group, claim["paper"], claim["cell"]),
-            "source of the claim": claim["source"],
+            "source": f"({claim['letter']})",
+            "who reports it": claim["source"],
+            "where we saw it": claim["evidence"],
         }
 
 
@@ -179,7 +190,8 @@ def variations(source: Source, name: str) -> Rows:
             "changed": ", ".join(changes) or "–",
             "last": spread(group["last"]) if len(group) else NOT_RUN,
             "AUC": spread(group["auc"], 3) if len(group) else "",
-            **_seeds(group, paper, path.stem),
+            "seeds": len(group) or "",
+            "run it": "" if len(group) else f"`nlkit run params/{paper}/{path.name}`",
         }
 
 

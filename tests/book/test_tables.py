@@ -1,5 +1,6 @@
 """The tables that chapters include: what each is called, what it says, and what it says of what was not run."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,10 @@ def measured(metric: str, cell: str = "webvision") -> str:
         [info("webvision", seed, last_imagenet=50.0 + seed, selected=71.0) for seed in (0, 2)]
         + [info("cifar10-sym-50", 0)]
     )
-    claim = {"paper": "dividemix", "cell": cell, "metric": metric, "value": 75.0, "source": "paper"}
-    return str(next(tables.claimed_and_measured(pd.DataFrame([claim]), rows))["measured"])
+    claim = {"paper": "dividemix", "cell": cell, "metric": metric, "value": 75.0, "letter": "a"}
+    (row,) = tables.claimed_and_measured(pd.DataFrame([claim]), rows)
+    assert row[metric] == "75 (a)"
+    return str(row["measured"]).removeprefix(f"{metric} ")
 
 
 def test_each_kind_of_claim_is_answered_by_its_own_measurement() -> None:
@@ -49,6 +52,18 @@ def test_each_kind_of_claim_is_answered_by_its_own_measurement() -> None:
 
 def test_what_was_not_measured_is_not_answered_by_something_else() -> None:
     assert measured("top1", "clothing1m") == measured("imagenet_top1", "cifar10-sym-50") == "not run here"
+
+
+def test_every_claim_stands_once_in_the_tables_of_the_results_with_its_source(source: Source) -> None:
+    shown = re.findall(r"_generated/results_(\w+)\.md", (ROOT / "book" / "results.md").read_text(encoding="utf-8"))
+    values = []
+    for name in shown:
+        letters = fragments.table(f"sources_{name}", source)["source"].tolist()
+        cells = fragments.table(f"results_{name}", source).drop(columns="measured").to_numpy().ravel()
+        found = [re.fullmatch(r"([\d.]+)( ± [\d.]+)? (\(\w\))", str(cell)) for cell in cells]
+        assert {one[3] for one in found if one} == {*letters}
+        values += [float(one[1]) for one in found if one]
+    assert sorted(values) == sorted(source.claims["value"])
 
 
 @pytest.mark.parametrize("asked", sorted(name for name in contents.fragments(ROOT) if name.endswith(".md")))
@@ -105,7 +120,9 @@ def test_a_project_without_records_has_tables_that_say_so(tmp_path: Path) -> Non
     folder.mkdir(parents=True)
     (folder / "toy.yaml").write_text(yaml.safe_dump(read_tree(ROOT / "params" / "mixup" / "digits-sym-50.yaml")))
     (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "claims.yaml").write_text(yaml.safe_dump([{"paper": "tcl", "cell": "a", "metric": "last"}]))
+    (tmp_path / "book" / "claims.yaml").write_text(
+        yaml.safe_dump([dict.fromkeys(("paper", "cell", "metric", "source", "evidence"), "tcl")])
+    )
     source = Source(tmp_path)
     assert len(fragments.table("params_mixup", source)) == 1
     assert fragments.table("variations_mixup_toy", source)["last"].tolist() == ["not run here"]
