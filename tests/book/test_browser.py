@@ -24,6 +24,16 @@ RAW_FORMULAS = """() => [...document.querySelectorAll('article .math')].filter(
   formula => !formula.querySelector('mjx-container mjx-math, mjx-container svg')
     || formula.querySelector('mjx-merror')
 ).map(formula => formula.textContent.slice(0, 80))"""
+SMALLEST_TEXT = """async () => {
+  let least = Infinity;
+  for (const image of document.querySelectorAll('article img[src$=".svg"]')) {
+    const file = await (await fetch(image.src)).text();
+    const [svg, width] = [...file.match(/<svg[^>]*viewBox="0 0 ([\\d.]+)/)];
+    const sizes = [...file.matchAll(/font(?:-size)?: ([\\d.]+)px/g)].map(found => Number(found[1]));
+    least = Math.min(least, ...sizes.map(size => size * image.getBoundingClientRect().width / Number(width)));
+  }
+  return least;
+}"""
 EXCESS_WIDTH = "() => document.documentElement.scrollWidth - window.innerWidth"
 SETTLED = "() => !window.MathJax || !window.MathJax.startup || window.MathJax.startup.promise.then(() => true)"
 
@@ -61,13 +71,14 @@ def visit(chromium: Any, site: str, request: pytest.FixtureRequest) -> Iterator[
 
 
 def test_page(visit: Visit, name: str) -> None:
-    """No error, no request elsewhere, formulas set, figures visible, nothing wider than the screen, a phone's too."""
+    """No error, no request elsewhere, formulas set, figures legible, nothing wider than the screen, a phone's too."""
     visit.open(name)
     assert not visit.page.evaluate(RAW_FORMULAS)
-    for size in (DESKTOP, PHONE):
+    for size, pixels in ((DESKTOP, 9), (PHONE, 7)):
         visit.page.set_viewport_size(size)
         assert not visit.page.evaluate(BAD_IMAGES)
         assert visit.page.evaluate(EXCESS_WIDTH) <= 0
+        assert visit.page.evaluate(SMALLEST_TEXT) >= pixels
     assert not visit.problems
 
 
@@ -101,6 +112,19 @@ def test_search_finds_a_term(visit: Visit) -> None:
     links = visit.page.eval_on_selector_all("#search-results ul.search li a", "found => found.map(a => a.pathname)")
     assert "/book/dividemix.html" in links
     assert not visit.problems
+
+
+def test_a_long_table_is_sorted_and_filtered(visit: Visit) -> None:
+    visit.open("book/results")
+    visit.page.locator("summary", has_text="TCL").click()
+    table = visit.page.locator("details[open] table").first
+    numbers = "rows => rows.filter(row => !row.hidden).map(row => parseFloat(row.cells[1].textContent))"
+    for order in (1, -1):
+        table.get_by_role("button", name="reported").click()
+        found = [one for one in table.locator("tbody tr").evaluate_all(numbers) if one is not None][::order]
+        assert len(found) > 9 and found == sorted(found)
+    visit.page.locator("details[open] .nlkit-filter").first.fill("sym-50 cifar100")
+    assert len(table.locator("tbody tr").evaluate_all(numbers)) == 1
 
 
 @pytest.mark.parametrize("visit", [DESKTOP, PHONE], indirect=True, ids=["desktop", "phone"])

@@ -1,0 +1,45 @@
+// Long tables are sorted by a click on a heading and filtered by a word; figures open alone, to be enlarged or saved.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const image of document.querySelectorAll(".bd-article img:not(a img)")) {
+    const link = document.createElement("a");
+    link.href = image.src;
+    link.title = "Open this figure alone";
+    image.replaceWith(link);
+    link.append(image);
+  }
+  for (const table of document.querySelectorAll(".bd-article table")) {
+    if (table.tHead?.rows.length === 1 && table.tBodies[0]?.rows.length > 9) serve(table);
+  }
+});
+
+function serve(table) {
+  const body = table.tBodies[0], headings = [...table.tHead.rows[0].cells];
+  const texts = (row, column) => row.cells[column].textContent.trim();
+  // Numbers before words, empty cells last; a number may go on: "96.1 (a)".
+  const order = (a, b) => !a - !b || isNaN(parseFloat(a)) - isNaN(parseFloat(b)) || parseFloat(a) - parseFloat(b) ||
+    a.localeCompare(b, "en", { numeric: true });
+  headings.forEach((heading, column) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "nlkit-sort";
+    button.append(...heading.childNodes);
+    heading.append(button);
+    button.addEventListener("click", () => {
+      const up = heading.ariaSort !== "ascending";
+      headings.forEach((one) => { one.ariaSort = null; });
+      heading.ariaSort = up ? "ascending" : "descending";
+      const rows = [...body.rows].sort((a, b) => order(texts(a, column), texts(b, column)));
+      body.append(...(up ? rows : rows.reverse()));
+    });
+  });
+  const filter = document.createElement("input");
+  filter.type = "search";
+  filter.placeholder = "Only rows with …";
+  filter.ariaLabel = "Only rows with this word";
+  filter.className = "nlkit-filter";
+  filter.addEventListener("input", () => {
+    const words = filter.value.toLowerCase().split(/\s+/);
+    for (const row of body.rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
+  });
+  (table.closest(".pst-scrollable-table-container") ?? table).before(filter);
+}
