@@ -1,8 +1,9 @@
-"""A Sphinx role that prints a measured number: {measured}`DivideMix, digits-sym-50, last`.
+"""What chapters take from records: {measured}`DivideMix, digits-sym-50, last`, and {losses} elr, tcl on digits-sym-50.
 
-It names a method as tables name it, a cell, and a column of the table of who memorises (`nlbook.tables.memorisation`),
-or `wrong labels`, their share. The number is the mean of the committed records, with the deviation of their seeds where
-there are several. The release of the book is that of the package.
+The role prints a number: of a method as tables name it, a cell, and a column of the table of who memorises
+(`nlbook.tables.memorisation`), or `wrong labels`, their share. It is the mean of the committed records, with the
+deviation of their seeds where there are several. The directive puts the losses of runs behind one slider. The release
+of the book is that of the package.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import pandas as pd
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.config import Config
-from sphinx.util.docutils import SphinxRole
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from nlbook.contest import Rivals, contestants, percent
 from nlbook.tables import Source, memorisation
+from nlkit.figures.viewer import loss_viewer
 
 
 @cache
@@ -53,6 +55,19 @@ class Measured(SphinxRole):
         return [nodes.Text(str(value).replace(" ", "\N{NO-BREAK SPACE}"))], []
 
 
+class Losses(SphinxDirective):
+    """The directive; a run without a record ends the build."""
+
+    required_arguments = 1
+    final_argument_whitespace = True
+
+    def run(self) -> list[nodes.Node]:
+        """The viewer as raw HTML."""
+        papers, cell = self.arguments[0].split(" on ")
+        runs = [source(Path(self.env.srcdir)).run(paper.strip(), cell.strip()) for paper in papers.split(",")]
+        return [nodes.raw("", loss_viewer(*runs).data, format="html")]
+
+
 def set_release(app: Sphinx, config: Config) -> None:
     """The book has the version of the code that made it."""
     config["release"] = version("nlkit")
@@ -61,5 +76,6 @@ def set_release(app: Sphinx, config: Config) -> None:
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.add_role("measured", Measured())
+    app.add_directive("losses", Losses)
     app.connect("config-inited", set_release)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
