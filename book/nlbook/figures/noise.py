@@ -54,7 +54,7 @@ def matrix_grid(summary: NoiseSummary) -> Figure:
     Colours follow the square root of a share, so that small ones can be told apart.
     """
     shown, names = summary.shown(hybrids=True), summary.names
-    figure, axes = panels(len(shown), 2.15)
+    figure, axes = panels(len(shown), 2.15, sharey=True)
     beside = [np.where(np.eye(len(names)) > 0, np.nan, 100 * np.array(one.matrix)) for one in shown.values()]
     most = float(np.nanmax(beside))
     for ax, (name, one), shares in zip(axes, shown.items(), beside, strict=True):
@@ -63,7 +63,8 @@ def matrix_grid(summary: NoiseSummary) -> Figure:
         ax.grid(False)
         ax.set_title(f"{name}, {100 * one.rate:.0f} %")
         ax.set_yticks(range(len(names)), names)
-        ax.set_xticks(range(len(names)), names, rotation=90 if max(map(len, names)) > 2 else 0)
+        below = names if ax in axes[-3:] else [""] * len(names)
+        ax.set_xticks(range(len(names)), below, rotation=90 if max(map(len, names)) > 2 else 0)
         ax.tick_params(length=2)
     label = "% of the images of a class (row) that get a label (column)"
     bar = figure.colorbar(image, ax=axes, label=label, orientation="horizontal", shrink=0.6, aspect=40)
@@ -97,13 +98,14 @@ def _legend(figure: Figure, summaries: Sequence[NoiseSummary]) -> None:
 
 def lift_maps(summaries: Sequence[NoiseSummary]) -> Figure:
     """How much more often two models hit the same image than if they were independent: one square table a data set."""
-    panels = {one.title: pd.DataFrame(one.lifts).reindex(list(one.lifts)) for one in summaries}
-    sizes = [len(table) + 1.5 for table in panels.values()]
-    figure, axes = plt.subplots(1, len(panels), figsize=(WIDTH, 3.7), squeeze=False, width_ratios=sizes)
-    most = max(2.0, *(float(np.nanmax(table.to_numpy())) for table in panels.values()))
+    tables = {one.title: pd.DataFrame(one.lifts).reindex(list(one.lifts)) for one in summaries}
+    sizes = [len(table) + 1.5 for table in tables.values()]
+    size = (WIDTH, 0.42 * sum(sizes) + 1.3)
+    figure, axes = plt.subplots(len(tables), 1, figsize=size, squeeze=False, height_ratios=sizes)
+    most = max(2.0, *(float(np.nanmax(table.to_numpy())) for table in tables.values()))
     colours = {"norm": LogNorm(1 / most, most), "cmap": "PuOr_r", "square": True, "cbar": False}
     numbers = {"annot": True, "fmt": ".2f", "annot_kws": {"in_layout": False}}
-    for ax, (title, table) in zip(axes[0], panels.items(), strict=True):
+    for ax, (title, table) in zip(axes.flat, tables.items(), strict=True):
         seaborn.heatmap(table, ax=ax, **colours, **numbers)
         ax.grid(False)
         ax.set_title(title)
