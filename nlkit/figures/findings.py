@@ -41,10 +41,9 @@ def _accuracy(run: Run) -> str:
     images = run.record["data"]["test"]["test"]
     shares = (np.array([last, best]) / 100 * images + 1) / (images + 2)  # Agresti and Caffo's, which bear 100 %
     chance = 200 * np.sqrt(np.sum(shares * (1 - shares)) / (images + 2))
-    text += (
-        f"The best epoch ({accuracy.argmax() + 1}) was chosen with the test set and did {best - last:.2f} points better"
-    )
-    text += f": {'' if best - last > chance else 'no '}more than two standard errors of a difference"
+    gap = round(best - last, 2)
+    text += f"The best epoch ({accuracy.argmax() + 1}) was chosen with the test set and did {gap:.2f} points better: "
+    text += f"{'' if gap > round(chance, 2) else 'no '}more than two standard errors of a difference"
     return text + f" on {images:,} test images ({chance:.2f} points)."
 
 
