@@ -1,5 +1,6 @@
-"""Figures of a run; each works with and without clean labels."""
+"""Figures of a run, and what it shows in words; each works with and without clean labels."""
 
+from nlkit.figures.findings import findings
 from nlkit.figures.images import gallery, noise_gallery
 from nlkit.figures.losses import (
     accuracy_curves,
@@ -15,6 +16,7 @@ from nlkit.figures.style import use_book_style
 
 __all__ = [
     "accuracy_curves",
+    "findings",
     "gallery",
     "loss_heatmap",
     "loss_histograms",

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 import nlkit
 from nlkit import figures
+from nlkit.figures.findings import valley
 from nlkit.figures.images import gallery_rows
 from nlkit.figures.losses import draw_mixture, histogram_medians
 from nlkit.figures.viewer import loss_viewer
@@ -66,14 +67,13 @@ def test_the_viewer_carries_every_epoch_and_only_plain_data(run: nlkit.Run, know
 
 
 def test_the_matrices_of_a_run_are_row_stochastic(run: nlkit.Run) -> None:
-    matrices = figures.run_matrices(run)
-    assert len(matrices) == 1 + ("clean" in run.samples)
-    for matrix in matrices.values():
-        sums = matrix.sum(axis=1)
-        np.testing.assert_allclose(sums[sums > 0], 1)
+    sums = np.concatenate([matrix.sum(axis=1) for matrix in figures.run_matrices(run).values()])
+    assert len(sums) == 10 * (1 + ("clean" in run.samples))
+    np.testing.assert_allclose(sums[sums > 0], 1)
 
 
-def test_the_gallery_shows_what_its_titles_say(run: nlkit.Run) -> None:
+def test_the_gallery_shows_what_its_titles_say_with_the_images_of_the_problem(run: nlkit.Run) -> None:
+    assert np.array_equal(run.images(), run.problem().train.images.numpy())
     rows = gallery_rows(run, 5)
     errors = rows["surest label errors"]
     assert (errors["prediction"] != errors["noisy"]).all() and (errors["p_clean"] <= 0.5).all()
@@ -83,10 +83,6 @@ def test_the_gallery_shows_what_its_titles_say(run: nlkit.Run) -> None:
         return
     hardest = rows["hardest correct labels"]
     assert (hardest["noisy"] == hardest["clean"]).all() and hardest["p_clean"].is_monotonic_increasing
-
-
-def test_the_images_of_a_run_are_those_of_its_problem(known: nlkit.Run) -> None:
-    assert np.array_equal(known.images(), known.problem().train.images.numpy())
 
 
 def test_a_mixture_is_drawn_where_its_values_lie_and_holds_the_whole_share_of_each_component() -> None:
@@ -107,3 +103,22 @@ def test_histogram_medians_lie_within_the_bin_of_the_median() -> None:
         median = histogram_medians(counts[None])[0]
         assert LOSS_EDGES[middle] <= median <= LOSS_EDGES[middle + 1]
     assert np.isnan(histogram_medians(np.zeros((1, 65)))).all()
+
+
+def test_the_findings_are_those_of_the_tables(run: nlkit.Run, known: nlkit.Run) -> None:
+    right = float((known.samples["noisy"] == known.samples["clean"]).mean())
+    epochs = run.epochs.assign(accuracy=[60.0, *[50.0] * 79], share_clean=1.0, precision=right, recall=1.0)
+    samples = run.samples.assign(prediction=run.samples["noisy"])
+    text = figures.findings(tiny.with_tables(run, epochs=epochs, samples=samples)).data
+    said = ["(80) 50.00 %", "(1) was chosen with the test set and did 10.00 points better: more than", "two humps"]
+    truth = ["nearly all of these: it predicts the wrong label for 100.0 %", "no gain", "hold 0.0 %", "in common"]
+    unknown = ["contradicts 0.0 % of all labels", "above 0.5 for 100.0 % of the labels; how many"]
+    found = [words for words in said + truth + unknown if words in text]
+    assert found == said + (truth if "clean" in run.samples else unknown)
+
+
+@pytest.mark.parametrize(("gap", "height", "two"), [(20, 100, True), (4, 100, False), (0, 100, False), (20, 1, False)])
+def test_two_humps_have_a_valley_and_many_labels_and_no_open_bin(gap: int, height: int, two: bool) -> None:
+    counts = height * sum(np.exp(-((np.arange(65) - centre) ** 2) / 18) for centre in (30, 30 + gap))
+    counts[0] = 900
+    assert (valley(counts) is not None) == two

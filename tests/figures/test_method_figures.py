@@ -56,48 +56,43 @@ def diffusion(short_run: Callable[..., nlkit.Run]) -> nlkit.Run:
     return short_run("lra_diffusion/digits-sym-50-identity", **own)
 
 
-def assert_drawn(run: nlkit.Run, known: bool, figures: dict[Callable[[nlkit.Run], Figure], int]) -> None:
-    """Each figure has so many axes, and data in all of them, whether or not the clean labels are known."""
-    shown = run if known else tiny.with_tables(run, samples=run.samples.drop(columns="clean"))
+def assert_drawn(run: nlkit.Run, figures: dict[Callable[[nlkit.Run], Figure], int], both: bool = True) -> None:
+    """Each figure has so many axes, and data in all of them; where `both`, without clean labels too."""
+    unknown = [tiny.with_tables(run, samples=run.samples.drop(columns="clean"))] * both
     for draw, axes in figures.items():
-        figure = draw(shown)
-        figure.canvas.draw()
-        assert [ax.has_data() for ax in figure.axes] == [True] * axes
+        for figure in map(draw, [run, *unknown]):
+            figure.canvas.draw()
+            assert [ax.has_data() for ax in figure.axes] == [True] * axes
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_the_figures_of_codim_are_drawn_with_and_without_clean_labels(codim: nlkit.Run, known: bool) -> None:
-    assert_drawn(codim, known, {contrast.positive_pairs: 3, contrast.feature_geometry: 2})
+def test_the_figures_of_codim_are_drawn_and_a_start_without_encoder_is_called_random(codim: nlkit.Run) -> None:
+    assert_drawn(codim, {contrast.positive_pairs: 3, contrast.feature_geometry: 2})
+    assert [ax.get_title() for ax in contrast.feature_geometry(codim).axes] == ["random start", "after epoch 3"]
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_the_figures_of_tcl_are_drawn_with_and_without_clean_labels(tcl: nlkit.Run, known: bool) -> None:
-    assert_drawn(tcl, known, {contrast.score_histograms: 3, contrast.feature_maps: 2, contrast.label_map: 3})
+def test_the_figures_of_tcl_are_drawn_and_a_map_shows_prototypes_by_the_names_of_classes(tcl: nlkit.Run) -> None:
+    assert_drawn(tcl, {contrast.score_histograms: 3, contrast.feature_maps: 2, contrast.label_map: 3})
+    assert [text.get_text() for text in contrast.feature_maps(tcl).axes[1].texts] == tcl.record["data"]["classes"]
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_the_figures_of_diffusion_are_drawn_with_and_without_clean_labels(diffusion: nlkit.Run, known: bool) -> None:
+def test_the_figures_of_diffusion_are_drawn_with_and_without_clean_labels(diffusion: nlkit.Run) -> None:
     figures = {votes.label_trajectories: 4, votes.vote_shares: 1, votes.weights_and_vote_curves: 1}
-    assert_drawn(diffusion, known, figures | {lambda run: votes.retrieved_labels(run, run.images()): 32})
+    assert_drawn(diffusion, figures | {lambda run: votes.retrieved_labels(run, run.images()): 32})
 
 
-def test_pre_training_has_maps_and_neighbours(pretraining: nlkit.Run) -> None:
+def test_pre_training_has_maps_and_neighbours_of_which_the_first_is_the_nearest(pretraining: nlkit.Run) -> None:
     gallery = {lambda run: contrast.neighbour_gallery(run, run.images()): 56}
-    assert_drawn(pretraining, True, {contrast.feature_maps: 2, **gallery})
+    assert_drawn(pretraining, {contrast.feature_maps: 2, **gallery}, both=False)
+    index = np.array(pretraining.epochs["neighbours"].iloc[-1]).reshape(8, 6)
+    assert all(row not in index[row] and len(set(index[row])) == 6 for row in range(8))
 
 
 def test_the_scores_of_a_figure_are_those_of_the_record_and_the_mixture_lies_over_them(tcl: nlkit.Run) -> None:
     figure = contrast.score_histograms(tcl)
     lines = 2 if tcl.params.method.mixture_per == "set" else 0  # type: ignore[union-attr]
     for ax, epoch in zip(figure.axes, (1, 2, 3), strict=True):
-        counts = sum(patch.get_height() for patch in ax.patches)
-        assert counts == tcl.samples[f"score_{epoch}"].notna().sum() == 300
+        assert sum(patch.get_height() for patch in ax.patches) == tcl.samples[f"score_{epoch}"].notna().sum() == 300
         assert len(ax.lines) == lines
-
-
-def test_a_map_shows_each_prototype_by_the_name_of_its_class(tcl: nlkit.Run) -> None:
-    figure = contrast.feature_maps(tcl)
-    assert [text.get_text() for text in figure.axes[1].texts] == tcl.record["data"]["classes"]
 
 
 def test_pairs_grow_from_variant_to_variant_and_are_coloured_by_the_truth(codim: nlkit.Run) -> None:
@@ -127,16 +122,6 @@ def test_the_classes_of_the_figure_are_those_of_the_method(codim: nlkit.Run, var
     np.testing.assert_allclose(targets, torch.cat([refined, guessed]).numpy())
     expected = contrastive.contrast_classes(variant, refined, guessed, 0.2)
     assert contrast.contrast_classes(variant, targets, size, 0.2).tolist() == expected.tolist()
-
-
-def test_the_start_of_a_run_without_encoder_is_called_random(codim: nlkit.Run) -> None:
-    figure = contrast.feature_geometry(codim)
-    assert [ax.get_title() for ax in figure.axes] == ["random start", "after epoch 3"]
-
-
-def test_the_first_neighbour_of_the_gallery_is_the_nearest_one(pretraining: nlkit.Run) -> None:
-    index = np.array(pretraining.epochs["neighbours"].iloc[-1]).reshape(8, 6)
-    assert all(row not in index[row] and len(set(index[row])) == 6 for row in range(8))
 
 
 def test_the_vote_has_a_row_for_each_noise_and_kind_of_features(
