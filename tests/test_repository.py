@@ -123,7 +123,7 @@ def test_lra_diffusion_is_not_far_below_the_vote_over_the_same_features(cell: st
 def test_a_notebook_is_committed_without_outputs_and_with_one_parameters_cell(path: Path) -> None:
     notebook: Any = nbformat.read(path, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert len(code) <= 13
+    assert len(code) <= 14
     assert not any(cell.outputs or cell.execution_count for cell in code)
     tagged = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1 and tagged[0].source.startswith("# Parameters")
