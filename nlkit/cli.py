@@ -50,8 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("folder", type=Path, help="a folder with record.json")
     show.set_defaults(command=_show)
 
-    adopt = commands.add_parser("adopt", help="check a finished record and copy it to results/")
+    adopt = commands.add_parser("adopt", help="check a finished record and copy it to results/, with its gallery")
     adopt.add_argument("folder", type=Path, help="a folder with record.json")
+    _data_option(adopt)
     adopt.set_defaults(command=_adopt)
 
     _clean_parser(commands.add_parser("clean", help="find wrong labels among images of your own"))
@@ -180,10 +181,17 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _adopt(options: argparse.Namespace) -> int:
+    from nlkit.figures.thumbnails import write_gallery
     from nlkit.files import project_root
     from nlkit.training.records import adopt
+    from nlkit.training.runs import load_run
 
-    print(f"adopted: {adopt(options.folder, project_root() / 'results')}")
+    target = adopt(options.folder, project_root() / "results")
+    print(f"adopted: {target}")
+    try:
+        write_gallery(load_run(target), options.data)
+    except NlkitError as error:
+        print(f"its gallery was left out: {error}")
     return 0
 
 

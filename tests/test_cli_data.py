@@ -37,9 +37,7 @@ def test_status_lists_every_data_set_and_where_it_belongs(tmp_path: Path, run: C
 
 
 @pytest.mark.parametrize("name", ["clothing1m", "mnist"])
-def test_get_says_where_a_set_comes_from_that_cannot_be_downloaded(
-    tmp_path: Path, refused: Callable[..., str], name: str
-) -> None:
+def test_get_names_the_source_of_what_it_does_not_bring(tmp_path: Path, refused: Callable[..., str], name: str) -> None:
     said = refused("data", "get", name, "--data", tmp_path)
     assert said == f"nlkit: {name} is not downloaded from here: {sources()[name].origin}\n"
 

@@ -88,7 +88,7 @@ class NoiseModels:
             title=self.title, names=self.names, count=count, models=models, lifts=lifts, agreements=agreements
         )
 
-    def hit_rows(self, first: str, second: str, count: int = 9) -> dict[str, np.ndarray]:
+    def hit_rows(self, first: str, second: str, count: int = 6) -> dict[str, np.ndarray]:
         """Images that two models both hit, and that one of them hits only: the first of each class, at most `count`."""
         one, two = self.labels[first] != self.clean, self.labels[second] != self.clean
         rows = {f"{first} and {second}": one & two, f"{first} only": one & ~two, f"{second} only": two & ~one}

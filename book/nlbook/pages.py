@@ -47,12 +47,13 @@ def make(names: Sequence[str], workers: int) -> list[str]:
 
 
 def _sources(name: str) -> list[Path]:
-    """What a page is made from, beside code: its notebook and parameters, and the records that it may show."""
+    """What a page is made from, beside code: its notebook and parameters, records that it may show, and galleries."""
     shown, parameters = "*/*/seed-*/record.json", list[Path]()
     if contents.is_run(name):
         shown, parameters = "/".join(contents.committed(name).parts[1:]), contents.parameter_files(name)
     records = [path for place in ("results", "runs") for path in Path(place).glob(shown)]
-    return [contents.notebook(name), *parameters, *records]
+    galleries = [path for record in records for path in record.parent.glob("gallery.png")]
+    return [contents.notebook(name), *parameters, *records, *galleries]
 
 
 def _sha256(files: Iterable[Path], more: str = "") -> str:
@@ -113,6 +114,5 @@ def _name_the_cell(page: Any, name: str) -> None:
 
 
 if __name__ == "__main__":
-    failed = make(sys.argv[2:], int(sys.argv[1]))
-    if failed:
+    if failed := make(sys.argv[2:], int(sys.argv[1])):
         sys.exit(f"not made: {', '.join(failed)}; the notebooks with their tracebacks are in {LOGS}")

@@ -10,8 +10,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from nlkit.figures.style import CLEAN, NOISY, threshold
+from nlkit.figures.style import CLEAN, NOISY, WIDTH, threshold
 from nlkit.training.runs import Run
+
+COLUMNS = 6
+"""Images in a row of the page's width."""
 
 
 class Images(Protocol):
@@ -20,7 +23,7 @@ class Images(Protocol):
     def __getitem__(self, index: int, /) -> Any: ...
 
 
-def gallery_rows(run: Run, count: int) -> dict[str, pd.DataFrame]:
+def gallery_rows(run: Run, count: int = COLUMNS) -> dict[str, pd.DataFrame]:
     """Samples to show, by row title; the last two rows need clean labels.
 
     Surest errors: trusted least, and the networks are most confident of another label. Hardest clean: correct
@@ -34,12 +37,12 @@ def gallery_rows(run: Run, count: int) -> dict[str, pd.DataFrame]:
         right = samples["noisy"] == samples["clean"]
         rows["hardest correct labels"] = samples[right].sort_values(["p_clean", "confidence"])
         trusted = samples[~right & (samples["p_clean"] > threshold(run))]
-        rows["wrong labels that the split trusts"] = trusted.sort_values("p_clean", ascending=False)
+        rows["wrong labels that the split trusts"] = trusted.sort_values("p_clean", ascending=False, kind="stable")
     return {title: table.head(count) for title, table in rows.items() if len(table)}
 
 
-def gallery(run: Run, images: Images, count: int = 9) -> Figure:
-    """Training images by row, with given label, P(clean) and suggested label; blue: correct, vermilion: wrong."""
+def gallery(run: Run, images: Images, count: int = COLUMNS) -> Figure:
+    """Training images by row: given label, P(clean) and, after an arrow, the suggestion; blue: correct, else wrong."""
     rows = gallery_rows(run, count)
     names = run.record["data"]["classes"]
     figure, axes = image_grid(len(rows), count)
@@ -47,11 +50,10 @@ def gallery(run: Run, images: Images, count: int = 9) -> Figure:
         heading(line[0], title)
         for ax, (_, sample) in zip(line, table.iterrows(), strict=False):
             show(ax, images[int(sample["index"])])
-            text = f"given {names[int(sample['noisy'])]}\nP(clean) {sample['p_clean']:.2f}\n"
-            text += f"suggest {names[int(sample['prediction'])]}"
+            text = f"{names[int(sample['noisy'])]}\n{sample['p_clean']:.2f}\n→ {names[int(sample['prediction'])]}"
             known = "clean" in sample
             colour = (CLEAN if sample["noisy"] == sample["clean"] else NOISY) if known else "black"
-            ax.text(0.5, 1.04, text, transform=ax.transAxes, ha="center", va="bottom", fontsize=7, color=colour)
+            ax.text(0.5, 1.04, text, transform=ax.transAxes, ha="center", va="bottom", color=colour)
     settle(figure)
     return figure
 
@@ -62,20 +64,21 @@ def noise_gallery(
     """The first wrongly labelled image of each class: true class above, observed label below."""
     wrong = [np.flatnonzero((clean == c) & (noisy != c)) for c in range(len(names))]
     picks = [int(index[0]) for index in wrong if len(index)][:count]
-    figure, axes = image_grid(1, max(len(picks), 1), extra=0.5)
-    for ax, i in zip(axes[0], picks, strict=False):
+    figure, axes = image_grid(2, max(-(-len(picks) // 2), 1), extra=0.5)
+    for ax, i in zip(axes.flat, picks, strict=False):
         show(ax, images[i])
-        ax.set_title(f"is {names[clean[i]]}", fontsize=8, color=CLEAN)
+        ax.set_title(f"is {names[clean[i]]}", color=CLEAN)
         below = f"label {names[noisy[i]]}"
-        ax.text(0.5, -0.08, below, transform=ax.transAxes, ha="center", va="top", fontsize=8, color=NOISY)
+        ax.text(0.5, -0.08, below, transform=ax.transAxes, ha="center", va="top", color=NOISY)
     return figure
 
 
 def image_grid(rows: int, columns: int, extra: float = 0.95) -> tuple[Figure, np.ndarray]:
     """Axes [rows, columns] for square images, with `extra` inches a row for text."""
-    height = (0.98 + extra) * rows
+    side = min(WIDTH / columns, 1.0)
+    height = (side + extra) * rows
     layout = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - 0.25 / height))
-    figure, axes = plt.subplots(rows, columns, figsize=(0.98 * columns, height), squeeze=False, layout=layout)
+    figure, axes = plt.subplots(rows, columns, figsize=(side * columns, height), squeeze=False, layout=layout)
     for ax in axes.flat:
         ax.set_axis_off()
     return figure, axes
@@ -83,7 +86,7 @@ def image_grid(rows: int, columns: int, extra: float = 0.95) -> tuple[Figure, np
 
 def heading(ax: Axes, title: str, height: float = 1.62) -> None:
     """A title over the first image of a row, at a height in images; it may be wider, so the layout leaves it out."""
-    ax.text(0, height, title, transform=ax.transAxes, fontsize=10, fontweight="bold").set_in_layout(False)
+    ax.text(0, height, title, transform=ax.transAxes, fontweight="bold").set_in_layout(False)
 
 
 def settle(figure: Figure) -> None:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from nlkit.errors import NlkitError
 from nlkit.figures.images import Images, gallery
 from nlkit.figures.style import use_book_style
+from nlkit.figures.thumbnails import ShownImages
 from nlkit.files import project_root
 from nlkit.params import Params, load_params, make_params
 from nlkit.training import records
@@ -106,9 +107,10 @@ def show_gallery(run: Run) -> Figure | HTML:
 
 def show_images(draw: Callable[[Run, Images], Figure], run: Run) -> Figure | HTML:
     """A figure that needs the images of a run, or one line where they are not on this machine."""
+    images = ShownImages(run)
     try:
-        figure = draw(run, run.images())
+        return draw(run, images)
     except NlkitError as error:
         return HTML(f"<p>The images are not on this machine, so they are not shown: {html.escape(str(error))}</p>")
-    plt.close(figure)
-    return figure
+    finally:
+        plt.close()  # or Jupyter shows it once more, and what was drawn before an error

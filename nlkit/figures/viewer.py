@@ -1,5 +1,6 @@
 """The losses of every epoch behind a slider: one piece of HTML that needs no kernel and loads nothing."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from IPython.display import HTML
 from jinja2 import Template
 
 from nlkit.figures.losses import EDGES, loss_counts
-from nlkit.figures.style import threshold, warm_up
+from nlkit.figures.style import groups, threshold, warm_up
+from nlkit.figures.thumbnails import at_hand, loss_bins, png
 from nlkit.training.runs import Run
 
 
@@ -17,7 +19,8 @@ def loss_viewer(*runs: Run) -> HTML:
     """The loss histogram of network 1 after each epoch, with the mixture and its threshold, run by run on one slider.
 
     Runs of different lengths move together, each from its first to its last epoch. Numbers below tell accuracy and
-    split of the epoch; where a bin is pointed at, its counts. Without JavaScript nothing is shown.
+    split of the epoch; where a bin is pointed at, its counts. A click on a bin shows images of it, as far as there are
+    any on this machine; those of each run are in the page. Without JavaScript nothing is shown.
     """
     data = json.dumps(
         {"edges": EDGES.tolist(), "runs": [_content(run) for run in runs]}, separators=(",", ":")
@@ -35,6 +38,23 @@ def _content(run: Run) -> dict[str, Any]:
         "parts": [{"name": name, "colour": colour, "counts": one.astype(int).tolist()} for name, colour, one in counts],
         "said": [_said(row) for _, row in run.epochs.iterrows()],
         "mixtures": [_mixture(row, threshold(run)) for _, row in run.epochs.iterrows()],
+        "images": _images(run),
+    }
+
+
+def _images(run: Run) -> dict[str, Any] | None:
+    """A sheet of images, one below the other, and of each the labels, the group and the bins of its loss."""
+    if not (found := at_hand(run)):
+        return None
+    rows = pd.Index(run.samples["index"]).get_indexer([*found])
+    names, table = run.record["data"]["classes"], run.samples.iloc[rows]
+    return {
+        "sheet": f"data:image/png;base64,{base64.b64encode(png(run, found)).decode()}",
+        "grey": all(one.shape[-1] == 1 for one in found.values()),
+        "given": [names[label] for label in table["noisy"]],
+        "predicted": [names[label] for label in table["prediction"]],
+        "groups": (~groups(run.samples)[0][2][rows]).astype(int).tolist(),
+        "bins": {epoch: bins[rows].tolist() for epoch, bins in loss_bins(run).items()},
     }
 
 

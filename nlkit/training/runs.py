@@ -49,7 +49,10 @@ class Run(records.Record):
         """The training images alone, for galleries: item i is uint8 [H, W, C]; NlkitError where they are not here."""
         own = self.params.data
         if isinstance(own, DataParams):
-            return load_dataset(own.name, data_root(data)).images[: own.train_size]
+            found = load_dataset(own.name, data_root(data))
+            if found.sha256 != self.record["data"]["sha256"]:
+                raise NlkitError(f"{own.name} in {data_root(data)} is not what the record was made from")
+            return found.images[: own.train_size]
         return self.problem(data).train.images
 
 

@@ -6,14 +6,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from nlkit import load_run
+from nlkit.figures.thumbnails import chosen, loss_bins
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
+PAPER, CELL = "cross_entropy", "digits-sym-20"  # is never trained anew
 
 BAD_IMAGES = """() => [...document.querySelectorAll('article img')].filter(image => {
   const box = image.getBoundingClientRect();
@@ -129,9 +132,8 @@ def test_a_long_table_is_sorted_and_filtered(visit: Visit) -> None:
 
 @pytest.mark.parametrize("visit", [DESKTOP, PHONE], indirect=True, ids=["desktop", "phone"])
 def test_the_viewer_shows_each_epoch_of_the_record_by_keyboard_and_by_mouse(visit: Visit) -> None:
-    paper, cell = "cross_entropy", "digits-sym-20"  # is never trained anew
-    epochs = load_run(ROOT / "results" / paper / cell / "seed-0").epochs
-    visit.open(f"book/pages/{paper}-{cell}")
+    epochs = load_run(ROOT / "results" / PAPER / CELL / "seed-0").epochs
+    visit.open(f"book/pages/{PAPER}-{CELL}")
     viewer = visit.page.locator(".nlkit-viewer")
     for key, epoch in (("End", len(epochs)), ("ArrowLeft", len(epochs) - 1), ("Home", 1), ("ArrowRight", 2)):
         viewer.locator("input").press(key)
@@ -148,3 +150,25 @@ def test_the_viewer_shows_each_epoch_of_the_record_by_keyboard_and_by_mouse(visi
         last = said
     assert list(seen.values()) == [int(sum(epochs[f"hist_{name}"][1])) for name in ("clean", "noisy")]
     assert not visit.problems
+
+
+@pytest.mark.parametrize("visit", [DESKTOP, PHONE], indirect=True, ids=["desktop", "phone"])
+def test_a_bin_of_the_viewer_shows_images_with_the_labels_of_the_record(visit: Visit) -> None:
+    run = load_run(ROOT / "results" / PAPER / CELL / "seed-0")
+    samples, bins = run.samples.iloc[chosen(run)], loss_bins(run)[len(run.epochs)][chosen(run)]
+    fullest = int(np.bincount(bins).argmax())
+    own = samples[bins == fullest].groupby(samples["noisy"] == samples["clean"]).head(8)
+    visit.open(f"book/pages/{PAPER}-{CELL}")
+    viewer = visit.page.locator(".nlkit-viewer")
+    viewer.locator("input").press("End")
+    plot = viewer.locator("svg")
+    plot.press("Home")
+    while int(plot.get_attribute("aria-valuenow")) < fullest:
+        plot.press("ArrowRight")
+    bin = viewer.locator("rect[fill=currentColor]").first
+    expected = [f"given {given}\npredicted {guess}" for given, guess in own[["noisy", "prediction"]].to_numpy()]
+    for choose in (lambda: plot.press("Enter"), lambda: bin.click(force=True)):
+        choose()
+        assert sorted(viewer.locator(".sample").all_inner_texts()) == sorted(expected)
+        plot.press("Enter")
+    assert viewer.locator(".sample").count() == 0 and not visit.problems

@@ -55,21 +55,16 @@ def test_the_accuracy_table_has_the_mean_of_the_records_and_says_what_was_not_ru
     table = contest.accuracy_table(contest.contestants([*runs, with_names(runs[0], "tcl", CELLS[2])], CELLS))
     values = [run.record["accuracy"]["last"] for run in runs if run.params.paper == "dividemix"]
     expected = f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f} (5)"
-    assert (
-        table.loc["DivideMix", CELLS[0]] == f"{expected}{contest.TIED}"
-        and "≈" not in table.loc["Cross-entropy", CELLS[0]]
-    )
+    assert table.loc["DivideMix", CELLS[0]] == f"{expected}{contest.TIED}"
+    assert "≈" not in table.loc["Cross-entropy", CELLS[0]]
     assert (table[CELLS[1]] == "not run here").all() and table.loc["TCL", CELLS[0]] == "not run here"
 
 
 def test_methods_are_tied_where_the_intervals_of_the_test_images_overlap() -> None:
     low, high = contest.interval(90.0, 450)
     assert (round(low, 1), round(high, 1)) == (86.9, 92.4)  # Wilson's formula by hand
-    assert contest.tied({"best": 98.0, "near": 97.0, "far": 90.0}, 450) == {
-        "best": contest.TIED,
-        "near": contest.TIED,
-        "far": "",
-    }
+    tied = contest.tied({"best": 98.0, "near": 97.0, "far": 90.0}, 450)
+    assert tied == dict.fromkeys(("best", "near"), contest.TIED) | {"far": ""}
 
 
 @pytest.mark.parametrize("change", ["data", "noise", "model", "views", "passes"])
@@ -102,11 +97,8 @@ def test_the_cost_table_counts_pretraining_where_a_run_has_it() -> None:
     table = contest.cost_table(contest.contestants(found, CELLS)["digits-sym-50"])
     plain, started = table.loc["Cross-entropy"], table.loc["CoDiM-Self"]
     assert (plain["passes an epoch"], plain["passes of a run"], plain["of them pre-training"]) == ("3.0", "180", "–")
-    assert (
-        plain["seconds of pre-training"] == "–"
-        and started["of them pre-training"] == "285"
-        and float(started["seconds of pre-training"]) > 0
-    )
+    assert (plain["seconds of pre-training"], started["of them pre-training"]) == ("–", "285")
+    assert float(started["seconds of pre-training"]) > 0
 
 
 def test_a_method_without_a_rule_has_no_passes(runs: Sequence[Run], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,11 +111,8 @@ def test_a_method_without_a_rule_has_no_passes(runs: Sequence[Run], monkeypatch:
 @pytest.mark.parametrize("chosen", [CELLS, CELLS[:1], CELLS[2:]])
 def test_every_figure_is_drawn_with_and_without_records(runs: Sequence[Run], chosen: list[str]) -> None:
     groups = contest.contestants(runs, chosen)
-    made = [
-        drawn.accuracy_dots(groups), drawn.auc_dots(groups), drawn.epoch_curves(groups),
-        drawn.epoch_curves(groups, "auc"),
-    ]  # fmt: skip
-    for figure in made:
+    curves = drawn.epoch_curves(groups), drawn.epoch_curves(groups, "auc")
+    for figure in (drawn.accuracy_dots(groups), drawn.auc_dots(groups), *curves):
         figure.canvas.draw()
 
 

@@ -106,7 +106,7 @@ def test_the_page_is_drawn_without_images(digits: NoiseModels, without_data: Noi
     shown = page.gallery(page.cifar, "human, random 1", "PMD I")
     assert isinstance(shown, HTML) and "Not on this machine" in str(shown.data)
     figure = page.gallery(page.digits, "PMD I", "symmetric")
-    assert isinstance(figure, plt.Figure) and sum(len(ax.images) for ax in figure.axes) == 27
+    assert isinstance(figure, plt.Figure) and sum(len(ax.images) for ax in figure.axes) == 18
 
 
 def test_the_matrices_of_the_grid_have_no_diagonal(digits: NoiseModels) -> None:

@@ -192,9 +192,7 @@ def test_many_classes_and_few_images_come_through(tmp_path: Path, classes: int, 
     assert result.accuracy is None and result.run.record["accuracy"]["best"] is None
 
 
-def test_a_class_of_one_image_unicode_names_and_corrupt_images(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_class_of_one_image_odd_names_and_corrupt_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = write_images(tmp_path, 2, 12, names="größe 图 {}, “x”.png")
     labels = pd.read_csv(folder / "labels.csv")[["path", "label"]]
     labels.loc[3, "label"] = "только одна"

@@ -227,9 +227,7 @@ JPEG = encoded("JPEG", 64, 64, 3)
         (None, "no such file"),
     ],
 )
-def test_what_cannot_be_decoded_has_one_reason_however_it_is_read(
-    tmp_path: Path, content: bytes | None, said: str
-) -> None:
+def test_what_cannot_be_decoded_has_one_reason_whoever_reads(tmp_path: Path, content: bytes | None, said: str) -> None:
     path = tmp_path / "odd.jpg"
     if content is not None:
         path.write_bytes(content)

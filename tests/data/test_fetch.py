@@ -61,9 +61,7 @@ def entries(root: Path) -> list[str]:
     return sorted(path.name for path in root.iterdir()) if root.exists() else []
 
 
-def test_an_archive_is_brought_unpacked_and_not_brought_again(
-    tmp_path: Path, site: Any, offer: Offer, archive: bytes
-) -> None:
+def test_an_archive_is_brought_and_unpacked_only_once(tmp_path: Path, site: Any, offer: Offer, archive: bytes) -> None:
     root, bring = tmp_path / "new" / "root", offer(archive)
     bring(root)
     assert entries(root) == ["cifar-10-batches-py"]
@@ -88,9 +86,7 @@ def test_a_failed_download_leaves_nothing_and_the_next_one_works(
     assert entries(root) == ["cifar-10-batches-py"]
 
 
-def test_an_archive_put_there_by_hand_is_used_once_it_is_right(
-    tmp_path: Path, site: Any, offer: Offer, archive: bytes
-) -> None:
+def test_an_archive_put_there_is_used_once_it_is_right(tmp_path: Path, site: Any, offer: Offer, archive: bytes) -> None:
     bring, given = offer(archive), tmp_path / "some.tar.gz"
     given.write_bytes(archive[:99])
     with pytest.raises(NlkitError, match=r"some\.tar\.gz: has md5 .* remove or replace it"):

@@ -144,9 +144,7 @@ LISTS = [(name, place) for name in TREES if name != "animal10n" for place in ran
 
 @pytest.mark.parametrize("count", [30, pytest.param(COUNT, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("name", "place"), LISTS)
-def test_damaged_lists_are_refused_or_change_at_most_what_was_hit(
-    tmp_path: Path, name: str, place: int, count: int
-) -> None:
+def test_damaged_lists_are_refused_or_harm_only_what_was_hit(tmp_path: Path, name: str, place: int, count: int) -> None:
     TREES[name](tmp_path)
     whole = load_photos(name, tmp_path)
 

@@ -240,9 +240,7 @@ def test_food101n_the_report_tells_counts_flaws_and_verified_labels(tmp_path: Pa
 
 
 @pytest.mark.parametrize("inner", ["images/", ""])
-def test_clothing1m_clean_training_images_are_never_used_and_images_may_lie_beside_the_lists(
-    tmp_path: Path, inner: str
-) -> None:
+def test_clothing1m_clean_training_images_are_not_used_and_all_may_lie_by_the_lists(tmp_path: Path, inner: str) -> None:
     expected = clothing1m_tree(tmp_path, inner=inner)
     clean = tmp_path / "clothing1m/clean_train_key_list.txt"
     unused = {key.replace("images/", inner) for key in clean.read_text().split()}

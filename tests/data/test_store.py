@@ -137,9 +137,7 @@ def test_a_finished_store_is_found_and_nothing_else_is_left(photos: PhotoList, m
     )
 
 
-def test_corrupt_images_are_fatal_by_choice_and_nothing_is_lost(
-    photos: PhotoList, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_corrupt_images_may_be_fatal_and_nothing_is_lost(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
     message = refused(lambda: make(photos, corrupt="fail"))
     assert "3 of 30 images cannot be used" in message and f"{photos.names[5]!r}: empty file" in message
     seen = count_decoding(monkeypatch)
@@ -173,9 +171,7 @@ def test_requests_that_cannot_be_met_are_refused_in_one_line(
 # Content and requests.
 
 
-def test_the_hash_follows_content_and_the_request_follows_files(
-    photos: PhotoList, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_hash_follows_content_the_request_files(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make(photos)
     seen = count_decoding(monkeypatch)
     for path in photos.root.rglob("*.png"):

@@ -1,5 +1,7 @@
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -9,15 +11,20 @@ import tiny
 from matplotlib.figure import Figure
 
 import nlkit
+from nlbook import contents
 from nlkit import figures
+from nlkit.cli import main
+from nlkit.figures import thumbnails
 from nlkit.figures.findings import valley
 from nlkit.figures.images import gallery_rows
 from nlkit.figures.losses import draw_mixture, histogram_medians
+from nlkit.figures.notebook import show_gallery
 from nlkit.figures.viewer import loss_viewer
 from nlkit.training.records import LOSS_EDGES
 
 ROOT = Path(__file__).parents[2]
 RECORDED = ROOT / "results/dividemix/digits-sym-50/seed-0"
+PHOTOS = "results/tcl/cifar10n-worst-laptop/seed-0"
 OF_A_RUN = ["loss_histograms", "p_clean_histograms", "loss_heatmap", "loss_ridges", "memorisation"]
 OF_A_RUN += ["accuracy_curves", "split_curves", "split_confusion"]
 DRAW: dict[str, Callable[[nlkit.Run], Figure]] = {name: getattr(figures, name) for name in OF_A_RUN}
@@ -63,6 +70,9 @@ def test_the_viewer_carries_every_epoch_and_only_plain_data(run: nlkit.Run, know
             f"test accuracy {x:.1f}" for x in shown.epochs["accuracy"]
         ]
         assert ("AUC" in one["said"][0]) == ("clean" in shown.samples)
+        rows = shown.samples.iloc[thumbnails.chosen(shown)]
+        for name, column in (("given", "noisy"), ("predicted", "prediction")):
+            assert one["images"][name] == list(map(str, rows[column]))
         assert one["mixtures"][-1]["means"] == pytest.approx(list(shown.epochs["mixture_means"].iloc[-1]), 1e-4)
 
 
@@ -83,6 +93,64 @@ def test_the_gallery_shows_what_its_titles_say_with_the_images_of_the_problem(ru
         return
     hardest = rows["hardest correct labels"]
     assert (hardest["noisy"] == hardest["clean"]).all() and hardest["p_clean"].is_monotonic_increasing
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> nlkit.Run:
+    """A run on photographs without thumbnails, on a machine without data."""
+    monkeypatch.setenv("NLKIT_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return nlkit.load_run(shutil.copytree(ROOT / PHOTOS, "run", ignore=shutil.ignore_patterns(thumbnails.NAME)))
+
+
+def pictures(run: nlkit.Run) -> list[list[int]]:
+    """The pixels of each image in the gallery of a run; none where a line of text stands in its place."""
+    axes = getattr(show_gallery(run), "axes", [])
+    return [ax.images[0].get_array().ravel().tolist() for ax in axes if ax.images]
+
+
+def test_adopted_thumbnails_give_the_gallery_of_the_data(
+    photos: nlkit.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (10_000, 1, 1, 3), np.uint8)
+    with monkeypatch.context() as patch:
+        patch.setattr(nlkit.Run, "images", lambda *_: np.broadcast_to(levels, (10_000, 32, 32, 3)))
+        with_data, made = pictures(photos), thumbnails.at_hand(photos)
+        assert main(["adopt", "run"]) == 0
+    adopted = nlkit.load_run(PHOTOS)
+    np.testing.assert_equal(thumbnails.read(adopted), made)
+    assert pictures(adopted) == with_data and len(with_data) == 18
+    assert pictures(photos) == [] and thumbnails.at_hand(photos) == {}
+    shutil.rmtree("results")
+    assert main(["adopt", "run"]) == 0 and "gallery was left out: cifar10 is missing" in capsys.readouterr().out
+
+
+def test_thumbnails_that_are_damaged_too_large_or_of_other_images_are_refused(
+    photos: nlkit.Run, known: nlkit.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good, other = (ROOT / PHOTOS / thumbnails.NAME).read_bytes(), thumbnails.png(known, thumbnails.at_hand(known))
+    for blob in (good[:9000], good + bytes(thumbnails.LIMIT), other, b""):
+        (photos.folder / thumbnails.NAME).write_bytes(blob)
+        with pytest.raises(nlkit.NlkitError, match=r"gallery\.png: damaged, of other images, or above"):
+            show_gallery(photos)
+    noise = np.random.default_rng(0).integers(0, 256, (10_000, 32, 32, 3), np.uint8)
+    monkeypatch.setattr(nlkit.Run, "images", lambda *_: noise)
+    with pytest.raises(nlkit.NlkitError, match="would take"):
+        thumbnails.write_gallery(photos)
+
+
+def test_every_page_of_photographs_has_the_thumbnails_of_its_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    for page in (page for page in contents.run_pages(ROOT) if "-digits" not in page):
+        run = nlkit.load_run(contents.committed(page).parent)
+        shown = {index for table in gallery_rows(run).values() for index in table["index"]}
+        assert shown <= set(thumbnails.read(run)), "write them again with nlkit.figures.thumbnails.write_gallery"
+
+
+def test_images_that_are_not_those_of_the_record_are_refused(known: nlkit.Run) -> None:
+    other = replace(known, info=known.info | {"data": {**known.info["data"], "sha256": "0"}})
+    with pytest.raises(nlkit.NlkitError, match="not what the record was made from"):
+        other.images()
 
 
 def test_a_mixture_is_drawn_where_its_values_lie_and_holds_the_whole_share_of_each_component() -> None:

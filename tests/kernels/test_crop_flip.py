@@ -47,8 +47,6 @@ def test_equals_padding_slicing_and_flipping_image_by_image(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_forms_agree_bit_for_bit(
-    triton: None, device: torch.device, shape: tuple[int, ...], dtype: torch.dtype
-) -> None:
+def test_forms_agree_to_the_bit(triton: None, device: torch.device, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     given = drawn(shape, 3, 2, device)
     assert torch.equal(crop_flip(*given, dtype), naive.crop_flip(*given, dtype))

@@ -26,9 +26,7 @@ def test_forms_agree(triton: None, device: torch.device, rows: int, length: int,
         torch.testing.assert_close(ours, plain, rtol=0, atol=1e-9)
 
 
-def test_an_assignment_to_one_side_and_a_row_without_values_give_finite_numbers(
-    form: None, device: torch.device
-) -> None:
+def test_an_assignment_to_one_side_and_a_row_without_values_stay_finite(form: None, device: torch.device) -> None:
     values = torch.tensor([[0.25, 0.5, 1.0], [0.0, 0.0, 0.0]], dtype=torch.float64, device=device)
     inside = torch.tensor([[True] * 3, [False] * 3], device=device)
     found = em(values, inside, torch.zeros_like(inside), 5, 1e-3, 1e-3)

@@ -93,9 +93,7 @@ def test_no_image_gives_none(form: ModuleType, images: list[np.ndarray]) -> None
     assert form.cut(batch, none, none, 8, none.bool()).shape == (0, 8, 8, 3)
 
 
-def test_neither_the_bound_nor_the_groups_change_anything(
-    images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_bound_and_the_groups_change_nothing(images: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
     batch = batch_of(images, 8)
     box, flip = random_boxes(batch)
     expected = naive.resized_crop(batch, box, 40, flip, 300)

@@ -27,9 +27,7 @@ def test_forms_agree_in_values_and_gradients(
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
 
 
-def test_logits_of_half_precision_have_losses_in_single_and_gradients_of_their_own(
-    form: None, device: torch.device
-) -> None:
+def test_half_precision_logits_have_losses_in_single_and_gradients_in_half(form: None, device: torch.device) -> None:
     logits = torch.randn(4, 3, generator=tiny.stream(0)).to(device, torch.bfloat16).requires_grad_()
     losses = soft_losses(logits, torch.eye(4, device=device)[:, :3], 2)
     sum(losses).backward()  # type: ignore[union-attr]

@@ -129,9 +129,7 @@ def test_batch_norm_counts_six_passes_of_the_network_and_none_of_its_peer() -> N
         assert tiny.same(method.nets[1].net.state_dict(), before)
 
 
-def test_targets_come_from_weak_views_without_gradient_and_losses_from_strong_ones(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_targets_come_from_weak_views_without_gradient_losses_from_strong(monkeypatch: pytest.MonkeyPatch) -> None:
     method = codim()
     strong, targets = (tiny.spied(monkeypatch, method, name) for name in ("strong", "targets"))
     mixed = tiny.spied(monkeypatch, codim_module, "mixmatch")

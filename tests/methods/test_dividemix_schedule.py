@@ -58,9 +58,7 @@ def test_the_weight_of_the_unlabelled_loss_ramps_within_the_epoch(above: int, ep
 
 
 @pytest.mark.parametrize("loss_epochs", [1, 5])
-def test_the_mixture_sees_the_mean_of_the_last_normalised_losses(
-    loss_epochs: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_mixture_sees_the_mean_of_the_last_scaled_losses(loss_epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     method = dividemix(**{"method.loss_epochs": loss_epochs})
     losses = torch.rand(8, 2, COUNT, generator=tiny.stream(0))
     scaled = torch.stack([torch.stack([normalise(one) for one in pair]) for pair in losses])  # type: ignore[misc]
@@ -117,9 +115,7 @@ def test_odd_batches_and_a_single_class_keep_everything_finite(problem: dict[str
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1.0])
-def test_losses_that_cannot_be_separated_keep_the_division_and_are_noted(
-    bad: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inseparable_losses_keep_the_division_and_are_noted(bad: float, monkeypatch: pytest.MonkeyPatch) -> None:
     method = dividemix()
     before = method.p_clean.clone()
     losses = torch.full((COUNT,), 1.0)

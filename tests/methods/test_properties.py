@@ -93,9 +93,7 @@ def weights_of(method: Method) -> dict[str, Tensor]:
     [(64, 16, 3), (65, 16, 3), (17, 16, 3), (3, 2, 3), (32, 16, 1)],
     ids=["full batches", "a last batch of one", "a batch and one", "three images", "one label only"],
 )
-def test_an_epoch_reports_finite_losses_and_evidence_and_its_progress(
-    name: str, count: int, size: int, labels: int
-) -> None:
+def test_an_epoch_reports_finite_losses_evidence_and_progress(name: str, count: int, size: int, labels: int) -> None:
     problem = tiny.problem(count=count)
     data = problem.train if labels > 1 else replace(problem.train, labels=torch.ones_like(problem.train.labels))
     method = tiny.method(name, data, **{"training.batch_size": size})
@@ -143,9 +141,7 @@ def test_clean_labels_and_those_of_tests_change_measurements_and_nothing_else(
 
 
 @methods
-def test_a_run_that_is_interrupted_in_every_epoch_ends_as_an_undisturbed_one(
-    name: str, problem: Problem, tmp_path: Path
-) -> None:
+def test_a_run_interrupted_each_epoch_ends_as_an_undisturbed_one(name: str, problem: Problem, tmp_path: Path) -> None:
     params = tiny.params(name, **{"training.snapshots": [1, 3]})
     calm = training.fit(problem, params, tmp_path / "calm", progress=False)
     for epoch in range(EPOCHS):

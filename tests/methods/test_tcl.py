@@ -159,9 +159,7 @@ def test_scores_that_cannot_be_separated_leave_a_note() -> None:
 
 
 @pytest.mark.parametrize("own", [{}, {"method.mixture_per": "class"}, {"method.sigma_mode": "per_class"}])
-def test_a_row_tells_the_mixture_of_the_scores_and_the_places_of_the_prototypes(
-    own: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_row_tells_the_mixture_of_scores_and_the_places_of_prototypes(own: dict[str, Any], tmp_path: Path) -> None:
     params = tiny.params("tcl", **{"training.epochs": 2, "training.snapshots": [1]}, **own)
     fit = training.fit(tiny.problem(), params, tmp_path, progress=False)
     for row in fit.rows:

@@ -43,9 +43,7 @@ def test_clip_sees_the_pixels_in_its_own_normalisation(monkeypatch: pytest.Monke
     assert asked == [("ViT-L-14", str(tmp_path / "weights.bin"))] and not encode(views).requires_grad
 
 
-def test_without_clip_or_its_weights_one_line_says_what_to_place_where(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_without_clip_or_its_weights_a_line_says_what_to_put(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def damaged(*names: str, **rest: Any) -> nn.Module:
         raise RuntimeError("not\na pickle")
 

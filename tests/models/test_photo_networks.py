@@ -81,9 +81,7 @@ def test_unusable_weights_get_one_line_that_names_the_key_and_no_pickle_among_th
     assert not (tmp_path / "ran").exists()
 
 
-def test_imagenet_weights_that_cannot_be_had_tell_where_to_put_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_imagenet_weights_tell_where_to_put_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.models import WeightsEnum
 
     def offline(*args: Any, **settings: Any) -> None:

@@ -54,9 +54,7 @@ def test_the_generator_makes_the_labels_of_the_official_code(
     assert " ".join(map(str, noisy[:10])).startswith(first)
 
 
-def test_the_labels_of_cifar10_itself_are_those_that_cifar10n_calls_clean(
-    data_folder: Path, clean_labels: Clean
-) -> None:
+def test_the_labels_of_cifar10_are_those_that_cifar10n_calls_clean(data_folder: Path, clean_labels: Clean) -> None:
     if sources()["cifar10"].missing(data_folder):
         pytest.skip("CIFAR-10 is not below the data root; NLKIT_DATA names the folder that has it")
     labels = load_dataset("cifar10", data_folder).labels

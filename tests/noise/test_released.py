@@ -47,9 +47,7 @@ def test_released_files_are_listed_and_checked(tmp_path: Path) -> None:
         verify("noise-labels", tmp_path, known)
 
 
-def test_the_asymmetric_file_of_tcl_uses_the_arrows_of_our_generator_only(
-    data_folder: Path, clean_labels: Clean
-) -> None:
+def test_the_asymmetric_file_of_tcl_uses_only_arrows_of_our_generator(data_folder: Path, clean_labels: Clean) -> None:
     labels, clean = released(Path("noise-labels/tcl/asym_noise_cifar10_40.npy"), data_folder, clean_labels)
     flips, wrong = noise.flips_of("cifar10"), labels != clean
     moved = set(zip(clean[wrong].tolist(), labels[wrong].tolist(), strict=True))

@@ -37,9 +37,7 @@ def write(root: Path, **files: str) -> Path:
         ("a: {kind: x}", "a: {b: 1}", {"a": {"kind": "x", "b": 1}}),
     ],
 )
-def test_groups_are_merged_and_all_else_is_replaced(
-    base: str, own: str, expected: dict[str, Any], tmp_path: Path
-) -> None:
+def test_groups_are_merged_all_else_is_replaced(base: str, own: str, expected: dict[str, Any], tmp_path: Path) -> None:
     path = write(tmp_path, bases__family__one=base, some__cell=f"base: bases/family/one\n{own}")
     assert read_tree(path) == expected
 

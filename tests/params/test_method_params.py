@@ -83,9 +83,7 @@ def test_the_first_stage_of_tcl_plus_is_that_of_the_cell(cell: str) -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.parent.name in ("codim", "lra_diffusion")], ids=named)
-def test_the_encoder_that_a_file_names_is_there_and_of_the_same_images(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_named_encoder_is_there_and_of_the_same_images(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     params = load(path)
     referred = encoders.referred(params)

@@ -9,14 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.parts.contrast import (
-    Variant,
-    contrast_classes,
-    contrast_confidence,
-    nt_xent,
-    same_image_or_class,
-    supcon,
-)
+from nlkit.parts.contrast import Variant, contrast_classes, contrast_confidence, nt_xent, same_image_or_class, supcon
 
 TAU = 0.25
 VARIANTS: list[Variant] = ["self", "sup", "sup_pseudo"]

@@ -86,9 +86,7 @@ def test_the_clean_component_is_the_one_of_the_larger_posterior() -> None:
     assert float(gamma[found.w > 0.5].mean()) > float(gamma[found.w < 0.5].mean())
 
 
-def test_scores_are_stretched_over_the_whole_set_before_classes_are_taken_apart(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_scores_are_stretched_over_the_whole_set_before_classes_are_parted(monkeypatch: pytest.MonkeyPatch) -> None:
     v, p, labels, _ = clusters(noise=0.3)
     seen: list[Tensor] = []
     monkeypatch.setattr(diagnosis, "p_clean_per_class", lambda z, *_: seen.append(z) or torch.zeros_like(z))

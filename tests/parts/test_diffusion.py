@@ -36,9 +36,7 @@ def test_the_cosine_schedule_has_the_known_values(schedule: Schedule) -> None:
     assert schedule.abar[[0, *times]].tolist() == pytest.approx([0.9999587, *known], abs=1e-6)
 
 
-def test_the_forward_process_is_a_chain_of_small_steps_from_the_label_to_noise_around_the_mean(
-    schedule: Schedule,
-) -> None:
+def test_the_forward_process_is_a_chain_of_steps_from_the_label_to_noise_around_the_mean(schedule: Schedule) -> None:
     """From t - 1 to t by y' = sqrt(1 - beta) y + (1 - sqrt(1 - beta)) m + noise of variance beta."""
     t, mean = torch.arange(1, T), torch.rand(T - 1, C, generator=stream(), dtype=torch.float64)
     y, none = torch.eye(C, dtype=torch.float64)[t % C], torch.zeros(T - 1, C, dtype=torch.float64)

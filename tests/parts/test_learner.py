@@ -91,9 +91,7 @@ def test_prediction_is_in_order_in_evaluation_mode_and_leaves_no_trace(
     torch.testing.assert_close(found, expected.detach(), atol=1e-5, rtol=1e-5)
 
 
-def test_losses_are_those_of_the_observed_labels_in_the_order_of_the_samples(
-    learner: Learner, problem: Problem
-) -> None:
+def test_losses_are_those_of_the_observed_labels_in_order_of_the_samples(learner: Learner, problem: Problem) -> None:
     train, losses = problem.train, learner.losses(problem.train)
     log_p = learner.predict(train.images).log_softmax(dim=1)
     torch.testing.assert_close(losses, torch.stack([-log_p[i, label] for i, label in enumerate(train.labels)]))

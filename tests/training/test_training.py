@@ -38,9 +38,7 @@ def assert_same(a: training.Fit, b: training.Fit) -> None:
     assert [row | {"seconds": 0} for row in a.rows] == [row | {"seconds": 0} for row in b.rows]
 
 
-def test_two_runs_on_a_cpu_give_the_same_record_and_another_seed_another_one_from_the_same_labels(
-    tmp_path: Path,
-) -> None:
+def test_two_runs_on_a_cpu_give_the_same_record_and_another_seed_another_one_of_the_same_labels(tmp_path: Path) -> None:
     folders = [
         run(params(seed=seed), tmp_path / name, progress=False).folder for seed, name in ((0, "a"), (0, "b"), (1, "c"))
     ]

@@ -111,7 +111,7 @@ def neighbour_gallery(run: Run, images: Images) -> Figure:
             show(axes[row][column], images[int(i)])
             if known is not None:
                 colour = NEUTRAL if row == 0 else (CLEAN if known[i] == known[column] else NOISY)
-                axes[row][column].set_title(names[int(known[i])], fontsize=8, color=colour, pad=2)
+                axes[row][column].set_title(names[int(known[i])], color=colour, pad=2)
     return figure
 
 

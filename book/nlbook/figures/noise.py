@@ -151,7 +151,7 @@ def hit_gallery(models: NoiseModels, first: str, second: str) -> Figure:
         for ax, i in zip(line, index, strict=False):
             show(ax, models.images[i])
             given = list(dict.fromkeys(names[one[i]] for one in labels if one[i] != clean[i]))
-            place = {"transform": ax.transAxes, "ha": "center", "fontsize": 7.5}
+            place = {"transform": ax.transAxes, "ha": "center"}
             ax.text(0.5, 1.04, names[clean[i]], va="bottom", color=CLEAN, **place)
             ax.text(0.5, -0.05, "\n".join(given), va="top", color=NOISY, **place)
     settle(figure)
