@@ -5,6 +5,7 @@ A figure has the name of a function of `nlkit.figures` and of a run: `loss_ridge
 curves of all equals on a cell: `epoch_curves_cifar10n-worst-laptop.svg`.
 """
 
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -81,11 +82,15 @@ def table(name: str, source: Source) -> pd.DataFrame:
     raise NlkitError(f"no table is called so; the kinds of tables are {', '.join(MAKERS)}")
 
 
+NUMBER = re.compile(r"(?<=\d) (?=[±(%])|(?<=±) |(?<=\)) (?=≈)")
+"""Spaces within a number, its deviation, its count and its mark."""
+
+
 def markdown(table: pd.DataFrame) -> str:
     """A Markdown table; an empty one says that nothing was run."""
     if table.empty:
         return "Not run here.\n"
-    cells = table.map(lambda value: str(value).replace("|", "\\|"))
+    cells = table.map(lambda value: NUMBER.sub("\N{NO-BREAK SPACE}", str(value).replace("|", "\\|")))
     return f"{cells.to_markdown(index=False, disable_numparse=True)}\n"
 
 
@@ -125,9 +130,10 @@ def write_all(root: Path) -> None:
 
 
 def write_downloads(out: Path, root: Path) -> None:
-    """What the pages offer for download: the clean notebooks, and the record of each run as a zip file."""
+    """What the pages offer for download: the clean notebooks, and the records that they show as zip files."""
     shutil.copytree(root / "notebooks", out / "notebooks", ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
-    for path in [*root.glob("results/*/*/seed-*/record.json"), *root.glob("runs/*/*/seed-*/record.json")]:
+    seed = f"seed-{contents.SEED}"  # of the runs that have pages
+    for path in [*root.glob(f"results/*/*/{seed}/record.json"), *root.glob(f"runs/*/*/{seed}/record.json")]:
         name = "-".join(path.parts[-4:-1])  # a fresh run takes the place of a committed record
         shutil.make_archive(str(out / "records" / name), "zip", path.parent)
 

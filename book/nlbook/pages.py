@@ -105,12 +105,13 @@ def _execute(name: str, digest: str, client: NotebookClient) -> None:
 
 
 def _name_the_cell(page: Any, name: str) -> None:
-    """Put the cell into the page's title, and fold the injected parameters away."""
+    """Put the cell into the page's title, and the injected parameters, folded away, in place of the notebook's own."""
     title, *rest = page.cells[0].source.split("\n")
     page.cells[0].source = "\n".join([f"{title}: {name.split('-', 1)[1]}", *rest])
+    page.cells = [one for one in page.cells if "parameters" not in one.metadata.get("tags", [])]
     for one in page.cells:
         if "injected-parameters" in one.metadata.get("tags", []):
-            one.metadata.tags.append("hide-input")
+            one.metadata.tags = ["parameters", "hide-input"]
 
 
 if __name__ == "__main__":

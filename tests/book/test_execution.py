@@ -66,5 +66,4 @@ def test_a_page_of_a_run_gets_its_parameters_and_its_cell_in_the_title() -> None
     page = nbformat.read("book/pages/toy-digits-sym-50.ipynb", as_version=4)
     assert page.cells[0].source == "# Title: digits-sym-50\n\ntext"
     assert printed("toy-digits-sym-50") == "digits-sym-50 3\n"
-    injected = [cell for cell in page.cells if "injected-parameters" in cell.metadata.get("tags", [])]
-    assert [cell.metadata.tags[-1] for cell in injected] == ["hide-input"]
+    assert [tags for cell in page.cells if (tags := cell.metadata.get("tags"))] == [["parameters", "hide-input"]]
