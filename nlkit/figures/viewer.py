@@ -12,6 +12,7 @@ from jinja2 import Template
 from nlkit.figures.losses import EDGES, loss_counts
 from nlkit.figures.style import groups, threshold, warm_up
 from nlkit.figures.thumbnails import at_hand, loss_bins, png
+from nlkit.params import registry
 from nlkit.training.runs import Run
 
 
@@ -31,9 +32,10 @@ def loss_viewer(*runs: Run) -> HTML:
 
 
 def _content(run: Run) -> dict[str, Any]:
-    counts = loss_counts(run)
+    counts, looks = loss_counts(run), registry.contestants()
+    name = looks[run.params.paper].label if run.params.paper in looks else run.params.paper
     return {
-        "title": f"{run.params.paper} {run.params.cell}",
+        "title": f"{name}, {run.params.cell}",
         "warm_up": warm_up(run) or 0,
         "parts": [{"name": name, "colour": colour, "counts": one.astype(int).tolist()} for name, colour, one in counts],
         "said": [_said(row) for _, row in run.epochs.iterrows()],
