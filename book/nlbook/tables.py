@@ -90,11 +90,12 @@ def _plain(value: Any) -> Any:
 
 
 def results(source: Source, name: str) -> Rows:
-    """`results_<paper>`: claimed and measured; `results_<paper>-<paper>_digits`: what was measured on digits."""
-    if not name.endswith("_digits"):
+    """`results_<paper>`: claimed and measured; `results_<paper>-<paper>_digits` or `_laptop`: measured there."""
+    papers, _, where = name.rpartition("_")
+    if where not in ("digits", "laptop"):
         return claimed_and_measured(claims_of(source, name), source.rows)
-    rows = source.rows[source.rows["paper"].isin(name.removesuffix("_digits").split("-"))]
-    return _by_cell(rows[rows["cell"].str.startswith("digits-")].sort_values("cell", kind="stable"))
+    rows = source.rows[source.rows["paper"].isin(papers.split("-")) & source.rows["cell"].str.contains(where)]
+    return _by_cell(rows.sort_values("cell", kind="stable"))
 
 
 def claims_of(source: Source, name: str) -> pd.DataFrame:
