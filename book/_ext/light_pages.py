@@ -1,7 +1,7 @@
 """A Sphinx extension: readers load no more than a page needs.
 
-The theme draws its icons twice, from a font and by a script of 1.5 MB; the script goes, and so does MathJax where a page
-has no formula. Notebooks for download carry no outputs, which stand in the pages already.
+The theme draws its icons twice, from a font and by a script of 1.5 MB; the script goes, and so does MathJax from a page
+without formulas. Notebooks for download carry no outputs, which stand in the pages already.
 """
 
 from __future__ import annotations
