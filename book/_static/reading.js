@@ -8,7 +8,8 @@ document.addEventListener("DOMContentLoaded", () => {
     link.append(image);
   }
   for (const table of document.querySelectorAll(".bd-article table")) {
-    if (table.tHead?.rows.length === 1 && table.tBodies[0]?.rows.length > 9) serve(table);
+    const plain = table.tHead?.rows.length === 1 && !table.querySelector("[rowspan]");
+    if (plain && table.tBodies[0]?.rows.length > 9) serve(table);
   }
 });
 
