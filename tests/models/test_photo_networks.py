@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import safetensors.torch
@@ -86,10 +87,7 @@ def test_missing_imagenet_weights_tell_where_to_put_them_and_photographs_have_th
 ) -> None:
     from torchvision.models import WeightsEnum
 
-    def offline(*args: Any, **settings: Any) -> None:
-        raise OSError("no network")
-
-    monkeypatch.setattr(WeightsEnum, "get_state_dict", offline)
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", Mock(side_effect=OSError("no network")))
     with pytest.raises(NlkitError, match=r"download https://.*resnet18.*\.pth to .*checkpoints.*, or name a file"):
         make("torchvision_resnet18", 5, "imagenet")
     with pytest.raises(NlkitError, match="3 channels, not 1"):
