@@ -164,11 +164,10 @@ def _show(options: argparse.Namespace) -> int:
     record = load_run(options.folder).record
     noise, split, accuracy = record["noise"], record["split"], record["accuracy"]
     rates = ", ".join(f"{name} {shown(noise[name], '.4f')}" for name in ("nominal", "realised"))
+    percent = (f"{name} {shown(value, '.2f')}" for name, value in accuracy.items() if name != "best_epoch")
     rows = {
         "run": f"{record['paper']} {record['cell']} seed {record['seed']}",
-        "accuracy": ", ".join(
-            f"{name} {shown(value, '.2f')}" for name, value in accuracy.items() if name != "best_epoch"
-        ),
+        "accuracy": ", ".join(percent),
         "split": ", ".join(f"{name} {shown(value, '.4f')}" for name, value in split.items()),
         "noise": f"{rates}, {noise['sha256'][:16]}",
         "time": f"{record['seconds']:.0f} s on {record['device']['name']}, {record['precision']}",

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -104,11 +105,8 @@ def interrupted(name: str, epoch: int) -> Iterator[None]:
     built = registry.find(name).build
     train_epoch = built.train_epoch
 
-    def tick_out(share: float) -> None:
-        raise KeyboardInterrupt
-
     def stop(self: Any, now: int, tick: Tick) -> dict[str, float]:
-        return train_epoch(self, now, tick_out if now == epoch else tick)
+        return train_epoch(self, now, Mock(side_effect=KeyboardInterrupt) if now == epoch else tick)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(built, "train_epoch", stop)

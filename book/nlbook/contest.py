@@ -53,8 +53,7 @@ def contestants(runs: Sequence[Run], cells: Sequence[str]) -> dict[str, dict[str
     """The runs that compete on each of the cells, contestants in the order of the book, seeds in order."""
     groups: dict[str, dict[str, list[Run]]] = {cell: {name: [] for name in LOOKS} for cell in cells}
     for run in sorted(runs, key=lambda run: run.params.seed):
-        key = entry(run.params.paper, run.params.cell, cells)
-        if key is not None:
+        if (key := entry(run.params.paper, run.params.cell, cells)) is not None:
             groups[key[1]][key[0]].append(run)
     return {cell: {name: found for name, found in rivals.items() if found} for cell, rivals in groups.items()}
 
@@ -65,10 +64,8 @@ def entry(paper: str, cell: str, cells: Sequence[str]) -> tuple[str, str] | None
     Its own cell is one of the cells, followed by an ending under which its method competes. Other endings tell
     variations, which belong to the chapter of the method.
     """
-    for base in cells:
-        if cell.startswith(base) and f"{paper}{cell.removeprefix(base)}" in LOOKS:
-            return f"{paper}{cell.removeprefix(base)}", base
-    return None
+    found = ((f"{paper}{cell.removeprefix(base)}", base) for base in cells if cell.startswith(base))
+    return next((one for one in found if one[0] in LOOKS), None)
 
 
 def of_equals(rivals: Rivals, plain: bool = False) -> Rivals:
@@ -237,8 +234,7 @@ def readme(text: str, results: Path) -> str:
     tables = (ranking(found, RANKED[name], part) for name, part in kinds)
     shown = "\n\n".join(table.replace(NOT_RUN, "").to_markdown(disable_numparse=True) for table in tables)
     before, rest = text.split(MARKS[0])
-    after = rest.split(MARKS[1])[1]
-    return f"{before}{MARKS[0]}\n{shown}\n{MARKS[1]}{after}"
+    return f"{before}{MARKS[0]}\n{shown}\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
 
 
 def write_readme(root: Path) -> None:

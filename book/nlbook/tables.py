@@ -125,11 +125,8 @@ def claimed_and_measured(claims: pd.DataFrame, rows: pd.DataFrame) -> Rows:
 def sources(source: Source, name: str) -> Rows:
     """`sources_<paper>`: who reports the claims of a letter, and where we saw it."""
     for _, claim in claims_of(source, name).drop_duplicates("letter").iterrows():
-        yield {
-            "source": f"({claim['letter']})",
-            "who reports it": claim["source"],
-            "where we saw it": claim["evidence"],
-        }
+        places = {"who reports it": claim["source"], "where we saw it": claim["evidence"]}
+        yield {"source": f"({claim['letter']})"} | places
 
 
 def summary(source: Source, beginning: str) -> Rows:

@@ -26,8 +26,7 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
     The voters are the training images with clean labels, and with symmetric noise of 50 and 80 %. Where the encoder of
     the run is not on this machine, the table has one line that says so.
     """
-    known = run.params, run.record["data"]["sha256"]
-    encoder = encoders.find(*known) if encoders.path_of(*known).exists() else None  # without one PyTorch is not needed
+    encoder = encoders.find(run.params, run.record["data"]["sha256"])
     if encoder is None:
         return pd.DataFrame([{"features": "the encoder is not on this machine"}])
     from nlkit.parts.learner import ContrastiveLearner

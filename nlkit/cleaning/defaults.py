@@ -39,11 +39,8 @@ def choose_side(situation: Situation) -> int:
     own = max(situation.side // 8 * 8, 8)
     least = min(own, 16 if small(situation) else 32)
     cost = SECONDS_PER_PIXEL[_network(situation)[0]] * situation.images * choose_epochs(situation)
-    for side in SIDES:
-        affordable = situation.gpu or side <= least or cost * side**2 <= CPU_SECONDS
-        if side <= own and affordable:
-            return side
-    return SIDES[-1]
+    affordable = (side for side in SIDES if situation.gpu or side <= least or cost * side**2 <= CPU_SECONDS)
+    return next((side for side in affordable if side <= own), SIDES[-1])
 
 
 def small(situation: Situation) -> bool:

@@ -169,10 +169,9 @@ def encoder(name: str) -> nn.Module:
     try:
         network.load_state_dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
     except Exception as error:  # no network, a wrong hash, a damaged file: almost anything
-        raise NlkitError(
-            f"--features {name}: its weights cannot be had ({' '.join(str(error).split())[:120]}); place the file of "
-            f"{weights.url} below {torch.hub.get_dir()}/checkpoints, or give a file of features"
-        ) from None
+        remedy = f"place the file of {weights.url} below {torch.hub.get_dir()}/checkpoints, or give a file of features"
+        why = " ".join(str(error).split())[:120]
+        raise NlkitError(f"--features {name}: its weights cannot be had ({why}); {remedy}") from None
     network.fc = nn.Identity()
     return network.eval().requires_grad_(False)
 

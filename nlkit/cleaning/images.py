@@ -63,8 +63,7 @@ def clean(
     model and report go to the folder of the same name. options: see `Options`. `say` is called with the chosen
     settings before training. An interrupted call is resumed by the same call. Raises NlkitError for bad input.
     """
-    unknown = options.keys() - Options.__dataclass_fields__
-    if unknown:
+    if unknown := options.keys() - Options.__dataclass_fields__:
         known = ", ".join(Options.__dataclass_fields__)
         raise NlkitError(f"clean: unknown option '{min(unknown)}'; expected one of {known}")
     asked = Options(**options)
@@ -139,16 +138,15 @@ def _train(
 ) -> tuple[Run, Evidence]:
     """The run of these parameters: finished before, resumed, or trained; with the evidence behind its scores."""
     file = target / "params.yaml"
-    ours = _digest(file) == params.digest
+    ours = False
+    with suppress(NlkitError):
+        ours = load_params(file).digest == params.digest
     begun = file.exists() or (target / "record.json").exists() or (target / "checkpoints").exists()
     if begun and not ours and not overwrite:
-        raise NlkitError(
-            f"{target}: holds a run with other settings, labels or images; choose another --out, or --overwrite"
-        )
-    if ours and (target / "record.json").exists():
-        found = load_evidence(target, problem.sha256)
-        if found is not None:
-            return runs.load_run(target), found
+        other = f"{target}: holds a run with other settings, labels or images"
+        raise NlkitError(f"{other}; choose another --out, or --overwrite")
+    if ours and (target / "record.json").exists() and (found := load_evidence(target, problem.sha256)) is not None:
+        return runs.load_run(target), found
     text = yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     write_atomically(file, f"# The settings of this cleaning run; `nlkit run` takes this file.\n{text}")
 
@@ -160,10 +158,3 @@ def _train(
     found = load_evidence(target, problem.sha256)
     assert found is not None
     return run, found
-
-
-def _digest(file: Path) -> str | None:
-    try:
-        return load_params(file).digest
-    except NlkitError:
-        return None

@@ -91,12 +91,9 @@ def source_of(name: str, known: Sources | None = None) -> Source:
 def present_source(name: str, root: Path, known: Sources | None = None) -> Source:
     """The source of that name; raises NlkitError, with what to do, where some of the needed files are missing."""
     source = source_of(name, known)
-    lacking = source.missing(root)
-    if lacking:
-        raise NlkitError(
-            f"{name} is missing: {root} lacks {', '.join(lacking)}; {source.origin}, or name the folder that has it "
-            f"with --data DIR or NLKIT_DATA"
-        )
+    if lacking := source.missing(root):
+        remedy = f"{source.origin}, or name the folder that has it with --data DIR or NLKIT_DATA"
+        raise NlkitError(f"{name} is missing: {root} lacks {', '.join(lacking)}; {remedy}")
     return source
 
 

@@ -67,11 +67,8 @@ def _differences(contents: list[tuple[Path, bytes]], layout: Layout) -> tuple[st
     different = [file for file in found if found[file] != layout.files[file]]
     if not different:
         return ()
-    first = different[0]
-    return (
-        f"content differs from the official archive in {len(different)} of {len(contents)} files "
-        f"({first}: md5 {found[first]} instead of {layout.files[first]})",
-    )
+    first = f"{different[0]}: md5 {found[different[0]]} instead of {layout.files[different[0]]}"
+    return (f"content differs from the official archive in {len(different)} of {len(contents)} files ({first})",)
 
 
 def _read_batch(path: Path, data: bytes, count: int, layout: Layout) -> tuple[np.ndarray, np.ndarray]:

@@ -72,10 +72,8 @@ def check_labels(values: Any, count: int, classes: int, source: str) -> np.ndarr
     outside = (values < 0) | (values >= classes)
     if outside.any():
         first = int(outside.argmax())
-        raise NlkitError(
-            f"{source}: label {values[first]} at index {first} is outside 0..{classes - 1} "
-            f"({int(outside.sum())} of {count} labels are)"
-        )
+        wrong = f"label {values[first]} at index {first} is outside 0..{classes - 1}"
+        raise NlkitError(f"{source}: {wrong} ({int(outside.sum())} of {count} labels are)")
     return values.astype(np.int64)
 
 
@@ -157,8 +155,6 @@ def _read_idx(path: Path, shape: tuple[int, ...], most: int) -> np.ndarray:
     count = int.from_bytes(data[4:8])
     expected = bytes((0, 0, 8, 1 + len(shape))) + np.array((count, *shape), ">u4").tobytes()
     if data[:head] != expected or not 1 <= count <= most or len(data) != head + count * item:
-        sizes = ", ".join(str(size) for size in ("N", *shape))
-        raise NlkitError(
-            f"{path}: not an idx file of unsigned bytes [{sizes}] with N from 1 to {most}, as long as its header says"
-        )
+        wanted = f"unsigned bytes [{', '.join(map(str, ('N', *shape)))}] with N from 1 to {most}"
+        raise NlkitError(f"{path}: not an idx file of {wanted}, as long as its header says")
     return np.frombuffer(data, np.uint8, offset=head).reshape(count, *shape).copy()  # torch wants it writable

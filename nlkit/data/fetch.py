@@ -99,7 +99,6 @@ def _install(file: Path, wanted: Download, root: Path) -> None:
                         tar.extract(member, temporary, filter="data")  # no mode, no owner, nothing outside
         except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, ValueError) as error:
             raise NlkitError(f"{file}: not a readable .tar.gz archive ({error})") from None
-        lacking = [name for name in names if not os.path.isfile(os.path.join(temporary, name))]
-        if lacking:
+        if lacking := [name for name in names if not os.path.isfile(os.path.join(temporary, name))]:
             raise NlkitError(f"{file}: lacks {', '.join(lacking)}")
         os.rename(os.path.join(temporary, wanted.place), target)

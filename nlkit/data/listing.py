@@ -55,11 +55,9 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, tupl
     reader = csv.reader(io.StringIO(text, newline=""))
     try:
         header = [cell.strip() for cell in next(reader, [])]
-        missing = [name for name in columns if header.count(name) != 1]
-        if missing:
-            raise NlkitError(
-                f"{path}: the header is {','.join(header)[:120]!r}; expected the columns {','.join(columns)} once each"
-            )
+        if any(header.count(name) != 1 for name in columns):
+            wanted = f"expected the columns {','.join(columns)} once each"
+            raise NlkitError(f"{path}: the header is {','.join(header)[:120]!r}; {wanted}")
         places = [header.index(name) for name in columns]
         for row in reader:
             if not any(cell.strip() for cell in row):
@@ -152,8 +150,7 @@ def read_feature_rows(path: Path, table: Path | None, truth: str | None) -> Feat
         features, rows = _parquet_rows(path, columns, needs_labels=table is None)
         if table is not None:
             labelled = {row[0]: row for row in listed}
-            missing = [name for name, *_ in rows if name not in labelled]
-            if missing:
+            if missing := [name for name, *_ in rows if name not in labelled]:
                 raise NlkitError(f"{table}: no row for {len(missing)} paths of the features, first {missing[0]!r}")
             rows = [labelled[name] for name, *_ in rows]
     else:

@@ -192,9 +192,8 @@ class DivideMix(Method[DivisionParams]):
         if int(clean.sum()) < least or int((~clean).sum()) < least:
             order = w.argsort(descending=True, stable=True)
             count = min(max(int(clean.sum()), least), len(w) - least)
-            self.events.append(
-                f"epoch {epoch + 1}: network {k + 1} got {int(clean.sum())} labelled of {len(w)}; {count} taken instead"
-            )
+            found = f"network {k + 1} got {int(clean.sum())} labelled of {len(w)}"
+            self.events.append(f"epoch {epoch + 1}: {found}; {count} taken instead")
             clean = torch.zeros_like(clean)
             clean[order[:count]] = True
         return known[clean], known[~clean]

@@ -66,8 +66,7 @@ class ELR(SingleNetwork[ELRParams]):
         p = logits.softmax(dim=1).clamp(self.method.clamp, 1 - self.method.clamp)
         self.targets[batch] = moved(self.targets[batch], p.detach(), self.method.beta)
         loss = functional.cross_entropy(logits, self.data.labels[batch])
-        penalty = early_learning(p, self.targets[batch])
-        return {"loss": loss, "penalty": penalty}
+        return {"loss": loss, "penalty": early_learning(p, self.targets[batch])}
 
     def total(self, losses: dict[str, Tensor]) -> Tensor:
         """Cross-entropy plus lambda times the penalty."""

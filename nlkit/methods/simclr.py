@@ -106,8 +106,7 @@ class SimCLR(SingleNetwork[PretrainParams]):
     def logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Log shares [N, C] and [1, N, C] of the vote of the k nearest training images, with their observed labels."""
         bank = self.learner.features(self.data.images) if self.bank is None else self.bank
-        k = min(self.method.neighbours, len(bank))
-        index = nearest(self.learner.features(images), bank, k)[1]
+        index = nearest(self.learner.features(images), bank, min(self.method.neighbours, len(bank)))[1]
         logits = vote_logits(count_votes(self.data.labels, index, self.data.classes))
         return logits, logits[None]
 

@@ -146,8 +146,7 @@ class ResNet50(ResNet34):
 
 
 def _stem(channels: int, width: int, kernel: int = 3, stride: int = 1) -> tuple[nn.Module, ...]:
-    first = nn.Conv2d(channels, width, kernel, stride, 1, bias=False)
-    return first, nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+    return nn.Conv2d(channels, width, kernel, stride, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
 
 
 class TwinNet(nn.Module):

@@ -79,10 +79,8 @@ def read_human_file(name: str, path: Path, labels: np.ndarray | None) -> dict[st
         found[annotator] = check_labels(content[key], count, classes, f"{path}, key '{key}'")
     disagreements = 0 if labels is None else int((found["clean"] != labels).sum())
     if disagreements:
-        raise NlkitError(
-            f"{path}: key '{CLEAN_KEY}' disagrees with the labels of {human.dataset} at {disagreements} of {count} "
-            f"images; the images must be in the official order"
-        )
+        wrong = f"disagrees with the labels of {human.dataset} at {disagreements} of {count} images"
+        raise NlkitError(f"{path}: key '{CLEAN_KEY}' {wrong}; the images must be in the official order")
     return found
 
 

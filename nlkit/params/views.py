@@ -132,6 +132,5 @@ def _strong_kinds(method: Section) -> Iterator[tuple[str, str]]:
     stages = {"method": method, "method.first": getattr(method, "first", None)}
     for stage, section in stages.items():
         for name in ("strong", "contrast_strong"):
-            strong = getattr(section, name, None)
-            if strong is not None:
+            if (strong := getattr(section, name, None)) is not None:
                 yield f"{stage}.{name}", strong.kind

@@ -61,8 +61,7 @@ def same_image_or_class(source: Tensor, classes: Tensor, confidence: Tensor | No
     chosen = image | ((classes[:, None] == classes) & (classes != NO_CLASS))
     if confidence is None:
         return chosen
-    weights = torch.where(image, 1.0, confidence[:, None] * confidence)
-    return weights.masked_fill(~chosen, 0.0)
+    return torch.where(image, 1.0, confidence[:, None] * confidence).masked_fill(~chosen, 0.0)
 
 
 def contrast_classes(variant: Variant, refined: Tensor, guess: Tensor, tau_p: float) -> Tensor:

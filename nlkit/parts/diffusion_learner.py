@@ -59,8 +59,7 @@ class DiffusionLearner(Learner):
     def build_optimiser(self, optim: OptimParams) -> torch.optim.Optimizer:
         """Adam over all weights that are trained."""
         trained = [weight for weight in self.net.parameters() if weight.requires_grad]
-        betas = optim.momentum, BETA_2
-        return torch.optim.Adam(trained, lr=optim.lr, betas=betas, weight_decay=optim.weight_decay)
+        return torch.optim.Adam(trained, lr=optim.lr, betas=(optim.momentum, BETA_2), weight_decay=optim.weight_decay)
 
     def embed(self, net: LabelDiffusionNet, view: Tensor) -> Tensor:
         """e(x) float32 [B, h] of normalised inputs [B, channels, H, W], in the network's current mode."""
@@ -135,9 +134,7 @@ class Ema:
         """Move towards the weights that the network has now."""
         updates = self.net.get_buffer("updates").add_(1).item()
         decay = min(self.decay, updates / (updates + 9))
-        mine: list[Tensor] = list(self.net.parameters())
-        theirs: list[Tensor] = list(net.parameters())
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        torch._foreach_lerp_([*self.net.parameters()], [*net.parameters()], 1 - decay)
         for name, other in net.named_buffers():
             own = self.net.get_buffer(name)
             own.lerp_(other, 1 - decay) if own.is_floating_point() else own.copy_(other)

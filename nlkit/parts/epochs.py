@@ -12,8 +12,7 @@ from nlkit.params import Params
 
 def shuffled_batches(items: Tensor, size: int, stream: torch.Generator) -> Sequence[Tensor]:
     """Batches of a random permutation of `items` [n]; the last one may be short."""
-    order = torch.randperm(len(items), generator=stream, device=items.device)
-    return items[order].split(size)
+    return items[torch.randperm(len(items), generator=stream, device=items.device)].split(size)
 
 
 def full_batches(items: Tensor, size: int, stream: torch.Generator) -> Sequence[Tensor]:

@@ -95,8 +95,7 @@ class FeatureTable:
         """The rows [N, d] of plain images; raises NlkitError for an image that is not in the table."""
         keys = image_keys(images)
         place = torch.searchsorted(self.keys, keys).clamp_max(len(self.keys) - 1)
-        missing = int((self.keys[place] != keys).sum())
-        if missing:
+        if missing := int((self.keys[place] != keys).sum()):
             raise NlkitError(f"key 'method.encoder.kind' is 'file': {missing} of {len(images)} images have no features")
         return self.rows[place]
 

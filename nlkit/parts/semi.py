@@ -110,8 +110,7 @@ def mixmatch(
     order = torch.randperm(len(inputs), generator=stream, device=inputs.device)
     rows = 2 * len(refined)
     mixed, mixed_targets = mixup(inputs, targets, share, order[:rows] if rows_seen == "labelled" else order)
-    losses = soft_losses(net(mixed), mixed_targets, rows)
-    return dict(zip(("loss_x", "loss_u", "loss_reg"), losses, strict=True))
+    return dict(zip(("loss_x", "loss_u", "loss_reg"), soft_losses(net(mixed), mixed_targets, rows), strict=True))
 
 
 def divided(params: Params[Any], epochs: pd.DataFrame) -> list[tuple[int, int]]:

@@ -63,8 +63,7 @@ def referred(params: Params[Any]) -> Params[Any] | None:
 
 def for_run(params: Params[Any], problem: Problem, root: Path, progress: bool) -> Encoder | None:
     """What a run starts from: a pre-trained encoder, tensors from files, or nothing. `root` is that of the data."""
-    pretraining = referred(params)
-    if pretraining is not None:
+    if (pretraining := referred(params)) is not None:
         return provide(pretraining, root, problem.device, progress)
     cut = getattr(params.data, "train_size", None) is not None
     tensors = params.method.given_tensors(problem, root, cut)
@@ -92,8 +91,7 @@ def provide(params: Params[Any], root: Path, device: torch.device, progress: boo
     problem = load_problem(params, root, device, progress)
     target = path_of(params, problem.sha256)
     with file_lock(target):
-        found = find(params, problem.sha256, device)
-        if found is not None:
+        if (found := find(params, problem.sha256, device)) is not None:
             return found
         folder = target.with_suffix("")
         with cpu_threads(params.training.threads):
@@ -122,8 +120,7 @@ def find(params: Params[Any], data_sha256: str, device: torch.device | str = "cp
         tensors, info = checkpoints.read(target)
         if info["identity"] != identity(params):
             raise ValueError("it belongs to other parameters")
-        moved = {name: value.to(device) for name, value in tensors.items()}
-        return Encoder(moved, info["identity"], info["seconds"])
+        return Encoder({name: value.to(device) for name, value in tensors.items()}, info["identity"], info["seconds"])
     except checkpoints.DAMAGE as error:
         tqdm.write(f"nlkit: {target}: damaged ({' '.join(str(error).split())}); it is made again")
         return None

@@ -89,11 +89,10 @@ def _resume(state: Fit, folder: Path, identity: dict[str, str], device: torch.de
         tqdm.write(f"nlkit: {folder}: {note}")
     if not info:
         return
+    found, instead = f"{folder}: holds an unfinished run", "choose another --out, or --fresh to drop it"
     for key, value in identity.items():
         if info.get("identity", {}).get(key) != value:
-            raise NlkitError(
-                f"{folder}: holds an unfinished run with other {key}; choose another --out, or --fresh to drop it"
-            )
+            raise NlkitError(f"{found} with other {key}; {instead}")
     try:
         tensors = {name: value.to(device) for name, value in tensors.items()}
         state.method.load_state_dict(without_prefix("method", tensors))
@@ -102,9 +101,7 @@ def _resume(state: Fit, folder: Path, identity: dict[str, str], device: torch.de
         state.split = Split(tensors["split.losses"], tensors["split.p_clean"], ())
         state.snapshots = {epoch: without_prefix(f"snapshot.{epoch}", tensors) for epoch in info["snapshots"]}
     except (KeyError, TypeError, ValueError, RuntimeError):
-        raise NlkitError(
-            f"{folder}: holds an unfinished run of another version; choose another --out, or --fresh to drop it"
-        ) from None
+        raise NlkitError(f"{found} of another version; {instead}") from None
 
 
 @contextmanager

@@ -60,10 +60,8 @@ def trained_probabilities(dataset: Dataset, device: torch.device) -> np.ndarray:
     for a data set that has no recipe.
     """
     if dataset.name not in RECIPES:
-        raise NlkitError(
-            f"noise.kind 'pmd': there is no recipe for data.name '{dataset.name}', only for {', '.join(RECIPES)}; "
-            f"name a file in noise.probabilities"
-        )
+        lack = f"there is no recipe for data.name '{dataset.name}', only for {', '.join(RECIPES)}"
+        raise NlkitError(f"noise.kind 'pmd': {lack}; name a file in noise.probabilities")
     recipe = RECIPES[dataset.name]
     parts = [dataset.sha256, len(dataset.labels), dataclasses.asdict(recipe)]
     name = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import resource
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -50,10 +51,8 @@ def versions() -> dict[str, str]:
     """Versions of Python and of the libraries that decide a result."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
-        try:
+        with suppress(PackageNotFoundError):
             found[name] = version(name)
-        except PackageNotFoundError:
-            continue
     return found
 
 
@@ -109,8 +108,7 @@ def write_record(
     }
     if encoder is not None:
         info["encoder"] = encoder.summary()
-    weights = getattr(params.model, "weights", None)
-    if weights is not None:
+    if (weights := getattr(params.model, "weights", None)) is not None:
         from nlkit.models.photo import weights_sha256
 
         info["network"]["weights"] = weights_sha256(weights)

@@ -141,8 +141,7 @@ def load(folder: Path) -> Record:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         raise NlkitError(f"{path}: key '{key}': {first['msg']}; the record is damaged, run it again") from None
-    lacking = [f"{group}.{key}" for group, keys in NEEDED.items() for key in keys if key not in info[group]]
-    if lacking:
+    if lacking := [f"{group}.{key}" for group, keys in NEEDED.items() for key in keys if key not in info[group]]:
         raise NlkitError(f"{path}: key '{lacking[0]}' is missing; the record is damaged, run it again")
     if (info["format"] != UNSEALED or "sha256" in info) and info != _sealed(info):
         raise NlkitError(f"{path}: content does not match its own sha256; the record is damaged, run it again")

@@ -72,10 +72,8 @@ def run(
     """
     folder = Path(out) if out is not None else project_root() / "runs" / run_path(params)
     pretraining = encoders.referred(params)
-    if not fresh:
-        found = _existing(params, pretraining, folder, search_results=out is None)
-        if found is not None:
-            return found
+    if not fresh and (found := _existing(params, pretraining, folder, search_results=out is None)) is not None:
+        return found
     root = data_root(data)
     problem = load_problem(params, root, choose_device(device), progress)
     return train(problem, params, folder, root, fresh, progress)

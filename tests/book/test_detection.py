@@ -98,8 +98,5 @@ def test_the_curves_end_at_the_noise_rate_and_at_everything_found(rivals: contes
     assert [len(lines) for lines in curves] == [2, 2]
     assert all(line.get_ydata()[-1] == pytest.approx(rate) for line in curves[0])
     assert all(line.get_ydata()[-1] == pytest.approx(100) for line in curves[1])
-
-
-def test_figures_are_drawn_without_any_record() -> None:
-    for figure in (detection.detection_curves({}), detection.detection_dots({CELL: {}})):
-        figure.canvas.draw()
+    for without_records in (detection.detection_curves({}), detection.detection_dots({CELL: {}})):
+        without_records.canvas.draw()

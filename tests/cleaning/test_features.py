@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -136,14 +136,9 @@ def test_a_named_encoder_makes_the_features(
     (tmp_path / "l.csv").write_text("\n".join(["path,label", *rows, "bad.png,a"]))
     command = [tmp_path / "images", "--labels", tmp_path / "l.csv", "--features", "resnet18", "--device", "cpu"]
     command += ["--out", tmp_path / "s.csv"]
-
-    def offline(*_: Any, **__: Any) -> None:
-        raise OSError("no network")
-
+    offline = Mock(side_effect=OSError("no network"))
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
-    assert "its weights cannot be had (no network)" in refused(
-        "clean", *command, "--out", tmp_path / "s.csv", "--quiet"
-    )
+    assert "its weights cannot be had (no network)" in refused("clean", *command, "--quiet")
     network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(12, 5))
     monkeypatch.setattr("nlkit.cleaning.features.encoder", lambda name: network)
     assert main(["clean", *map(str, command)]) == 0

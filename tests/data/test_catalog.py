@@ -114,11 +114,6 @@ def test_the_official_sums_are_those_of_torchvision_and_the_archive_itself_gives
     assert load_dataset("cifar10", tmp_path).warnings == ()
 
 
-def change(path: Path, **changes: Any) -> None:
-    batch = {**pickle.loads(path.read_bytes()), **changes}
-    path.write_bytes(pickle.dumps({key: value for key, value in batch.items() if value is not ...}, protocol=2))
-
-
 @pytest.mark.parametrize(
     ("file", "changes", "message"),
     [
@@ -133,7 +128,9 @@ def change(path: Path, **changes: Any) -> None:
 def test_wrong_content_of_cifar_is_refused(
     tmp_path: Path, small_cifar: None, file: str, changes: dict[str, Any], message: str
 ) -> None:
-    change(cifar_folder(tmp_path) / file, **changes)
+    path = cifar_folder(tmp_path) / file
+    batch = pickle.loads(path.read_bytes()) | changes
+    path.write_bytes(pickle.dumps({key: value for key, value in batch.items() if value is not ...}, protocol=2))
     said = refused(lambda: load_dataset("cifar10", tmp_path))
     assert file in said and message in said
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -158,11 +159,7 @@ def test_requests_that_cannot_be_met_are_refused_in_one_line(
         patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
         assert "the disk has 0.0 GiB; what is there is kept" in refused(lambda: make(photos))
     with monkeypatch.context() as patch:
-
-        def full(*_: object) -> None:
-            raise OSError(28, "No space left on device")
-
-        patch.setattr(os, "fsync", full)
+        patch.setattr(os, "fsync", Mock(side_effect=OSError(28, "No space left on device")))
         assert "No space left" in refused(lambda: make(photos))
     seen = count_decoding(monkeypatch)
     assert len(make(photos)) == 27 and len(seen) == 26

@@ -41,11 +41,7 @@ def kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> boo
         torch.tensor([3, 0, 11, 3]),
         torch.tensor([], dtype=torch.int64),
         torch.arange(12).flip(0),
-        slice(None),
-        slice(2, 7),
-        slice(9, 40),
-        slice(5, 5),
-        slice(0, 12, 5),
+        *(slice(*ends) for ends in ((None,), (2, 7), (9, 40), (5, 5), (0, 12, 5))),
     ],
 )
 def test_a_batch_holds_the_images_that_were_asked_for(tmp_path: Path, kept: bool, index: Tensor | slice) -> None:
@@ -76,25 +72,20 @@ def test_parts_are_those_of_a_tensor(tmp_path: Path, kept: bool, size: int) -> N
             assert same(pictures(part), [written[i] for i in rows])
 
 
-def test_a_set_looks_like_a_tensor_of_its_plain_views(tmp_path: Path) -> None:
-    images = StoredImages(store_of(photographs(9), tmp_path), 16, CPU)
-    assert images.shape == (9, 16, 16, 3) and len(images) == 9 and images.device == CPU
+def test_a_set_looks_like_a_tensor_of_its_plain_views_which_must_not_be_larger_than_the_images(tmp_path: Path) -> None:
+    store = store_of(photographs(9, short=20), tmp_path)
+    images = StoredImages(store, 20, CPU)
+    assert images.shape == (9, 20, 20, 3) and len(images) == 9 and images.device == CPU
     assert torch.equal(image_keys(images), 1000 + torch.arange(9))
+    said = r"^key 'views.size' is 21: larger than data.short, .*00000.pixels has .* 20 pix"
+    with pytest.raises(NlkitError, match=said):
+        StoredImages(store, 21, CPU)
 
 
 def test_the_most_pixels_are_those_of_the_largest_image(tmp_path: Path) -> None:
     shapes = [(24, 70), (50, 25), (30, 30)]
     store = store_of([np.zeros((*shape, 3), np.uint8) for shape in shapes], tmp_path)
     assert StoredImages(store, 24, CPU)[:1].largest == 24 * 70
-
-
-def test_views_must_not_be_larger_than_the_images(tmp_path: Path) -> None:
-    store = store_of(photographs(6, short=20), tmp_path)
-    StoredImages(store, 20, CPU)
-    with pytest.raises(
-        NlkitError, match=r"^key 'views.size' is 21: larger than data.short, .*00000.pixels has .* 20 pix"
-    ):
-        StoredImages(store, 21, CPU)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

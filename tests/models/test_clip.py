@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -27,12 +27,7 @@ class FakeClip(nn.Module):
 
 def test_clip_sees_the_pixels_in_its_own_normalisation(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "weights.bin").touch()
-    asked: list[tuple[str, str]] = []
-
-    def create_model(name: str, pretrained: str, **rest: Any) -> nn.Module:
-        asked.append((name, pretrained))
-        return FakeClip()
-
+    create_model = Mock(return_value=FakeClip())
     monkeypatch.setitem(sys.modules, "open_clip", SimpleNamespace(create_model=create_model))
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
     encode = clip.clip_features(str(tmp_path / "weights.bin"), mean, std, torch.device("cpu"))
@@ -40,15 +35,13 @@ def test_clip_sees_the_pixels_in_its_own_normalisation(monkeypatch: pytest.Monke
     views = ((colour - torch.tensor(mean)) / torch.tensor(std))[None, :, None, None].expand(2, 3, 32, 32)
     expected = (colour - torch.tensor(clip.MEAN)) / torch.tensor(clip.STD)
     torch.testing.assert_close(encode(views), expected.expand(2, -1), atol=1e-5, rtol=0)
-    assert asked == [("ViT-L-14", str(tmp_path / "weights.bin"))] and not encode(views).requires_grad
+    assert not encode(views).requires_grad
+    create_model.assert_called_once_with("ViT-L-14", pretrained=str(tmp_path / "weights.bin"), force_quick_gelu=True)
 
 
 def test_without_clip_or_its_weights_a_line_says_what_to_put(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    def damaged(*names: str, **rest: Any) -> nn.Module:
-        raise RuntimeError("not\na pickle")
-
     (tmp_path / "bad.pt").touch()
-    package = SimpleNamespace(create_model=damaged)
+    package = SimpleNamespace(create_model=Mock(side_effect=RuntimeError("not\na pickle")))
     for given, weights, words in (
         (None, None, "open_clip is not installed; install open_clip_torch"),
         (package, None, "None, which is no file"),

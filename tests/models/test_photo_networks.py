@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import safetensors.torch
@@ -81,17 +82,13 @@ def test_unusable_weights_get_one_line_that_names_the_key_and_no_pickle_among_th
     assert not (tmp_path / "ran").exists()
 
 
-def test_missing_imagenet_weights_tell_where_to_put_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_imagenet_weights_tell_where_to_put_them_and_photographs_have_three_channels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from torchvision.models import WeightsEnum
 
-    def offline(*args: Any, **settings: Any) -> None:
-        raise OSError("no network")
-
-    monkeypatch.setattr(WeightsEnum, "get_state_dict", offline)
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", Mock(side_effect=OSError("no network")))
     with pytest.raises(NlkitError, match=r"download https://.*resnet18.*\.pth to .*checkpoints.*, or name a file"):
         make("torchvision_resnet18", 5, "imagenet")
-
-
-def test_photographs_have_three_channels() -> None:
     with pytest.raises(NlkitError, match="3 channels, not 1"):
         build_model(PhotoModelParams(name="torchvision_resnet18"), 1, 5, 0)

@@ -113,10 +113,12 @@ def problem_of(**overrides: object) -> Problem:
     return load_problem(params, Path("unused"), CPU)
 
 
-def test_the_network_is_trained_once_and_made_again_where_its_file_is_damaged(
+def test_the_network_is_trained_once_aside_from_the_global_stream_and_again_where_its_file_is_damaged(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stream = torch.get_rng_state()
     first = problem_of()
+    assert torch.equal(torch.get_rng_state(), stream)
     (path,) = (here / "runs" / "pmd").glob("digits-*.npz")
     before = path.read_bytes()
     path.write_bytes(before[: len(before) // 2])
@@ -125,12 +127,6 @@ def test_the_network_is_trained_once_and_made_again_where_its_file_is_damaged(
     monkeypatch.setattr(pmd_network, "_train", lambda *_: pytest.fail("trained again"))
     assert problem_of().noise.sha256 == first.noise.sha256
     np.testing.assert_array_equal(problem_of().train.labels, first.train.labels)
-
-
-def test_training_the_network_leaves_the_global_random_state_alone(here: Path) -> None:
-    before = torch.get_rng_state()
-    problem_of()
-    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_labels_depend_on_the_seed_of_the_noise_and_on_the_data(here: Path) -> None:
@@ -195,7 +191,7 @@ def test_a_label_file_of_the_first_images_serves_a_run_on_them(here: Path) -> No
         ({"kind": "pmd", "rate": 0.3, "annotator": "worst"}, "unknown key 'noise.annotator'"),
         ({"kind": "pmd", "rate": 0.3, "extra": {"kind": "uniform"}}, "key 'noise.extra.rate' is missing"),
     ],
-)  # fmt: skip
+)
 def test_bad_parameters_are_refused_with_their_key(noise_keys: dict[str, object], words: str, tmp_path: Path) -> None:
     path = tmp_path / "some.yaml"
     path.write_text(yaml.safe_dump(read_tree(ROOT / "params/cross_entropy/digits-sym-50.yaml") | {"noise": noise_keys}))

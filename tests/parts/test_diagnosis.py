@@ -43,9 +43,9 @@ def test_prototypes_are_unit_sums_by_prediction_whatever_the_size_of_a_class() -
     torch.testing.assert_close(prototypes(v, p * factors), mu, atol=1e-6, rtol=0)
 
 
-def test_classes_are_gaussians_around_their_prototypes() -> None:
-    """With one spread for all the posterior is a softmax over similarities."""
-    v, p, _, _ = clusters()
+def test_classes_are_gaussians_around_their_prototypes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one spread for all the posterior is a softmax over similarities, whole or in blocks of rows."""
+    v, p, labels, _ = clusters()
     mu = prototypes(v, p)
     sigma = spreads(v, p, mu)
     squares = ((v[:, None] - mu) ** 2).sum(dim=2)
@@ -53,15 +53,10 @@ def test_classes_are_gaussians_around_their_prototypes() -> None:
     for one in (sigma, equal(mu)):
         density = (-squares / (2 * one)).exp()
         torch.testing.assert_close(posterior(v, mu, one), density / density.sum(dim=1, keepdim=True), atol=1e-5, rtol=0)
-    torch.testing.assert_close(posterior(v, mu, equal(mu)), (v @ mu.T / TAU).softmax(dim=1), atol=1e-6, rtol=0)
-
-
-def test_the_posterior_of_the_label_in_blocks_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    v, p, labels, _ = clusters()
-    mu = prototypes(v, p)
-    expected = posterior(v, mu, equal(mu))[torch.arange(N), labels]
+    expected = (v @ mu.T / TAU).softmax(dim=1)
+    torch.testing.assert_close(posterior(v, mu, equal(mu)), expected, atol=1e-6, rtol=0)
     monkeypatch.setattr(diagnosis, "BLOCK", 77)
-    torch.testing.assert_close(posterior_of(v, labels, mu, equal(mu)), expected)
+    torch.testing.assert_close(posterior_of(v, labels, mu, equal(mu)), expected[torch.arange(N), labels])
 
 
 @pytest.mark.parametrize("own", [{}, {"mixture_per": "class"}, {"sigma_mode": "per_class"}])

@@ -5,16 +5,8 @@ import torch
 from tiny import stream
 from torch import Tensor, nn
 
-from nlkit.parts.diffusion import (
-    Denoiser,
-    Schedule,
-    add_noise,
-    antithetic_times,
-    closeness,
-    cosine_schedule,
-    sample_from_mean,
-    sampling_times,
-)
+from nlkit.parts import diffusion
+from nlkit.parts.diffusion import Denoiser, Schedule, add_noise, antithetic_times, sample_from_mean, sampling_times
 from nlkit.parts.diffusion_learner import Ema
 
 T, C = 1000, 10
@@ -22,7 +14,7 @@ T, C = 1000, 10
 
 @pytest.fixture
 def schedule() -> Schedule:
-    return cosine_schedule(T)
+    return diffusion.cosine_schedule(T)
 
 
 def test_the_cosine_schedule_has_the_known_values(schedule: Schedule) -> None:
@@ -115,18 +107,7 @@ def test_times_come_in_pairs_that_add_up(batch: int) -> None:
 
 def test_the_class_is_the_one_nearest_to_one_and_not_the_largest() -> None:
     y = torch.tensor([[1.3, 0.95, -0.2], [0.2, 0.1, 0.3]])
-    assert closeness(y, 0.1).argmax(dim=1).tolist() == [1, 2] != y.argmax(dim=1).tolist()
-
-
-def net() -> nn.Sequential:
-    return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-
-
-def move(one: nn.Module, step: int) -> None:
-    draws = stream(step)
-    for weight in one.parameters():
-        weight.data = torch.randn(weight.shape, generator=draws)
-    one(torch.randn(5, 3, generator=draws))
+    assert diffusion.closeness(y, 0.1).argmax(dim=1).tolist() == [1, 2] != y.argmax(dim=1).tolist()
 
 
 def floats(one: nn.Module) -> list[torch.Tensor]:
@@ -134,12 +115,15 @@ def floats(one: nn.Module) -> list[torch.Tensor]:
 
 
 def test_the_average_is_that_of_the_recurrence_for_weights_and_statistics() -> None:
-    one = net()
-    ema = Ema(one.train(), 0.6)
+    one = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4)).train()
+    ema = Ema(one, 0.6)
     assert not any(weight.requires_grad for weight in ema.net.parameters()) and not ema.net.training
     expected = [value.clone() for value in floats(one)]
     for step in range(1, 31):
-        move(one, step)
+        draws = stream(step)
+        for weight in one.parameters():
+            weight.data = torch.randn(weight.shape, generator=draws)
+        one(torch.randn(5, 3, generator=draws))
         ema.update(one)
         decay = min(0.6, step / (step + 9))
         expected = [decay * mean + (1 - decay) * value for mean, value in zip(expected, floats(one), strict=True)]

@@ -90,8 +90,7 @@ def test_normalised_losses_span_zero_to_one_and_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "losses",
-    [[1.0, 1.0, 1.0], [2.0], [1.0, float("nan"), 2.0], [1.0, float("inf"), 2.0], [1.0, 1.0 + 1e-13]],
+    "losses", [[1.0, 1.0, 1.0], [2.0], [1.0, float("nan"), 2.0], [1.0, float("inf"), 2.0], [1.0, 1.0 + 1e-13]]
 )
 def test_constant_and_non_finite_losses_give_one_half(losses: list[float]) -> None:
     values = torch.tensor(losses, dtype=torch.float64)

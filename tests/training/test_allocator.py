@@ -41,5 +41,5 @@ def test_blocks_that_are_taken_again_cost_no_page_faults() -> None:
 
 def test_an_allocator_that_the_environment_sets_is_left_alone() -> None:
     code = "from nlkit.training.allocator import keep_freed_memory; print(keep_freed_memory())"
-    assert run(code, MALLOC_ARENA_MAX="2")[0] == "glibc, as the environment sets it"
-    assert run(code, GLIBC_TUNABLES="glibc.malloc.check=0")[0] == "glibc, as the environment sets it"
+    for settings in ({"MALLOC_ARENA_MAX": "2"}, {"GLIBC_TUNABLES": "glibc.malloc.check=0"}):
+        assert run(code, **settings)[0] == "glibc, as the environment sets it"

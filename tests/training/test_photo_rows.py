@@ -58,8 +58,7 @@ def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
             counts = {"train": sound, **{part: len(labels) for part, labels in expected.tests.items()}}
             for part, count in counts.items():
                 np.save(root / name / f"cc-{part}.npy", rng.standard_normal((count, 12)).astype(np.float32))
-    few = root / "few"
-    webvision_tree(few, each=2)
+    webvision_tree(root / "few", each=2)
     return root
 
 

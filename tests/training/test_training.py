@@ -33,11 +33,6 @@ def stop_at(epoch: int, folder: Path) -> None:
         fit(folder)
 
 
-def assert_same(a: training.Fit, b: training.Fit) -> None:
-    assert tiny.same(a.method.state_dict(), b.method.state_dict())
-    assert [row | {"seconds": 0} for row in a.rows] == [row | {"seconds": 0} for row in b.rows]
-
-
 def test_two_runs_on_a_cpu_give_the_same_record_and_another_seed_another_one_of_the_same_labels(tmp_path: Path) -> None:
     folders = [
         run(params(seed=seed), tmp_path / name, progress=False).folder for seed, name in ((0, "a"), (0, "b"), (1, "c"))
@@ -57,9 +52,10 @@ def test_where_all_checkpoints_are_damaged_training_starts_anew_and_says_so(
         path.write_bytes(b"")
     stop_at(1, tmp_path)
     assert "starting anew" in "".join(capsys.readouterr())
-    resumed = fit(tmp_path)
+    resumed, calm = fit(tmp_path), fit(tmp_path / "calm")
     assert resumed.resumed, "the first epoch of the new start was kept"
-    assert_same(fit(tmp_path / "calm"), resumed)
+    assert tiny.same(resumed.method.state_dict(), calm.method.state_dict())
+    assert [row | {"seconds": 0} for row in resumed.rows] == [row | {"seconds": 0} for row in calm.rows]
 
 
 @pytest.mark.parametrize(
@@ -71,9 +67,7 @@ def test_where_all_checkpoints_are_damaged_training_starts_anew_and_says_so(
         ({"changed": "noise"}, "labels"),
     ],
 )
-def test_an_unfinished_run_of_another_identity_is_left_alone(
-    given: dict[str, Any], named: str, tmp_path: Path,
-) -> None:  # fmt: skip
+def test_an_unfinished_run_of_another_identity_is_left_alone(given: dict[str, Any], named: str, tmp_path: Path) -> None:
     stop_at(2, tmp_path)
     if given.get("changed") == "noise":
         given = {"changed": {"noise": replace(tiny.problem(count=70).noise, sha256="0")}}

@@ -11,31 +11,24 @@ from tiny import stream
 from torch import Tensor
 
 from nlkit.data.photos.stored import Batch
-from nlkit.params.views import (
-    AffineStrongParams,
-    AutoAugmentParams,
-    AutoAugmentPhotoParams,
-    PhotoViewParams,
-    SimCLRParams,
-    ViewParams,
-)
+from nlkit.params import views as params
 from nlkit.views.strong import strong_view
 from nlkit.views.weak import Views
 
 SIDE = 20
 GIVEN = MEAN, STD, torch.device("cpu")
 SMALL: dict[str, Any] = {
-    "shift and flip": Views(ViewParams(pad=4), *GIVEN).weak,
-    "rotate and zoom": Views(ViewParams(pad=2, rotate=15.0, zoom=0.2), *GIVEN).weak,
-    "affine": strong_view(AffineStrongParams(kind="affine"), *GIVEN),
-    "simclr": strong_view(SimCLRParams(kind="simclr", blur=0.5), *GIVEN),
-    "autoaugment": strong_view(AutoAugmentParams(kind="autoaugment"), *GIVEN),
+    "shift and flip": Views(params.ViewParams(pad=4), *GIVEN).weak,
+    "rotate and zoom": Views(params.ViewParams(pad=2, rotate=15.0, zoom=0.2), *GIVEN).weak,
+    "affine": strong_view(params.AffineStrongParams(kind="affine"), *GIVEN),
+    "simclr": strong_view(params.SimCLRParams(kind="simclr", blur=0.5), *GIVEN),
+    "autoaugment": strong_view(params.AutoAugmentParams(kind="autoaugment"), *GIVEN),
 }
 STORED: dict[str, Any] = {
-    "crop": Views(PhotoViewParams(kind="crop", size=SIDE), *GIVEN).weak,
-    "resized crop": Views(PhotoViewParams(kind="resized_crop", size=SIDE), *GIVEN).weak,
+    "crop": Views(params.PhotoViewParams(kind="crop", size=SIDE), *GIVEN).weak,
+    "resized crop": Views(params.PhotoViewParams(kind="resized_crop", size=SIDE), *GIVEN).weak,
     "stored simclr": SMALL["simclr"],
-    "stored autoaugment": strong_view(AutoAugmentPhotoParams(kind="autoaugment_imagenet"), *GIVEN),
+    "stored autoaugment": strong_view(params.AutoAugmentPhotoParams(kind="autoaugment_imagenet"), *GIVEN),
 }
 VIEWS = SMALL | STORED
 View = Callable[[Batch, torch.Generator], Tensor]

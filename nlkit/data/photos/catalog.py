@@ -58,8 +58,7 @@ def load_photos(name: str, root: Path) -> PhotoSet:
     parts, class_names = layout.load(layout.needed(root), notes)
     numbers, whole = _numbers(name, parts)
     present = np.bincount(parts["train"].labels, minlength=len(class_names)) > 0
-    empty = [name for name, some in zip(class_names, present, strict=True) if not some]
-    if empty:
+    if empty := [name for name, some in zip(class_names, present, strict=True) if not some]:
         notes.append(f"{len(empty)} classes have no training images: {', '.join(empty[:8])}")
     notes = notes if whole else [numbers, *notes]
     return PhotoSet(name, parts.pop("train"), parts, class_names, layout.mean, layout.std, tuple(notes))

@@ -49,9 +49,8 @@ def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: P
     Raises NlkitError where the squares would not fit into memory, or the cache cannot be written.
     """
     if len(paths) * side * side * 3 > MAX_TOTAL_BYTES:
-        raise NlkitError(
-            f"{len(paths)} images of side {side} do not fit into {MAX_TOTAL_BYTES >> 30} GiB; lower --size"
-        )
+        most = f"{MAX_TOTAL_BYTES >> 30} GiB"
+        raise NlkitError(f"{len(paths)} images of side {side} do not fit into {most}; lower --size")
     state = state_of_files(f"{side}\n", "", paths)
     kept = None if cache is None else read_arrays(cache)
     if kept is not None and kept[1].get("state") == state:

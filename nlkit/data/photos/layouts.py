@@ -76,10 +76,8 @@ def _imagenet(folder: Path, synsets: Sequence[str], notes: list[str]) -> dict[st
             return {"imagenet": gather(place, place, rows, notes)}
         if len(lacking) < len(names):
             raise NlkitError(f"{place}: lacks {len(lacking)} of {len(names)} class folders: {', '.join(lacking[:8])}")
-    notes.append(
-        f"no test set 'imagenet': {place} has no class folders 0 to {len(synsets) - 1} or {synsets[0]} and so on; "
-        f"request the ILSVRC-2012 validation images from image-net.org"
-    )
+    lack = f"{place} has no class folders 0 to {len(synsets) - 1} or {synsets[0]} and so on"
+    notes.append(f"no test set 'imagenet': {lack}; request the ILSVRC-2012 validation images from image-net.org")
     return {}
 
 

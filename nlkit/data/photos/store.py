@@ -91,10 +91,8 @@ def build(
     store = _join(finished)
     if store.faults and (corrupt == "fail" or not len(store)):
         first = min(store.faults)
-        raise NlkitError(
-            f"{photos.root}: {len(store.faults)} of {len(photos)} images cannot be used, first "
-            f"{photos.names[first]!r}: {store.faults[first]}"
-        )
+        found = f"{len(store.faults)} of {len(photos)} images cannot be used"
+        raise NlkitError(f"{photos.root}: {found}, first {photos.names[first]!r}: {store.faults[first]}")
     return store
 
 
@@ -145,10 +143,8 @@ def _check_space(file: Path, shards: int) -> None:
     """Raise NlkitError where so many more shards will not fit on the disk, if they are as large as this one."""
     needed, free = shards * file.stat().st_size, shutil.disk_usage(file.parent).free
     if needed > free:
-        raise NlkitError(
-            f"{file.parent}: the images that are left need about {needed / 2**30:.1f} GiB; the disk has "
-            f"{free / 2**30:.1f} GiB; what is there is kept"
-        )
+        lack = f"the images that are left need about {needed / 2**30:.1f} GiB; the disk has {free / 2**30:.1f} GiB"
+        raise NlkitError(f"{file.parent}: {lack}; what is there is kept")
 
 
 def _write_shard(pixels: Path, outcomes: Iterable[tuple[int, Outcome]]) -> None:
