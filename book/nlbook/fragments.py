@@ -82,8 +82,7 @@ def table(name: str, source: Source) -> pd.DataFrame:
     raise NlkitError(f"no table is called so; the kinds of tables are {', '.join(MAKERS)}")
 
 
-NUMBER = re.compile(r"(?<=\d) (?=[±(%])|(?<=±) |(?<=\)) (?=≈)")
-"""Spaces within a number, its deviation, its count and its mark."""
+NUMBER = re.compile(r"(?<=\d) (?=[±(%])|(?<=±) |(?<=\)) (?=≈)")  # spaces within a number and its marks
 
 
 def markdown(table: pd.DataFrame) -> str:

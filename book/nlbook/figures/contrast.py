@@ -59,9 +59,7 @@ def _maps(run: Run, layouts: Mapping[str, tuple[str, int]]) -> Figure:
             ax.plot(*prototypes.T, "s", color="black", markerfacecolor="white", markersize=6, label="prototype")
         _name_classes(ax, run, points, prototypes)
         ax.set(title=title, xticks=[], yticks=[])
-    handles, labels = axes[0].get_legend_handles_labels()
-    if len(handles) > 1:
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, markerscale=2)
+    legend_below(figure, axes[0], markerscale=2)
     return figure
 
 
