@@ -243,7 +243,7 @@ def write_readme(root: Path) -> None:
     path.write_text(readme(path.read_text(encoding="utf-8"), root / "results"), encoding="utf-8")
     figures.use_book_style()
     figure = figures.loss_ridges(load_run(root / "results" / "dividemix" / "digits-sym-50" / "seed-0"))
-    figure.savefig(root / "book" / "_static" / "hero.svg", metadata={"Date": None})
+    figure.savefig(root / "book" / "_static" / "hero.svg", metadata={"Date": None}, facecolor="white")
 
 
 if __name__ == "__main__":
