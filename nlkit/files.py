@@ -1,6 +1,7 @@
 """Files of the project: where they are, who writes them, and how they are replaced at once or not at all."""
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,9 +57,7 @@ def check_writable(folder: Path, name: str) -> None:
     """Make a folder and prove that it can be written, before any long work; else NlkitError that begins with `name`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()  # has no name, so that whatever ends the process leaves none
     except (OSError, ValueError) as error:
         raise NlkitError(f"{name}: cannot write there ({error})") from None
 
