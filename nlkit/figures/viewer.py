@@ -32,14 +32,14 @@ def loss_viewer(*runs: Run) -> HTML:
 
 
 def _content(run: Run) -> dict[str, Any]:
-    counts, looks = loss_counts(run), registry.contestants()
-    name = looks[run.params.paper].label if run.params.paper in looks else run.params.paper
+    counts, rows = loss_counts(run), [row for _, row in run.epochs.iterrows()]
+    look = registry.contestants().get(run.params.paper)
     return {
-        "title": f"{name}, {run.params.cell}",
+        "title": f"{look.label if look else run.params.paper}, {run.params.cell}",
         "warm_up": warm_up(run) or 0,
         "parts": [{"name": name, "colour": colour, "counts": one.astype(int).tolist()} for name, colour, one in counts],
-        "said": [_said(row) for _, row in run.epochs.iterrows()],
-        "mixtures": [_mixture(row, threshold(run)) for _, row in run.epochs.iterrows()],
+        "said": [_said(row) for row in rows],
+        "mixtures": [_mixture(row, threshold(run)) for row in rows],
         "images": _images(run),
     }
 
