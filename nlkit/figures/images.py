@@ -42,7 +42,7 @@ def gallery_rows(run: Run, count: int = COLUMNS) -> dict[str, pd.DataFrame]:
 
 
 def gallery(run: Run, images: Images, count: int = COLUMNS) -> Figure:
-    """Training images by row: given label (blue: correct, vermilion: wrong), P(clean) and, after an arrow, the guess."""
+    """Training images by row: given label (blue: correct, vermilion: wrong), P(clean) and, after it, the guess."""
     rows = gallery_rows(run, count)
     names = run.record["data"]["classes"]
     figure, axes = image_grid(len(rows), count)
