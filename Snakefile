@@ -1,9 +1,13 @@
-"""The graph of the book: parameters -> records -> executed notebooks -> pages.
+"""The graph of the book and of all runs: parameters -> records -> executed notebooks -> pages.
 
-The cells in NEW are trained anew, with the pre-training that they refer to; for all others the committed records are
-shown. `--config fresh=none` trains nothing, `--config fresh=all` trains every cell on digits that has a page.
+The book: the cells in NEW are trained anew, with the pre-training that they refer to; for all others the committed
+records are shown. `--config fresh=none` trains nothing, `--config fresh=all` trains every cell on digits that has a page.
+
+The grid: `digits`, `laptop`, `cifar10`, `cifar100`, `photographs` and `all` train every cell of that kind below `runs/`,
+with the seeds of `--config seeds=0,1,2`; so does a record or an executed notebook that is asked for by its path.
 """
 
+import re
 from pathlib import Path
 
 from nlbook import contents
@@ -16,9 +20,14 @@ def is_fresh(page):
     return {"all": "-digits" in page, "none": False}.get(config.get("fresh"), page in NEW)
 
 
-def record(page):
+def record(page, seed=contents.SEED):
     """The record of a run that is trained anew."""
-    return str(Path("runs", *contents.committed(page).parts[1:]))
+    return str(Path("runs", *contents.parameter_file(page).with_suffix("").parts[1:], f"seed-{seed}", "record.json"))
+
+
+def needs_gpu(run):
+    """1 for a run at full size, 0 for one that a laptop makes; `--resources gpu=1` runs one after the other."""
+    return int(contents.kind(run.cell) not in ("digits", "laptop"))
 
 
 BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
@@ -39,9 +48,12 @@ PACKAGES = sorted([*Path("nlkit").rglob("*.*"), *Path("book/nlbook").rglob("*.*"
 SHOWN = [str(path) for path in PACKAGES if path.suffix != ".pyc"]
 
 
+SEEDS = re.findall(r"\d+", str(config.get("seeds", contents.SEED)))
+
 wildcard_constraints:
     paper="[a-z0-9_]+",
     cell="[a-z0-9-]+",
+    seed="[0-9]+",
 
 
 rule book:
@@ -49,20 +61,46 @@ rule book:
         "_build/html/index.html",
 
 
+for kind, cells in contents.grid(Path()).items():
+
+    rule:
+        name:
+            kind
+        input:
+            [record(page, seed) for page in cells for seed in SEEDS],
+
+
 rule train:
-    """One run, trained anew; a committed record is never loaded in its place."""
+    """One run; what a killed one left is resumed, and a committed record is never loaded in its place."""
     input:
         encoder=lambda run: [record(page) for page in contents.pretraining(f"{run.paper}-{run.cell}")],
         params=lambda run: contents.parameter_files(f"{run.paper}-{run.cell}"),
         code=lambda run: contents.code(f"{run.paper}-{run.cell}"),
     output:
-        f"runs/{{paper}}/{{cell}}/seed-{contents.SEED}/record.json",
+        "runs/{paper}/{cell}/seed-{seed}/record.json",
     log:
-        f"runs/logs/{{paper}}-{{cell}}-seed-{contents.SEED}.txt",
+        "runs/logs/{paper}-{cell}-seed-{seed}.txt",
+    threads: 1
+    resources:
+        gpu=needs_gpu,
+    shell:
+        f"{PYTHON} -m nlkit run params/{{wildcards.paper}}/{{wildcards.cell}}.yaml -s seed={{wildcards.seed}}"
+        " --out $(dirname {output}) --quiet > {log} 2>&1"
+
+
+rule notebook:
+    """The notebook of one run, executed by papermill; where its record is missing it is trained first."""
+    input:
+        rules.train.output,
+        "notebooks/{paper}.ipynb",
+    output:
+        "runs/{paper}/{cell}/seed-{seed}/notebook.ipynb",
+    log:
+        "runs/logs/{paper}-{cell}-seed-{seed}.ipynb",
     threads: 1
     shell:
-        f"{PYTHON} -m nlkit run params/{{wildcards.paper}}/{{wildcards.cell}}.yaml -s seed={contents.SEED}"
-        " --fresh --quiet > {log} 2>&1"
+        f"{PYTHON} -m papermill {{input[1]}} {{log}} -f params/{{wildcards.paper}}/{{wildcards.cell}}.yaml"
+        " -p seed {wildcards.seed} --no-progress-bar && cp {log} {output}"
 
 
 rule pages_of_records:

@@ -107,9 +107,13 @@ def test_tables_comparison_pages_and_contents_show_it(said: list[str]) -> None:
     assert [section["file"] for section in chapter["sections"]] == ["book/pages/toy-digits-sym-50"]
 
 
-def test_the_engine_makes_its_page(tree: Path) -> None:
-    words = ("-m", "snakemake", "--cores", "1", "--dry-run", "--printshellcmds", "--config", "fresh=none")
-    assert "toy-digits-sym-50" in python(tree, *words, "--", "book/pages/.all")
+def test_the_engine_makes_its_page_and_its_runs(tree: Path) -> None:
+    words = ("-m", "snakemake", "--cores", "1", "--dry-run", "--printshellcmds", "--config", "fresh=none", "seeds=3,4")
+    found = python(tree, *words, "--", "book/pages/.all", "digits")
+    assert "toy-digits-sym-50" in found
+    for seed in (3, 4):
+        run = f"params/toy/digits-sym-50.yaml -s seed={seed} --out $(dirname runs/toy/digits-sym-50/seed-{seed}/"
+        assert found.count(run) == 1
 
 
 @pytest.mark.slow

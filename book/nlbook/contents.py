@@ -108,6 +108,21 @@ def pretraining(page: str) -> list[str]:
     return [f"{Path(needed[1]).parent.name}-{Path(needed[1]).stem}"] if needed else []
 
 
+def grid(root: Path) -> dict[str, list[str]]:
+    """The pages that all parameter files would have, those of pre-training too, by kind of cell and together."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(path for paper in papers() for path in (root / "params" / paper).glob("*.yaml")):
+        for name in (kind(path.stem), "all"):
+            found.setdefault(name, []).append(f"{path.parent.name}-{path.stem}")
+    return found
+
+
+def kind(cell: str) -> str:
+    """Of which part of the grid a cell is: `digits`, `laptop`, at full size `cifar10` or `cifar100`, `photographs`."""
+    small = next((name for name in ("digits", "laptop") if name in cell.split("-")), None)
+    return small or next((name for name in ("cifar100", "cifar10") if cell.startswith(name)), "photographs")
+
+
 def parameter_file(page: str) -> Path:
     """The parameter file of a run."""
     paper, cell = page.split("-", 1)

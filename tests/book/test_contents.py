@@ -30,6 +30,17 @@ def test_contestants_have_pages_and_variations_have_none() -> None:
     assert contents.other_pages(Path()) == ["compare", "detection", "laptop", "noise", "noise_models", "your_data"]
 
 
+def test_every_parameter_file_stands_once_in_the_grid() -> None:
+    grid = contents.grid(Path())
+    everything = grid.pop("all")
+    files = {str(path) for path in Path("params").glob("*/*.yaml") if path.parent.name != "bases"}
+    assert sorted(files) == sorted(str(contents.parameter_file(page)) for page in everything)
+    assert sorted(everything) == sorted(page for pages in grid.values() for page in pages)
+    assert {"tcl-cifar10n-worst-laptop", "elr-cifar10n-worst-laptop-50k"} <= set(grid["laptop"])
+    assert "simclr-digits" in grid["digits"] and "dividemix-cifar100n" in grid["cifar100"]
+    assert set(grid) == {"digits", "laptop", "cifar10", "cifar100", "photographs"}
+
+
 def test_every_page_stands_once_in_the_table_of_contents() -> None:
     pages = contents.run_pages(Path())
     toc = contents.table_of_contents(Path(), pages)
