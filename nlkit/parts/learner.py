@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from nlkit.lazy import functional, no_grad, torch
@@ -24,15 +26,28 @@ Result = TypeVar("Result")
 
 
 def choose_precision(asked: str, device: torch.device) -> torch.dtype:
-    """The dtype of convolutions: bfloat16 where `auto` finds hardware for it, else as asked."""
+    """The dtype of convolutions: as asked, or with `auto` bfloat16 where that is the faster one.
+
+    Intel's AVX-512 multiplies bfloat16 more slowly than float32 (rows `gemm` of `benchmarks/results.csv`); its AMX, and
+    the AVX-512 of AMD, do it faster.
+    """
     if asked == "fp32":
         return torch.float32
     if asked == "bf16":
         return torch.bfloat16
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.bfloat16 if fast else torch.float32
+    wide = torch.cpu._is_avx512_bf16_supported() and "Intel" not in cpu_name()
+    return torch.bfloat16 if wide or torch.cpu._is_amx_tile_supported() else torch.float32
+
+
+def cpu_name() -> str:
+    """The name of this machine's processor, or at least of its kind."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
 
 
 def through(part: Callable[[Tensor], Any], inputs: Tensor, dtype: torch.dtype) -> Any:

@@ -35,16 +35,8 @@ def peak_memory_mb(device: torch.device) -> float:
 
 def describe_device(device: torch.device) -> dict[str, Any]:
     """Type, name and CPU threads of the device."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu_name()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else learner.cpu_name()
     return {"type": device.type, "name": name, "threads": torch.get_num_threads()}
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str]:

@@ -39,6 +39,23 @@ def test_precision_is_what_was_asked_for_and_logits_are_single(precision: str, p
     assert all(parameter.dtype == torch.float32 for parameter in learner.net.parameters())
 
 
+@pytest.mark.parametrize(
+    ("name", "wide", "tiles", "expected"),
+    [
+        ("AMD EPYC", True, False, torch.bfloat16), ("AMD EPYC", False, False, torch.float32),
+        ("Intel(R) Xeon(R) Processor", True, False, torch.float32),
+        ("Intel(R) Xeon(R) Processor", True, True, torch.bfloat16),
+    ],
+)  # fmt: skip
+def test_half_precision_is_chosen_where_it_is_faster(
+    monkeypatch: pytest.MonkeyPatch, name: str, wide: bool, tiles: bool, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: wide)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    monkeypatch.setattr("nlkit.parts.learner.cpu_name", lambda: name)
+    assert choose_precision("auto", CPU) == expected
+
+
 def test_networks_of_two_names_or_two_seeds_start_differently(problem: Problem, learner: Learner) -> None:
     weight = learner.net.classifier.weight
     for params, name in ((tiny.params(), "net2"), (tiny.params(seed=1), "net1")):
