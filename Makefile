@@ -36,7 +36,12 @@ test-slow: .venv/.installed
 lab: .venv/.installed
 	$(BIN)/jupyter lab notebooks
 
+# Rows of benchmarks/results.csv, in about ten minutes of an idle machine with two cores.
 bench: .venv/.installed
+	$(BIN)/python -m benchmarks.phases
+	$(BIN)/python -m benchmarks.methods
+	$(BIN)/python -m benchmarks.scaling
+	$(BIN)/python -m benchmarks.step
 	$(BIN)/python -m benchmarks.epoch
 
 clean:

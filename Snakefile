@@ -110,6 +110,7 @@ rule pages_of_records:
         PARAMS,
         COMMITTED,
         SHOWN,
+        "benchmarks/results.csv",
     output:
         touch("book/pages/.of_records"),
     log:

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from nlkit.data.problem import TrainingSet
+from nlkit.methods.dividemix import DivideMixParams
 from nlkit.models import build_model
 from nlkit.params import Params
-from nlkit.params.dividemix import DivideMixParams
 
 WORKERS = 2
 M = 2

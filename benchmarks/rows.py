@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -67,3 +69,26 @@ def append(rows: Sequence[Row], path: Path) -> None:
         if new:
             writer.writeheader()
         writer.writerows(asdict(row) for row in rows)
+
+
+def options_of(description: str, repeats: int) -> argparse.ArgumentParser:
+    """A parser with the options that the scripts share."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of a CPU")
+    parser.add_argument("--repeats", type=int, default=repeats, help=f"timed repeats of each (default: {repeats})")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="file that gets the rows")
+    parser.add_argument("--dry-run", action="store_true", help="print only")
+    return parser
+
+
+def load() -> str:
+    """How busy the machine is, for a note."""
+    return f"load average {os.getloadavg()[0]:.1f}"
+
+
+def report(rows: Sequence[Row], options: argparse.Namespace) -> None:
+    """Print rows and append them to the file that the options name, unless they only try."""
+    for row in rows:
+        print(f"{row.benchmark:<18} {row.variant:<26} {row.seconds:12.6f} s  {row.note}")
+    if not options.dry_run:
+        append(rows, options.out)

@@ -1,4 +1,4 @@
-"""The command line: run, show, adopt, clean, data."""
+"""The command line: run, show, adopt, clean, data, bench."""
 
 import argparse
 import sys
@@ -13,16 +13,17 @@ ENCODERS = ("resnet18", "resnet50")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns 0, 2 after one clear line on bad input, or 130 when interrupted."""
-    fresh = False
+    next_time = "the same command resumes after the last finished epoch"
     try:
         options = _parser().parse_args(arguments)
-        fresh = getattr(options, "fresh", False)
+        if getattr(options, "fresh", False):
+            next_time = "--fresh starts over"
+        next_time = getattr(options, "next_time", next_time)
         return options.command(options)
     except NlkitError as error:
         print(f"nlkit: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        next_time = "--fresh starts over" if fresh else "the same command resumes after the last finished epoch"
         print(f"nlkit: interrupted; {next_time}", file=sys.stderr)
         return 130
 
@@ -72,6 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--quiet", action="store_true", help="no progress bar")
     _data_option(verify)
     verify.set_defaults(command=_data_verify)
+
+    bench = commands.add_parser("bench", help="how fast this machine trains, and what whole runs would take")
+    bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    bench.add_argument("--quick", action="store_true", help="fewer images and steps, and rougher numbers")
+    bench.set_defaults(command=_bench, next_time="nothing is kept")
     return parser
 
 
@@ -228,3 +234,11 @@ def _data_verify(options: argparse.Namespace) -> int:
     if options.list is not None:
         write_atomically(options.list, report.table)
     return 1 if report.flaws else 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from nlkit.training.bench import bench
+    from nlkit.training.runs import choose_device
+
+    bench(choose_device(options.device), options.quick)
+    return 0

@@ -47,8 +47,8 @@ def make(names: Sequence[str], workers: int) -> list[str]:
 
 
 def _sources(name: str) -> list[Path]:
-    """What a page is made from, beside code: its notebook and parameters, records that it may show, and galleries."""
-    shown, parameters = "*/*/seed-*/record.json", list[Path]()
+    """What a page is made from, beside code: notebook and parameters, records and rows that it may show, galleries."""
+    shown, parameters = "*/*/seed-*/record.json", list(Path("benchmarks").glob("*.csv"))
     if contents.is_run(name):
         shown, parameters = "/".join(contents.committed(name).parts[1:]), contents.parameter_files(name)
     records = [path for place in ("results", "runs") for path in Path(place).glob(shown)]

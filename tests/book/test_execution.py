@@ -45,6 +45,10 @@ def test_a_notebook_sees_nothing_of_the_one_before_and_only_what_changed_is_exec
     assert printed("second") == "new\n"
     changed = [path.stem for path in Path("book/pages").iterdir() if path.stat().st_mtime_ns != before[path]]
     assert changed == ["second"]
+    Path("benchmarks").mkdir()
+    Path("benchmarks/results.csv").write_text("a row")  # which pages that are of no run may show
+    assert pages.make(["first"], 1) == []
+    assert Path("book/pages/first.ipynb").stat().st_mtime_ns != before[Path("book/pages/first.ipynb")]
 
 
 def test_what_fails_is_named_and_kept_and_the_others_are_made(capsys: pytest.CaptureFixture[str]) -> None:
