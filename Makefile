@@ -42,7 +42,7 @@ release:
 
 # Every link to another host is tried; the book is built already.
 links: .venv/.installed
-	$(BIN)/jupyter-book build . --toc book/_generated/_toc.yml --builder linkcheck
+	$(BIN)/jupyter-book build . --toc book/_generated/_toc.yml --builder linkcheck --path-output _build/links
 
 # Tests run side by side, so each process computes with one thread.
 test test-slow: export OMP_NUM_THREADS = 1
