@@ -2,11 +2,13 @@ PYTHON ?= python3
 CORES ?= all
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet rules
+CONSTRAINTS ?= constraints.txt
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 # Where bytecode is not to be written, each of the many processes would compile all of its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: book preview reproduce test test-slow lab bench clean
+.PHONY: book preview reproduce pdf release links test test-slow lab bench clean
 
 book: .venv/.installed
 	$(SNAKEMAKE) -- book
@@ -19,6 +21,28 @@ preview: .venv/.installed
 # Every cell on digits that has a page is trained anew.
 reproduce: .venv/.installed
 	$(SNAKEMAKE) --config fresh=all -- book
+
+# The built book on paper: _build/book.pdf. It needs Chromium or Chrome.
+pdf: .venv/.installed
+	$(BIN)/python book/print.py
+
+# All that is published, of one commit, in dist/.
+release:
+	@test -z "$$(git status --porcelain)" || { echo "release: commit or remove these files first:"; git status --short; exit 1; }
+	$(MAKE) book
+	$(MAKE) pdf
+	rm -rf dist && mkdir dist
+	cp _build/book.pdf dist/
+	cd _build && ../$(BIN)/python -m zipfile -c ../dist/book-html.zip html
+	git archive --output dist/notebooks.zip HEAD notebooks params LICENSE
+	git archive --output dist/records.zip HEAD results LICENSE
+	git archive --output dist/source.tar.gz --prefix nlkit-$(VERSION)/ HEAD
+	cd dist && { echo "version $(VERSION)"; git log -1 --format="commit %H%ndate %cI"; wc -c *.*; } > MANIFEST
+	cd dist && sha256sum MANIFEST *.* > SHA256SUMS
+
+# Every link to another host is tried; the book is built already.
+links: .venv/.installed
+	$(BIN)/jupyter-book build . --toc book/_generated/_toc.yml --builder linkcheck --path-output _build/links
 
 # Tests run side by side, so each process computes with one thread.
 test test-slow: export OMP_NUM_THREADS = 1
@@ -45,11 +69,11 @@ bench: .venv/.installed
 	$(BIN)/python -m benchmarks.epoch
 
 clean:
-	rm -rf .venv _build runs .snakemake book/pages book/_generated
+	rm -rf .venv _build dist runs .snakemake book/pages book/_generated
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[book,test]"
+	$(BIN)/python -m pip install --quiet --no-compile --constraint $(CONSTRAINTS) --editable ".[book,test]"
 	touch $@

@@ -176,3 +176,11 @@ def test_every_base_file_is_used_and_begins_with_what_it_is() -> None:
     bases = set((ROOT / "params" / "bases").rglob("*.yaml"))
     assert bases == {base for path in (ROOT / "params").glob("*/*.yaml") for base in sources(path)} & bases
     assert all(path.read_text(encoding="utf-8").startswith("# ") for path in bases)
+
+
+def test_the_citation_is_the_same_wherever_it_stands() -> None:
+    cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    shown = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    bibtex = dict(re.findall(r"^  (\w+) += \{+(.*?)\}+,?$", shown, re.MULTILINE))
+    assert bibtex == {"author": cff["authors"][0]["name"], **{key: cff[key] for key in ("title", "version", "license")}}
+    assert f'version = "{cff["version"]}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()

@@ -1,7 +1,9 @@
 """A Sphinx extension: readers load no more than a page needs.
 
 The theme draws its icons twice, from a font and by a script of 1.5 MB; the script goes, and so does MathJax from a page
-without formulas. Notebooks for download carry no outputs, which stand in the pages already.
+without formulas. The theme's second title and contents for paper go, since `print.css` shows those of the page. What
+unfolds a chapter in the navigation is named after it. Notebooks for download carry no outputs, which stand in the pages
+already.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from sphinx.application import Sphinx
 ICONS = re.compile(
     r'\s*<script src="[^"]*fontawesome[^"]*\.js[^"]*"></script>|\s*<link rel="preload"[^>]*fontawesome[^>]*>'
 )
+SECOND_TITLE = re.compile(r'<div id="jb-print-docs-body".*?(?=<div id="searchbox">)', re.DOTALL)
+FOLD = re.compile(r"(>([^<>]+)</a><details[^>]*>)<summary>")
 MATHJAX = re.compile(r'\s*<script[^>]*src="[^"]*mathjax/tex-chtml\.js[^"]*"></script>')
 
 
@@ -25,7 +29,7 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
         return
     for path in Path(app.outdir).rglob("*.html"):
         text = path.read_text(encoding="utf-8")
-        lighter = ICONS.sub("", text)
+        lighter = FOLD.sub(r'\1<summary aria-label="Pages of \2">', SECOND_TITLE.sub("", ICONS.sub("", text)))
         if 'class="math' not in text:
             lighter = MATHJAX.sub("", lighter)
         if lighter != text:

@@ -109,13 +109,31 @@ def test_navigation_opens_on_a_phone(visit: Visit, front_page: str) -> None:
     visit.page.wait_for_url("**/dividemix.html")
 
 
-def test_search_finds_a_term(visit: Visit) -> None:
-    visit.open("search")
-    visit.page.goto(f"{visit.site}search.html?q=co-refinement", wait_until="networkidle")
+@pytest.mark.parametrize(
+    ("words", "chapter"),
+    [
+        ("co-refinement", "dividemix"),
+        ("loss", "problem"),
+        ("reproduce", "how_to_run"),
+        ("mislabeled images", "your_data"),
+    ],
+)
+def test_search_finds_chapters_before_runs_and_shows_no_raw_formula(visit: Visit, words: str, chapter: str) -> None:
+    visit.open(f"search.html?q={words}&html=")  # `open` adds an ending
     visit.page.wait_for_selector("#search-results ul.search li a")
+    visit.page.wait_for_function("() => /found/.test(document.querySelector('.search-summary').textContent)")
     links = visit.page.eval_on_selector_all("#search-results ul.search li a", "found => found.map(a => a.pathname)")
-    assert "/book/dividemix.html" in links
+    runs = ["/pages/" in link and "-" in link for link in links]
+    assert f"/book/{chapter}.html" in links and runs == sorted(runs)
+    excerpts = visit.page.locator("#search-results p.context").all_inner_texts()
+    assert excerpts and not [text for text in excerpts if re.search(r"\\[(\[a-z]", text)]
     assert not visit.problems
+
+
+def test_search_finds_a_chapter_by_its_name(visit: Visit) -> None:
+    visit.open("search.html?q=DivideMix&html=")
+    link = visit.page.locator("#search-results ul.search li a").first
+    assert link.evaluate("a => a.pathname") == "/book/dividemix.html"
 
 
 def test_a_long_table_is_sorted_and_filtered(visit: Visit) -> None:

@@ -28,7 +28,9 @@ def loaded(page: bs4.BeautifulSoup) -> list[str]:
 def test_a_page_has_one_title_images_with_a_description_and_links_that_lead_somewhere(html: Path, name: str) -> None:
     path = html / f"{name}.html"
     page = soup(path)
-    assert len(page.select("article h1")) == 1
+    assert len(page.select("h1")) == len(page.select("article h1")) == 1
+    assert len(page.select("head meta[name=description][content]")) == 1
+    assert [fold for fold in page.select("summary") if not (fold.text.strip() or fold.get("aria-label"))] == []
     assert all(tag.get("alt") for tag in page.select("article img"))
     targets = [tag["href"] for tag in page.find_all("a", href=True)]
     assert [address for address in [*targets, *loaded(page)] if not resolves(address, path, html)] == []
