@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nlkit.training.provenance import commit, describe_device, versions
+from nlkit.files import commit
+from nlkit.training.provenance import describe_device, versions
 
 RESULTS = Path(__file__).with_name("results.csv")
 

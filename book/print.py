@@ -24,8 +24,7 @@ from pypdf import PdfReader
 
 from nlbook import contents
 from nlkit.errors import NlkitError
-from nlkit.files import project_root, write_atomically
-from nlkit.training.provenance import commit
+from nlkit.files import commit, project_root, write_atomically
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ADDRESS = "http://book.invalid/"

@@ -1,31 +1,54 @@
 """The command line: run, show, adopt, clean, data, bench."""
 
 import argparse
+import io
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from nlkit.errors import NlkitError
+from nlkit.errors import NlkitError, unforeseen
 
 ENCODERS = ("resnet18", "resnet50")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; returns 0, 2 after one clear line on bad input, or 130 when interrupted."""
+    """Run one command; whatever fails is told in one line.
+
+    Returns 0, 2 for bad input and for what the machine refuses, 1 for bad photographs and mistakes of this package, or
+    130 when interrupted.
+    """
     next_time = "the same command resumes after the last finished epoch"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # letters that the terminal lacks
     try:
         options = _parser().parse_args(arguments)
         if getattr(options, "fresh", False):
             next_time = "--fresh starts over"
         next_time = getattr(options, "next_time", next_time)
-        return options.command(options)
+        code: int = options.command(options)
+        sys.stdout.flush()
+        return code
     except NlkitError as error:
         print(f"nlkit: {error}", file=sys.stderr)
         return 2
+    except Exception as error:
+        return _failed(error)
     except KeyboardInterrupt:
         print(f"nlkit: interrupted; {next_time}", file=sys.stderr)
         return 130
+
+
+def _failed(error: Exception) -> int:
+    code, said = unforeseen(error)
+    print(f"nlkit: {said}", file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:  # a closed pipe or a full disk; the interpreter would complain once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 class _Parser(argparse.ArgumentParser):
@@ -150,10 +173,13 @@ def _clean_features(options: argparse.Namespace) -> int:
     from nlkit.cleaning.features import clean_features, encode_images
     from nlkit.cleaning.results import print_findings
 
-    if options.test is not None:
-        raise NlkitError("--test: not with --features; hold out a part with --hold-out")
-    features = options.features
-    if features in ENCODERS:
+    features, encoded = options.features, options.features in ENCODERS
+    unused = ["test", "method", "size", "epochs", "flip", "set", *([] if encoded else ["folder", "corrupt", "device"])]
+    plain = _parser().parse_args(["clean"])
+    for name in unused:
+        if getattr(options, name) != getattr(plain, name):
+            raise NlkitError(f"{'' if name == 'folder' else '--'}{name}: has no meaning with --features {features}")
+    if encoded:
         if options.folder is None:
             raise NlkitError(f"--features {features}: name the folder of the images to encode")
         place = options.folder, options.labels, options.truth
@@ -164,24 +190,16 @@ def _clean_features(options: argparse.Namespace) -> int:
 
 
 def _show(options: argparse.Namespace) -> int:
-    from nlkit.training.records import shown
+    from nlkit.training.records import facts
     from nlkit.training.runs import load_run
 
     record = load_run(options.folder).record
-    noise, split, accuracy = record["noise"], record["split"], record["accuracy"]
-    rates = ", ".join(f"{name} {shown(noise[name], '.4f')}" for name in ("nominal", "realised"))
-    percent = (f"{name} {shown(value, '.2f')}" for name, value in accuracy.items() if name != "best_epoch")
-    rows = {
-        "run": f"{record['paper']} {record['cell']} seed {record['seed']}",
-        "accuracy": ", ".join(percent),
-        "split": ", ".join(f"{name} {shown(value, '.4f')}" for name, value in split.items()),
-        "noise": f"{rates}, {noise['sha256'][:16]}",
-        "time": f"{record['seconds']:.0f} s on {record['device']['name']}, {record['precision']}",
-        "commit": f"{record['commit']}, {record['started']} to {record['finished']}",
-        "events": str(len(record["events"])),
-    }
-    for name, value in [*rows.items(), *(("warning", text) for text in record["data"]["warnings"])]:
-        print(f"{name:<9} {value}")
+    try:
+        rows = facts(record)
+    except (TypeError, ValueError, KeyError) as error:
+        raise NlkitError(f"{options.folder / 'record.json'}: values of another kind ({error})") from None
+    for name, value in rows:
+        print(f"{name:<9} {NlkitError(value)}")  # without control characters
     return 0
 
 
@@ -191,7 +209,11 @@ def _adopt(options: argparse.Namespace) -> int:
     from nlkit.training.records import adopt
     from nlkit.training.runs import load_run
 
-    target = adopt(options.folder, project_root() / "results")
+    load_run(options.folder)
+    results = project_root() / "results"
+    if not (results.parent / "params").is_dir():
+        raise NlkitError(f"adopt: {results.parent} is no project with params/ and notebooks/; call it inside one")
+    target = adopt(options.folder, results)
     print(f"adopted: {target}")
     try:
         write_gallery(load_run(target), options.data)
@@ -228,7 +250,7 @@ def _data_verify(options: argparse.Namespace) -> int:
         print(data.verify(options.name, root, data.sources() | noise.label_sources()))
         return 0
     if options.list is not None:
-        check_place(options.list)
+        check_place(options.list, "part,path,fault")
     report = verify_photos(options.name, root, not options.quiet)
     print(report.text)
     if options.list is not None:

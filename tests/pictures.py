@@ -1,13 +1,18 @@
-"""Images of varying sizes: drawn, in a batch, in a store, and what is seen in their views."""
+"""Images of varying sizes: drawn, in a batch, in a store, and what is seen in their views; and small ones to clean."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from PIL import Image
 from torch import Tensor
 
+import nlkit
+from nlkit.cleaning.results import CleanResult
 from nlkit.data.photos.store import Store
 from nlkit.data.photos.stored import ImageBatch
 
@@ -54,3 +59,28 @@ def levels(views: Tensor) -> Tensor:
     """The 8-bit levels [B, 3, H, W] of inputs that were normalised by MEAN and STD."""
     mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
     return 255 * (views * std + mean)
+
+
+QUICK: dict[str, Any] = {"epochs": 2, "size": 8, "settings": {"model.width": 4}}
+
+
+def write_images(folder: Path, classes: int, each: int, flips: float = 0.0, names: str = "{}.png") -> Path:
+    """Images whose brightness pattern tells the class, and labels.csv with the class names `c0, c1, ...`."""
+    rng = np.random.default_rng(5)
+    patterns = rng.integers(0, 200, (classes, 8, 8))
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for i in range(classes * each):
+        truth = i % classes
+        pixels = (patterns[truth] + rng.integers(0, 40, (8, 8))).astype(np.uint8)
+        name = names.format(i)
+        Image.fromarray(pixels).save(folder / "images" / name)
+        label = (truth + rng.integers(1, classes)) % classes if rng.random() < flips else truth
+        rows.append((name, f"c{label}", f"c{truth}"))
+    pd.DataFrame(rows, columns=["path", "label", "truth"]).to_csv(folder / "labels.csv", index=False)
+    return folder
+
+
+def clean(folder: Path, **options: Any) -> CleanResult:
+    given: dict[str, Any] = {"labels": folder / "labels.csv", "out": folder / "out" / "scores.csv"}
+    return nlkit.clean(folder / "images", progress=False, **(given | QUICK | options))

@@ -1,15 +1,23 @@
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import tiny
 import torch
 import yaml
+from fuzzing import watched
 
 from nlkit.cli import main
+from nlkit.files import owned_folder
+
+ROOT = str(Path(__file__).parents[1])
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +43,15 @@ def write_params(path: Path, **overrides: Any) -> str:
         ("seed", "expected dotted.key=value"),
         ("=1", "expected dotted.key=value"),
         ("cell=2020-13-45", "not valid YAML"),
+        ("a=" + "[" * 5000, "not valid YAML"),
+        (".".join("a" * 5000) + "=1", "too deep"),
+        ("training.threads=1000000", "threads"),
+        ("training.batch_size=100000000000000000000", "batch_size"),
+        ("views.pad=1000000", "pad"),
+        ("optim.lr=1e300", "lr"),
+        ("optim.drop_epochs=[-1]", "drop_epochs"),
+        ("training.snapshots=[0]", "snapshots"),
+        ("model.width=2000000000", "out of memory"),
     ],
 )
 def test_an_impossible_parameter_is_refused(refused: Callable[..., str], tmp_path: Path, text: str, said: str) -> None:
@@ -54,6 +71,11 @@ def test_missing_data_are_refused(refused: Callable[..., str], tmp_path: Path) -
     said = refused("run", params, "--data", tmp_path, "--out", tmp_path / "out")
     assert "cifar10 is missing" in said and "nlkit data get cifar10" in said
     assert "cifar10" in refused("data", "verify", "cifar10", "--data", tmp_path)
+    assert "no such user" in refused("run", params, "--data", "~no such user", "--out", tmp_path / "out")
+    for name in ("photo.csv", "photo.jpg"):
+        (tmp_path / name).write_bytes(b"JFIF")
+        said = refused("data", "verify", "food101n", "--data", tmp_path, "--list", tmp_path / name)
+        assert "is not a table that begins with" in said
     assert "'svhn' is unknown" in refused("data", "verify", "svhn", "--data", tmp_path)
 
 
@@ -72,6 +94,99 @@ def test_a_file_in_the_place_of_the_checkpoints_is_refused(refused: Callable[...
     (tmp_path / "out/checkpoints").write_text("in the way")
     said = refused("run", write_params(tmp_path / "p.yaml"), "--out", tmp_path / "out", "--quiet")
     assert "checkpoints/epoch-00001.safetensors: cannot write there" in said
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "samples.parquet", "record.json", "checkpoints/best.pt"])
+def test_a_folder_with_files_of_somebody_else_is_refused(
+    refused: Callable[..., str], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "out" / name).parent.mkdir(parents=True)
+    (tmp_path / "out" / name).write_text("{}")
+    for options in ([], ["--fresh"]):
+        said = refused("run", write_params(tmp_path / "p.yaml"), "--out", tmp_path / "out", "--quiet", *options)
+        assert Path(name).name in said
+
+
+def test_own_files_in_a_folder_of_ours_stay(tmp_path: Path, finished: Path) -> None:
+    done = Path(shutil.copytree(finished, tmp_path / "run"))
+    (done / "checkpoints").mkdir()
+    (done / "checkpoints/best.pt").write_text("mine")
+    assert main(["run", write_params(tmp_path / "p.yaml"), "--out", str(done), "--quiet", "--fresh"]) == 0
+    assert (done / "checkpoints/best.pt").read_text() == "mine"
+
+
+def test_a_folder_in_which_another_process_works_is_refused_to_other_parameters(
+    refused: Callable[..., str], tmp_path: Path, finished: Path
+) -> None:
+    done, path = Path(shutil.copytree(finished, tmp_path / "run")), write_params(tmp_path / "p.yaml")
+    with owned_folder(done, "other parameters"):
+        assert "another process" in refused("run", path, "--out", done, "--fresh")
+        assert main(["run", path, "--out", str(done)]) == 0  # what is finished is shown meanwhile
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (MemoryError(), 2, "out of memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "out of memory"),
+        (OSError(28, "No space left on device"), 2, "No space left"),
+        (BrokenPipeError(32, "Broken pipe"), 2, "Broken pipe"),
+        (OverflowError("int too large"), 2, "too large"),
+        (ZeroDivisionError("one\nby \x1b[31mzero"), 1, "one by \\x1b[31mzero"),
+    ],
+)
+def test_what_nobody_foresaw_is_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.setattr("nlkit.training.runs.run", Mock(side_effect=error))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert main(["run", write_params(tmp_path / "p.yaml")]) == code
+    output, errors = capsys.readouterr()
+    assert output == "" and errors.count("\n") == 1 and said in errors
+    logs = list(tmp_path.glob("nlkit-*.txt"))
+    assert len(logs) == (code == 1) and all("Traceback" in log.read_text() for log in logs)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_what_cannot_be_printed_is_one_line(tmp_path: Path) -> None:
+    words, here = [sys.executable, "-m", "nlkit", "data", "status", "--data", str(tmp_path)], {"PYTHONPATH": ROOT}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, **here})
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "No space left" in done.stderr
+
+
+def test_pipes_in_the_place_of_files_are_not_waited_for(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    for name in ("out/record.json", "p.yaml"):
+        os.mkfifo(tmp_path / name)
+    listed = [["show", tmp_path / "out"], ["adopt", tmp_path / "out"], ["run", tmp_path / "p.yaml"]]
+    monkey = write_params(tmp_path / "good.yaml")
+    for arguments in [*listed, ["run", monkey, "--out", tmp_path / "out"]]:
+        with watched():
+            assert "not a regular file" in refused(*arguments)
+
+
+def test_what_belongs_to_no_project_or_proves_nothing_is_not_adopted(
+    refused: Callable[..., str], tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = Path(shutil.copytree(finished, tmp_path / "run"))
+    assert "no project" in refused("adopt", done)
+    for name in ("params", "notebooks", "runs"):
+        (tmp_path / name).mkdir()
+    info = json.loads((done / "record.json").read_text())
+    info["accuracy"]["last"], info["format"] = 99.9, 1
+    del info["sha256"]
+    (done / "record.json").write_text(json.dumps(info))
+    monkeypatch.chdir(tmp_path)
+    assert "carries no sha256" in refused("adopt", done)
+    info["accuracy"]["last"], info["noise"]["nominal"] = 9.9, "\x1b]0;title\x07"
+    (done / "record.json").write_text(json.dumps(info))
+    assert "values of another kind" in refused("show", done)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

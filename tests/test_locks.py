@@ -1,11 +1,12 @@
 import multiprocessing
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from nlkit import NlkitError
-from nlkit.files import check_place, check_writable, file_lock, replaced_file, write_atomically
+from nlkit.files import check_place, check_writable, commit, file_lock, replaced_file, write_atomically
 
 FORK = multiprocessing.get_context("fork")
 
@@ -56,12 +57,28 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: t
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
+def test_the_commit_is_not_that_of_a_repository_which_the_environment_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = commit()
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
+    assert commit() == own
+
+
+def test_a_link_in_the_place_of_a_temporary_file_is_not_written_through(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / ".file.writing").symlink_to(tmp_path / "mine")
+    write_atomically(tmp_path / "file", "new")
+    assert (tmp_path / "mine").read_text() == "mine" and (tmp_path / "file").read_text() == "new"
+
+
 @pytest.mark.parametrize("name", ["file/below", "folder", "x" * 300, "\x00"])
 def test_a_place_that_cannot_be_written_is_named_and_nothing_is_left(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").write_text("")
     (tmp_path / "folder" / "inner").mkdir(parents=True)
     before = sorted(tmp_path.rglob("*"))
-    for attempt in (lambda path: write_atomically(path, ""), check_place):
+    for attempt in (lambda path: write_atomically(path, ""), lambda path: check_place(path, "path,label")):
         with pytest.raises(NlkitError, match=r"cannot write there|is a folder"):
             attempt(tmp_path / name)
     with pytest.raises(NlkitError, match=r"target\.lock: cannot write there"), file_lock(tmp_path / "file" / "target"):

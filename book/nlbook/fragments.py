@@ -22,7 +22,7 @@ from nlbook.figures.contest import epoch_curves
 from nlbook.tables import Rows, Source
 from nlkit import figures
 from nlkit.errors import NlkitError
-from nlkit.files import project_root
+from nlkit.files import commit, project_root
 from nlkit.lazy import torch
 from nlkit.params import load_params
 from nlkit.training import provenance
@@ -31,7 +31,7 @@ from nlkit.training import provenance
 def environment(source: Source, nothing: str) -> Rows:
     """`environment`: machine, commit and versions that built these pages, and how long each fresh run took."""
     device = provenance.describe_device(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    facts = {"machine": device["name"], "commit": provenance.commit() or "not in a repository"} | provenance.versions()
+    facts = {"machine": device["name"], "commit": commit() or "not in a repository"} | provenance.versions()
     for run in contest.runs_below(source.root / "runs"):
         facts[f"training {run.params.paper} {run.params.cell}"] = f"{run.record['seconds']:.0f} s"
     return ({"what": name, "value": value} for name, value in facts.items())

@@ -2,14 +2,17 @@
 
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from nlkit import noise
+from nlkit import NlkitError, noise
+from nlkit.figures.notebook import PLAIN
+
+PARAMETERS = ("folder", "labels", "truth", "out", "method", "hold_out", "size")
 
 
 class Own(NamedTuple):
@@ -21,8 +24,15 @@ class Own(NamedTuple):
     out: Path
 
 
-def own_or_digits(folder: str, labels: str, truth: str, out: str) -> Own:
-    """What a reader named; else digits in a new folder: images, `labels.csv` (0.3 of them wrong), `pixels.npz`."""
+def own_or_digits(values: dict[str, Any]) -> Own:
+    """What a reader named; else digits in a new folder: images, `labels.csv` (0.3 of them wrong), `pixels.npz`.
+
+    `values` are the notebook's `globals()`; raises NlkitError for a parameter that it does not have.
+    """
+    first = values.setdefault("_first_names", [name for name in values if isinstance(values[name], PLAIN)])
+    if other := next((name for name in first if name[0] != "_" and name not in (*PARAMETERS, "In", "Out")), None):
+        raise NlkitError(f"unknown parameter '{other}'; expected one of {', '.join(PARAMETERS)}")
+    folder, labels, truth, out = (values[name] for name in PARAMETERS[:4])
     if folder:
         return Own(Path(folder), Path(labels) if labels else None, truth or None, Path(out or "scores.csv"))
     place, digits = Path(tempfile.mkdtemp(prefix="nlkit-")), load_digits()

@@ -14,6 +14,7 @@ from nlkit.cleaning.results import Evidence, judged
 from nlkit.data.photos.decode import decode_all
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.errors import NlkitError
+from nlkit.files import as_path
 from nlkit.methods.base import Method, with_prefix, without_prefix
 from nlkit.params import Params, make_params, registry
 from nlkit.training import checkpoints
@@ -39,7 +40,9 @@ class Classifier:
 
     def predict(self, paths: Sequence[str | Path], progress: bool = False) -> pd.DataFrame:
         """One row an image file: path, predicted label and its probability; NaN where the file is no image."""
-        decoded = decode_all([Path(path) for path in paths], self.side, progress)
+        if isinstance(paths, str):
+            raise NlkitError(f"predict: expected a list of paths, not {paths[:80]!r}")
+        decoded = decode_all([as_path(path, "predict") for path in paths], self.side, progress)
         images = torch.from_numpy(to_channels(decoded.images, self.channels))
         probability = self.probabilities(images).double().numpy()
         best = probability.argmax(axis=1)
@@ -74,7 +77,8 @@ def load_classifier(folder: str | Path) -> Classifier:
 
     Raises NlkitError where the file is missing, damaged, or of a method that this version does not have.
     """
-    path = Path(folder) / MODEL if Path(folder).is_dir() else Path(folder)
+    path = as_path(folder, "load_classifier")
+    path = path / MODEL if path.is_dir() else path
     try:
         tensors, info = checkpoints.read(path)
         params = make_params(info["params"], {}, source=str(path))

@@ -10,13 +10,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from nlkit.cleaning.results import Evidence, FeatureResult, judged, output_paths, score_table, write_tables
+from nlkit.cleaning.results import (
+    OUTPUTS,
+    Evidence,
+    FeatureResult,
+    judged,
+    output_paths,
+    owned_output,
+    remove_outputs,
+    score_table,
+    write_tables,
+)
 from nlkit.data.folder import class_names, held_out
 from nlkit.data.listing import FeatureRows, read_feature_rows, read_listing
 from nlkit.data.photos.decode import decode_all
 from nlkit.data.photos.layouts import IMAGENET_MEAN, IMAGENET_STD
 from nlkit.errors import NlkitError
-from nlkit.files import check_place, check_writable, write_atomically
+from nlkit.files import as_path, write_atomically
 from nlkit.parts.retrieval import nearest, nearest_others
 from nlkit.training import measure
 from nlkit.training.runs import choose_device
@@ -28,6 +38,8 @@ TEMPERATURE = 0.1
 SIDE = 224
 """In pixels, of the images that a network is given."""
 BLOCK = 512
+ROWS = 4096
+"""Whose votes for all classes are in memory at once."""
 
 
 def clean_features(
@@ -45,14 +57,17 @@ def clean_features(
     features: a `.parquet`, `.npz` or `.npy` file; labels: a table `path,label`; see `read_feature_rows`; or rows that
     were read before. P(clean) is the neighbours' probability of the given label. Raises NlkitError for bad input.
     """
-    path, target = output_paths(Path(out), None, overwrite)
-    if not 0 <= hold_out <= 0.9:
+    files = (labels, None if isinstance(features, FeatureRows) else features)
+    path, target = output_paths(out, files, overwrite)
+    if not isinstance(k, int) or k < 1:
+        raise NlkitError(f"k is {k!r}; expected a whole number of neighbours, at least 1")
+    if not isinstance(hold_out, float | int) or not 0 <= hold_out <= 0.9:
         raise NlkitError(f"--hold-out {hold_out}: expected a share from 0 to 0.9")
     begin = time.perf_counter()
     if isinstance(features, FeatureRows):
         rows, source = features, str(labels or "the sub-folders")
     else:
-        rows = read_feature_rows(Path(features), None if labels is None else Path(labels), truth)
+        rows = read_feature_rows(as_path(features, "features"), None if labels is None else Path(labels), truth)
         source = str(labels or features)
     names = _class_names(rows, source)
     number = {name: index for index, name in enumerate(names)}
@@ -71,11 +86,13 @@ def clean_features(
         auc = measure.auc(right, torch.from_numpy(evidence["train.p_clean"]))
     summary = {"classes": names, "k": min(k, len(table) - 1), "temperature": TEMPERATURE, "rows": len(table)}
     summary |= {"accuracy": accuracy, "auc": auc, "seconds": time.perf_counter() - begin}
-    check_writable(target, f"--out {target}")
-    check_place(path)
-    write_atomically(target / "summary.json", json.dumps(summary, indent=1) + "\n")
     result = FeatureResult(scores=table, test_scores=test, accuracy=accuracy, auc=auc, path=path, folder=target)
-    write_tables(result)
+    with owned_output(path, target, overwrite, source):
+        if (target / OUTPUTS[0]).exists() and not overwrite:
+            raise NlkitError(f"{target}: holds a run; choose another --out, or --overwrite")
+        remove_outputs(path, target)
+        write_atomically(target / "summary.json", json.dumps(summary, indent=1) + "\n")
+        write_tables(result)
     return result
 
 
@@ -113,8 +130,10 @@ def neighbour_posteriors(
     distances, index = nearest_others(bank, bank, torch.arange(len(bank)), k)
     weights = torch.ones(len(bank), dtype=bank.dtype)
     for _ in range(rounds):
-        probability = votes(distances, labels[index], weights[index], classes)
-        weights = probability.gather(1, labels[:, None])[:, 0].clamp_min(LEAST_WEIGHT)
+        before, parts = weights, zip(*(part.split(ROWS) for part in (distances, index, labels)), strict=True)
+        own = [votes(d, labels[i], before[i], classes).gather(1, y[:, None])[:, 0] for d, i, y in parts]
+        weights = torch.cat(own).clamp_min(LEAST_WEIGHT)
+    probability = votes(distances, labels[index], before[index], classes)
     distances, index = nearest(unit(further, centre), bank, k)
     return probability, votes(distances, labels[index], weights[index], classes)
 
@@ -129,7 +148,7 @@ def votes(distances: Tensor, labels: Tensor, weights: Tensor, classes: int) -> T
     cosine = 1 - distances**2 / 2
     say = torch.exp((cosine - cosine.amax(dim=1, keepdim=True)) / TEMPERATURE) * weights
     total = say.new_zeros(len(say), classes).scatter_add_(1, labels, say)
-    return total / total.sum(dim=1, keepdim=True)
+    return total.div_(total.sum(dim=1, keepdim=True))
 
 
 def encode_images(

@@ -1,52 +1,62 @@
 """Clean the labels of a folder of images: defaults, a run, scores, a model and a report."""
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nlkit.cleaning.classifier import load_evidence, save_classifier, save_evidence
 from nlkit.cleaning.defaults import METHOD, Situation, choose, choose_side
 from nlkit.cleaning.report import report
-from nlkit.cleaning.results import CleanResult, Evidence, output_paths, score_table, write_tables
+from nlkit.cleaning.results import (
+    CleanResult,
+    Evidence,
+    output_paths,
+    owned_output,
+    remove_outputs,
+    score_table,
+    table_text,
+    write_tables,
+)
 from nlkit.data import data_root
-from nlkit.data.folder import FolderData, load_folder
+from nlkit.data.folder import CACHE, FolderData, load_folder
 from nlkit.data.listing import read_listing
 from nlkit.data.photos.decode import probe
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.files import check_place, check_writable, write_atomically
-from nlkit.params import Params, load_params, make_params
+from nlkit.files import as_path, write_atomically
+from nlkit.params import Params, first_problem, make_params
 from nlkit.params.data import FolderDataParams
-from nlkit.training import runs
+from nlkit.training import checkpoints, runs
 from nlkit.training.loop import Fit
 from nlkit.training.problem import folder_problem
 from nlkit.training.runs import Run
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(BaseModel):
     """What may be asked of a cleaning run; None leaves the choice to the defaults. `settings` has dotted keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     method: str = METHOD
     test: str | Path | None = None
-    hold_out: float = 0.0
+    hold_out: Annotated[float, Field(ge=0, le=0.9)] = 0.0
     truth: str | None = None
-    size: int | None = None
-    epochs: int | None = None
+    size: Annotated[int, Field(ge=8, le=512)] | None = None
+    epochs: Annotated[int, Field(gt=0, lt=2**31)] | None = None
     flip: bool = False
     corrupt: str = "drop"
     seed: int = 0
     device: str = "auto"
     overwrite: bool = False
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = {}
 
 
 def clean(
@@ -63,53 +73,60 @@ def clean(
     model and report go to the folder of the same name. options: see `Options`. `say` is called with the chosen
     settings before training. An interrupted call is resumed by the same call. Raises NlkitError for bad input.
     """
-    if unknown := options.keys() - Options.__dataclass_fields__:
-        known = ", ".join(Options.__dataclass_fields__)
-        raise NlkitError(f"clean: unknown option '{min(unknown)}'; expected one of {known}")
-    asked = Options(**options)
-    path, target = output_paths(Path(out), Path(folder), asked.overwrite)
+    try:
+        asked = Options(**options)
+    except ValidationError as error:
+        raise NlkitError(f"clean: {first_problem(error)}") from None
+    folder = as_path(folder, "folder")
+    path, target = output_paths(out, (folder, labels, asked.test), asked.overwrite)
     device = runs.choose_device(asked.device)
-    situation = _situation(Path(folder), labels, asked, device.type == "cuda")
+    situation = _situation(folder, labels, asked, device.type == "cuda")
     side = choose_side(situation) if asked.size is None else asked.size
     sources = {"folder": folder, "labels": labels, "test": asked.test}
     params, _ = _params(situation, asked, side, sources, None)  # refuses bad options before anything is written
-    check_writable(target, f"--out {target}")
-    check_place(path)
     assert isinstance(params.data, FolderDataParams)
-    try:
-        data = load_folder(params.data, target, progress)
-    except NlkitError:
-        with suppress(OSError):
-            target.rmdir()  # where nothing was decoded, nothing stays behind
-        raise
-    situation = replace(situation, images=len(data.train.labels), classes=len(data.class_names))
-    params, choices = _params(situation, asked, side, sources, data.sha256)
-    if say is not None:
-        say(data, choices)
-    problem = folder_problem(data, device)
-    run, evidence = _train(params, problem, target, asked.overwrite, progress)
-    train, test = data.train, data.test
-    result = CleanResult(
-        scores=score_table("train", train.names, train.labels, data.class_names, evidence),
-        test_scores=None if test is None else score_table("test", test.names, test.labels, data.class_names, evidence),
-        accuracy=run.record["accuracy"]["last"],
-        auc=run.record["split"]["auc"],
-        dropped=pd.DataFrame(data.dropped, columns=["path", "label", "reason"]),
-        choices=choices,
-        run=run,
-        problem=problem,
-        images=train.images,
-        path=path,
-        folder=target,
-        notes=data.notes,
-    )
-    how_to_load = Path(__file__).with_name("model.md").read_text(encoding="utf-8")
-    write_atomically(target / "model.md", how_to_load.format(folder=target))
-    write_atomically(target / "dropped.csv", result.dropped.to_csv(index=False))
-    write_atomically(target / "report.html", report(result))
-    write_tables(result)
-    shutil.rmtree(target / "checkpoints", ignore_errors=True)
+    with owned_output(path, target, asked.overwrite, params.digest):
+        data = _load(params.data, target, progress)
+        situation = replace(situation, images=len(data.train.labels), classes=len(data.class_names))
+        params, choices = _params(situation, asked, side, sources, data.sha256)
+        if say is not None:
+            say(data, choices)
+        problem = folder_problem(data, device)
+        run, evidence = _train(params, problem, path, target, asked.overwrite, progress)
+        train, test, held_out = data.train, data.test, None
+        if test is not None:
+            held_out = score_table("test", test.names, test.labels, data.class_names, evidence)
+        result = CleanResult(
+            scores=score_table("train", train.names, train.labels, data.class_names, evidence),
+            test_scores=held_out,
+            accuracy=run.record["accuracy"]["last"],
+            auc=run.record["split"]["auc"],
+            dropped=pd.DataFrame(data.dropped, columns=["path", "label", "reason"]),
+            choices=choices,
+            run=run,
+            problem=problem,
+            images=train.images,
+            path=path,
+            folder=target,
+            notes=data.notes,
+        )
+        how_to_load = Path(__file__).with_name("model.md").read_text(encoding="utf-8")
+        write_atomically(target / "model.md", how_to_load.format(folder=target))
+        write_atomically(target / "dropped.csv", table_text(result.dropped))
+        write_atomically(target / "report.html", report(result))
+        write_tables(result)
+        checkpoints.remove(target / "checkpoints")
     return result
+
+
+def _load(params: FolderDataParams, target: Path, progress: bool) -> FolderData:
+    """The images; where they cannot be learned from, no decoded ones stay in a folder without a run."""
+    try:
+        return load_folder(params, target, progress)
+    except NlkitError:
+        if not (target / "record.json").exists() and not (target / "checkpoints").exists():
+            (target / CACHE).unlink(missing_ok=True)
+        raise
 
 
 def _situation(folder: Path, labels: str | Path | None, asked: Options, gpu: bool) -> Situation:
@@ -134,23 +151,29 @@ def _params(
 
 
 def _train(
-    params: Params[Any], problem: Problem, target: Path, overwrite: bool, progress: bool
+    params: Params[Any], problem: Problem, path: Path, target: Path, overwrite: bool, progress: bool
 ) -> tuple[Run, Evidence]:
-    """The run of these parameters: finished before, resumed, or trained; with the evidence behind its scores."""
-    file = target / "params.yaml"
-    ours = False
-    with suppress(NlkitError):
-        ours = load_params(file).digest == params.digest
-    begun = file.exists() or (target / "record.json").exists() or (target / "checkpoints").exists()
-    if begun and not ours and not overwrite:
+    """The run of these parameters: finished before, resumed, or trained; with the evidence behind its scores.
+
+    The files of a run that is replaced stay as they are until the new one is trained.
+    """
+    file, old, unfinished = target / "record.json", None, checkpoints.load_latest(target / "checkpoints")[1]
+    if file.exists():
+        with suppress(NlkitError) if overwrite else nullcontext():
+            old = runs.load_run(target)
+    same = old is not None and old.params.digest == params.digest
+    if old is not None and same and (found := load_evidence(target, problem.sha256)) is not None:
+        return old, found
+    ours = unfinished.get("identity", {}).get("params") == params.digest
+    if not overwrite and ((file.exists() and not same) or (unfinished and not ours)):
         other = f"{target}: holds a run with other settings, labels or images"
         raise NlkitError(f"{other}; choose another --out, or --overwrite")
-    if ours and (target / "record.json").exists() and (found := load_evidence(target, problem.sha256)) is not None:
-        return runs.load_run(target), found
-    text = yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-    write_atomically(file, f"# The settings of this cleaning run; `nlkit run` takes this file.\n{text}")
 
     def keep(state: Fit) -> None:
+        remove_outputs(path, target)
+        text = yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        head = "# The settings of this cleaning run; `nlkit run` takes this file."
+        write_atomically(target / "params.yaml", f"{head}\n{text}")
         save_classifier(target, state.method, problem, params)
         save_evidence(target, state, problem)
 

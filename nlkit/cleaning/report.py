@@ -43,13 +43,13 @@ def _picture(pixels: np.ndarray) -> str:
 
 
 def _figures(result: CleanResult) -> dict[str, str]:
-    """Drawings by name; none where matplotlib is not installed, and the rest of the report does without them."""
+    """Drawings by name; none where matplotlib cannot be used, and the rest of the report does without them."""
     try:
         import matplotlib.pyplot as plt
 
         from nlkit import figures
         from nlkit.figures.style import SETTINGS
-    except ImportError:
+    except (ImportError, ValueError):  # not installed, or its backend or its settings are none
         return {}
     run = result.run
     names = [name if len(name) <= 14 else name[:13] + "…" for name in result.problem.class_names]
@@ -62,7 +62,7 @@ def _figures(result: CleanResult) -> dict[str, str]:
     found, backend = {}, plt.get_backend()
     plt.switch_backend("agg")
     try:
-        with plt.rc_context(SETTINGS), warnings.catch_warnings():
+        with plt.style.context("default"), plt.rc_context(SETTINGS), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # letters that the font lacks
             for name, draw in drawings.items():
                 stream, figure = io.BytesIO(), draw()

@@ -1,7 +1,8 @@
 """What a cleaning run gives back: tables, the paths that they are written to, and what is printed of them."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pandas as pd
 from torch import Tensor
 
 from nlkit.data.folder import FolderData
+from nlkit.data.listing import guarded
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.files import write_atomically
+from nlkit.files import as_path, check_place, owned_folder, write_atomically
+from nlkit.training import records
 from nlkit.training.runs import Run
 
 Evidence = Mapping[str, np.ndarray]
@@ -51,19 +54,48 @@ class CleanResult(Result):
     notes: tuple[str, ...]
 
 
-def output_paths(path: Path, images: Path | None, overwrite: bool) -> tuple[Path, Path]:
-    """A table to write and the folder of the same name beside it; raises NlkitError where that would replace others."""
+OUTPUTS = [*records.FILES, "params.yaml", "model.safetensors", "model.md", "evidence.safetensors", "report.html"]
+OUTPUTS += ["dropped.csv", "test_scores.csv", "summary.json"]
+"""The files in the folder beside the scores, all of one run; the first one says that it is finished."""
+
+
+def output_paths(out: str | Path, inputs: Sequence[object], overwrite: bool) -> tuple[Path, Path]:
+    """A table to write and the folder of the same name beside it; raises NlkitError where that would replace others.
+
+    inputs: files and folders that are read.
+    """
+    path = as_path(out, "out")
     if path.suffix != ".csv":
         raise NlkitError(f"--out {path}: expected the name of a table that ends in .csv")
     target = path.with_suffix("")
     try:
         if path.is_dir() or (path.exists() and not overwrite):
             raise NlkitError(f"--out {path}: exists; choose another name, or --overwrite to replace it")
-        if images is not None and target.resolve() == images.resolve():
-            raise NlkitError(f"--out {path}: the folder beside it would be {images}, which holds the images")
+        for given in (as_path(one, "clean") for one in inputs if one is not None):
+            if given.resolve() == path.resolve() or given.resolve().is_relative_to(target.resolve()):
+                raise NlkitError(f"--out {path}: would replace {given}, which is read; choose another name")
     except (OSError, ValueError) as error:
         raise NlkitError(f"--out {str(path)[:200]}: cannot write there ({error})") from None
     return path, target
+
+
+@contextmanager
+def owned_output(path: Path, target: Path, overwrite: bool, identity: str) -> Iterator[None]:
+    """Inside, this process alone writes a table of scores and the folder beside it; raises as `owned_folder` does."""
+    with owned_folder(target, identity):
+        if path.exists() and not overwrite:  # another process has made it meanwhile
+            raise NlkitError(f"--out {path}: exists; choose another name, or --overwrite to replace it")
+        check_place(path, ",".join(COLUMNS[:3]))
+        yield
+
+
+def remove_outputs(path: Path, target: Path) -> None:
+    """Delete what an earlier run left, the marks of its end first, so that all files are always of one run."""
+    try:
+        for file in (target / OUTPUTS[0], path, *(target / name for name in OUTPUTS[1:])):
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise NlkitError(f"--out {path}: cannot remove the run that is there ({error})") from None
 
 
 def judged(part: str, probability: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -116,8 +148,13 @@ def class_table(scores: pd.DataFrame) -> pd.DataFrame:
 def write_tables(result: Result) -> None:
     """Write what came out; the table of scores last, since it marks the whole as finished."""
     if result.test_scores is not None:
-        write_atomically(result.folder / "test_scores.csv", result.test_scores.to_csv(index=False))
-    write_atomically(result.path, result.scores.to_csv(index=False))
+        write_atomically(result.folder / "test_scores.csv", table_text(result.test_scores))
+    write_atomically(result.path, table_text(result.scores))
+
+
+def table_text(table: pd.DataFrame) -> str:
+    """A table as CSV in which a spreadsheet finds no formula; `read_table` takes the cells back as they were."""
+    return table.map(lambda cell: guarded(cell) if isinstance(cell, str) else cell).to_csv(index=False)
 
 
 def print_settings(data: FolderData, choices: pd.DataFrame) -> None:

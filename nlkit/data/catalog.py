@@ -10,6 +10,7 @@ from typing import Literal
 from nlkit.data import cifar
 from nlkit.data.dataset import MNISTS, Dataset, load_digits, load_mnist, mnist_paths
 from nlkit.errors import NlkitError
+from nlkit.files import as_path
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,15 @@ class Status:
 
 
 def data_root(option: str | Path | None) -> Path:
-    """The folder of the data sets: `option`, else the environment variable NLKIT_DATA, else `data`."""
-    return Path(option or os.environ.get("NLKIT_DATA") or "data").expanduser()
+    """The folder of the data sets: `option`, else the environment variable NLKIT_DATA, else `data`.
+
+    Raises NlkitError for `~name` where there is no such user.
+    """
+    root = as_path(option or os.environ.get("NLKIT_DATA") or "data", "data")
+    try:
+        return root.expanduser()
+    except RuntimeError:
+        raise NlkitError(f"--data {root}: there is no such user") from None
 
 
 def load_dataset(name: Literal["digits", "cifar10", "cifar100", "mnist", "fashion_mnist"], root: Path) -> Dataset:

@@ -8,9 +8,10 @@ import numpy as np
 from pydantic.dataclasses import dataclass
 
 from nlkit.data.dataset import FACTS, Dataset, check_labels
-from nlkit.data.files import content_sha256, read_bytes
+from nlkit.data.files import content_sha256
 from nlkit.data.pickles import parse_pickle
 from nlkit.errors import NlkitError
+from nlkit.files import read_bytes
 
 TRAIN_COUNT = 50_000
 TEST_COUNT = 10_000

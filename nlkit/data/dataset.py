@@ -12,8 +12,9 @@ import numpy as np
 import pydantic.dataclasses
 import yaml
 
-from nlkit.data.files import content_sha256, open_file
+from nlkit.data.files import content_sha256
 from nlkit.errors import NlkitError
+from nlkit.files import open_file
 
 FACTS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encoding="utf-8"))
 """What is known about the public data sets: where they come from, their files, numbers and statistics."""

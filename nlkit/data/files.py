@@ -6,8 +6,7 @@ import json
 import os
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,32 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from nlkit.errors import NlkitError
-from nlkit.files import replaced_file
+from nlkit.files import MAX_FILE_BYTES, open_file, replaced_file
 
-MAX_FILE_BYTES = 600 * 2**20
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
-
-
-@contextmanager
-def open_file(path: Path, limit: int = MAX_FILE_BYTES) -> Iterator[BinaryIO]:
-    """A file open for reading; raises NlkitError where it is missing, unreadable, too large, or no regular file."""
-    try:
-        if not path.is_file():
-            raise NlkitError(f"{path}: {'not a regular file' if path.exists() else 'no such file'}")
-        size = path.stat().st_size
-        if size > limit:
-            raise NlkitError(f"{path}: holds {size} bytes; a file of this kind has at most {limit}")
-        file = path.open("rb")
-    except OSError as error:
-        raise NlkitError(f"{path}: cannot read the file ({error.strerror})") from None
-    with file:
-        yield file
-
-
-def read_bytes(path: Path, limit: int = MAX_FILE_BYTES) -> bytes:
-    """Content of a regular file of at most `limit` bytes; raises NlkitError as `open_file` does."""
-    with open_file(path, limit) as file:
-        return file.read()
 
 
 def check_relative(name: str, source: str) -> None:

@@ -79,7 +79,7 @@ def load_folder(params: FolderDataParams, cache: Path | None = None, progress: b
 def class_names(labels: Sequence[str]) -> tuple[str, ...]:
     """The distinct labels: by number where all are whole numbers, else by alphabet."""
     names = set(labels)
-    whole = all(name.isascii() and name.isdigit() for name in names)
+    whole = all(name.isascii() and name.isdigit() and len(name) < 100 for name in names)
     return tuple(sorted(names, key=(lambda name: (int(name), name)) if whole else None))
 
 

@@ -3,14 +3,37 @@
 import csv
 import io
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from nlkit.data.files import image_names, inside, read_array, read_bytes, read_npz, reason
+from nlkit.data.files import SUFFIXES, image_names, inside, read_array, read_npz, reason
 from nlkit.errors import NlkitError
+from nlkit.files import read_bytes
+
+_FORMULA = re.compile(r"'*[=+@-](?!\d+(\.\d+)?$)")
+"""What a spreadsheet may take for a formula, but numbers, and what may be such a cell with its guard."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def guarded(cell: str) -> str:
+    """A cell with an apostrophe before what a spreadsheet would take for a formula."""
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def _unguarded(cell: str) -> str:
+    """The cell that `guarded` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:]) else cell
+
+
+def _plain(text: str, source: str) -> str:
+    """The same text; raises NlkitError for control characters, which would spoil other tables and figures."""
+    if _CONTROL.search(text):
+        raise NlkitError(f"{source}: {text[:80]!r} holds a control character; remove it")
+    return text
 
 
 @dataclass(frozen=True)
@@ -64,7 +87,8 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, tupl
                 continue
             if len(row) != len(header):
                 raise NlkitError(f"{path}, line {reader.line_num}: {len(row)} cells; the header has {len(header)}")
-            yield reader.line_num, tuple(row[place] for place in places)
+            source = f"{path}, line {reader.line_num}"
+            yield reader.line_num, tuple(_unguarded(_plain(row[place], source)) for place in places)
     except csv.Error as error:
         raise NlkitError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
 
@@ -79,41 +103,62 @@ def _root(folder: Path) -> Path:
 
 
 def _table(root: Path, table: Path, truth: str | None) -> Listing:
-    columns = ("path", "label") if truth is None else ("path", "label", truth)
-    found: dict[Path, Entry] = {}
-    repeated = 0
-    for line, (name, label, *rest) in read_table(table, columns):
+    entries = []
+    for line, (name, label, *rest) in read_table(table, _columns(truth)):
         source = f"{table}, line {line}"
         entry = Entry(name, inside(root, name, source), label.strip(), rest[0].strip() if rest else None, source)
         if not entry.label or entry.truth == "":
             raise NlkitError(f"{source}: {name!r} has no label")
+        entries.append(entry)
+    return _once(entries, str(table), [])
+
+
+def _columns(truth: str | None) -> tuple[str, ...]:
+    """The columns of a table of labels; raises NlkitError where that of the correct labels is one of the others."""
+    if truth in ("path", "label"):
+        raise NlkitError(f"--truth {truth}: must be a column other than 'path' and 'label'")
+    return ("path", "label") if truth is None else ("path", "label", truth)
+
+
+def _once(entries: list[Entry], source: str, notes: list[str]) -> Listing:
+    """Each image once; raises NlkitError where two entries of an image have different labels."""
+    found: dict[Path, Entry] = {}
+    for entry in entries:
         before = found.setdefault(entry.path, entry)
         if (before.label, before.truth) != (entry.label, entry.truth):
-            raise NlkitError(f"{source}: {name!r} is labelled {entry.label!r} here and {before.label!r} before")
-        repeated += before is not entry
-    notes = (f"{table}: {repeated} rows repeat an earlier one and count once",) if repeated else ()
-    return Listing(tuple(found.values()), notes)
+            other = f"{entry.label!r} here and {before.label!r} as {before.name!r}"
+            raise NlkitError(f"{entry.source}: {entry.name!r} is labelled {other}")
+    if repeated := len(entries) - len(found):
+        notes = [*notes, f"{source}: {repeated} entries repeat an earlier one and count once"]
+    return Listing(tuple(found.values()), tuple(notes))
 
 
 def _tree(root: Path) -> Listing:
     """Images below each sub-folder, whose name is the label; hidden files and folders are passed over."""
-    entries: list[Entry] = []
-    loose = 0
-    for place, folders, files in os.walk(root):
+    entries, notes, classes, loose = list[Entry](), list[str](), list[str](), 0
+
+    def unreadable(error: OSError) -> None:
+        raise NlkitError(f"{error.filename}: cannot read the folder ({error.strerror})")
+
+    for place, folders, files in os.walk(root, onerror=unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(place).relative_to(root)
         for name in folders:
             if (root / here / name).is_symlink():
                 inside(root, str(here / name), str(root))
+                notes.append(f"{root / here / name}: is a link to a folder and is passed over")
         images = image_names(files, root / here)
         if not here.parts:
-            loose = len(images)
+            loose, classes = len(images), [name for name in folders if not (root / name).is_symlink()]
             continue
         for image in images:
-            name = (here / image).as_posix()
+            name = _plain((here / image).as_posix(), str(root))
             entries.append(Entry(name, inside(root, name, str(root)), here.parts[0], None, name))
-    notes = (f"{root}: {loose} images lie beside the class folders and are passed over",) if loose else ()
-    return Listing(tuple(entries), notes)
+    if loose:
+        notes.append(f"{root}: {loose} images lie beside the class folders and are passed over")
+    if empty := sorted(set(classes) - {entry.label for entry in entries}):
+        notes.append(f"{root}: {len(empty)} folders hold no images ({SUFFIXES[0]}, ...), first {empty[0]!r}")
+    return _once(entries, str(root), notes)
 
 
 @dataclass(frozen=True)
@@ -144,12 +189,14 @@ def read_feature_rows(path: Path, table: Path | None, truth: str | None) -> Feat
     A table `path,label` belongs to a parquet file by its paths, and to arrays by the order of its rows. Raises
     NlkitError for damaged files, numbers that are not finite, and rows that do not match.
     """
-    columns = ("path", "label", *([truth] if truth else []))
+    columns = _columns(truth)
     listed = [] if table is None else [cells for _, cells in read_table(table, columns)]
     if path.suffix.lower() == ".parquet":
         features, rows = _parquet_rows(path, columns, needs_labels=table is None)
         if table is not None:
-            labelled = {row[0]: row for row in listed}
+            labelled = {row[0]: row for row in reversed(listed)}
+            if other := next((row for row in listed if row != labelled[row[0]]), None):
+                raise NlkitError(f"{table}: {other[0]!r} has two labels, {other[1]!r} and {labelled[other[0]][1]!r}")
             if missing := [name for name, *_ in rows if name not in labelled]:
                 raise NlkitError(f"{table}: no row for {len(missing)} paths of the features, first {missing[0]!r}")
             rows = [labelled[name] for name, *_ in rows]
@@ -161,6 +208,8 @@ def read_feature_rows(path: Path, table: Path | None, truth: str | None) -> Feat
     empty = next((row[0] for row in rows if not all(cell.strip() for cell in row[1:])), None)
     if empty is not None:
         raise NlkitError(f"{table or path}: {empty!r} has no label")
+    for row in rows:
+        _plain("".join(row), str(table or path))
     names, given, *correct = zip(*((row[0], *(cell.strip() for cell in row[1:])) for row in rows), strict=True)
     return FeatureRows(features, names, given, correct[0] if correct else None)
 
@@ -186,6 +235,8 @@ def _parquet_rows(path: Path, columns: tuple[str, ...], needs_labels: bool) -> t
         numbers = content.drop(columns=[*columns, "truth"], errors="ignore").select_dtypes("number")
         features = numbers.to_numpy(np.float32)
         text = content.reindex(columns=columns).astype(object)
+        if needs_labels and "label" in content and content["label"].dtype.kind == "f":
+            raise ValueError("the labels are floating-point numbers; whole numbers or texts are expected")
         rows = list(text.where(text.notna(), "").astype(str).itertuples(index=False, name=None))
     except Exception as error:  # a damaged file can raise almost anything
         raise NlkitError(f"{path}: not a parquet file of paths, labels and numbers ({reason(error)})") from None

@@ -72,7 +72,8 @@ def weights_sha256(weights: str) -> str:
     """SHA-256 of a file of weights, for the record; `imagenet` is named by the file's own checksum."""
     if weights == "imagenet":
         return weights
-    return hashlib.sha256(locate(weights, project_root()).read_bytes()).hexdigest()
+    with locate(weights, project_root()).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(path: Path, here: str) -> dict[str, Tensor]:

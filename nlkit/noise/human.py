@@ -12,9 +12,10 @@ from pydantic.dataclasses import dataclass
 from nlkit.data import cifar
 from nlkit.data.catalog import Download, Source, present_source
 from nlkit.data.dataset import FACTS, Dataset, check_labels
-from nlkit.data.files import read_array, read_bytes, read_npz, reason
+from nlkit.data.files import read_array, read_npz, reason
 from nlkit.data.pickles import read_torch_archive
 from nlkit.errors import NlkitError
+from nlkit.files import read_bytes
 
 HUMAN_FOLDERS = ("cifar-n", "CIFAR-N", "")
 CLEAN_KEY = "clean_label"

@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from nlkit.errors import NlkitError
-from nlkit.files import project_root
+from nlkit.files import project_root, read_bytes
 
 MOST_BASES = 8
+MOST_BYTES = 64 * 2**10
 _BASE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)  # no `..`, no absolute path, no hidden file
 
 
@@ -86,9 +87,7 @@ def _params_root(path: Path) -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_YamlLoader)
-    except OSError as error:
-        raise NlkitError(f"{path}: cannot read the parameter file ({error.strerror})") from None
+        content = yaml.load(read_bytes(path, MOST_BYTES).decode(), Loader=_YamlLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise NlkitError(f"{path}: not valid YAML ({error})") from None
     if not isinstance(content, dict):
@@ -103,7 +102,7 @@ def parse_override(text: str) -> tuple[str, Any]:
         raise NlkitError(f"-s {text}: expected dotted.key=value, for example -s seed=1")
     try:
         return key.strip(), yaml.load(value, Loader=_YamlLoader)
-    except (yaml.YAMLError, ValueError):
+    except (yaml.YAMLError, ValueError, RecursionError):
         raise NlkitError(f"-s {text}: the value is not valid YAML") from None
 
 

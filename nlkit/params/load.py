@@ -12,6 +12,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from nlkit.errors import NlkitError
+from nlkit.files import as_path
 from nlkit.params import registry
 from nlkit.params.data import AnyDataParams, AnyNoiseParams, DataParams, check_noise
 from nlkit.params.files import read_tree, resolve_base
@@ -65,7 +66,7 @@ def load_params(path: str | Path, **overrides: Any) -> Params[Any]:
 
     Raises NlkitError for a missing or unreadable file, an unknown key, a wrong type or an impossible value.
     """
-    return make_params(read_tree(Path(path)), overrides, source=str(path))
+    return make_params(read_tree(as_path(path, "load_params")), overrides, source=str(path))
 
 
 def make_params(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Params[Any]:
@@ -74,13 +75,15 @@ def make_params(content: Mapping[str, Any], overrides: Mapping[str, Any], source
         merged: dict[str, Any] = json.loads(json.dumps(resolve_base(content, source), default=str))
     except (TypeError, ValueError, RecursionError) as error:
         raise NlkitError(f"{source}: not a tree of keys and plain values ({error})") from None
-    for key, value in overrides.items():
-        _assign(merged, key, value, source)
     try:
+        for key, value in overrides.items():
+            _assign(merged, key, value, source)
         section = _method_section(merged.get("method"))
         return Params[section].model_validate_json(json.dumps(merged, default=str))  # type: ignore[valid-type]
+    except RecursionError:
+        raise NlkitError(f"{source}: keys or lists lie too deep in one another") from None
     except ValidationError as error:
-        raise NlkitError(f"{source}: {_first_problem(error)}") from None
+        raise NlkitError(f"{source}: {first_problem(error)}") from None
     except (NlkitError, ValueError) as error:
         raise NlkitError(f"{source}: {error}") from None
 
@@ -108,7 +111,8 @@ def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
         tree[last] = value
 
 
-def _first_problem(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
+    """What is wrong first, in one line that names the key and its value."""
     first = error.errors(include_url=False)[0]
     forms = {"strong", "contrast_strong", "encoder", "noise", "data", "views", "model"}  # the kind follows these
     key = ".".join(str(part) for before, part in itertools.pairwise(("", *first["loc"])) if before not in forms)

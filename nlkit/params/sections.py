@@ -4,10 +4,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=1e9)]
+PositiveFloat = Annotated[float, Field(gt=0, le=1e9)]
+Pixels = Annotated[int, Field(ge=0, le=512)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
@@ -61,7 +62,7 @@ class OptimParams(Section):
     lr: PositiveFloat
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NonNegative = 5e-4
-    drop_epochs: tuple[int, ...] = ()
+    drop_epochs: tuple[Positive, ...] = ()
     drop_factor: PositiveFloat = 0.1
     schedule: Literal["steps", "cosine"] = added("steps")
     warm_up: NonNegative = added(0.0)
@@ -86,5 +87,5 @@ class TrainingParams(Section):
     accumulate: Positive = added(1)
     eval_batch_size: Positive = 1000
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    threads: Positive | None = None
-    snapshots: tuple[int, ...] = ()
+    threads: Annotated[int, Field(gt=0, le=1024)] | None = None
+    snapshots: tuple[Positive, ...] = ()

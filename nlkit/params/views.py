@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from nlkit.params.data import GREY, AnyDataParams, PhotoDataParams
-from nlkit.params.sections import Fraction, NonNegative, Section, added
+from nlkit.params.sections import Fraction, NonNegative, Pixels, Section, added
 
 SMALLEST = 0.08
 PHOTO_STRONG = ("simclr", "autoaugment_imagenet")
@@ -17,7 +17,7 @@ PHOTO_STRONG = ("simclr", "autoaugment_imagenet")
 class ViewParams(Section):
     """The weak random view of an image: shift, flip, rotation (degrees) and zoom (relative)."""
 
-    pad: Annotated[int, Field(ge=0)] = 4
+    pad: Pixels = 4
     flip: bool = True
     rotate: NonNegative = 0.0
     zoom: Annotated[float, Field(ge=0, lt=1)] = 0.0
@@ -60,7 +60,7 @@ class AffineStrongParams(Section):
     """
 
     kind: Literal["affine"]
-    pad: Annotated[int, Field(ge=0)] = 2
+    pad: Pixels = 2
     rotate: NonNegative = 20.0
     zoom: Annotated[float, Field(ge=0, lt=1)] = 0.2
     erase: Fraction = 0.5
@@ -90,7 +90,7 @@ class AutoAugmentParams(Section):
     """A strong view of photographs: crop of the zero-padded image, flip, and the AutoAugment policy of CIFAR-10."""
 
     kind: Literal["autoaugment"]
-    pad: Annotated[int, Field(ge=0)] = 4
+    pad: Pixels = 4
     flip: bool = True
 
 

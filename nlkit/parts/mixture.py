@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from nlkit.errors import NlkitError
 from nlkit.kernels.mixture import Mixture, em
 from nlkit.lazy import Tensor, torch
 from nlkit.params.sections import MixtureParams
@@ -54,9 +55,14 @@ def fit_two_components(losses: Tensor | np.ndarray, params: MixtureParams | None
     """P(clean) [N] of per-sample losses [N]: the posterior of the low-loss component (DivideMix, section 3.1).
 
     Losses are min-max normalised first. Constant or non-finite losses, which no mixture can separate,
-    give 0.5 for every sample. The result has the type of the input.
+    give 0.5 for every sample. The result has the type of the input. Raises NlkitError for what are no losses.
     """
-    values = torch.as_tensor(np.ascontiguousarray(losses) if isinstance(losses, np.ndarray) else losses)
+    try:
+        values = torch.as_tensor(np.ascontiguousarray(losses) if isinstance(losses, np.ndarray) else losses)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise NlkitError(f"fit_two_components: expected losses [N], not {losses!r:.80} ({error})") from None
+    if values.ndim != 1 or not len(values):
+        raise NlkitError(f"fit_two_components: losses have the shape {tuple(values.shape)}; expected [N] with N > 0")
     z = normalise(values)
     if z is None:
         result = torch.full(values.shape, 0.5, dtype=torch.float64, device=values.device)

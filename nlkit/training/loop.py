@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
+from nlkit.files import commit
 from nlkit.lazy import Tensor, torch
 from nlkit.methods.base import Method, Split
 from nlkit.params import Params, registry
@@ -38,10 +39,11 @@ def fit(problem: Problem, params: Params[Any], folder: Path, progress: bool = Tr
     """Train to the last epoch, resuming from the newest sound checkpoint below `folder`."""
     state = Fit(registry.find(params.method.name).build(problem.train, params))
     identity = {"params": params.digest, "data": problem.sha256, "labels": problem.noise.sha256}
+    code = commit()
     if problem.train.encoder is not None:
         identity["encoder"] = checkpoints.digest(problem.train.encoder)
     folder, total = folder / "checkpoints", params.training.epochs
-    _resume(state, folder, identity, problem.device)
+    _resume(state, folder, identity, problem.device, code)
     bar = tqdm(
         total=total,
         initial=len(state.rows),
@@ -52,14 +54,19 @@ def fit(problem: Problem, params: Params[Any], folder: Path, progress: bool = Tr
     with bar:
         for epoch in range(len(state.rows), total):
             _epoch(state, problem, params, epoch, bar)
-            _save(state, folder, identity)
+            _save(state, folder, identity, code)
     return state
 
 
 def _epoch(state: Fit, problem: Problem, params: Params[Any], epoch: int, bar: tqdm) -> None:
     begin = time.perf_counter()
-    values = state.method.train_epoch(epoch, bar.update)
-    state.split = state.method.split()
+    try:
+        values = state.method.train_epoch(epoch, bar.update)
+        state.split = state.method.split()
+    except (RuntimeError, ValueError):
+        _check_finite(state.method.state_dict(), params, epoch)
+        raise
+    _check_finite({**state.method.state_dict(), "losses": state.split.losses}, params, epoch)
     row = {"epoch": epoch + 1, **epoch_row(problem, state.method, state.split), **values, **state.split.epoch}
     row["seconds"] = time.perf_counter() - begin
     state.rows.append(row)
@@ -72,18 +79,26 @@ def _epoch(state: Fit, problem: Problem, params: Params[Any], epoch: int, bar: t
     bar.set_postfix({name: value for name, value in shown.items() if value is not None})
 
 
-def _save(state: Fit, folder: Path, identity: dict[str, str]) -> None:
+def _check_finite(tensors: Mapping[str, Tensor], params: Params[Any], epoch: int) -> None:
+    """Raise NlkitError where weights or losses are no longer numbers, which later epochs would not mend."""
+    lost = next((name for name, value in tensors.items() if not value.isfinite().all()), None)
+    if lost is not None:
+        said = f"training diverged in epoch {epoch + 1}: '{lost}' is not finite"
+        raise NlkitError(f"{said}; lower optim.lr, which is {params.optim.lr:g}, or the weights of the losses")
+
+
+def _save(state: Fit, folder: Path, identity: dict[str, str], code: str | None) -> None:
     assert state.split is not None
     tensors = with_prefix("method", state.method.state_dict())
     tensors |= {"split.losses": state.split.losses, "split.p_clean": state.split.p_clean}
     for epoch, snapshot in state.snapshots.items():
         tensors |= with_prefix(f"snapshot.{epoch}", snapshot)
     info = {"identity": identity, "rows": state.rows, "events": state.method.events, "started": state.started}
-    checkpoints.save(folder, len(state.rows), tensors, info | {"snapshots": list(state.snapshots)})
+    checkpoints.save(folder, len(state.rows), tensors, info | {"snapshots": list(state.snapshots), "commit": code})
 
 
-def _resume(state: Fit, folder: Path, identity: dict[str, str], device: torch.device) -> None:
-    """Take up the newest sound checkpoint of the very same run, if there is one."""
+def _resume(state: Fit, folder: Path, identity: dict[str, str], device: torch.device, code: str | None) -> None:
+    """Take up the newest sound checkpoint of the very same run, if there is one; an event tells of other code."""
     tensors, info, notes = checkpoints.load_latest(folder)
     for note in notes:
         tqdm.write(f"nlkit: {folder}: {note}")
@@ -100,6 +115,8 @@ def _resume(state: Fit, folder: Path, identity: dict[str, str], device: torch.de
         state.rows, state.started, state.resumed = info["rows"], info["started"], True
         state.split = Split(tensors["split.losses"], tensors["split.p_clean"], ())
         state.snapshots = {epoch: without_prefix(f"snapshot.{epoch}", tensors) for epoch in info["snapshots"]}
+        if (before := info.get("commit", code)) != code:
+            state.method.events.append(f"after epoch {len(state.rows)}: commit {before} until here, then {code}")
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise NlkitError(f"{found} of another version; {instead}") from None
 

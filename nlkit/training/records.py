@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nlkit.errors import NlkitError
-from nlkit.files import project_root, replaced_file
+from nlkit.files import file_lock, project_root, read_bytes, replaced_file
 from nlkit.params import Params, make_params
 
 FORMAT = 2
@@ -127,10 +128,10 @@ def _sealed(info: Mapping[str, Any]) -> dict[str, Any]:
 def load(folder: Path) -> Record:
     """Read and check a record; raises NlkitError where it is missing, damaged or of an unknown format."""
     path = folder / "record.json"
+    if not os.path.exists(path):
+        raise NlkitError(f"{path}: no record there")
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise NlkitError(f"{path}: no record there ({error.strerror})") from None
+        info = json.loads(read_bytes(path))
     except (ValueError, RecursionError):
         raise NlkitError(f"{path}: not valid JSON; the record is damaged, run it again") from None
     if not isinstance(info, dict) or info.get("format") not in (UNSEALED, FORMAT):
@@ -162,24 +163,48 @@ def committed(params: Params[Any]) -> Record | None:
 
 def adopt(folder: Path, results: Path) -> Path:
     """Check a finished record and copy it to `results/<paper>/<cell>/seed-<k>`; an existing one is kept."""
-    info = load(folder).info
+    record = load(folder)
+    info, blobs = record.info, {name: read_bytes(folder / name) for name in FILES}
+    if "sha256" not in info:
+        raise NlkitError(f"{folder / 'record.json'}: carries no sha256 of itself; run it again")
     params = make_params(info["params"], {}, source=str(folder / "record.json"))
     found = tuple(info[key] for key in ("paper", "cell", "seed", "params_sha256"))
     if found != (params.paper, params.cell, params.seed, params.digest):
         raise NlkitError(f"{folder / 'record.json'}: paper, cell, seed or hash are not those of its own params")
     target = results / run_path(params)
-    if (target / "record.json").exists():
-        raise NlkitError(f"{target}: a record is there already and is never edited; remove it first")
-    try:
-        _put(target, {name: (folder / name).read_bytes() for name in FILES})
-    except OSError as error:
-        raise NlkitError(f"{target}: cannot write there ({error.strerror})") from None
+    with file_lock(results.parent / "runs" / "adopt"):
+        if (target / "record.json").exists():
+            raise NlkitError(f"{target}: a record is there already and is never edited; remove it first")
+        for name in FILES[1:]:
+            if (target / name).exists() and read_bytes(target / name) != blobs[name]:
+                raise NlkitError(f"{target / name}: is there already and belongs to another run; remove it first")
+        try:
+            _put(target, blobs)
+        except OSError as error:
+            raise NlkitError(f"{target}: cannot write there ({error.strerror})") from None
     return target
 
 
 def shown(value: float | None, form: str) -> str:
     """A value of a record for readers, in Python's format `form`."""
     return "unknown" if value is None else format(value, form)
+
+
+def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What a reader of a record asks first, by name."""
+    noise, split, accuracy = record["noise"], record["split"], record["accuracy"]
+    rates = ", ".join(f"{name} {shown(noise[name], '.4f')}" for name in ("nominal", "realised"))
+    percent = (f"{name} {shown(value, '.2f')}" for name, value in accuracy.items() if name != "best_epoch")
+    rows = {
+        "run": f"{record['paper']} {record['cell']} seed {record['seed']}",
+        "accuracy": ", ".join(percent),
+        "split": ", ".join(f"{name} {shown(value, '.4f')}" for name, value in split.items()),
+        "noise": f"{rates}, {noise['sha256'][:16]}",
+        "time": f"{record['seconds']:.0f} s on {record['device']['name']}, {record['precision']}",
+        "commit": f"{record['commit']}, {record['started']} to {record['finished']}",
+        "events": str(len(record["events"])),
+    }
+    return [*rows.items(), *(("warning", str(text)) for text in record["data"]["warnings"])]
 
 
 def differences(a: Record, b: Record) -> list[str]:
@@ -202,10 +227,7 @@ def _fact(record: Record, key: str) -> Any:
 
 
 def _table(path: Path, info: Mapping[str, Any]) -> bytes:
-    try:
-        blob = path.read_bytes()
-    except OSError as error:
-        raise NlkitError(f"{path}: missing from the record ({error.strerror})") from None
+    blob = read_bytes(path)
     if hashlib.sha256(blob).hexdigest() != info["files"].get(path.name):
         raise NlkitError(f"{path}: content does not match record.json; the record is damaged, run it again")
     return blob

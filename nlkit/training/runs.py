@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,11 +13,11 @@ import numpy as np
 from nlkit.data import data_root, load_dataset
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.files import check_writable, project_root
+from nlkit.files import OWNER, as_path, owned_folder, project_root
 from nlkit.lazy import torch
 from nlkit.params import Params, make_params
 from nlkit.params.data import DataParams, NoiseParams
-from nlkit.training import encoders, records
+from nlkit.training import checkpoints, encoders, records
 from nlkit.training.allocator import keep_freed_memory
 from nlkit.training.loop import Fit, cpu_threads, fit
 from nlkit.training.problem import load_problem
@@ -66,17 +65,32 @@ def run(
 ) -> Run:
     """Train, resume what was interrupted, or load the record of the very same parameters.
 
-    `fresh` starts from nothing and replaces what stands in the output folder; a pre-trained encoder that the
-    parameters refer to is made where it is missing. Raises NlkitError for missing data, a folder that belongs to
-    other parameters, or one that cannot be written.
+    `fresh` starts from nothing and replaces the run in the output folder; a pre-trained encoder that the parameters
+    refer to is made where it is missing. A second process that asks for the same waits. Raises NlkitError for missing
+    data, a folder that belongs to other parameters or holds other files, or one that cannot be written.
     """
-    folder = Path(out) if out is not None else project_root() / "runs" / run_path(params)
+    if not isinstance(params, Params):
+        raise NlkitError(f"run: expected what load_params returns, not {type(params).__name__}")
+    folder = as_path(out, "out") if out is not None else project_root() / "runs" / run_path(params)
     pretraining = encoders.referred(params)
-    if not fresh and (found := _existing(params, pretraining, folder, search_results=out is None)) is not None:
+
+    def existing() -> Run | None:
+        return None if fresh else _existing(params, pretraining, folder, search_results=out is None)
+
+    try:
+        found = existing()
+    except NlkitError:
+        if not os.path.exists(folder / OWNER):
+            raise
+        found = None  # another process may be writing there
+    if found is not None and not os.path.exists(folder / "checkpoints"):
         return found
-    root = data_root(data)
-    problem = load_problem(params, root, choose_device(device), progress)
-    return train(problem, params, folder, root, fresh, progress)
+    root, place = data_root(data), choose_device(device)
+    with owned_folder(folder, params.digest):
+        if (found := existing()) is not None:  # perhaps of the process that was waited for
+            checkpoints.remove(folder / "checkpoints")
+            return found
+        return train(load_problem(params, root, place, progress), params, folder, root, fresh, progress)
 
 
 def train(
@@ -92,9 +106,8 @@ def train(
 
     `root` is that of the data. `keep` is called with the trained method before the record marks the run as finished.
     """
-    check_writable(folder, f"--out {folder}")
     if fresh:
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+        checkpoints.remove(folder / "checkpoints")
     encoder = encoders.for_run(params, problem, root, progress)
     if encoder is not None:
         problem = replace(problem, train=replace(problem.train, encoder=encoder.tensors))
@@ -109,13 +122,13 @@ def train(
         if params.method.pretrains:
             encoder = encoders.keep(state, params, problem.sha256)
         record = write_record(state, problem, params, folder, encoder)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    checkpoints.remove(folder / "checkpoints")
     return _as_run(record, params, "resumed" if state.resumed else "trained")
 
 
 def load_run(folder: str | Path) -> Run:
     """The run of a record; raises NlkitError where the record is missing or damaged."""
-    record = records.load(Path(folder))
+    record = records.load(as_path(folder, "load_run"))
     return _as_run(record, make_params(record.info["params"], {}, source=str(record.folder / "record.json")), "loaded")
 
 
@@ -140,7 +153,6 @@ def _existing(params: Params[Any], pretraining: Params[Any] | None, folder: Path
             other = "a run with another encoder (what method.encoder refers to has changed since)"
         if other is not None:
             raise NlkitError(f"{folder}: holds the record of {other}; choose another --out, or --fresh to replace it")
-        shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         return _as_run(record, params, "loaded")
     committed = records.committed(params) if search_results else None
     if committed is not None and _same_encoder(committed, pretraining):

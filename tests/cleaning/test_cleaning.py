@@ -1,48 +1,25 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import tiny
 from bs4 import BeautifulSoup
+from pictures import QUICK, clean, write_images
 from PIL import Image
 
 import nlkit
 from nlkit import NlkitError
 from nlkit.cleaning.defaults import Situation, choose, choose_side, offered
-from nlkit.cleaning.results import CleanResult
 from nlkit.cli import main
+from nlkit.files import OWNER
 from nlkit.params import make_params
 from nlkit.training import records
 
 COLUMNS = ["path", "label", "p_clean", "suggested_label", "confidence"]
 COLUMNS += ["is_label_issue", "label_quality", "given_label", "predicted_label"]
-QUICK: dict[str, Any] = {"epochs": 2, "size": 8, "settings": {"model.width": 4}}
-
-
-def write_images(folder: Path, classes: int, each: int, flips: float = 0.0, names: str = "{}.png") -> Path:
-    """Images whose brightness pattern tells the class, and labels.csv with the class names `c0, c1, ...`."""
-    rng = np.random.default_rng(5)
-    patterns = rng.integers(0, 200, (classes, 8, 8))
-    (folder / "images").mkdir(parents=True)
-    rows = []
-    for i in range(classes * each):
-        truth = i % classes
-        pixels = (patterns[truth] + rng.integers(0, 40, (8, 8))).astype(np.uint8)
-        name = names.format(i)
-        Image.fromarray(pixels).save(folder / "images" / name)
-        label = (truth + rng.integers(1, classes)) % classes if rng.random() < flips else truth
-        rows.append((name, f"c{label}", f"c{truth}"))
-    pd.DataFrame(rows, columns=["path", "label", "truth"]).to_csv(folder / "labels.csv", index=False)
-    return folder
-
-
-def clean(folder: Path, **options: Any) -> CleanResult:
-    given: dict[str, Any] = {"labels": folder / "labels.csv", "out": folder / "out" / "scores.csv"}
-    return nlkit.clean(folder / "images", progress=False, **(given | QUICK | options))
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +49,7 @@ def done(finished: Path, tmp_path: Path) -> Path:
 
 def test_the_table_has_a_row_an_image_and_the_promised_columns(finished: Path) -> None:
     names = {"record.json", "epochs.parquet", "samples.parquet", "model.safetensors", "model.md", "params.yaml"}
-    names |= {"report.html", "dropped.csv", "test_scores.csv", "evidence.safetensors", "images.safetensors"}
+    names |= {"report.html", "dropped.csv", "test_scores.csv", "evidence.safetensors", "images.safetensors", OWNER}
     assert {path.name for path in (finished / "out/scores").iterdir()} == names
     table = pd.read_csv(finished / "out/scores.csv")
     held_out = pd.read_csv(finished / "out/scores/test_scores.csv")
@@ -238,8 +215,8 @@ def test_bad_options_are_refused_in_one_line(tmp_path: Path, refused: Callable[.
         (("--method", "magic"), "--method magic: expected one of elr"),
         (("--method", "simclr"), "--method simclr"),
         (("--hold-out", "1.5"), "hold_out"),
-        (("--size", "3"), "side"),
-        (("--size", "99999"), "side"),
+        (("--size", "3"), "'size' is 3"),
+        (("--hold-out", "nan"), "hold_out"),
         (("--epochs", "0"), "epochs"),
         (("--truth", "nothing"), "expected the columns path,label,nothing"),
         (("--test", folder / "none.csv"), "none.csv"),
@@ -250,7 +227,7 @@ def test_bad_options_are_refused_in_one_line(tmp_path: Path, refused: Callable[.
     assert not (folder / "s").exists()
     for name, said in [
         ("s.txt", "expected the name of a table"),
-        ("images.csv", "which holds the images"),
+        ("images.csv", "which is read"),
         ("labels.csv/s.csv", "cannot write"),
     ]:
         assert said in refused("clean", images, *labels, "--out", folder / name)

@@ -17,6 +17,7 @@ from nlkit.data import files
 from nlkit.data.files import check_relative, inside, read_array, read_npz
 from nlkit.data.pickles import parse_pickle
 from nlkit.errors import NlkitError
+from nlkit.files import read_bytes
 
 DTYPES = ["bool", "uint8", "int8", "uint16", "int32", "int64", "uint64", "float16", "float32", "float64", ">i4"]
 
@@ -83,7 +84,7 @@ def test_files_that_are_too_large_or_no_files_are_refused(tmp_path: Path, monkey
             read_array(tmp_path / name)
     (tmp_path / "large").write_bytes(bytes(11))
     with pytest.raises(NlkitError, match="at most 10"):
-        files.read_bytes(tmp_path / "large", 10)
+        read_bytes(tmp_path / "large", 10)
 
 
 @pytest.mark.parametrize(

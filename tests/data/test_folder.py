@@ -87,9 +87,9 @@ def test_repeated_rows_and_links_to_an_image_count_once_and_contradicting_ones_a
     (folder / "same.png").symlink_to(folder / "0.png")
     twice = [*good_rows(), ("0.png", "a"), ("./1.png", "b"), ("same.png", "a")]
     listing = read_listing(folder, table(folder, twice))
-    assert len(listing.entries) == 12 and "3 rows repeat" in listing.notes[0]
+    assert len(listing.entries) == 12 and "3 entries repeat" in listing.notes[0]
     message = refused(lambda: read_listing(folder, table(folder, [*good_rows(), ("0.png", "b")])))
-    assert "'0.png' is labelled 'b' here and 'a' before" in message
+    assert "'0.png' is labelled 'b' here and 'a' as '0.png'" in message
 
 
 @pytest.mark.parametrize(

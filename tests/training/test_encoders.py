@@ -168,7 +168,7 @@ def test_an_unfinished_run_with_another_encoder_is_not_resumed(project: Path) ->
 
 
 WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
-    ({"method.encoder": "params/none.yaml"}, {}, "cannot read the parameter file"),
+    ({"method.encoder": "params/none.yaml"}, {}, "none.yaml: no such file"),
     ({"data.train_size": 60}, {}, "data.train_size is 64 there and 60 here"),
     ({"data.name": "cifar10", "method.strong": {"kind": "autoaugment"}}, {}, "data.name is digits there and cifar10"),
     ({"method.dim": 9}, {}, "method.dim is 8 there and 9 here"),

@@ -10,7 +10,8 @@ import tiny
 import torch
 
 from nlkit import NlkitError, load_run, run
-from nlkit.params import Params
+from nlkit.files import OWNER
+from nlkit.params import Params, registry
 from nlkit.training import loop as training
 from nlkit.training import records
 from nlkit.training.checkpoints import checkpoints, load_latest, save
@@ -118,7 +119,22 @@ def test_fresh_trains_anew_even_over_other_parameters_and_checkpoints(tmp_path: 
     stop_at(2, tmp_path)
     assert run(params(seed=3), tmp_path, fresh=True, progress=False).origin == "trained"
     assert json.loads((tmp_path / "record.json").read_text())["seed"] == 3
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["epochs.parquet", "record.json", "samples.parquet"]
+    assert {path.name for path in tmp_path.iterdir()} == {OWNER, *records.FILES}
+
+
+@pytest.mark.parametrize("method", [name for name in registry.names()])
+def test_a_run_that_diverges_is_refused_and_leaves_no_record(method: str, tmp_path: Path) -> None:
+    diverging = tiny.params(method, **{"optim.lr": 1e9, "data.train_size": 64, "training.precision": "fp32"})
+    with pytest.raises(NlkitError, match=r"diverged in epoch \d+: .*; lower optim\.lr"):
+        run(diverging, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out/record.json").exists()
+
+
+def test_a_run_resumed_under_other_code_tells_both_commits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "commit", lambda: "old")
+    stop_at(2, tmp_path)
+    monkeypatch.setattr(training, "commit", lambda: "new")
+    assert fit(tmp_path).method.events == ["after epoch 2: commit old until here, then new"]
 
 
 def test_a_committed_record_is_found_where_no_folder_is_named(

@@ -16,8 +16,9 @@ from PIL import Image, ImageOps
 from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
-from nlkit.data.files import open_file, read_arrays, write_arrays
+from nlkit.data.files import read_arrays, write_arrays
 from nlkit.errors import NlkitError
+from nlkit.files import open_file
 from nlkit.lazy import functional, torch
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nlkit.data.files import check_relative, image_names, inside, open_file
+from nlkit.data.files import check_relative, image_names, inside
 from nlkit.errors import NlkitError
+from nlkit.files import open_file
 
 Row = tuple[str, str, int]
 """Where it stands, for an error message, the name of an image, and its label."""
