@@ -64,9 +64,10 @@ def _epoch(state: Fit, problem: Problem, params: Params[Any], epoch: int, bar: t
         values = state.method.train_epoch(epoch, bar.update)
         state.split = state.method.split()
     except (RuntimeError, ValueError):
-        _check_finite(state.method.state_dict(), params, epoch)
+        _check_finite(state.method, {}, params, epoch)
         raise
-    _check_finite({**state.method.state_dict(), "losses": state.split.losses}, params, epoch)
+    looked_at = state.split.p_clean.isfinite()
+    _check_finite(state.method, {"losses": state.split.losses[looked_at]}, params, epoch)
     row = {"epoch": epoch + 1, **epoch_row(problem, state.method, state.split), **values, **state.split.epoch}
     row["seconds"] = time.perf_counter() - begin
     state.rows.append(row)
@@ -79,9 +80,10 @@ def _epoch(state: Fit, problem: Problem, params: Params[Any], epoch: int, bar: t
     bar.set_postfix({name: value for name, value in shown.items() if value is not None})
 
 
-def _check_finite(tensors: Mapping[str, Tensor], params: Params[Any], epoch: int) -> None:
+def _check_finite(method: Method, others: Mapping[str, Tensor], params: Params[Any], epoch: int) -> None:
     """Raise NlkitError where weights or losses are no longer numbers, which later epochs would not mend."""
-    lost = next((name for name, value in tensors.items() if not value.isfinite().all()), None)
+    weights = {name: value for name, value in method.state_dict().items() if name not in method.kept}
+    lost = next((name for name, value in {**weights, **others}.items() if not value.isfinite().all()), None)
     if lost is not None:
         said = f"training diverged in epoch {epoch + 1}: '{lost}' is not finite"
         raise NlkitError(f"{said}; lower optim.lr, which is {params.optim.lr:g}, or the weights of the losses")
