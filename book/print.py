@@ -88,9 +88,9 @@ def document(html: Path, parts: Parts, title: str) -> str:
 def _head(html: Path, printed: list[str]) -> list[Tag]:
     """Style sheets and MathJax of the first page with formulas, if there is one."""
     texts = {page: (html / f"{page}.html").read_text(encoding="utf-8") for page in printed}
-    first = next((page for page, text in texts.items() if "tex-chtml.js" in text), printed[0])
+    first = next((page for page, text in texts.items() if "mathjax/" in text), printed[0])
     found = BeautifulSoup(texts[first], "html.parser").select("head link[rel=stylesheet], head script")
-    needed = [one for one in found if one.name == "link" or "MathJax" in one.text or "tex-chtml" in str(one)]
+    needed = [one for one in found if one.name == "link" or "mathjax" in str(one).lower()]
     for one, name in ((one, name) for one in needed for name in ("href", "src") if one.has_attr(name)):
         one[name] = urljoin(f"/{first}.html", str(one[name]))
     return needed

@@ -1,4 +1,5 @@
 // Long tables are sorted by a click on a heading and filtered by a word; figures open alone, to be enlarged or saved.
+// What is wider than the screen can be scrolled by keyboard.
 document.addEventListener("DOMContentLoaded", () => {
   for (const image of document.querySelectorAll(".bd-article img:not(a img)")) {
     const link = document.createElement("a");
@@ -11,6 +12,13 @@ document.addEventListener("DOMContentLoaded", () => {
     const plain = table.tHead?.rows.length === 1 && !table.querySelector("[rowspan]");
     if (plain && table.tBodies[0]?.rows.length > 9) serve(table);
   }
+  const wide = ".bd-article :is(table, .pst-scrollable-table-container, .output, div.math, .nlkit-repro)";
+  new ResizeObserver(() => {
+    for (const box of document.querySelectorAll(wide)) {
+      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
+    }
+  }).observe(document.body);
 });
 
 function serve(table) {
@@ -20,6 +28,7 @@ function serve(table) {
   const order = (a, b) => !a - !b || isNaN(parseFloat(a)) - isNaN(parseFloat(b)) || parseFloat(a) - parseFloat(b) ||
     a.localeCompare(b, "en", { numeric: true });
   headings.forEach((heading, column) => {
+    if (!heading.textContent.trim()) return;
     const button = document.createElement("button");
     button.type = "button";
     button.className = "nlkit-sort";

@@ -8,6 +8,7 @@ curves of all equals on a cell: `epoch_curves_cifar10n-worst-laptop.svg`.
 import re
 import shutil
 import sys
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ import pandas as pd
 from nlbook import contents, contest, tables, votes
 from nlbook.contest import NOT_RUN
 from nlbook.figures.contest import epoch_curves
+from nlbook.svg import compact
 from nlbook.tables import Rows, Source
 from nlkit import figures
 from nlkit.errors import NlkitError
 from nlkit.files import commit, project_root
 from nlkit.lazy import torch
 from nlkit.params import load_params
-from nlkit.training import provenance
+from nlkit.training import provenance, records
 
 
 def environment(source: Source, nothing: str) -> Rows:
@@ -108,6 +110,7 @@ def draw(name: str, source: Source, path: Path) -> None:
         )
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
+    path.write_text(compact(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def write_all(root: Path) -> None:
@@ -129,12 +132,19 @@ def write_all(root: Path) -> None:
 
 
 def write_downloads(out: Path, root: Path) -> None:
-    """What the pages offer for download: the clean notebooks, and the records that they show as zip files."""
-    shutil.copytree(root / "notebooks", out / "notebooks", ignore=shutil.ignore_patterns(".*"), dirs_exist_ok=True)
-    seed = f"seed-{contents.SEED}"  # of the runs that have pages
-    for path in [*root.glob(f"results/*/*/{seed}/record.json"), *root.glob(f"runs/*/*/{seed}/record.json")]:
-        name = "-".join(path.parts[-4:-1])  # a fresh run takes the place of a committed record
-        shutil.make_archive(str(out / "records" / name), "zip", path.parent)
+    """What the pages offer for download: the clean notebooks, and the records of runs that have a page as archives."""
+    shutil.rmtree(out, ignore_errors=True)
+    shutil.copytree(root / "notebooks", out / "notebooks", ignore=shutil.ignore_patterns(".*"))
+    (out / "records").mkdir()
+
+    def fresh(page: str) -> Path:
+        return root / "runs" / contents.committed(page).relative_to("results")
+
+    for page in contents.run_pages(root, lambda page: fresh(page).exists()):
+        path = fresh(page) if fresh(page).exists() else root / contents.committed(page)
+        with tarfile.open(out / "records" / f"{page}-{path.parent.name}.tar.xz", "w:xz") as archive:
+            for name in records.FILES:
+                archive.add(path.with_name(name), name, filter=lambda one: one.replace(uname="", gname="", deep=False))
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from papermill.iorw import load_notebook_node
 from papermill.parameterize import parameterize_notebook
 
 from nlbook import contents
+from nlbook.svg import compact
 from nlkit.params.files import read_tree
 
 PAGES, LOGS = Path("book", "pages"), Path("runs", "logs")
@@ -100,6 +101,8 @@ def _execute(name: str, digest: str, client: NotebookClient) -> None:
         raise
     if contents.is_run(name):
         _name_the_cell(page, name)
+    for data in (one.data for cell in page.cells for one in cell.get("outputs", []) if "data" in one):
+        data.update({kind: compact(text) for kind, text in data.items() if kind == "image/svg+xml"})
     page.metadata["made_from"] = digest
     nbformat.write(page, PAGES / f"{name}.ipynb")
 

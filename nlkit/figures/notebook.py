@@ -89,7 +89,7 @@ def box(run: Run, notebook: str) -> HTML:
         name=name,
         seed=seed,
         notebook=f"notebooks/{notebook}.ipynb",
-        archive=f"records/{name.replace('/', '-')}-seed-{seed}.zip",
+        archive=f"records/{name.replace('/', '-')}-seed-{seed}.tar.xz",
         verdict=verdict(run),
         percent=_percent,
     )

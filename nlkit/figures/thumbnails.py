@@ -77,7 +77,7 @@ def read(run: Run) -> Thumbnails:
 
 def make(run: Run, images: Images) -> Thumbnails:
     """Thumbnails of the samples that pages show: the middle of each image, scaled down where it is larger than SIDE."""
-    pictures = {index: _picture(np.asarray(images[index])) for index in chosen(run)}
+    pictures = {index: picture(np.asarray(images[index])) for index in chosen(run)}
     side = min(SIDE, *(min(picture.size) for picture in pictures.values()))
     return {i: np.asarray(ImageOps.fit(one, (side, side))).reshape(side, side, -1) for i, one in pictures.items()}
 
@@ -86,11 +86,11 @@ def png(run: Run, thumbnails: Thumbnails) -> bytes:
     """One column of thumbnails; a text in the file tells the hash of the data and the indices of the samples."""
     text, file = PngInfo(), io.BytesIO()
     text.add_text(NAME, json.dumps({"data": run.record["data"]["sha256"], "samples": [*thumbnails]}))
-    _picture(np.concatenate([*thumbnails.values()])).save(file, "PNG", optimize=True, pnginfo=text)
+    picture(np.concatenate([*thumbnails.values()])).save(file, "PNG", optimize=True, pnginfo=text)
     return file.getvalue()
 
 
-def _picture(pixels: np.ndarray) -> Image.Image:
+def picture(pixels: np.ndarray) -> Image.Image:
     """Pillow's image of pixels uint8 [H, W, 1 or 3]."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 

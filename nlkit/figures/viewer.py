@@ -1,17 +1,20 @@
 """The losses of every epoch behind a slider: one piece of HTML that needs no kernel and loads nothing."""
 
 import base64
+import io
 import json
+import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from IPython.display import HTML
 from jinja2 import Template
 
 from nlkit.figures.losses import EDGES, loss_counts
 from nlkit.figures.style import groups, threshold, warm_up
-from nlkit.figures.thumbnails import at_hand, loss_bins, png
+from nlkit.figures.thumbnails import at_hand, loss_bins, picture
 from nlkit.params import registry
 from nlkit.training.runs import Run
 
@@ -23,9 +26,8 @@ def loss_viewer(*runs: Run) -> HTML:
     split of the epoch; where a bin is pointed at, its counts. A click on a bin shows images of it, as far as there are
     any on this machine; those of each run are in the page. Without JavaScript nothing is shown.
     """
-    data = json.dumps(
-        {"edges": EDGES.tolist(), "runs": [_content(run) for run in runs]}, separators=(",", ":")
-    ).replace("</", "<\\/")
+    content = {"edges": EDGES.tolist(), "runs": [_content(run) for run in runs]}
+    data = base64.b64encode(zlib.compress(json.dumps(content, separators=(",", ":")).encode(), 9)).decode()
     name = "-".join(["viewer", *(f"{run.params.paper}-{run.params.cell}-{run.params.seed}" for run in runs)])
     text = Path(__file__).with_name("viewer.html").read_text(encoding="utf-8")
     return HTML(Template(text).render(id=name, data=data, steps=max((len(run.epochs) for run in runs), default=1)))
@@ -50,9 +52,11 @@ def _images(run: Run) -> dict[str, Any] | None:
         return None
     rows = pd.Index(run.samples["index"]).get_indexer([*found])
     names, table = run.record["data"]["classes"], run.samples.iloc[rows]
+    grey, file = all(one.shape[-1] == 1 for one in found.values()), io.BytesIO()
+    picture(np.concatenate([*found.values()])).save(file, "webp", lossless=grey, quality=90, method=6)
     return {
-        "sheet": f"data:image/png;base64,{base64.b64encode(png(run, found)).decode()}",
-        "grey": all(one.shape[-1] == 1 for one in found.values()),
+        "sheet": f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}",
+        "grey": grey,
         "given": [names[label] for label in table["noisy"]],
         "predicted": [names[label] for label in table["prediction"]],
         "groups": (~groups(run.samples)[0][2][rows]).astype(int).tolist(),

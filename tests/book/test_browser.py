@@ -38,6 +38,15 @@ SMALLEST_TEXT = """async () => {
   }
   return least;
 }"""
+LOADED = """() => ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind)).filter(
+  one => !one.name.startsWith('data:')
+).map(one => one.encodedBodySize)"""
+MOST_REQUESTS, MOST_BYTES = 25, 1_500_000
+FAULTS = """options => axe.run({ include: ['html'], exclude: ['mjx-container'] }, options).then(
+  found => found.violations.filter(one => ['serious', 'critical'].includes(one.impact)).flatMap(
+    one => one.nodes.map(node => `${one.id}: ${node.html.slice(0, 200)}`)
+  )
+)"""
 EXCESS_WIDTH = "() => document.documentElement.scrollWidth - window.innerWidth"
 SETTLED = "() => !window.MathJax || !window.MathJax.startup || window.MathJax.startup.promise.then(() => true)"
 
@@ -78,12 +87,30 @@ def test_page(visit: Visit, name: str) -> None:
     """No error, no request elsewhere, formulas set, figures legible, nothing wider than the screen, a phone's too."""
     visit.open(name)
     assert not visit.page.evaluate(RAW_FORMULAS)
+    loaded = visit.page.evaluate(LOADED)  # before the figures are fetched once more, to be measured
+    assert len(loaded) <= MOST_REQUESTS and sum(loaded) <= MOST_BYTES
     for size, pixels in ((DESKTOP, 9), (PHONE, 7)):
         visit.page.set_viewport_size(size)
         assert not visit.page.evaluate(BAD_IMAGES)
         assert visit.page.evaluate(EXCESS_WIDTH) <= 0
         assert visit.page.evaluate(SMALLEST_TEXT) >= pixels
     assert not visit.problems
+    visit.page.emulate_media(color_scheme="dark")
+    assert faults(visit.page) == []
+
+
+@pytest.mark.parametrize("kind", ["index", "results", "dividemix", "your_data", f"pages/{PAPER}-{CELL}"])
+def test_a_page_of_each_kind_is_accessible_by_day_on_a_desk(visit: Visit, kind: str) -> None:
+    visit.open(f"book/{kind}")
+    assert faults(visit.page) == []
+
+
+def faults(page: Any) -> list[str]:
+    """What axe-core finds that keeps readers out; formulas, which MathJax writes, are left out."""
+    axe = pytest.importorskip("axe_playwright_python", reason="the package axe-playwright-python is not installed")
+    page.evaluate(Path(axe.__path__[0], "axe.min.js").read_text(encoding="utf-8"))
+    found: list[str] = page.evaluate(FAULTS, {"resultTypes": ["violations"]})
+    return found
 
 
 def test_dark_mode_can_be_chosen(visit: Visit, front_page: str) -> None:

@@ -62,3 +62,10 @@ def test_style_sheets_import_nothing_from_elsewhere(html: Path) -> None:
     for sheet in sheets:
         text = sheet.read_text(encoding="utf-8").replace(" ", "").replace('"', "").replace("'", "")
         assert "url(http" not in text and "url(//" not in text, sheet.name
+
+
+def test_the_site_is_light_and_holds_nothing_that_no_page_shows(html: Path) -> None:
+    assert sum(path.stat().st_size for path in html.rglob("*") if path.is_file()) <= 45_000_000
+    pages = "".join(path.read_text(encoding="utf-8") for path in html.rglob("*.html"))
+    kept = [*html.glob("_images/*"), *html.glob("downloads/records/*")]
+    assert kept and [path.name for path in kept if path.name not in pages] == []

@@ -1,5 +1,7 @@
+import base64
 import json
 import shutil
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -61,7 +63,7 @@ def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, name
 
 def test_the_viewer_carries_every_epoch_and_only_plain_data(run: nlkit.Run, known: nlkit.Run) -> None:
     html = loss_viewer(run, known).data
-    content = json.loads(html.split('-data">')[1].split("</script>")[0])
+    content = json.loads(zlib.decompress(base64.b64decode(html.split('-data">')[1].split("</script>")[0])))
     assert len(content["edges"]) == 66 and [one["warm_up"] for one in content["runs"]] == [10, 10]
     for one, shown in zip(content["runs"], (run, known), strict=True):
         drawn = np.array([part["counts"] for part in one["parts"]]).sum(axis=0)

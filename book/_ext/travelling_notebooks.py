@@ -1,0 +1,85 @@
+"""A Sphinx extension: a notebook for download runs where nothing of the repository is but the installed package.
+
+It carries the parameter files that it names, and those that these refer to. It has no outputs, which stand in the pages
+already. A notebook that reads the records of all runs is not offered: they would weigh more than the book.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+from sphinx.application import Sphinx
+
+from nlkit.params.files import read_tree
+
+NAMED = re.compile(r'^params = "([\w/.-]+)"|\bparams/([\w/.-]+)\.yaml\b', re.MULTILINE)
+READS_ALL = re.compile(r"\ball_runs\(|noise_page\.noise_page\(")
+CARRIER = """# The parameter files that this notebook names, for a folder that lacks them.
+from nlkit.files import project_root, write_atomically
+
+for _name, _text in {{
+{files}
+}}.items():
+    if not (project_root() / _name).exists():
+        write_atomically(project_root() / _name, _text)"""
+
+
+def carried(code: str, params: Path) -> dict[str, str]:
+    """The parameter files below `params` that a text names, and those that these name, without their bases."""
+    found: dict[str, str] = {}
+    texts = [code]
+    while texts:
+        for names in NAMED.findall(texts.pop()):
+            name = "".join(names)
+            path = params / f"{name}.yaml"
+            if f"params/{name}.yaml" not in found and path.is_file():
+                texts.append(yaml.safe_dump(read_tree(path), sort_keys=False, default_flow_style=None, width=110))
+                found[f"params/{name}.yaml"] = texts[-1]
+    return found
+
+
+def pack(path: Path, params: Path) -> None:
+    """Strip the outputs of a notebook and put what it needs below its parameters; removes one that needs all."""
+    notebook = nbformat.read(path, as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    code = "\n".join(cell.source for cell in cells)
+    if READS_ALL.search(code):
+        path.unlink()
+        return
+    for cell in cells:
+        cell.update(outputs=[], execution_count=None)
+    if CARRIER[:40] not in code and (files := carried(code, params)):
+        listed = "\n".join(f'    "{name}": """{text}""",' for name, text in files.items())
+        place = notebook.cells.index(cells[0]) + 1
+        notebook.cells.insert(place, nbformat.v4.new_code_cell(CARRIER.format(files=listed)))
+    nbformat.write(notebook, path)
+
+
+def pack_all(app: Sphinx, error: Exception | None) -> None:
+    """Go over the notebooks of a finished build, and remove downloads of an earlier one."""
+    made = Path(app.srcdir, "book", "_generated", "extra")
+    for path in Path(app.outdir, "downloads").rglob("*.*") if error is None else ():
+        if not (made / path.relative_to(app.outdir)).exists():
+            path.unlink()
+    for folder in ("_sources", "downloads/notebooks") if error is None else ():
+        for path in Path(app.outdir, folder).rglob("*.ipynb"):
+            pack(path, Path(app.srcdir, "params"))
+
+
+def offer(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Leave out the button for a notebook that would not run alone; runs after the theme has made the buttons."""
+    source = Path(app.srcdir, f"{page}.ipynb")
+    if source.is_file() and READS_ALL.search(source.read_text(encoding="utf-8")):
+        for group in context["header_buttons"]:
+            group["buttons"] = [one for one in group.get("buttons", []) if ".ipynb" not in one.get("url", "")]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.connect("build-finished", pack_all)
+    app.connect("html-page-context", offer, priority=502)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,87 @@
+"""Compact figures look as before: paths, pixels, words and the sizes of letters."""
+
+import base64
+import io
+import re
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.path import Path
+from PIL import Image
+
+from nlbook import svg
+from nlkit import figures
+
+
+@pytest.fixture(scope="module")
+def figure() -> str:
+    """Lines, marks, a histogram, rotated words, and two images, of few and of many colours."""
+    figures.use_book_style()
+    plt.rcParams["svg.hashsalt"] = "test"
+    rng, file = np.random.default_rng(0), io.StringIO()
+    drawn, (left, middle, right) = plt.subplots(1, 3)
+    left.plot(rng.normal(size=500), "-o", label="a curve")
+    left.fill_between(range(30), rng.random(30), alpha=0.5)
+    left.set_ylabel("turned")
+    left.legend()
+    middle.imshow(rng.integers(0, 2, (9, 9)), interpolation="none")
+    right.imshow(rng.integers(0, 256, (32, 32, 3), np.uint8), interpolation="none")
+    drawn.savefig(file, format="svg")
+    plt.close(drawn)
+    return file.getvalue()
+
+
+def paths(text: str) -> list[np.ndarray]:
+    """The points [N, 2] of each path, which end where the path ends."""
+    return [points(found) for found in re.findall(r' d="([^"]*)"', text)]
+
+
+def points(path: str) -> np.ndarray:
+    """The absolute points [N, 2] of a path of absolute or of relative commands."""
+    found, start, here = list[tuple[float, float]](), (0.0, 0.0), (0.0, 0.0)
+    for command, given in re.findall(r"([A-Za-z])([^A-Za-z]*)", path):
+        values = [float(one) for one in re.findall(r"-?(?:\d+\.?\d*|\.\d+)", given)]
+        size = {"q": 2, "c": 3}.get(command.lower(), 1)
+        pairs = list(zip(values[::2], values[1::2], strict=True))
+        for place in range(0, len(pairs), size):
+            x, y = here if command.islower() else (0.0, 0.0)
+            moved = [(x + dx, y + dy) for dx, dy in pairs[place : place + size]]
+            found += moved
+            here = moved[-1]
+            start = here if command in "Mm" and place == 0 else start
+        if command in "Zz":
+            here = start
+    return np.array(found)
+
+
+def pixels(text: str) -> list[np.ndarray]:
+    codes = re.findall(r'image/png;base64,([^"]*)', text)
+    return [np.array(Image.open(io.BytesIO(base64.b64decode(code))).convert("RGBA")) for code in codes]
+
+
+def test_paths_stay_within_a_hundredth_of_a_point(figure: str) -> None:
+    before, after = paths(figure), paths(svg.compact(figure))
+    assert len(before) == len(after) > 10
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_allclose(new, old, atol=0.00501)
+
+
+@pytest.mark.parametrize("shape", [Path.unit_circle(), Path.unit_regular_star(5)])
+def test_curves_and_closed_shapes_are_kept(shape: Path) -> None:
+    names = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C", Path.CLOSEPOLY: "z"}
+    parts = [
+        names[code] + ("" if code == Path.CLOSEPOLY else " ".join(f" {x:.6f}" for x in 50 * values))
+        for values, code in shape.iter_segments()
+    ]
+    path = "\n".join(parts) * 2
+    np.testing.assert_allclose(points(svg.relative(path)), points(path), atol=0.00501)
+
+
+def test_no_pixel_and_no_word_changes_and_less_is_left(figure: str) -> None:
+    after = svg.compact(figure)
+    assert all(map(np.array_equal, pixels(figure), pixels(after))) and len(pixels(after)) == 2
+    for pattern in (r">([^<>\s][^<>]*)</text>", r"font-size: [\d.]+px", r'viewBox="[^"]*"', r"stroke-width: [\d.]+"):
+        found = re.findall(pattern, figure)
+        assert found and {*re.findall(pattern, after)} == {*found}
+    assert len(after) < 0.8 * len(figure)
