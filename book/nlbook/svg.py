@@ -22,7 +22,7 @@ def compact(svg: str) -> str:
     for name, style in re.findall(r'<path id="(\w+)" d="[^"]*"( style="[^"]*")', text):
         text = re.sub(rf'(<use xlink:href="#{name}"[^>]*?){re.escape(style)}', r"\1", text)
     if font := FONT.search(text):
-        text = text.replace(font[0], "").replace("<svg ", f'<svg style="{font[1]}" ', 1)
+        text = re.sub(rf'{re.escape(font[0])}(?=[;"])', "", text).replace("<svg ", f'<svg style="{font[1]}" ', 1)
     text = re.sub(r'(?<= d=")[^"]*', lambda one: relative(one[0]), text)
     text = PLACES.sub(lambda one: " ".join(_short(round(float(x) * STEP)) for x in one[0].split()), text)
     return re.sub(r"(?<=image/png;base64,)[^\"]*", lambda one: _with_palette(one[0]), text)
