@@ -27,7 +27,7 @@ def run_matrices(run: Run) -> dict[str, np.ndarray]:
 
 def transition_matrices(matrices: Mapping[str, np.ndarray], names: list[str] | None = None) -> Figure:
     """Row-stochastic matrices [C, C] side by side, on one colour scale."""
-    figure, axes = panels(len(matrices), 3.9, columns=2)
+    figure, axes = panels(len(matrices), 3.9, columns=2, layout="compressed")
     for ax, (title, matrix) in zip(axes, matrices.items(), strict=True):
         image = _matrix(ax, matrix, names)
         ax.set(title=title, xlabel="observed label")

@@ -16,7 +16,7 @@ import nlkit
 from nlbook import contents
 from nlkit import figures
 from nlkit.cli import main
-from nlkit.figures import thumbnails
+from nlkit.figures import style, thumbnails
 from nlkit.figures.findings import valley
 from nlkit.figures.images import gallery_rows
 from nlkit.figures.losses import draw_mixture, histogram_medians
@@ -54,11 +54,14 @@ def run(request: pytest.FixtureRequest, known: nlkit.Run) -> nlkit.Run:
 
 @pytest.mark.parametrize("name", DRAW)
 def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, name: str) -> None:
-    figure = DRAW[name](run)
-    figure.canvas.draw()
+    with plt.rc_context(style.SETTINGS):
+        figure = DRAW[name](run)
+        figure.canvas.draw()
     shown = sum(ax.has_data() for ax in figure.axes)
     assert shown == (sum(map(len, gallery_rows(run, 4).values())) if name == "gallery" else len(figure.axes))
     assert len(plt.get_fignums()) == 1
+    titles = [ax.title.get_window_extent() for ax in figure.axes if ax.get_title()]
+    assert all(figure.bbox.x0 <= one.x0 and one.x1 <= figure.bbox.x1 and one.y1 <= figure.bbox.y1 for one in titles)
 
 
 def test_the_viewer_carries_every_epoch_and_only_plain_data(run: nlkit.Run, known: nlkit.Run) -> None:
@@ -102,6 +105,8 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> nlkit.Run:
     """A run on photographs without thumbnails, on a machine without data."""
     monkeypatch.setenv("NLKIT_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
+    for name in ("params", "notebooks"):  # as a project has them
+        (tmp_path / name).mkdir()
     return nlkit.load_run(shutil.copytree(ROOT / PHOTOS, "run", ignore=shutil.ignore_patterns(thumbnails.NAME)))
 
 
