@@ -144,8 +144,7 @@ def _run(options: argparse.Namespace) -> int:
     params = load_params(options.params, **overrides)
     done = run(params, options.out, options.data, options.device, options.fresh, not options.quiet)
     accuracy = done.record["accuracy"]
-    what = "record exists" if done.origin == "loaded" else done.origin
-    print(f"{what}: {done.folder / 'record.json'}")
+    print(f"{'record exists' if done.origin == 'loaded' else done.origin}: {done.folder / 'record.json'}")
     if accuracy["last"] is not None:
         print(f"test accuracy: last {accuracy['last']:.2f} %, best (selected on the test set) {accuracy['best']:.2f} %")
     return 0
@@ -156,12 +155,11 @@ def _clean(options: argparse.Namespace) -> int:
         return _clean_features(options)
     if options.folder is None:
         raise NlkitError("clean: name the folder of the images, or a file of features with --features")
-    from nlkit.cleaning.images import clean
+    from nlkit.cleaning.images import Options, clean
     from nlkit.cleaning.results import print_findings, print_settings
     from nlkit.params import parse_override
 
-    names = ("method", "test", "hold_out", "truth", "size", "epochs", "flip", "corrupt", "seed", "device", "overwrite")
-    asked = {name: getattr(options, name) for name in names}
+    asked = {name: getattr(options, name) for name in Options.model_fields if name != "settings"}
     settings = dict(parse_override(text) for text in options.set)
     say = None if options.quiet else print_settings
     result = clean(options.folder, options.labels, options.out, not options.quiet, say, settings=settings, **asked)
@@ -193,12 +191,7 @@ def _show(options: argparse.Namespace) -> int:
     from nlkit.training.records import facts
     from nlkit.training.runs import load_run
 
-    record = load_run(options.folder).record
-    try:
-        rows = facts(record)
-    except (TypeError, ValueError, KeyError) as error:
-        raise NlkitError(f"{options.folder / 'record.json'}: values of another kind ({error})") from None
-    for name, value in rows:
+    for name, value in facts(load_run(options.folder)):
         print(f"{name:<9} {NlkitError(value)}")  # without control characters
     return 0
 

@@ -12,7 +12,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const plain = table.tHead?.rows.length === 1 && !table.querySelector("[rowspan]");
     if (plain && table.tBodies[0]?.rows.length > 9) serve(table);
   }
-  const wide = ".bd-article :is(table, .pst-scrollable-table-container, .output, div.math, .nlkit-repro)";
+  const wide = ".bd-article :is(table, pre, .pst-scrollable-table-container, .output, div.math, .nlkit-repro)";
   new ResizeObserver(() => {
     for (const box of document.querySelectorAll(wide)) {
       if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;

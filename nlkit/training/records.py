@@ -190,21 +190,25 @@ def shown(value: float | None, form: str) -> str:
     return "unknown" if value is None else format(value, form)
 
 
-def facts(record: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a reader of a record asks first, by name."""
-    noise, split, accuracy = record["noise"], record["split"], record["accuracy"]
-    rates = ", ".join(f"{name} {shown(noise[name], '.4f')}" for name in ("nominal", "realised"))
-    percent = (f"{name} {shown(value, '.2f')}" for name, value in accuracy.items() if name != "best_epoch")
-    rows = {
-        "run": f"{record['paper']} {record['cell']} seed {record['seed']}",
-        "accuracy": ", ".join(percent),
-        "split": ", ".join(f"{name} {shown(value, '.4f')}" for name, value in split.items()),
-        "noise": f"{rates}, {noise['sha256'][:16]}",
-        "time": f"{record['seconds']:.0f} s on {record['device']['name']}, {record['precision']}",
-        "commit": f"{record['commit']}, {record['started']} to {record['finished']}",
-        "events": str(len(record["events"])),
-    }
-    return [*rows.items(), *(("warning", str(text)) for text in record["data"]["warnings"])]
+def facts(record: Record) -> list[tuple[str, str]]:
+    """What a reader of a record asks first, by name; raises NlkitError for values of another kind than ours."""
+    info = record.info
+    noise, split, accuracy = info["noise"], info["split"], info["accuracy"]
+    try:
+        rates = ", ".join(f"{name} {shown(noise[name], '.4f')}" for name in ("nominal", "realised"))
+        percent = (f"{name} {shown(value, '.2f')}" for name, value in accuracy.items() if name != "best_epoch")
+        rows = {
+            "run": f"{info['paper']} {info['cell']} seed {info['seed']}",
+            "accuracy": ", ".join(percent),
+            "split": ", ".join(f"{name} {shown(value, '.4f')}" for name, value in split.items()),
+            "noise": f"{rates}, {noise['sha256'][:16]}",
+            "time": f"{info['seconds']:.0f} s on {info['device']['name']}, {info['precision']}",
+            "commit": f"{info['commit']}, {info['started']} to {info['finished']}",
+            "events": str(len(info["events"])),
+        }
+        return [*rows.items(), *(("warning", str(text)) for text in info["data"]["warnings"])]
+    except (TypeError, ValueError, KeyError) as error:
+        raise NlkitError(f"{record.folder / 'record.json'}: values of another kind ({error})") from None
 
 
 def differences(a: Record, b: Record) -> list[str]:
