@@ -17,7 +17,8 @@ OF_PAPERS = {page.split("-")[0]: f"_sources/book/pages/{page}.ipynb" for page in
 OTHERS = [f"downloads/notebooks/{name}.ipynb" for name in ("codim", "noise", "your_data")]
 SHORT = """
 training = {**globals().get("training", {}), "epochs": 4, "snapshots": [1, 4]}
-method = {**globals().get("method", {"name": "codim", "warm_up": 0}), "clip": 1.0}
+method = dict(globals().get("method", {"name": "codim", "warm_up": 0}))
+method |= {"clip": 1.0} if method["name"] == "codim" else {}  # it would diverge from so short a pre-training
 method = {key: 1 if key in ("warm_up", "lr_warm_up", "ramp_epochs") else value for key, value in method.items()}
 optim = {**globals().get("optim", {}), "drop_epochs": []}
 """
