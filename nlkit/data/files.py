@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from nlkit.errors import NlkitError
 from nlkit.files import MAX_FILE_BYTES, open_file, replaced_file
@@ -119,10 +119,11 @@ def reason(error: Exception) -> str:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
-    """Write arrays and JSON to a safetensors file, at once or not at all; raises OSError or SafetensorError."""
+    """Write arrays and JSON to a safetensors file, at once or not at all; raises OSError."""
     text = json.dumps(info)
+    content = save(dict(arrays), {"info": text, "sha256": _digest(arrays, text)})
     with replaced_file(path) as temporary:
-        save_file(dict(arrays), temporary, {"info": text, "sha256": _digest(arrays, text)})
+        temporary.write_bytes(content)
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:

@@ -10,7 +10,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from nlkit.errors import NlkitError
-from nlkit.files import replaced_file
+from nlkit.files import write_atomically
 from nlkit.lazy import Tensor, torch
 
 KEEP = 2
@@ -32,15 +32,11 @@ def save(folder: Path, epoch: int, tensors: Mapping[str, Tensor], info: Mapping[
 
 def write(target: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
     """Write one safetensors file at once or not at all; raises NlkitError where that cannot be done."""
-    from safetensors import torch as writer
+    from safetensors.torch import save as to_bytes  # save_file leaves a file of its own where it is killed
 
     contents = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     text = json.dumps(info)
-    try:
-        with replaced_file(target) as temporary:
-            writer.save_file(contents, temporary, {"info": text, "sha256": digest(contents, text)})
-    except (OSError, SafetensorError) as error:
-        raise NlkitError(f"{target}: cannot write there ({error})") from None
+    write_atomically(target, to_bytes(contents, {"info": text, "sha256": digest(contents, text)}))
 
 
 def checkpoints(folder: Path) -> list[Path]:

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
 from PIL import Image, ImageOps
-from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
 from nlkit.data.files import read_arrays, write_arrays
@@ -67,7 +66,7 @@ def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: P
     if cache is not None:
         try:
             write_arrays(cache, {"images": decoded.images}, {"state": state, "faults": decoded.faults})
-        except (OSError, SafetensorError) as error:
+        except OSError as error:
             raise NlkitError(f"{cache}: cannot write the decoded images ({error})") from None
     return decoded
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from safetensors import SafetensorError
 from tqdm.auto import tqdm
 
 from nlkit.data.files import read_arrays, write_arrays
@@ -118,9 +117,10 @@ def _make(photos: PhotoList, short: int, files: list[Path], progress: bool) -> N
                 outcomes = in_parallel(lambda place: _decode(photos, place, short), places, bar)
                 _write_shard(files[number], zip(places, outcomes, strict=True))
                 _check_space(files[number], len(missing) - turn)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise NlkitError(f"{folder}: cannot write the decoded images ({reason}); what is there is kept") from None
+    except OSError as error:
+        raise NlkitError(
+            f"{folder}: cannot write the decoded images ({error.strerror}); what is there is kept"
+        ) from None
     if missing and request_name(photos, short, folder.parent) != folder.name:
         shutil.rmtree(folder, ignore_errors=True)
         raise NlkitError(f"{photos.root}: images were changed while they were decoded; start again")
@@ -148,7 +148,7 @@ def _check_space(file: Path, shards: int) -> None:
 
 
 def _write_shard(pixels: Path, outcomes: Iterable[tuple[int, Outcome]]) -> None:
-    """Write the images at some places of a list to a file; raises OSError or SafetensorError."""
+    """Write the images at some places of a list to a file; raises OSError."""
     kept: list[int] = []
     shapes: list[tuple[int, ...]] = []
     digests, faults = bytearray(), dict[int, str]()
