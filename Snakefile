@@ -8,8 +8,10 @@ with the seeds of `--config seeds=0,1,2`; so does a record or an executed notebo
 """
 
 import re
+import shutil
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from nlbook import contents
 
 NEW = [f"{paper}-digits-sym-50" for paper in ("cross_entropy", "dividemix", "tcl", "codim", "lra_diffusion")]
@@ -47,6 +49,16 @@ PARAMS = sorted(map(str, Path("params").rglob("*.yaml")))
 PACKAGES = sorted([*Path("nlkit").rglob("*.*"), *Path("book/nlbook").rglob("*.*")])  # with the templates beside the code
 SHOWN = [str(path) for path in PACKAGES if path.suffix != ".pyc"]
 
+
+# Snakemake leaves its locks where it is killed. Who gets this one, which ends with its process, finds only such locks.
+engine = FileLock(".snakemake/engine.lock", blocking=False)
+if workflow.is_main_process:
+    Path(".snakemake").mkdir(exist_ok=True)
+    try:
+        engine.acquire()
+        shutil.rmtree(".snakemake/locks", ignore_errors=True)
+    except Timeout:
+        pass  # another is at work here: Snakemake itself refuses a second one
 
 SEEDS = re.findall(r"\d+", str(config.get("seeds", contents.SEED)))
 

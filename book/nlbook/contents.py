@@ -7,6 +7,7 @@ import ast
 import re
 import sys
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 
 from nlkit.errors import NlkitError
 from nlkit.files import project_root, write_atomically
-from nlkit.params import files, load_params, registry
+from nlkit.params import Params, files, load_params, registry
 from nlkit.params.registry import Entry
 
 ROOMS = ("params", "data", "noise", "kernels", "views", "models", "parts", "training")
@@ -104,7 +105,7 @@ def fragments(root: Path) -> dict[str, str]:
 
 def pretraining(page: str) -> list[str]:
     """The page of the pre-training that a run refers to; its encoder is shared by all such runs."""
-    needed = load_params(parameter_file(page)).method.pretraining
+    needed = _parameters(page).method.pretraining
     return [f"{Path(needed[1]).parent.name}-{Path(needed[1]).stem}"] if needed else []
 
 
@@ -123,26 +124,34 @@ def kind(cell: str) -> str:
     return small or next((name for name in ("cifar100", "cifar10") if cell.startswith(name)), "photographs")
 
 
+@cache
+def _parameters(page: str) -> Params[Any]:
+    return load_params(parameter_file(page))
+
+
 def parameter_file(page: str) -> Path:
     """The parameter file of a run."""
     paper, cell = page.split("-", 1)
     return Path("params", paper, f"{cell}.yaml")
 
 
+@cache
 def parameter_files(page: str) -> list[Path]:
     """The parameter file of a run, and those that it is based on."""
     return files.sources(parameter_file(page))
 
 
+@cache
 def code(page: str) -> list[Path]:
     """The files that decide the outcome of a run; photographs and public data sets do not concern runs on digits."""
     files_of = (sorted(Path("nlkit", room).rglob("*")) for room in ROOMS)
     found = [path for paths in files_of for path in paths if path.suffix in (".py", ".yaml")]
     if "-digits" in page:
         found = [path for path in found if not any(part.startswith(("photo", "sources.yaml")) for part in path.parts)]
-    return [*found, Path("nlkit/seeding.py"), *_method_files(load_params(parameter_file(page)).method.name)]
+    return [*found, Path("nlkit/seeding.py"), *_method_files(_parameters(page).method.name)]
 
 
+@cache
 def _method_files(name: str) -> list[Path]:
     """The file of a method, and those beside it that it stands on."""
     found: dict[str, Path] = {}
