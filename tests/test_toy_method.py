@@ -1,15 +1,13 @@
 """A new method is a file, a folder of parameters, a notebook and a chapter; all else finds it, nothing is edited."""
 
 import json
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+import tiny
 import yaml
 from tiny import python
 
-ROOT = Path(__file__).parents[1]
 RENAMED = {"CrossEntropy": "Toy", '"cross_entropy': '"toy', "Cross-entropy": "Toy"}
 """What turns the files of cross-entropy, the smallest method, into those of the toy."""
 PARAMS = """paper: toy
@@ -64,15 +62,7 @@ print(json.dumps({
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with a toy method."""
-    if not (ROOT / ".git").exists():
-        pytest.skip("this is no working copy of git, which knows what belongs to the project")
-    folder = tmp_path_factory.mktemp("tree")
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-    for name in filter(None, names):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ROOT / name, folder / name)
+    folder = tiny.copy_of_project(tmp_path_factory.mktemp("tree"))
     (folder / "params/toy").mkdir()
     for name, toy in (("nlkit/methods/cross_entropy.py", "toy.py"), ("notebooks/cross_entropy.ipynb", "toy.ipynb")):
         text = (folder / name).read_text(encoding="utf-8")

@@ -1,6 +1,7 @@
 """Tiny problems, parameters and methods that every test can afford."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from nlkit.methods.base import Method, Tick
 from nlkit.params import Params, make_params, registry
 from nlkit.training.runs import Run
 
+ROOT = Path(__file__).parents[1]
 PLAIN = {"views.pad": 0, "views.flip": False}
 """Views that do nothing, so that inputs tell the sample."""
 
@@ -125,11 +127,30 @@ def spied(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[tuple[
     return calls
 
 
+def copy_of_project(folder: Path) -> Path:
+    """The folder, with a copy of all files that belong to the project."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no working copy of git, which knows what belongs to the project")
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, folder / name)
+    return folder
+
+
+def environment(project: Path) -> dict[str, str]:
+    """The environment of a process with the packages of a project, and one thread."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    packages = f"{project}{os.pathsep}{project / 'book'}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": packages, "OMP_NUM_THREADS": "1"}
+
+
 def python(project: Path, *words: str, folder: Path | None = None) -> str:
     """What Python prints with the packages of a project, in its folder or another one."""
-    environment = {**os.environ, "PYTHONPATH": f"{project}{os.pathsep}{project / 'book'}", "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *words]
-    ended = subprocess.run(command, cwd=folder or project, env=environment, capture_output=True, text=True)
+    ended = subprocess.run(command, cwd=folder or project, env=environment(project), capture_output=True, text=True)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     return ended.stdout
 
