@@ -127,10 +127,12 @@ rule pages_of_records:
         touch("book/pages/.of_records"),
     log:
         "runs/logs/pages_of_records.txt",
-    threads: 1 if FRESH else workflow.cores
+    threads: 1  # so that the fragments are made beside it
     priority: 1  # it takes longest: begun last, it would leave the other cores idle
+    params:
+        processes=1 if FRESH else workflow.cores,
     shell:
-        f"{PYTHON} -m nlbook.pages {{threads}} {' '.join(EARLY)} > {{log}} 2>&1 || (cat {{log}}; exit 1)"
+        f"{PYTHON} -m nlbook.pages {{params.processes}} {' '.join(EARLY)} > {{log}} 2>&1 || (cat {{log}}; exit 1)"
 
 
 rule pages:
