@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from tqdm.auto import tqdm
 
-from nlkit.data.catalog import Download, Sources, source_of, status_of
+from nlkit.data import Download, Sources, source_of, status_of
 from nlkit.errors import NlkitError
 from nlkit.files import replaced_file
 

@@ -10,7 +10,7 @@ from nlkit.data.files import content_sha256
 from nlkit.data.listing import Entry, read_listing
 from nlkit.data.photos.decode import decode_all
 from nlkit.errors import NlkitError
-from nlkit.params.data import FolderDataParams
+from nlkit.params.sections import FolderDataParams
 from nlkit.seeding import numpy_stream
 
 LEAST_IMAGES = 10

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nlkit.data.problem import Problem
-    from nlkit.params.load import Params
+    from nlkit.params import Params
 
 PACKAGE = "nlkit.methods"
 LAST = 1000

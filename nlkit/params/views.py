@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from nlkit.params.data import GREY, AnyDataParams, PhotoDataParams
-from nlkit.params.sections import Fraction, NonNegative, Pixels, Section, added
+from nlkit.params.sections import GREY, AnyDataParams, Fraction, NonNegative, PhotoDataParams, Pixels, Section, added
 
 SMALLEST = 0.08
 PHOTO_STRONG = ("simclr", "autoaugment_imagenet")

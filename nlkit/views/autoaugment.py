@@ -10,9 +10,9 @@ from torchvision.transforms.v2.functional import equalize
 from nlkit.data.photos.stored import Batch
 from nlkit.kernels.crop_flip import crop_flip
 from nlkit.params.views import AutoAugmentParams, AutoAugmentPhotoParams
-from nlkit.views.colours import grey, solarise
+from nlkit.views import View, shifts
 from nlkit.views.photos import random_resized_crop
-from nlkit.views.weak import View, shifts
+from nlkit.views.strong import grey, solarise
 
 BINS = 10
 GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")

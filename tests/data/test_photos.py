@@ -11,11 +11,9 @@ import pytest
 from fuzzing import refused
 from trees import FLAWS, TREES, clothing1m_tree, food101n_tree, webvision_tree
 
-from nlkit.data import sources, verify
-from nlkit.data.catalog import Status, status_of
-from nlkit.data.photos import catalog
+from nlkit.data import Status, sources, status_of, verify
+from nlkit.data.photos import PhotoList, catalog, folder_images, read_names, read_numbered, read_rows
 from nlkit.data.photos.catalog import PHOTO_SOURCES, find_flaws, load_photos, sample_files, verify_photos
-from nlkit.data.photos.lists import PhotoList, folder_images, read_names, read_numbered, read_rows
 
 sets = pytest.mark.parametrize("name", TREES)
 

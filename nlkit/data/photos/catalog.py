@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nlkit.data.catalog import Source, present_source
+from nlkit.data import Source, present_source
+from nlkit.data.photos import PhotoList, PhotoSet
 from nlkit.data.photos.layouts import LAYOUTS as PHOTO_SOURCES
 from nlkit.data.photos.layouts import verified_labels
-from nlkit.data.photos.lists import PhotoList, PhotoSet
 from nlkit.errors import NlkitError
 
 SAMPLE = 200

@@ -17,8 +17,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from nlkit.data.files import read_arrays, write_arrays
+from nlkit.data.photos import PhotoList
 from nlkit.data.photos.decode import fault_of, in_parallel, read_photo, state_of_files
-from nlkit.data.photos.lists import PhotoList
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, replaced_file
 
