@@ -226,9 +226,8 @@ def _data_status(options: argparse.Namespace) -> int:
 
 def _data_get(options: argparse.Namespace) -> int:
     from nlkit import data, noise
-    from nlkit.data.fetch import get
 
-    get(options.name, data.data_root(options.data), data.sources() | noise.label_sources())
+    data.get(options.name, data.data_root(options.data), data.sources() | noise.label_sources())
     return 0
 
 

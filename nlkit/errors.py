@@ -4,7 +4,7 @@ import re
 import tempfile
 import traceback
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 """What a terminal would obey."""
 
 
@@ -13,17 +13,14 @@ class NlkitError(Exception):
 
     def __init__(self, message: str) -> None:
         line = " ".join(message.split())
-        super().__init__(_CONTROL.sub(lambda found: ascii(found[0])[1:-1], line))
+        super().__init__(CONTROL.sub(lambda found: ascii(found[0])[1:-1], line))
 
 
 def unforeseen(error: Exception) -> tuple[int, str]:
     """Exit status and one line for an error that nobody has foreseen; the traceback of a mistake goes to a file."""
     text = NlkitError(str(error))
     if isinstance(error, MemoryError) or "memory" in str(error):  # PyTorch's are RuntimeErrors
-        return (
-            2,
-            "out of memory; make batches, images or the network smaller (training.batch_size, model.width)",
-        )
+        return 2, "out of memory; make batches, images or the network smaller (training.batch_size, model.width)"
     if isinstance(error, OverflowError) or "Overflow" in str(error):
         return 2, f"a number in the parameters is too large ({text})"
     if isinstance(error, OSError):

@@ -13,8 +13,7 @@ import pytest
 from fuzzing import refused
 from trees import cifar_folder, human_file
 
-from nlkit.data import load_dataset, sources
-from nlkit.data.fetch import get
+from nlkit.data import get, load_dataset, sources
 from nlkit.errors import NlkitError
 from nlkit.noise import label_sources
 

@@ -39,7 +39,8 @@ class PhotoList:
 class PhotoSet:
     """A data set of photographs: what to train on with observed labels, and test sets by name, the first called 'test'.
 
-    mean, std: per channel, of pixels in 0..1; notes: what is unusual about the files, one line each.
+    mean, std: per channel, of pixels in 0..1; remarks: a line with the numbers of images, and one for each thing that
+    is unusual about the files; official: whether the numbers are the official ones.
     """
 
     name: str
@@ -48,12 +49,18 @@ class PhotoSet:
     class_names: tuple[str, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-    notes: tuple[str, ...] = ()
+    remarks: tuple[str, ...]
+    official: bool
 
     @property
     def parts(self) -> dict[str, PhotoList]:
         """Training images ('train') and test sets by name."""
         return {"train": self.train, **self.tests}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is unusual about the set, one line each."""
+        return self.remarks[self.official :]
 
 
 def read_rows(
