@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from tqdm.auto import tqdm
 
 from nlkit.data import cifar
-from nlkit.data.dataset import MNISTS, Dataset, load_digits, load_mnist, mnist_paths
+from nlkit.data.dataset import FACTS, Dataset, load_digits, load_mnist, mnist_paths
 from nlkit.errors import NlkitError
 from nlkit.files import as_path, replaced_file
 
@@ -233,7 +233,8 @@ for _name, _layout in cifar.LAYOUTS.items():
     _origin = f"bring it with `nlkit data get {_name}`"
     _archive = Download(_layout.url, "md5", _layout.md5, _layout.folder, tuple(_layout.files))
     IN_MEMORY[_name] = Source(partial(cifar.cifar_files, _name), partial(_verified, _name), _origin, _archive)
-for _name, _mnist in MNISTS.items():
-    _official = f"torchvision.datasets.{_mnist.folder.split('/')[0]}"
-    _origin = f"put the files of {_official} into {_mnist.folder} of the data root"
+for _name, _facts in FACTS["mnist"].items():
+    _folder = _facts["folder"]
+    _official = f"torchvision.datasets.{_folder.split('/')[0]}"
+    _origin = f"put the files of {_official} into {_folder} of the data root"
     IN_MEMORY[_name] = Source(partial(mnist_paths, _name), partial(_verified, _name), _origin)

@@ -151,5 +151,5 @@ def test_what_is_in_the_way_is_left_alone(tmp_path: Path, small_cifar: None, off
 
 
 def test_what_comes_with_a_package_is_not_fetched(tmp_path: Path) -> None:
-    get("digits", tmp_path)
+    get("digits", tmp_path, sources())
     assert entries(tmp_path) == []
