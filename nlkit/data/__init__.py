@@ -72,10 +72,7 @@ class Status:
 
 
 def data_root(option: str | Path | None) -> Path:
-    """The folder of the data sets: `option`, else the environment variable NLKIT_DATA, else `data`.
-
-    Raises NlkitError for `~name` where there is no such user.
-    """
+    """The data root: `option`, else $NLKIT_DATA, else `data`; raises NlkitError for `~name` without such a user."""
     root = as_path(option or os.environ.get("NLKIT_DATA") or "data", "data")
     try:
         return root.expanduser()
@@ -141,11 +138,10 @@ def status_of(name: str, source: Source, root: Path) -> Status:
 
 
 def get(name: str, root: Path, known: Sources) -> None:
-    """Bring a data set into `root`, or do nothing where it is there already.
+    """Bring a data set into `root`, from a file that was put there by hand or a download, unless it is there already.
 
-    A file that was put into `root` by hand is used instead of a download. Raises NlkitError for an unknown name,
-    without a network, for a wrong checksum, where something unusable is in the way, and, with what to do instead, for
-    a data set that has to come from its owners.
+    Raises NlkitError for an unknown name, without a network, for a wrong checksum, where something unusable is in the
+    way, and, with what to do instead, for a data set that has to come from its owners.
     """
     source = source_of(name, known)
     found = status_of(name, source, root)

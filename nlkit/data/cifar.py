@@ -122,8 +122,7 @@ _FILLING = ("BUILD", "APPEND", "APPENDS", "SETITEM", "SETITEMS")
 def parse_pickle(data: bytes, source: str, right: str) -> dict[str, Any]:
     """The dictionary in a pickle, its arrays as NumPy arrays, Python 2 strings as latin-1 text.
 
-    `source` names the bytes in an error message and `right` says what they should be. Raises NlkitError for
-    anything but a dictionary of arrays and plain values.
+    Raises NlkitError, `<source>: not <right>`, for anything but a dictionary of arrays and plain values.
     """
     try:
         _check_opcodes(data)

@@ -18,10 +18,7 @@ _BASE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)  # no `..`, no absolute 
 
 
 def read_tree(path: Path) -> dict[str, Any]:
-    """The keys and values of a parameter file, laid over those of the file that its key `base` names.
-
-    Raises NlkitError for a file that is missing or not valid, and for a base that `resolve_base` refuses.
-    """
+    """Keys and values of a parameter file laid over those of its `base`; raises NlkitError as `resolve_base` does."""
     return resolve_base(_read(path), str(path), _params_root(path))
 
 

@@ -202,10 +202,9 @@ class NoiseParams(Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        if self.kind == "human" and self.annotator is None:
-            raise ValueError("noise.kind 'human' needs noise.annotator")
-        if self.kind == "file" and self.file is None:
-            raise ValueError("noise.kind 'file' needs noise.file")
+        for kind, key in (("human", "annotator"), ("file", "file")):
+            if self.kind == kind and getattr(self, key) is None:
+                raise ValueError(f"noise.kind '{kind}' needs noise.{key}")
         return self
 
     @property

@@ -23,21 +23,6 @@ def grey(pixels: Tensor) -> Tensor:
     return (pixels * weights[:, None, None]).sum(dim=1, keepdim=True)
 
 
-def adjust_brightness(pixels: Tensor, factor: Tensor) -> Tensor:
-    """Between black (factor 0) and the image (1), and beyond; factor [B]."""
-    return _blend(pixels, torch.zeros_like(pixels), factor)
-
-
-def adjust_contrast(pixels: Tensor, factor: Tensor) -> Tensor:
-    """Between the mean grey of each image (factor 0) and the image (1), and beyond; factor [B]."""
-    return _blend(pixels, grey(pixels).mean(dim=(1, 2, 3), keepdim=True), factor)
-
-
-def adjust_saturation(pixels: Tensor, factor: Tensor) -> Tensor:
-    """Between the grey image (factor 0) and the image (1), and beyond; factor [B]."""
-    return _blend(pixels, grey(pixels), factor)
-
-
 def adjust_hue(pixels: Tensor, turn: Tensor) -> Tensor:
     """Turn the hue by a share [B] of the colour circle, in -0.5..0.5; saturation and value stay."""
     red, green, blue = pixels.unbind(dim=1)
@@ -54,15 +39,22 @@ def adjust_hue(pixels: Tensor, turn: Tensor) -> Tensor:
     return torch.stack(channels, dim=1)
 
 
-ADJUSTMENTS = (adjust_brightness, adjust_contrast, adjust_saturation, adjust_hue)
+def _blend(pixels: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    share = factor[:, None, None, None]
+    return (share * pixels + (1 - share) * other).clamp(0, 1)
+
+
+ADJUSTMENTS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
+    lambda pixels, factor: _blend(pixels, torch.zeros_like(pixels), factor),
+    lambda pixels, factor: _blend(pixels, grey(pixels).mean(dim=(1, 2, 3), keepdim=True), factor),
+    lambda pixels, factor: _blend(pixels, grey(pixels), factor),
+    adjust_hue,
+)
+"""Brightness, contrast and saturation by factors [B]: between black, the mean grey or grey, and the image; and hue."""
 
 
 def jitter(pixels: Tensor, factors: Tensor, order: Tensor) -> Tensor:
-    """All four adjustments, factors [B, 4], for each image in the order [B, 4] of its own.
-
-    Every adjustment is made of all images at each place of the order and kept where it is due, so that no
-    size depends on the data.
-    """
+    """All four adjustments, factors [B, 4], in an order [B, 4] for each image; no size depends on the data."""
     for place in range(4):
         due = order[:, place]
         changed = pixels
@@ -76,11 +68,6 @@ def jitter(pixels: Tensor, factors: Tensor, order: Tensor) -> Tensor:
 def solarise(pixels: Tensor, threshold: int | Tensor = 128) -> Tensor:
     """Invert what is at least `threshold`, one number or one an image, for pixels in 0..255."""
     return torch.where(pixels >= threshold, 255 - pixels, pixels)
-
-
-def _blend(pixels: Tensor, other: Tensor, factor: Tensor) -> Tensor:
-    share = factor[:, None, None, None]
-    return (share * pixels + (1 - share) * other).clamp(0, 1)
 
 
 BLUR = 0.1, 2.0

@@ -56,10 +56,7 @@ class StoredImages:
     """N images of a store, indexed as a tensor [N, side, side, 3] would be; batches come out on the device."""
 
     def __init__(self, store: Store, side: int, device: torch.device, most: float | None = None) -> None:
-        """Keep the pixels on a GPU where they fit into `most` bytes, by default into a share of what is free.
-
-        Raises NlkitError for an image that is smaller than `side`.
-        """
+        """Keep the pixels on a GPU where `most` bytes hold them; raises NlkitError for an image below `side`."""
         shortest = int(np.minimum(store.heights, store.widths).min(initial=side))
         if side > shortest:
             raise NlkitError(
