@@ -25,9 +25,9 @@ from torchvision.transforms.v2.functional import resize
 from tqdm.auto import tqdm
 
 from benchmarks.rows import RESULTS, Row, append, make_row
+from nlkit.data.photos import PhotoList
 from nlkit.data.photos import decode as decoding
 from nlkit.data.photos.decode import in_parallel, read_photo
-from nlkit.data.photos.lists import PhotoList
 from nlkit.data.photos.store import build
 
 WIDTH, HEIGHT, QUALITY = 500, 375, 90

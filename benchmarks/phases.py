@@ -32,7 +32,7 @@ from nlkit.parts.learner import Learner, choose_precision
 from nlkit.training import bench
 from nlkit.training.allocator import keep_freed_memory
 from nlkit.training.runs import choose_device
-from nlkit.views.weak import Views
+from nlkit.views import Views
 
 OURS: dict[str, list[tuple[Any, str]]] = {
     "images and views": [(Views, "weak"), (Views, "plain")],

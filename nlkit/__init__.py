@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nlkit.cleaning import CleanResult, clean
     from nlkit.cleaning.classifier import Classifier, load_classifier
     from nlkit.cleaning.features import FeatureResult, clean_features
-    from nlkit.cleaning.images import CleanResult, clean
     from nlkit.errors import NlkitError
     from nlkit.params import Params, load_params
     from nlkit.parts.mixture import fit_two_components
@@ -34,7 +34,7 @@ __all__ = [
 _HOMES = {
     "nlkit.cleaning.classifier": ("Classifier", "load_classifier"),
     "nlkit.cleaning.features": ("FeatureResult", "clean_features"),
-    "nlkit.cleaning.images": ("CleanResult", "clean"),
+    "nlkit.cleaning": ("CleanResult", "clean"),
     "nlkit.errors": ("NlkitError",),
     "nlkit.params": ("Params", "load_params"),
     "nlkit.parts.mixture": ("fit_two_components",),

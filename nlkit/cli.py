@@ -4,13 +4,16 @@ import argparse
 import io
 import os
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from nlkit.errors import NlkitError, unforeseen
+from nlkit.errors import NlkitError
 
 ENCODERS = ("resnet18", "resnet50")
+DEVICES = ("auto", "cpu", "cuda")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(error: Exception) -> int:
-    code, said = unforeseen(error)
+    """Tell an error that nobody has foreseen in one line; the traceback of a mistake goes to a file."""
+    code, text = 2, NlkitError(str(error))
+    if isinstance(error, MemoryError) or "memory" in str(error):  # PyTorch's are RuntimeErrors
+        said = "out of memory; make batches, images or the network smaller (training.batch_size, model.width)"
+    elif isinstance(error, OverflowError) or "Overflow" in str(error):
+        said = f"a number in the parameters is too large ({text})"
+    elif isinstance(error, OSError):
+        said = f"the system refuses: {text}"
+    else:
+        with tempfile.NamedTemporaryFile("w", prefix="nlkit-", suffix=".txt", delete=False, encoding="utf-8") as log:
+            log.write("".join(traceback.format_exception(error)))
+        said = f"a mistake of this program: {type(error).__name__} ({text}); please report it with the file {log.name}"
+        code = 1
     print(f"nlkit: {said}", file=sys.stderr)
     try:
         sys.stdout.flush()
@@ -59,52 +74,49 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
+    root, training = _Parser(add_help=False), _Parser(add_help=False)
+    root.add_argument("--data", type=Path, metavar="ROOT", help="data root (default: $NLKIT_DATA, else data/)")
+    training.add_argument("-s", "--set", action="append", default=[], metavar="KEY=VALUE", help="override a dotted key")
+    training.add_argument("--device", choices=DEVICES, default="auto")
+    training.add_argument("--quiet", action="store_true", help="no progress bar, no table of settings")
     parser = _Parser(prog="nlkit", description="Learning with noisy labels.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run = commands.add_parser("run", help="train, resume, or say that the record exists")
+    run = commands.add_parser("run", help="train, resume, or say that the record exists", parents=[training, root])
     run.add_argument("params", type=Path, help="a parameter file, for example params/dividemix/digits-sym-50.yaml")
     run.add_argument("--out", type=Path, help="folder of the record (default: runs/<paper>/<cell>/seed-<k>)")
     run.add_argument("--fresh", action="store_true", help="start from nothing, never load a record")
-    _training_options(run, quiet="no progress bar")
-    _data_option(run)
     run.set_defaults(command=_run)
 
+    about = "check a finished record and copy it to results/, with its gallery"
+    adopt = commands.add_parser("adopt", help=about, parents=[root])
     show = commands.add_parser("show", help="print what a record says")
-    show.add_argument("folder", type=Path, help="a folder with record.json")
-    show.set_defaults(command=_show)
+    for reader, command in ((adopt, _adopt), (show, _show)):
+        reader.add_argument("folder", type=Path, help="a folder with record.json")
+        reader.set_defaults(command=command)
 
-    adopt = commands.add_parser("adopt", help="check a finished record and copy it to results/, with its gallery")
-    adopt.add_argument("folder", type=Path, help="a folder with record.json")
-    _data_option(adopt)
-    adopt.set_defaults(command=_adopt)
-
-    _clean_parser(commands.add_parser("clean", help="find wrong labels among images of your own"))
+    _clean_options(commands.add_parser("clean", help="find wrong labels among images of your own", parents=[training]))
 
     data = commands.add_parser("data", help="what data are here, fetch them, check them")
-    actions = data.add_subparsers(required=True, metavar="ACTION")
-    status = actions.add_parser("status", help="what is present, and where it is looked for")
-    _data_option(status)
-    status.set_defaults(command=_data_status)
-    get = actions.add_parser("get", help="download, or say where it comes from")
-    get.add_argument("name")
-    _data_option(get)
-    get.set_defaults(command=_data_get)
-    verify = actions.add_parser("verify", help="read and check, photographs one by one; ends with 1 if some are bad")
-    verify.add_argument("name")
+    data.set_defaults(command=_data)
+    actions = data.add_subparsers(required=True, metavar="ACTION", dest="action")
+    actions.add_parser("status", help="what is present, and where it is looked for", parents=[root])
+    get = actions.add_parser("get", help="download, or say where it comes from", parents=[root])
+    about = "read and check, photographs one by one; ends with 1 if some are bad"
+    verify = actions.add_parser("verify", help=about, parents=[root])
+    for named in (get, verify):
+        named.add_argument("name")
     verify.add_argument("--list", type=Path, metavar="FILE", help="write all bad photographs to a CSV file")
     verify.add_argument("--quiet", action="store_true", help="no progress bar")
-    _data_option(verify)
-    verify.set_defaults(command=_data_verify)
 
     bench = commands.add_parser("bench", help="how fast this machine trains, and what whole runs would take")
-    bench.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    bench.add_argument("--device", choices=DEVICES, default="auto")
     bench.add_argument("--quick", action="store_true", help="fewer images and steps, and rougher numbers")
     bench.set_defaults(command=_bench, next_time="nothing is kept")
     return parser
 
 
-def _clean_parser(clean: argparse.ArgumentParser) -> None:
+def _clean_options(clean: argparse.ArgumentParser) -> None:
     clean.add_argument(
         "folder", type=Path, nargs="?", help="the folder of the images (not needed with a file of features)"
     )
@@ -122,22 +134,12 @@ def _clean_parser(clean: argparse.ArgumentParser) -> None:
     clean.add_argument("--corrupt", choices=("drop", "fail"), default="drop", help="what to do with unreadable images")
     clean.add_argument("--seed", type=int, default=0)
     clean.add_argument("--overwrite", action="store_true", help="replace scores that are there")
-    _training_options(clean, quiet="no progress bar, no table of settings")
     clean.set_defaults(command=_clean)
 
 
-def _training_options(parser: argparse.ArgumentParser, quiet: str) -> None:
-    parser.add_argument("-s", "--set", action="append", default=[], metavar="KEY=VALUE", help="override a dotted key")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--quiet", action="store_true", help=quiet)
-
-
-def _data_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, metavar="ROOT", help="data root (default: $NLKIT_DATA, else data/)")
-
-
 def _run(options: argparse.Namespace) -> int:
-    from nlkit.params import load_params, parse_override
+    from nlkit.params import load_params
+    from nlkit.params.files import parse_override
     from nlkit.training.runs import run
 
     overrides = dict(parse_override(text) for text in options.set)
@@ -151,25 +153,26 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _clean(options: argparse.Namespace) -> int:
+    from nlkit.cleaning.results import print_findings, print_settings
+
     if options.features is not None:
-        return _clean_features(options)
+        print_findings(_clean_features(options))
+        return 0
     if options.folder is None:
         raise NlkitError("clean: name the folder of the images, or a file of features with --features")
-    from nlkit.cleaning.images import Options, clean
-    from nlkit.cleaning.results import print_findings, print_settings
-    from nlkit.params import parse_override
+    from nlkit.cleaning import Options, clean
+    from nlkit.params.files import parse_override
 
     asked = {name: getattr(options, name) for name in Options.model_fields if name != "settings"}
     settings = dict(parse_override(text) for text in options.set)
     say = None if options.quiet else print_settings
-    result = clean(options.folder, options.labels, options.out, not options.quiet, say, settings=settings, **asked)
-    print_findings(result)
+    place = options.folder, options.labels, options.out
+    print_findings(clean(*place, not options.quiet, say, settings=settings, **asked))
     return 0
 
 
-def _clean_features(options: argparse.Namespace) -> int:
+def _clean_features(options: argparse.Namespace) -> Any:
     from nlkit.cleaning.features import clean_features, encode_images
-    from nlkit.cleaning.results import print_findings
 
     features, encoded = options.features, options.features in ENCODERS
     unused = ["test", "method", "size", "epochs", "flip", "set", *([] if encoded else ["folder", "corrupt", "device"])]
@@ -183,8 +186,7 @@ def _clean_features(options: argparse.Namespace) -> int:
         place = options.folder, options.labels, options.truth
         features = encode_images(features, *place, options.corrupt, options.device)
     names = ("labels", "out", "hold_out", "truth", "seed", "overwrite")
-    print_findings(clean_features(features, **{name: getattr(options, name) for name in names}))
-    return 0
+    return clean_features(features, **{name: getattr(options, name) for name in names})
 
 
 def _show(options: argparse.Namespace) -> int:
@@ -215,33 +217,29 @@ def _adopt(options: argparse.Namespace) -> int:
     return 0
 
 
-def _data_status(options: argparse.Namespace) -> int:
+def _data(options: argparse.Namespace) -> int:
     from nlkit import data, noise
+    from nlkit.data.photos.catalog import PHOTO_SOURCES
 
-    for row in data.status(data.data_root(options.data), data.sources() | noise.label_sources()):
-        print(f"{row.name:<13} {row.state:<11} {row.where}  {row.note}".rstrip())
+    root, known = data.data_root(options.data), data.sources() | noise.label_sources()
+    if options.action == "status":
+        for row in data.status(root, known):
+            print(f"{row.name:<13} {row.state:<11} {row.where}  {row.note}".rstrip())
+    elif options.action == "get":
+        data.get(options.name, root, known)
+    elif options.name in PHOTO_SOURCES:
+        return _verify_photos(options, root)
+    elif options.list is not None:
+        raise NlkitError(f"--list: {options.name} has no photographs; they are {', '.join(PHOTO_SOURCES)}")
+    else:
+        print(data.verify(options.name, root, known))
     return 0
 
 
-def _data_get(options: argparse.Namespace) -> int:
-    from nlkit import data, noise
-    from nlkit.data.fetch import get
-
-    get(options.name, data.data_root(options.data), data.sources() | noise.label_sources())
-    return 0
-
-
-def _data_verify(options: argparse.Namespace) -> int:
-    from nlkit import data, noise
-    from nlkit.data.photos.catalog import PHOTO_SOURCES, verify_photos
+def _verify_photos(options: argparse.Namespace, root: Path) -> int:
+    from nlkit.data.photos.catalog import verify_photos
     from nlkit.files import check_place, write_atomically
 
-    root = data.data_root(options.data)
-    if options.name not in PHOTO_SOURCES:
-        if options.list is not None:
-            raise NlkitError(f"--list: {options.name} has no photographs; they are {', '.join(PHOTO_SOURCES)}")
-        print(data.verify(options.name, root, data.sources() | noise.label_sources()))
-        return 0
     if options.list is not None:
         check_place(options.list, "part,path,fault")
     report = verify_photos(options.name, root, not options.quiet)

@@ -107,21 +107,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         raise NlkitError(f"{str(path)[:200]}: cannot write there ({error})") from None
 
 
-def check_writable(folder: Path, name: str) -> None:
-    """Make a folder and prove that it can be written, before any long work; else NlkitError that begins with `name`."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()  # has no name, so that whatever ends the process leaves none
-    except (OSError, ValueError) as error:
-        raise NlkitError(f"{name}: cannot write there ({error})") from None
-
-
 @contextmanager
 def file_lock(target: Path, identity: str = "") -> Iterator[None]:
     """Inside, no other process works on `target`; a line tells of waiting, and the lock ends with its process.
 
-    Raises NlkitError where `<target>.lock` cannot be written, and where who holds it makes something of another
-    `identity`, for which waiting is of no use.
+    Raises NlkitError where `<target>.lock` cannot be written, or its holder makes something of another `identity`.
     """
     path = target.with_suffix(".lock")
     try:
@@ -150,14 +140,17 @@ def file_lock(target: Path, identity: str = "") -> Iterator[None]:
 def owned_folder(folder: Path, identity: str) -> Iterator[None]:
     """Inside, this process alone writes to an output folder; where nothing is written, nothing stays behind.
 
-    Raises NlkitError for a folder that holds files which are not of this package, or where another process makes
-    something of another `identity`.
+    Raises NlkitError for a folder with files that are not of this package, and as `file_lock` does.
     """
     made = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
     before = [] if made else _names(folder)
     if foreign := _foreign(folder, before):
         raise NlkitError(f"--out {folder}: holds {foreign!r}, which nlkit did not write there; choose another folder")
-    check_writable(folder, f"--out {folder}")
+    try:  # before any long work
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()  # has no name, so that whatever ends the process leaves none
+    except (OSError, ValueError) as error:
+        raise NlkitError(f"--out {folder}: cannot write there ({error})") from None
     with file_lock(folder / ".nlkit", identity):
         try:
             yield
@@ -170,7 +163,7 @@ def owned_folder(folder: Path, identity: str) -> Iterator[None]:
 
 
 def _names(folder: Path) -> list[str]:
-    """What lies in a folder; nothing where it cannot be read, of which `check_writable` tells."""
+    """What lies in a folder; nothing where it cannot be read, of which the caller tells."""
     try:
         return sorted(os.listdir(folder))
     except (OSError, ValueError):

@@ -29,10 +29,7 @@ def numpy_stream(*names: object) -> np.random.Generator:
 
 @contextmanager
 def global_stream(device: torch.device, *names: object) -> Iterator[None]:
-    """Inside, torch's global generators follow the stream of that name; afterwards they are as they were.
-
-    For what cannot be handed a generator, such as dropout.
-    """
+    """Inside, torch's global generators follow that stream, for dropout, which takes none; then they are as before."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive(*names))
         yield

@@ -21,7 +21,7 @@ from nlkit.errors import NlkitError
 from nlkit.files import project_root
 from nlkit.lazy import torch
 from nlkit.params import Params
-from nlkit.params.data import NoiseParams, PMDNoiseParams
+from nlkit.params.sections import NoiseParams, PMDNoiseParams
 from nlkit.training.problem import load_problem, pmd_margins
 
 

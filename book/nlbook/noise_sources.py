@@ -20,7 +20,7 @@ from nlkit.errors import NlkitError
 from nlkit.files import project_root, write_atomically
 from nlkit.lazy import torch
 from nlkit.noise import human
-from nlkit.params.data import ExtraNoiseParams, PMDNoiseParams
+from nlkit.params.sections import ExtraNoiseParams, PMDNoiseParams
 from nlkit.training.problem import pmd_labels
 from nlkit.training.runs import load_run
 

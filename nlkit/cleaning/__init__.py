@@ -1,1 +1,183 @@
-"""Find wrong labels among images of your own."""
+"""Clean the labels of a folder of images: defaults, a run, scores, a model and a report."""
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from nlkit.cleaning import report
+from nlkit.cleaning.classifier import load_evidence, save_classifier, save_evidence
+from nlkit.cleaning.defaults import METHOD, Situation, choose, choose_side
+from nlkit.cleaning.results import (
+    CleanResult,
+    Evidence,
+    output_paths,
+    owned_output,
+    remove_outputs,
+    score_table,
+    table_text,
+    write_tables,
+)
+from nlkit.data import data_root
+from nlkit.data.folder import CACHE, FolderData, load_folder
+from nlkit.data.listing import read_listing
+from nlkit.data.photos.decode import probe
+from nlkit.data.problem import Problem
+from nlkit.errors import NlkitError
+from nlkit.files import as_path, write_atomically
+from nlkit.params import Params, first_problem, make_params
+from nlkit.params.sections import FolderDataParams
+from nlkit.training import checkpoints, runs
+from nlkit.training.loop import Fit
+from nlkit.training.problem import folder_problem
+from nlkit.training.runs import Run
+
+
+class Options(BaseModel):
+    """What may be asked of a cleaning run; None leaves the choice to the defaults. `settings` has dotted keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    method: str = METHOD
+    test: str | Path | None = None
+    hold_out: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    truth: str | None = None
+    size: Annotated[int, Field(ge=8, le=512)] | None = None
+    epochs: Annotated[int, Field(gt=0, lt=2**31)] | None = None
+    flip: bool = False
+    corrupt: str = "drop"
+    seed: int = 0
+    device: str = "auto"
+    overwrite: bool = False
+    settings: dict[str, Any] = {}
+
+
+def clean(
+    folder: str | Path,
+    labels: str | Path | None = None,
+    out: str | Path = "scores.csv",
+    progress: bool = True,
+    say: Callable[[FolderData, pd.DataFrame], None] | None = None,
+    **options: Any,
+) -> CleanResult:
+    """Train a robust classifier on the images of `folder` and tell for each label how likely it is to be correct.
+
+    labels: a CSV file `path,label`; without it each sub-folder is a class. out: the CSV file of the scores; record,
+    model and report go to the folder of the same name. options: see `Options`. `say` is called with the chosen
+    settings before training. An interrupted call is resumed by the same call. Raises NlkitError for bad input.
+    """
+    try:
+        asked = Options(**options)
+    except ValidationError as error:
+        raise NlkitError(f"clean: {first_problem(error)}") from None
+    folder = as_path(folder, "folder")
+    path, target = output_paths(out, (folder, labels, asked.test), asked.overwrite)
+    device = runs.choose_device(asked.device)
+    situation = _situation(folder, labels, asked, device.type == "cuda")
+    side = choose_side(situation) if asked.size is None else asked.size
+    sources = {"folder": folder, "labels": labels, "test": asked.test}
+    params, _ = _params(situation, asked, side, sources, None)  # refuses bad options before anything is written
+    assert isinstance(params.data, FolderDataParams)
+    with owned_output(path, target, asked.overwrite, params.digest):
+        data = _load(params.data, target, progress)
+        situation = replace(situation, images=len(data.train.labels), classes=len(data.class_names))
+        params, choices = _params(situation, asked, side, sources, data.sha256)
+        if say is not None:
+            say(data, choices)
+        problem = folder_problem(data, device)
+        run, evidence = _train(params, problem, path, target, asked.overwrite, progress)
+        train, test, held_out = data.train, data.test, None
+        if test is not None:
+            held_out = score_table("test", test.names, test.labels, data.class_names, evidence)
+        result = CleanResult(
+            scores=score_table("train", train.names, train.labels, data.class_names, evidence),
+            test_scores=held_out,
+            accuracy=run.record["accuracy"]["last"],
+            auc=run.record["split"]["auc"],
+            dropped=pd.DataFrame(data.dropped, columns=["path", "label", "reason"]),
+            choices=choices,
+            run=run,
+            problem=problem,
+            images=train.images,
+            path=path,
+            folder=target,
+            notes=data.notes,
+        )
+        how_to_load = Path(__file__).with_name("model.md").read_text(encoding="utf-8")
+        write_atomically(target / "model.md", how_to_load.format(folder=target))
+        write_atomically(target / "dropped.csv", table_text(result.dropped))
+        write_atomically(target / "report.html", report.report(result))
+        write_tables(result)
+        checkpoints.remove(target / "checkpoints")
+    return result
+
+
+def _load(params: FolderDataParams, target: Path, progress: bool) -> FolderData:
+    """The images; where they cannot be learned from, no decoded ones stay in a folder without a run."""
+    try:
+        return load_folder(params, target, progress)
+    except NlkitError:
+        if not (target / "record.json").exists() and not (target / "checkpoints").exists():
+            (target / CACHE).unlink(missing_ok=True)
+        raise
+
+
+def _situation(folder: Path, labels: str | Path | None, asked: Options, gpu: bool) -> Situation:
+    """What is known before the images are decoded."""
+    listing = read_listing(folder, None if labels is None else Path(labels), asked.truth)
+    probed = probe([entry.path for entry in listing.entries])
+    images = max(1, round(len(listing.entries) * (1 - asked.hold_out)))
+    classes = len({entry.label for entry in listing.entries})
+    return Situation(images, classes, int(np.median(probed or [32])), gpu)
+
+
+def _params(
+    situation: Situation, asked: Options, side: int, sources: Mapping[str, str | Path | None], sha256: str | None
+) -> tuple[Params[Any], pd.DataFrame]:
+    """The parameters of the run, and a table of what was chosen and why."""
+    chosen, why = choose(situation, side, asked.method, asked.flip, asked.epochs)
+    data: dict[str, Any] = {"name": "folder", "hold_out": asked.hold_out, "split_seed": asked.seed}
+    data |= {"truth": asked.truth, "side": side, "corrupt": asked.corrupt, "sha256": sha256}
+    data |= {name: None if path is None else os.path.abspath(path) for name, path in sources.items()}
+    content = {**chosen, "cell": "your-data", "seed": asked.seed, "data": data}
+    return make_params(content, asked.settings, source="nlkit clean"), why
+
+
+def _train(
+    params: Params[Any], problem: Problem, path: Path, target: Path, overwrite: bool, progress: bool
+) -> tuple[Run, Evidence]:
+    """The run of these parameters: finished before, resumed, or trained; with the evidence behind its scores.
+
+    The files of a run that is replaced stay as they are until the new one is trained.
+    """
+    file, old, unfinished = target / "record.json", None, checkpoints.load_latest(target / "checkpoints")[1]
+    if file.exists():
+        with suppress(NlkitError) if overwrite else nullcontext():
+            old = runs.load_run(target)
+    same = old is not None and old.params.digest == params.digest
+    if old is not None and same and (found := load_evidence(target, problem.sha256)) is not None:
+        return old, found
+    ours = unfinished.get("identity", {}).get("params") == params.digest
+    if not overwrite and ((file.exists() and not same) or (unfinished and not ours)):
+        other = f"{target}: holds a run with other settings, labels or images"
+        raise NlkitError(f"{other}; choose another --out, or --overwrite")
+
+    def keep(state: Fit) -> None:
+        remove_outputs(path, target)
+        text = yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        head = "# The settings of this cleaning run; `nlkit run` takes this file."
+        write_atomically(target / "params.yaml", f"{head}\n{text}")
+        save_classifier(target, state.method, problem, params)
+        save_evidence(target, state, problem)
+
+    run = runs.train(problem, params, target, data_root(None), fresh=not ours, progress=progress, keep=keep)
+    found = load_evidence(target, problem.sha256)
+    assert found is not None
+    return run, found

@@ -73,10 +73,7 @@ def save_classifier(folder: Path, method: Method, problem: Problem, params: Para
 
 
 def load_classifier(folder: str | Path) -> Classifier:
-    """The classifier that `nlkit clean` left in a folder, on the CPU.
-
-    Raises NlkitError where the file is missing, damaged, or of a method that this version does not have.
-    """
+    """The classifier that `nlkit clean` left in a folder, on the CPU; raises NlkitError where none can be loaded."""
     path = as_path(folder, "load_classifier")
     path = path / MODEL if path.is_dir() else path
     try:

@@ -21,7 +21,7 @@ from nlkit.cleaning.results import (
     score_table,
     write_tables,
 )
-from nlkit.data.folder import class_names, held_out
+from nlkit.data.folder import check_enough, class_names, held_out
 from nlkit.data.listing import FeatureRows, read_feature_rows, read_listing
 from nlkit.data.photos.decode import decode_all
 from nlkit.data.photos.layouts import IMAGENET_MEAN, IMAGENET_STD
@@ -31,7 +31,6 @@ from nlkit.parts.retrieval import nearest, nearest_others
 from nlkit.training import measure
 from nlkit.training.runs import choose_device
 
-LEAST_ROWS = 10
 THRESHOLD = 0.5
 LEAST_WEIGHT = 0.01
 TEMPERATURE = 0.1
@@ -69,7 +68,8 @@ def clean_features(
     else:
         rows = read_feature_rows(as_path(features, "features"), None if labels is None else Path(labels), truth)
         source = str(labels or features)
-    names = _class_names(rows, source)
+    names = class_names(rows.labels)
+    check_enough(source, len(rows.labels), names)
     number = {name: index for index, name in enumerate(names)}
     given = np.array([number[label] for label in rows.labels])
     correct = given if rows.truth is None else np.array([number.get(label, -1) for label in rows.truth])
@@ -94,15 +94,6 @@ def clean_features(
         write_atomically(target / "summary.json", json.dumps(summary, indent=1) + "\n")
         write_tables(result)
     return result
-
-
-def _class_names(rows: FeatureRows, source: str) -> tuple[str, ...]:
-    names, count = class_names(rows.labels), len(rows.labels)
-    if count < LEAST_ROWS:
-        raise NlkitError(f"{source}: {count} rows; at least {LEAST_ROWS} are needed")
-    if not 2 <= len(names) <= count // 2:
-        raise NlkitError(f"{source}: {len(names)} different labels for {count} rows; are they class names?")
-    return names
 
 
 def _evidence(features: np.ndarray, given: np.ndarray, tested: np.ndarray, classes: int, k: int) -> Evidence:

@@ -60,10 +60,7 @@ OUTPUTS += ["dropped.csv", "test_scores.csv", "summary.json"]
 
 
 def output_paths(out: str | Path, inputs: Sequence[object], overwrite: bool) -> tuple[Path, Path]:
-    """A table to write and the folder of the same name beside it; raises NlkitError where that would replace others.
-
-    inputs: files and folders that are read.
-    """
+    """A table to write and the folder beside it; raises NlkitError where they would replace `inputs` or others."""
     path = as_path(out, "out")
     if path.suffix != ".csv":
         raise NlkitError(f"--out {path}: expected the name of a table that ends in .csv")

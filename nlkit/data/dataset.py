@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydantic.dataclasses
 import yaml
 
 from nlkit.data.files import content_sha256
@@ -43,19 +42,6 @@ class Dataset:
     std: tuple[float, ...]
     sha256: str
     warnings: tuple[str, ...] = ()
-
-
-@pydantic.dataclasses.dataclass(frozen=True)
-class MnistLayout:
-    """Where torchvision keeps a data set in the format of MNIST, its classes and channel statistics."""
-
-    folder: str
-    class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-MNISTS = {name: MnistLayout(**facts) for name, facts in FACTS["mnist"].items()}
 
 
 def check_labels(values: Any, count: int, classes: int, source: str) -> np.ndarray:
@@ -106,7 +92,7 @@ def load_digits() -> Dataset:
 
 def mnist_paths(name: str, root: Path) -> list[Path]:
     """The files that MNIST or Fashion-MNIST needs, where torchvision keeps them; each may be packed (`.gz`)."""
-    folder = root / MNISTS[name].folder
+    folder = root / FACTS["mnist"][name]["folder"]
     packed = [os.path.isfile(folder / f"{file}.gz") and not os.path.isfile(folder / file) for file in MNIST_FILES]
     return [folder / (f"{file}.gz" if gz else file) for file, gz in zip(MNIST_FILES, packed, strict=True)]
 
@@ -122,13 +108,11 @@ def load_mnist(name: str, root: Path) -> Dataset:
     arrays = *_read_part(images, labels, most), *_read_part(test_images, test_labels, most_tests)
     counts = len(arrays[1]), len(arrays[3])
     fewer = f"{counts[0]} training and {counts[1]} test images instead of {most} and {most_tests}"
-    layout = MNISTS[name]
+    facts: dict[str, Any] = {key: tuple(FACTS["mnist"][name][key]) for key in ("class_names", "mean", "std")}
     return Dataset(
         name,
         *arrays,
-        class_names=layout.class_names,
-        mean=layout.mean,
-        std=layout.std,
+        **facts,
         sha256=content_sha256(arrays),
         warnings=() if counts == (most, most_tests) else (fewer,),
     )

@@ -54,27 +54,22 @@ def image_names(names: Iterable[str], folder: Path) -> list[str]:
 
 
 def read_array(path: Path, key: str | None = None) -> np.ndarray:
-    """The array of a `.npy` file, or of a `.npz` file the one called `key`, else the only one.
-
-    Raises NlkitError for a missing or damaged file, or one with objects or records in it.
-    """
-    if path.suffix.lower() == ".npz":
-        arrays = read_npz(path)
-        if key not in arrays and len(arrays) != 1:
-            name = f", or one of the name '{key}'" if key else ""
-            raise NlkitError(f"{path}: holds {len(arrays)} arrays; expected one{name}")
-        return arrays.get(key or "", next(iter(arrays.values())))
-    with open_file(path) as file:
-        return _plain_array(file, str(path))
+    """The array of a `.npy` file, or of `.npz` the one called `key`, else the only one; else raises NlkitError."""
+    if path.suffix.lower() != ".npz":
+        with open_file(path) as file:
+            return _plain_array(file, str(path))
+    arrays = read_npz(path)
+    if key not in arrays and len(arrays) != 1:
+        name = f", or one of the name '{key}'" if key else ""
+        raise NlkitError(f"{path}: holds {len(arrays)} arrays; expected one{name}")
+    return arrays.get(key or "", next(iter(arrays.values())))
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a `.npz` file by name, without the `.npy` ending; raises NlkitError as `read_array` does."""
-    members = zip_members(path, ".npy", "a .npz file of plain arrays")
-    return {
-        name.removesuffix(".npy"): _plain_array(io.BytesIO(content), f"{path}, member {name!r}")
-        for name, content in members.items()
-    }
+    members = zip_members(path, ".npy", "a .npz file of plain arrays").items()
+    found = ((name, _plain_array(io.BytesIO(content), f"{path}, member {name!r}")) for name, content in members)
+    return {name.removesuffix(".npy"): array for name, array in found}
 
 
 def zip_members(path: Path, ending: str, right: str) -> dict[str, bytes]:

@@ -10,7 +10,7 @@ from nlkit.data.files import content_sha256
 from nlkit.data.listing import Entry, read_listing
 from nlkit.data.photos.decode import decode_all
 from nlkit.errors import NlkitError
-from nlkit.params.data import FolderDataParams
+from nlkit.params.sections import FolderDataParams
 from nlkit.seeding import numpy_stream
 
 LEAST_IMAGES = 10
@@ -57,7 +57,7 @@ def load_folder(params: FolderDataParams, cache: Path | None = None, progress: b
         raise NlkitError(f"{params.folder}: {len(dropped)} images cannot be used, first {name!r}: {why}")
     sound = np.array([i not in decoded.faults for i in range(len(everything))])
     names = class_names([entry.label for entry, good in zip(entries, sound, strict=False) if good])
-    _check_enough(params, int(sound[: len(entries)].sum()), names, dropped)
+    check_enough(params.labels or params.folder, int(sound[: len(entries)].sum()), names, len(dropped))
     keep = np.flatnonzero(sound)
     kept, images = [everything[i] for i in keep], decoded.images[keep] if dropped else decoded.images
     number = {name: index for index, name in enumerate(names)}
@@ -98,9 +98,9 @@ def _entries(params: FolderDataParams) -> tuple[list[Entry], list[Entry], tuple[
     return entries, list(test.entries), tuple(notes)
 
 
-def _check_enough(params: FolderDataParams, count: int, names: Sequence[str], dropped: Sequence[object]) -> None:
-    source = params.labels or params.folder
-    lost = f" ({len(dropped)} unreadable ones are left out)" if dropped else ""
+def check_enough(source: str, count: int, names: Sequence[str], dropped: int = 0) -> None:
+    """Raise NlkitError, beginning with `source`, for too few images with these classes, or too few of a class."""
+    lost = f" ({dropped} unreadable ones are left out)" if dropped else ""
     if count < LEAST_IMAGES:
         raise NlkitError(f"{source}: {count} usable images{lost}; at least {LEAST_IMAGES} are needed")
     if len(names) < 2:

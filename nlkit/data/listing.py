@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from nlkit.data.files import SUFFIXES, image_names, inside, read_array, read_npz, reason
-from nlkit.errors import NlkitError
+from nlkit.errors import CONTROL, NlkitError
 from nlkit.files import read_bytes
 
 _FORMULA = re.compile(r"'*[=+@-](?!\d+(\.\d+)?$)")
 """What a spreadsheet may take for a formula, but numbers, and what may be such a cell with its guard."""
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def guarded(cell: str) -> str:
@@ -31,7 +30,7 @@ def _unguarded(cell: str) -> str:
 
 def _plain(text: str, source: str) -> str:
     """The same text; raises NlkitError for control characters, which would spoil other tables and figures."""
-    if _CONTROL.search(text):
+    if CONTROL.search(text):
         raise NlkitError(f"{source}: {text[:80]!r} holds a control character; remove it")
     return text
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic
 
 from nlkit.lazy import Tensor, torch
-from nlkit.params.load import M, Params
+from nlkit.params import M, Params
 from nlkit.params.sections import MixtureParams
 from nlkit.parts.epochs import epoch_subset, full_batches, learning_rate, shuffled_batches
 from nlkit.parts.learner import Learner, with_prefix, without_prefix

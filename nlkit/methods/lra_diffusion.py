@@ -11,9 +11,8 @@ from nlkit.errors import NlkitError
 from nlkit.lazy import Tensor, functional, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches, split_by_loss
 from nlkit.params import Params
-from nlkit.params.data import GREY
 from nlkit.params.registry import Look, register
-from nlkit.params.sections import MixtureParams, NonNegative, Positive, PositiveFloat, added
+from nlkit.params.sections import GREY, MixtureParams, NonNegative, Positive, PositiveFloat, added
 from nlkit.parts.diffusion import add_noise, antithetic_times, closeness
 from nlkit.parts.diffusion_learner import DiffusionLearner, DiffusionParams
 from nlkit.parts.epochs import warm_cosine

@@ -2,9 +2,13 @@
 
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from nlkit.data.files import read_array
 from nlkit.data.problem import NoisyLabels, labels_sha256
 from nlkit.errors import NlkitError
 from nlkit.noise.human import human_labels, label_sources, read_label_file
@@ -78,3 +82,92 @@ def flips_of(dataset: str) -> Mapping[int, int]:
         return {"cifar10": CIFAR10_FLIPS, "digits": DIGITS_FLIPS}[dataset]
     except KeyError:
         raise NlkitError(f"noise.kind 'asymmetric' is not defined for data.name '{dataset}'") from None
+
+
+Reading = Literal["code", "paper"]
+
+
+@dataclass(frozen=True)
+class Margins:
+    """The most probable class u [N], the second one s [N], and the margin Delta = eta_u - eta_s [N] in [0, 1]."""
+
+    first: np.ndarray
+    second: np.ndarray
+    delta: np.ndarray
+
+
+def margins(probabilities: np.ndarray) -> Margins:
+    """u, s and Delta of class probabilities eta [N, C]; of equal classes the one with the smaller number is u."""
+    order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
+    best = np.take_along_axis(probabilities, order, axis=1)
+    return Margins(order[:, 0], order[:, 1], best[:, 0] - best[:, 1])
+
+
+def leave_probability(delta: np.ndarray, kind: int) -> np.ndarray:
+    """tau(Delta) [N], before any factor, with the exponents of the authors' code.
+
+    Type I: 1/2 - Delta^2 / 2. Type II: 1 - Delta^3. Type III: 1 - (Delta^3 + Delta^2 + Delta) / 3.
+    """
+    return (0.5 - 0.5 * delta**2, 1 - delta**3, 1 - (delta**3 + delta**2 + delta) / 3)[kind - 1]
+
+
+def keep_probability(delta: np.ndarray, kind: int, factor: float, reading: Reading = "code") -> np.ndarray:
+    """The chance [N] that an image is labelled u, and not s, cut to [0, 1].
+
+    `code`: (1 - tau) / factor, so that sure images are hit as well. `paper`: 1 - factor tau, so that they are not.
+    """
+    tau = leave_probability(delta, kind)
+    return np.clip((1 - tau) / factor if reading == "code" else 1 - factor * tau, 0, 1)
+
+
+def expected_rate(found: Margins, clean: np.ndarray, keep: np.ndarray) -> float:
+    """The mean share of labels that will differ from the clean ones [N], for keep probabilities [N]."""
+    return float((keep * (found.first != clean) + (1 - keep) * (found.second != clean)).mean())
+
+
+def solve_factor(found: Margins, clean: np.ndarray, kind: int, rate: float, reading: Reading = "code") -> float:
+    """The factor at which the expected rate is `rate`, by bisection of its logarithm; raises NlkitError if none is."""
+    low, high = 1e-6, 1e6
+
+    def rate_at(factor: float) -> float:
+        return expected_rate(found, clean, keep_probability(found.delta, kind, factor, reading))
+
+    least, most = rate_at(low), rate_at(high)
+    if not least <= rate <= most:
+        raise NlkitError(f"key 'noise.rate' is {rate}: this noise can have rates from {least:.3f} to {most:.3f} only")
+    for _ in range(100):
+        middle = float(np.sqrt(low * high))
+        low, high = (middle, high) if rate_at(middle) < rate else (low, middle)
+    return float(np.sqrt(low * high))
+
+
+def draw(found: Margins, keep: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Labels int64 [N]: u with the keep probability [N], else s."""
+    return np.where(rng.random(len(keep)) < keep, found.first, found.second).astype(np.int64)
+
+
+def add_uniform(labels: np.ndarray, rate: float, classes: int, rng: np.random.Generator) -> np.ndarray:
+    """Labels [N], of which each moves with probability `rate` to one of the other classes."""
+    hit = rng.random(len(labels)) < rate
+    return np.where(hit, (labels + rng.integers(1, classes, len(labels))) % classes, labels)
+
+
+def add_asymmetric(labels: np.ndarray, rate: float, flips: Mapping[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Labels [N], of which each moves with probability `rate` to the class that `flips` names."""
+    return np.where(rng.random(len(labels)) < rate, flipped(labels, flips), labels)
+
+
+def block_flips(classes: int, block: int = 5) -> dict[int, int]:
+    """Each class to the next one within its block of `block` class numbers, the last to the first."""
+    return {c: c - block + 1 if c % block == block - 1 else c + 1 for c in range(classes)}
+
+
+def read_probabilities(path: Path, count: int, classes: int) -> np.ndarray:
+    """Class probabilities float64 [count, classes] from a `.npy` or `.npz` file; raises NlkitError otherwise."""
+    found = read_array(path)
+    if found.shape != (count, classes):
+        raise NlkitError(f"{path}: probabilities of shape {list(found.shape)}; expected [{count}, {classes}]")
+    values = found.astype(np.float64)
+    if not (np.isfinite(values).all() and (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-2)):
+        raise NlkitError(f"{path}: not probabilities: each row must be at least 0 everywhere and sum to 1")
+    return values

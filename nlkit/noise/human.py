@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from nlkit.data import cifar
-from nlkit.data.catalog import Download, Source, present_source
+from nlkit.data import Download, Source, cifar, present_source
+from nlkit.data.cifar import read_torch_archive
 from nlkit.data.dataset import FACTS, Dataset, check_labels
 from nlkit.data.files import read_array, read_npz, reason
-from nlkit.data.pickles import read_torch_archive
 from nlkit.errors import NlkitError
 from nlkit.files import read_bytes
 

@@ -18,10 +18,7 @@ _BASE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)  # no `..`, no absolute 
 
 
 def read_tree(path: Path) -> dict[str, Any]:
-    """The keys and values of a parameter file, laid over those of the file that its key `base` names.
-
-    Raises NlkitError for a file that is missing or not valid, and for a base that `resolve_base` refuses.
-    """
+    """Keys and values of a parameter file laid over those of its `base`; raises NlkitError as `resolve_base` does."""
     return resolve_base(_read(path), str(path), _params_root(path))
 
 
@@ -33,43 +30,32 @@ def resolve_base(tree: Mapping[str, Any], source: str, root: Path | None = None)
     `kind` or `name` than the base's replaces it too, since other keys belong to it. Raises NlkitError, which begins
     with `source`, for a base that is no such path or not there, for a circle, and for more than MOST_BASES files.
     """
-    layers = _layers(dict(tree), source, root or project_root() / "params", [])
-    return functools.reduce(_laid_over, reversed(layers))
+    layers = _layers(tree, source, root or project_root() / "params")
+    return functools.reduce(_laid_over, (layer for _, layer in reversed(layers)))
 
 
 def sources(path: Path) -> list[Path]:
     """A parameter file and all that it is based on, the nearest first; raises NlkitError as `read_tree` does."""
-    files = [path]
-    _layers(_read(path), str(path), _params_root(path), files)
-    return files
+    return [file for file, _ in _layers(_read(path), str(path), _params_root(path))]
 
 
-def _layers(tree: dict[str, Any], source: str, root: Path, files: list[Path]) -> list[dict[str, Any]]:
-    """The tree and those that it stands on, the nearest first, without their keys `base`; `files` gets their paths."""
-    layers = [tree]
-    while "base" in layers[-1]:
-        name = layers[-1]["base"]
-        layers[-1] = {key: value for key, value in layers[-1].items() if key != "base"}
-        path = _base_file(name, source, root)
-        wrong = f"{source}: key 'base' is '{name}'"
-        if any(path.resolve() == file.resolve() for file in files):
+def _layers(tree: Mapping[str, Any], source: str, root: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The tree and those that it stands on, the nearest first, with their files and without their keys `base`."""
+    layers = [(Path(source), dict(tree))]
+    while "base" in layers[-1][1]:
+        name = layers[-1][1].pop("base")
+        wrong = f"{layers[-1][0]}: key 'base' is {name!r:.80}"
+        if not isinstance(name, str) or not _BASE.fullmatch(name):
+            raise NlkitError(f"{wrong}: expected a path below {root} without suffix, such as bases/dividemix/cifar10")
+        path = root / f"{name}.yaml"
+        if not path.is_file():
+            raise NlkitError(f"{wrong}: there is no file {path}")
+        if any(path.resolve() == file.resolve() for file, _ in layers):
             raise NlkitError(f"{wrong}: that file is itself based on this one")
         if len(layers) > MOST_BASES:
             raise NlkitError(f"{wrong}: at most {MOST_BASES} files may be based on one another")
-        files.append(path)
-        layers.append(_read(path))
-        source = str(path)
+        layers.append((path, _read(path)))
     return layers
-
-
-def _base_file(name: Any, source: str, root: Path) -> Path:
-    wrong = f"{source}: key 'base' is {name!r:.80}"
-    if not isinstance(name, str) or not _BASE.fullmatch(name):
-        raise NlkitError(f"{wrong}: expected a path below {root} without suffix, such as bases/dividemix/cifar10")
-    path = root / f"{name}.yaml"
-    if not path.is_file():
-        raise NlkitError(f"{wrong}: there is no file {path}")
-    return path
 
 
 def _laid_over(base: dict[str, Any], tree: dict[str, Any]) -> dict[str, Any]:

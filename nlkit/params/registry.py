@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from nlkit.data.problem import Problem
-    from nlkit.params.load import Params
+    from nlkit.params import Params
 
 PACKAGE = "nlkit.methods"
 LAST = 1000
@@ -107,10 +107,7 @@ Built = TypeVar("Built")
 
 
 def register(params: type[MethodParams], **facts: Any) -> Callable[[Built], Built]:
-    """Decorator of a method's class: makes it known under the name in the section `params`.
-
-    `facts` are fields of `Entry`; paper and chapter are the name where they are left out.
-    """
+    """Decorator of a method's class: makes it known by the name in `params`; `facts` are fields of `Entry`."""
     (name,) = get_args(params.model_fields["name"].annotation)
     paper = facts.pop("paper", name)
     facts = {"chapter": paper, **facts, "tiny": {"name": name, **facts.get("tiny", {})}}

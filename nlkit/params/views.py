@@ -7,11 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from nlkit.params.data import GREY, AnyDataParams, PhotoDataParams
-from nlkit.params.sections import Fraction, NonNegative, Pixels, Section, added
+from nlkit.params.sections import GREY, AnyDataParams, Fraction, NonNegative, PhotoDataParams, Pixels, Section, added
 
 SMALLEST = 0.08
-PHOTO_STRONG = ("simclr", "autoaugment_imagenet")
 
 
 class ViewParams(Section):
@@ -109,22 +107,18 @@ Strong = Annotated[
 
 def check_views(data: AnyDataParams, views: ViewParams | PhotoViewParams, method: Section) -> None:
     """Raise ValueError where weak or strong views are not for these images, or larger than they are."""
-    photographs, name = isinstance(data, PhotoDataParams), data.name
-    if isinstance(data, PhotoDataParams):
-        if not isinstance(views, PhotoViewParams):
-            raise ValueError(f"data.name '{name}' needs views.kind 'crop' or 'resized_crop' and views.size")
-        if views.size > data.short:
-            raise ValueError(f"views.size is {views.size}: larger than data.short, which is {data.short}")
-    elif isinstance(views, PhotoViewParams):
-        raise ValueError(f"views.kind belongs to photographs in a store; data.name '{name}' needs views.pad")
+    name, photographs = data.name, isinstance(data, PhotoDataParams)
+    if photographs != isinstance(views, PhotoViewParams):
+        needed = "views.kind 'crop' or 'resized_crop' and views.size" if photographs else "views.pad and no views.kind"
+        raise ValueError(f"data.name '{name}' needs {needed}")
+    if isinstance(data, PhotoDataParams) and isinstance(views, PhotoViewParams) and views.size > data.short:
+        raise ValueError(f"views.size is {views.size}: larger than data.short, which is {data.short}")
+    small = ["affine"] if name in GREY else ["affine", "simclr", "autoaugment"]
+    allowed = ["simclr", "autoaugment_imagenet"] if photographs else small
     for key, kind in _strong_kinds(method):
-        if photographs and kind not in PHOTO_STRONG:
-            expected = " or ".join(f"'{one}'" for one in PHOTO_STRONG)
+        if kind not in allowed:
+            expected = " or ".join(f"'{one}'" for one in allowed)
             raise ValueError(f"{key}.kind is '{kind}': data.name '{name}' needs {expected}")
-        if not photographs and kind == "autoaugment_imagenet":
-            raise ValueError(f"{key}.kind is '{kind}': it is for photographs in a store, not for data.name '{name}'")
-        if name in GREY and kind != "affine":
-            raise ValueError(f"{key}.kind '{kind}' needs colours; {name} need 'affine'")
 
 
 def _strong_kinds(method: Section) -> Iterator[tuple[str, str]]:

@@ -17,7 +17,7 @@ from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.params import Params, load_params
 from nlkit.params.sections import Section, added
 from nlkit.parts.learner import choose_precision, through
-from nlkit.views.weak import Views
+from nlkit.views import Views
 
 if TYPE_CHECKING:
     from nlkit.data.photos.stored import ImageBatch, Images

@@ -13,7 +13,7 @@ from nlkit.lazy import functional, no_grad, torch
 from nlkit.params import Params
 from nlkit.params.sections import OptimParams
 from nlkit.seeding import derive, global_stream
-from nlkit.views.weak import Views
+from nlkit.views import Views
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

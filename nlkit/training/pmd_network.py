@@ -20,7 +20,7 @@ from nlkit.params.sections import ModelParams
 from nlkit.params.views import ViewParams
 from nlkit.seeding import derive, torch_stream
 from nlkit.training.loop import cpu_threads
-from nlkit.views.weak import Views
+from nlkit.views import Views
 
 
 @dataclass(frozen=True)

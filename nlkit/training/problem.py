@@ -14,15 +14,14 @@ from nlkit.data.problem import Problem, TrainingSet
 from nlkit.errors import NlkitError
 from nlkit.files import locate
 from nlkit.lazy import Tensor, torch
-from nlkit.noise import pmd
 from nlkit.params import Params
-from nlkit.params.data import AnyNoiseParams, DataParams, FolderDataParams, PhotoDataParams, PMDNoiseParams
+from nlkit.params.sections import AnyNoiseParams, DataParams, FolderDataParams, PhotoDataParams, PMDNoiseParams
 from nlkit.params.views import PhotoViewParams
 from nlkit.seeding import numpy_stream
 
 if TYPE_CHECKING:
     from nlkit.data.folder import FolderData
-    from nlkit.data.photos.lists import PhotoList
+    from nlkit.data.photos import PhotoList
     from nlkit.data.photos.stored import Images, StoredImages
 
 STORES = ".stores"
@@ -163,23 +162,23 @@ def pmd_labels(dataset: data.Dataset, params: PMDNoiseParams, root: Path, device
     found, factor = pmd_margins(dataset, params, root, device), params.factor
     if factor is None:
         assert params.rate is not None
-        factor = pmd.solve_factor(found, dataset.labels, params.type, params.rate, params.reading)
-    keep = pmd.keep_probability(found.delta, params.type, factor, params.reading)
-    labels = pmd.draw(found, keep, numpy_stream(params.seed, "pmd"))
+        factor = noise.solve_factor(found, dataset.labels, params.type, params.rate, params.reading)
+    keep = noise.keep_probability(found.delta, params.type, factor, params.reading)
+    labels = noise.draw(found, keep, numpy_stream(params.seed, "pmd"))
     if params.extra is None:
         return labels
     rng, classes = numpy_stream(params.seed, "pmd", "extra"), len(dataset.class_names)
     if params.extra.kind == "uniform":
-        return pmd.add_uniform(labels, params.extra.rate, classes, rng)
-    flips = pmd.block_flips(classes) if dataset.name == "cifar100" else noise.flips_of(dataset.name)
-    return pmd.add_asymmetric(labels, params.extra.rate, flips, rng)
+        return noise.add_uniform(labels, params.extra.rate, classes, rng)
+    flips = noise.block_flips(classes) if dataset.name == "cifar100" else noise.flips_of(dataset.name)
+    return noise.add_asymmetric(labels, params.extra.rate, flips, rng)
 
 
-def pmd_margins(dataset: data.Dataset, params: PMDNoiseParams, root: Path, device: torch.device) -> pmd.Margins:
+def pmd_margins(dataset: data.Dataset, params: PMDNoiseParams, root: Path, device: torch.device) -> noise.Margins:
     """The two most probable classes of each training image, trained or from the file that the parameters name."""
     if params.probabilities == "trained":
         from nlkit.training.pmd_network import trained_probabilities
 
-        return pmd.margins(trained_probabilities(dataset, device))
+        return noise.margins(trained_probabilities(dataset, device))
     shape = len(dataset.labels), len(dataset.class_names)
-    return pmd.margins(pmd.read_probabilities(locate(params.probabilities, root), *shape))
+    return noise.margins(noise.read_probabilities(locate(params.probabilities, root), *shape))

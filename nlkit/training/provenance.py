@@ -16,7 +16,7 @@ from nlkit.data.problem import Problem
 from nlkit.files import commit
 from nlkit.lazy import torch
 from nlkit.params import Params
-from nlkit.params.data import FolderDataParams
+from nlkit.params.sections import FolderDataParams
 from nlkit.parts import learner
 from nlkit.training import measure, records
 from nlkit.training.allocator import keep_freed_memory

@@ -16,7 +16,7 @@ from nlkit.errors import NlkitError
 from nlkit.files import OWNER, as_path, owned_folder, project_root
 from nlkit.lazy import torch
 from nlkit.params import Params, make_params
-from nlkit.params.data import DataParams, NoiseParams
+from nlkit.params.sections import DataParams, NoiseParams
 from nlkit.training import checkpoints, encoders, records
 from nlkit.training.allocator import keep_freed_memory
 from nlkit.training.loop import Fit, cpu_threads, fit

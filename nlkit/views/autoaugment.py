@@ -10,9 +10,9 @@ from torchvision.transforms.v2.functional import equalize
 from nlkit.data.photos.stored import Batch
 from nlkit.kernels.crop_flip import crop_flip
 from nlkit.params.views import AutoAugmentParams, AutoAugmentPhotoParams
-from nlkit.views.colours import grey, solarise
+from nlkit.views import View, shifts
 from nlkit.views.photos import random_resized_crop
-from nlkit.views.weak import View, shifts
+from nlkit.views.strong import grey, solarise
 
 BINS = 10
 GEOMETRIC = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate")
@@ -22,7 +22,7 @@ OPERATIONS = (*GEOMETRIC, *BLENDED, "Posterize", "Solarize", "Invert", "AutoCont
 
 def policy_tables(
     name: transforms.AutoAugmentPolicy, height: int, width: int, device: torch.device
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, ...]:
     """The sub-policies of one of torchvision's policies for images of this size, as tables [S, 2].
 
     Operation (a place in OPERATIONS), its probability, its magnitude, and whether that may be negative.
@@ -34,10 +34,7 @@ def policy_tables(
         for pair in source.policies
         for name, p, level in pair
     ]
-    operation, probability, magnitude, signed = (
-        torch.tensor(column, device=device) for column in zip(*rows, strict=True)
-    )
-    return operation.view(-1, 2), probability.view(-1, 2), magnitude.view(-1, 2), signed.view(-1, 2)
+    return tuple(torch.tensor(column, device=device).view(-1, 2) for column in zip(*rows, strict=True))
 
 
 class AutoAugment(View[AutoAugmentParams | AutoAugmentPhotoParams]):
@@ -46,13 +43,13 @@ class AutoAugment(View[AutoAugmentParams | AutoAugmentPhotoParams]):
     With AutoAugmentPhotoParams images come from a store, the crop is a resized one and the policy that of ImageNet.
     """
 
-    tables: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+    tables: tuple[Tensor, ...] = ()
 
     def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
         """One normalised view float32 [B, 3, H, W] of each image."""
         batch, device = len(images), images.device
         pixels = self._cropped(images, stream)
-        if self.tables is None:
+        if not self.tables:
             photo = isinstance(self.params, AutoAugmentPhotoParams)
             name = transforms.AutoAugmentPolicy.IMAGENET if photo else transforms.AutoAugmentPolicy.CIFAR10
             self.tables = policy_tables(name, pixels.shape[2], pixels.shape[3], device)

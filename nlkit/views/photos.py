@@ -8,7 +8,7 @@ from torch import Tensor
 from nlkit.data.photos.stored import ImageBatch
 from nlkit.kernels.resized_crop import Box, cut, resized_crop
 from nlkit.params.views import PhotoViewParams
-from nlkit.views.weak import flips
+from nlkit.views import flips
 
 WIDEST = 4 / 3
 """Largest ratio of the sides of a random crop, either way."""

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from nlkit.lazy import Tensor, functional, torch
 from nlkit.params.views import AffineStrongParams, SimCLRParams, Strong, ViewParams
-from nlkit.views.colours import grey, jitter, solarise
-from nlkit.views.weak import View, Views, flips
+from nlkit.views import View, Views, flips
 
 if TYPE_CHECKING:
     from nlkit.data.photos.stored import Batch
@@ -16,6 +15,60 @@ if TYPE_CHECKING:
 
     RandomView = Callable[[Batch, torch.Generator], Tensor]
     """Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W]; stored ones into squares."""
+
+
+def grey(pixels: Tensor) -> Tensor:
+    """Luma 0.2989 R + 0.587 G + 0.114 B, in one channel [B, 1, H, W]."""
+    weights = torch.tensor([0.2989, 0.587, 0.114], device=pixels.device)
+    return (pixels * weights[:, None, None]).sum(dim=1, keepdim=True)
+
+
+def adjust_hue(pixels: Tensor, turn: Tensor) -> Tensor:
+    """Turn the hue by a share [B] of the colour circle, in -0.5..0.5; saturation and value stay."""
+    red, green, blue = pixels.unbind(dim=1)
+    value, low = pixels.amax(dim=1), pixels.amin(dim=1)
+    span = value - low
+    safe = torch.where(span == 0, 1.0, span)
+    hue = torch.where(value == red, (green - blue) / safe, 4 + (red - green) / safe)
+    hue = torch.where((value == green) & (value != red), 2 + (blue - red) / safe, hue)
+    hue = hue + 6 * turn[:, None, None]
+    channels = []
+    for offset in (5, 3, 1):
+        k = (offset + hue) % 6
+        channels.append(value - span * torch.minimum(k, 4 - k).clamp(0, 1))
+    return torch.stack(channels, dim=1)
+
+
+def _blend(pixels: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    share = factor[:, None, None, None]
+    return (share * pixels + (1 - share) * other).clamp(0, 1)
+
+
+ADJUSTMENTS: tuple[Callable[[Tensor, Tensor], Tensor], ...] = (
+    lambda pixels, factor: _blend(pixels, torch.zeros_like(pixels), factor),
+    lambda pixels, factor: _blend(pixels, grey(pixels).mean(dim=(1, 2, 3), keepdim=True), factor),
+    lambda pixels, factor: _blend(pixels, grey(pixels), factor),
+    adjust_hue,
+)
+"""Brightness, contrast and saturation by factors [B]: between black, the mean grey or grey, and the image; and hue."""
+
+
+def jitter(pixels: Tensor, factors: Tensor, order: Tensor) -> Tensor:
+    """All four adjustments, factors [B, 4], in an order [B, 4] for each image; no size depends on the data."""
+    for place in range(4):
+        due = order[:, place]
+        changed = pixels
+        for number, adjust in enumerate(ADJUSTMENTS):
+            mine = (due == number)[:, None, None, None]
+            changed = torch.where(mine, adjust(pixels, factors[:, number]), changed)
+        pixels = changed
+    return pixels
+
+
+def solarise(pixels: Tensor, threshold: int | Tensor = 128) -> Tensor:
+    """Invert what is at least `threshold`, one number or one an image, for pixels in 0..255."""
+    return torch.where(pixels >= threshold, 255 - pixels, pixels)
+
 
 BLUR = 0.1, 2.0
 """Standard deviations of the blur, in pixels."""

@@ -13,8 +13,7 @@ import pytest
 from fuzzing import refused
 from trees import cifar_folder, human_file
 
-from nlkit.data import load_dataset, sources
-from nlkit.data.fetch import get
+from nlkit.data import get, load_dataset, sources
 from nlkit.errors import NlkitError
 from nlkit.noise import label_sources
 
@@ -152,5 +151,5 @@ def test_what_is_in_the_way_is_left_alone(tmp_path: Path, small_cifar: None, off
 
 
 def test_what_comes_with_a_package_is_not_fetched(tmp_path: Path) -> None:
-    get("digits", tmp_path)
+    get("digits", tmp_path, sources())
     assert entries(tmp_path) == []

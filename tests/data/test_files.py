@@ -14,8 +14,8 @@ import pytest
 from fuzzing import Call, refused, watched
 
 from nlkit.data import files
+from nlkit.data.cifar import parse_pickle
 from nlkit.data.files import check_relative, inside, read_array, read_npz
-from nlkit.data.pickles import parse_pickle
 from nlkit.errors import NlkitError
 from nlkit.files import read_bytes
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from nlkit.data.folder import class_names, load_folder
 from nlkit.data.listing import Listing, read_listing
-from nlkit.params.data import FolderDataParams
+from nlkit.params.sections import FolderDataParams
 
 Rows = Sequence[tuple[str, str]]
 

@@ -21,9 +21,9 @@ from nlkit.data import load_dataset
 from nlkit.data.dataset import MNIST_FILES
 from nlkit.data.files import content_sha256
 from nlkit.data.listing import read_feature_file, read_feature_rows, read_listing
+from nlkit.data.photos import PhotoSet
 from nlkit.data.photos.catalog import PHOTO_SOURCES, load_photos
 from nlkit.data.photos.decode import FORMATS, decode_all
-from nlkit.data.photos.lists import PhotoSet
 from nlkit.models.photo import body_weights, weights_sha256
 from nlkit.noise import human, read_label_file
 from nlkit.params.files import read_tree

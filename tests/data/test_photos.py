@@ -11,11 +11,10 @@ import pytest
 from fuzzing import refused
 from trees import FLAWS, TREES, clothing1m_tree, food101n_tree, webvision_tree
 
-from nlkit.data import sources, verify
-from nlkit.data.catalog import Status, status_of
-from nlkit.data.photos import catalog
-from nlkit.data.photos.catalog import PHOTO_SOURCES, find_flaws, load_photos, sample_files, verify_photos
-from nlkit.data.photos.lists import PhotoList, folder_images, read_names, read_numbered, read_rows
+from nlkit.data import Status, sources, status_of, verify
+from nlkit.data.photos import PhotoList, catalog, folder_images, read_names, read_numbered, read_rows
+from nlkit.data.photos.catalog import PHOTO_SOURCES, load_photos, sample_files, verify_photos
+from nlkit.data.photos.decode import find_faults, read_rgb
 
 sets = pytest.mark.parametrize("name", TREES)
 
@@ -292,7 +291,7 @@ def test_odd_names_and_links_that_leave_the_folder_are_flaws_not_errors(tmp_path
         (tmp_path / "photos" / name).symlink_to(target)
     names = ["out.png", "up/secret.png", "loop.png", "x" * 3000, ".", "out.png/x.png"]
     photos = PhotoList(tmp_path / "photos", names, np.zeros(len(names), np.int64))
-    flaws = find_flaws(photos, "test", progress=False)
+    flaws = find_faults(lambda place: read_rgb(photos.path(place)), len(photos), "test", progress=False)
     assert sorted(flaws) == list(range(len(names)))
     assert all("link that leaves the folder" in flaws[place] for place in (0, 1))
     assert sample_files({"train": photos}) == (len(names), names)

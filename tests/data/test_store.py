@@ -16,10 +16,9 @@ import pytest
 from fuzzing import damaged, refused
 from PIL import Image
 
-from nlkit.data.photos import decode
+from nlkit.data.photos import PhotoList, decode
 from nlkit.data.photos import store as module
 from nlkit.data.photos.decode import read_photo
-from nlkit.data.photos.lists import PhotoList
 from nlkit.data.photos.store import Store, build, image_digest, read
 
 SHORT = 12

@@ -12,7 +12,7 @@ from trees import mnist_files
 from nlkit import noise
 from nlkit.data import load_dataset, sources
 from nlkit.errors import NlkitError
-from nlkit.params.data import NoiseParams, PMDNoiseParams
+from nlkit.params.sections import NoiseParams, PMDNoiseParams
 from nlkit.training.problem import observed_labels
 
 RATES = {"aggregate": 9.01, "random1": 17.23, "random2": 18.12, "random3": 17.64, "worst": 40.21}

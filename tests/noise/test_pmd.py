@@ -12,7 +12,6 @@ from fuzzing import refused
 from nlkit import NlkitError, load_params, noise
 from nlkit.data import load_dataset
 from nlkit.data.problem import Problem
-from nlkit.noise import pmd
 from nlkit.params.files import read_tree
 from nlkit.training import pmd_network
 from nlkit.training.problem import load_problem
@@ -31,7 +30,7 @@ def soft() -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_margins_are_the_two_largest_probabilities(soft: tuple[np.ndarray, np.ndarray]) -> None:
-    found = pmd.margins(soft[0])
+    found = noise.margins(soft[0])
     for row, u, s, delta in zip(soft[0][:200], found.first, found.second, found.delta, strict=False):
         largest = sorted(range(7), key=lambda c: -row[c])[:2]
         assert [u, s] == largest and delta == pytest.approx(row[u] - row[s])
@@ -39,28 +38,28 @@ def test_margins_are_the_two_largest_probabilities(soft: tuple[np.ndarray, np.nd
 
 @pytest.mark.parametrize(("kind", "half"), [(1, 0.375), (2, 0.875), (3, 1 - 0.875 / 3)])
 def test_the_noise_functions_at_margins_of_nothing_one_half_and_one(kind: int, half: float) -> None:
-    tau = pmd.leave_probability(np.array([0.0, 0.5, 1.0]), kind)
+    tau = noise.leave_probability(np.array([0.0, 0.5, 1.0]), kind)
     np.testing.assert_allclose(tau, [0.5 if kind == 1 else 1.0, half, 0.0])
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3])
 def test_sure_images_are_kept_with_the_inverse_factor_in_the_code_and_always_in_the_paper(kind: int) -> None:
     sure = np.array([1.0])
-    assert pmd.keep_probability(sure, kind, 1.43, "code")[0] == pytest.approx(1 / 1.43)
-    assert pmd.keep_probability(sure, kind, 1.43, "paper")[0] == 1.0
+    assert noise.keep_probability(sure, kind, 1.43, "code")[0] == pytest.approx(1 / 1.43)
+    assert noise.keep_probability(sure, kind, 1.43, "paper")[0] == 1.0
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3])
 @pytest.mark.parametrize(("reading", "rate"), [("code", 0.35), ("code", 0.7), ("paper", 0.3)])
 def test_the_solved_factor_gives_the_wanted_rate(
-    soft: tuple[np.ndarray, np.ndarray], kind: int, reading: pmd.Reading, rate: float
+    soft: tuple[np.ndarray, np.ndarray], kind: int, reading: noise.Reading, rate: float
 ) -> None:
     probabilities, clean = soft
-    found = pmd.margins(probabilities)
-    factor = pmd.solve_factor(found, clean, kind, rate, reading)
-    keep = pmd.keep_probability(found.delta, kind, factor, reading)
-    assert pmd.expected_rate(found, clean, keep) == pytest.approx(rate, abs=1e-9)
-    labels = pmd.draw(found, keep, np.random.default_rng(1))
+    found = noise.margins(probabilities)
+    factor = noise.solve_factor(found, clean, kind, rate, reading)
+    keep = noise.keep_probability(found.delta, kind, factor, reading)
+    assert noise.expected_rate(found, clean, keep) == pytest.approx(rate, abs=1e-9)
+    labels = noise.draw(found, keep, np.random.default_rng(1))
     assert bool(((labels == found.first) | (labels == found.second)).all())
     assert (labels != clean).mean() == pytest.approx(rate, abs=0.01)
     for low in (0.1, 0.4, 0.7):
@@ -72,12 +71,12 @@ def test_the_solved_factor_gives_the_wanted_rate(
 def test_a_rate_that_cannot_be_had_is_refused_with_the_range(soft: tuple[np.ndarray, np.ndarray]) -> None:
     probabilities, clean = soft
     with pytest.raises(NlkitError, match=r"noise\.rate' is 0\.99: .* from 0\.\d+ to 0\.\d+ only"):
-        pmd.solve_factor(pmd.margins(probabilities), clean, 1, 0.99)
+        noise.solve_factor(noise.margins(probabilities), clean, 1, 0.99)
 
 
 def test_uniform_noise_on_top_moves_its_share_and_never_to_the_same_label() -> None:
     labels = np.arange(50_000) % 10
-    noisy = pmd.add_uniform(labels, 0.3, 10, np.random.default_rng(0))
+    noisy = noise.add_uniform(labels, 0.3, 10, np.random.default_rng(0))
     moved = noisy != labels
     assert moved.mean() == pytest.approx(0.3, abs=0.01)
     steps = np.bincount((noisy - labels)[moved] % 10, minlength=10)
@@ -86,14 +85,14 @@ def test_uniform_noise_on_top_moves_its_share_and_never_to_the_same_label() -> N
 
 def test_asymmetric_noise_on_top_follows_its_arrows_only() -> None:
     labels, flips = np.arange(50_000) % 10, noise.CIFAR10_FLIPS
-    noisy = pmd.add_asymmetric(labels, 0.3, flips, np.random.default_rng(0))
+    noisy = noise.add_asymmetric(labels, 0.3, flips, np.random.default_rng(0))
     expected = noise.nominal_matrix(10, 0.3, flips)
     np.testing.assert_allclose(noise.transition_matrix(labels, noisy, 10), expected, atol=0.03)
     assert (noise.transition_matrix(labels, noisy, 10)[expected == 0] == 0).all()
 
 
 def test_flips_within_blocks_are_cycles_of_five() -> None:
-    flips = pmd.block_flips(100)
+    flips = noise.block_flips(100)
     assert [flips[c] for c in (0, 1, 4, 5, 98, 99)] == [1, 2, 0, 6, 99, 95]
     assert sorted(flips.values()) == list(range(100))
 

@@ -63,7 +63,7 @@ REFUSED: list[tuple[dict[str, Any], Any, dict[str, Any] | None, str]] = [
     (WEBVISION, CROP | {"size": 321}, None, "views.size is 321: larger than data.short, which is 320"),
     (WEBVISION, 3, None, "key 'views' is 3: Input should be an object"),
     (WEBVISION, {"pad": 4}, None, "data.name 'webvision' needs views.kind 'crop' or 'resized_crop' and views.size"),
-    (CIFAR, CROP, None, "views.kind belongs to photographs in a store; data.name 'cifar10' needs views.pad"),
+    (CIFAR, CROP, None, "data.name 'cifar10' needs views.pad and no views.kind"),
     (WEBVISION, CROP, TCL, f"method.strong.kind is 'affine': {NEEDED}"),
     (WEBVISION, CROP, CODIM, f"method.strong.kind is 'autoaugment': {NEEDED}"),
     (
@@ -75,8 +75,8 @@ REFUSED: list[tuple[dict[str, Any], Any, dict[str, Any] | None, str]] = [
         f"method.first.strong.kind is 'affine': {NEEDED}",
     ),
     (
-        CIFAR, None, CODIM | {"strong": POLICY}, "method.strong.kind is 'autoaugment_imagenet': it is for "
-        "photographs in a store, not for data.name 'cifar10'",
+        CIFAR, None, CODIM | {"strong": POLICY}, "method.strong.kind is 'autoaugment_imagenet': data.name 'cifar10' "
+        "needs 'affine' or 'simclr' or 'autoaugment'",
     ),
 ]  # fmt: skip
 

@@ -8,7 +8,7 @@ from tiny import stream
 from torch import Tensor
 from torchvision.transforms import functional as reference
 
-from nlkit.views.colours import ADJUSTMENTS, grey, jitter, solarise
+from nlkit.views.strong import ADJUSTMENTS, grey, jitter, solarise
 
 SINGLE = [reference.adjust_brightness, reference.adjust_contrast, reference.adjust_saturation, reference.adjust_hue]
 BOUNDS = [(0.6, 1.4), (0.6, 1.4), (0.6, 1.4), (-0.5, 0.5)]

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from nlkit.data.photos.stored import Batch
 from nlkit.params import views as params
+from nlkit.views import Views
 from nlkit.views.strong import strong_view
-from nlkit.views.weak import Views
 
 SIDE = 20
 GIVEN = MEAN, STD, torch.device("cpu")

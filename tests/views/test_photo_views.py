@@ -13,9 +13,9 @@ from torch import Tensor
 from torchvision import transforms
 
 from nlkit.params.views import PhotoViewParams, SimCLRParams, ViewParams
+from nlkit.views import Views
 from nlkit.views.photos import crop_boxes, longest_side
 from nlkit.views.strong import strong_view
-from nlkit.views.weak import Views
 
 SIZES = [(64, 64), (48, 160), (160, 48), (63, 257), (20, 27), (27, 20)]
 GIVEN = MEAN, STD, torch.device("cpu")

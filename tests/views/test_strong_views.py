@@ -8,9 +8,9 @@ from torch import Tensor
 from torchvision.transforms import functional as reference
 
 from nlkit.params.views import AffineStrongParams, SimCLRParams, ViewParams
+from nlkit.views import Views
 from nlkit.views.photos import Box, crop_boxes
 from nlkit.views.strong import enlarged, erase, gaussian_blur, strong_view
-from nlkit.views.weak import Views
 
 CPU = torch.device("cpu")
 STILL = {"crop": 1.0, "flip": False, "jitter": 0.0, "grey": 0.0, "solarise": 0.0}

@@ -7,7 +7,7 @@ from tiny import stream
 from torch import Tensor
 
 from nlkit.params.views import ViewParams
-from nlkit.views.weak import Views
+from nlkit.views import Views
 
 
 def make_views(channels: int = 3, **params: object) -> Views:

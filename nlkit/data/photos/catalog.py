@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nlkit.data.catalog import Source, present_source
+from nlkit.data import Source, present_source
+from nlkit.data.photos import PhotoList, PhotoSet
 from nlkit.data.photos.layouts import LAYOUTS as PHOTO_SOURCES
 from nlkit.data.photos.layouts import verified_labels
-from nlkit.data.photos.lists import PhotoList, PhotoSet
 from nlkit.errors import NlkitError
 
 SAMPLE = 200
@@ -56,12 +56,14 @@ def load_photos(name: str, root: Path) -> PhotoSet:
     present_source(name, root, photo_sources())
     layout, notes = PHOTO_SOURCES[name], list[str]()
     parts, class_names = layout.load(layout.needed(root), notes)
-    numbers, whole = _numbers(name, parts)
+    found = {part: len(parts.get(part, ())) for part in layout.official}
+    whole = found == layout.official
+    counts = (f"{part} {count}" + ("" if whole else f" of {layout.official[part]}") for part, count in found.items())
+    numbers = f"{', '.join(counts)} images listed{', the official numbers' if whole else ''}"
     present = np.bincount(parts["train"].labels, minlength=len(class_names)) > 0
     if empty := [name for name, some in zip(class_names, present, strict=True) if not some]:
         notes.append(f"{len(empty)} classes have no training images: {', '.join(empty[:8])}")
-    notes = notes if whole else [numbers, *notes]
-    return PhotoSet(name, parts.pop("train"), parts, class_names, layout.mean, layout.std, tuple(notes))
+    return PhotoSet(name, parts.pop("train"), parts, class_names, layout.mean, layout.std, (numbers, *notes), whole)
 
 
 def survey(name: str, root: Path) -> tuple[bool, str]:
@@ -70,7 +72,7 @@ def survey(name: str, root: Path) -> tuple[bool, str]:
     count, lacking = sample_files(photos.parts)
     found = f"{len(lacking)} missing or empty, first {lacking[0]!r}" if lacking else "all there"
     enough = all(len(photos.parts.get(part, ())) >= most for part, most in PHOTO_SOURCES[name].official.items())
-    return enough and not lacking, "; ".join((*_remarks(photos), f"{count} files looked at, {found}"))
+    return enough and not lacking, "; ".join((*photos.remarks, f"{count} files looked at, {found}"))
 
 
 def sample_files(parts: Mapping[str, PhotoList], most: int = SAMPLE) -> tuple[int, list[str]]:
@@ -85,24 +87,20 @@ def sample_files(parts: Mapping[str, PhotoList], most: int = SAMPLE) -> tuple[in
 
 def verify_photos(name: str, root: Path, progress: bool = True) -> PhotoReport:
     """Decode every image of a set and count what can be used; raises NlkitError where `load_photos` does."""
+    from nlkit.data.photos.decode import find_faults, read_rgb
+
     photos = load_photos(name, root)
     flaws, lines = list[tuple[str, str, str]](), list[str]()
     for part, images in photos.parts.items():
-        faults = find_flaws(images, f"reading {part} images", progress)
+        read = partial(lambda listed, place: read_rgb(listed.path(place)), images)
+        faults = find_faults(read, len(images), f"reading {part} images", progress)
         flaws += [(part, images.names[place], why) for place, why in faults.items()]
         counts = np.bincount(np.delete(images.labels, list(faults)), minlength=len(photos.class_names))
         lines.append(f"  {part}: {counts.sum()} of {len(images)} images can be used; {_spread(photos, counts)}")
     verified = verified_labels(root, photos.train) if name == "food101n" else []
     total = sum(len(images) for images in photos.parts.values())
     first = f"{name}: {total} images read, {len(flaws)} cannot be used"
-    return PhotoReport(flaws, [first, *lines, *(f"  {note}" for note in (*_remarks(photos), *verified))])
-
-
-def find_flaws(photos: PhotoList, title: str, progress: bool) -> dict[int, str]:
-    """What is wrong with each image that cannot be decoded, by its place in the list; every image is decoded."""
-    from nlkit.data.photos.decode import find_faults, read_rgb
-
-    return find_faults(lambda place: read_rgb(photos.path(place)), len(photos), title, progress)
+    return PhotoReport(flaws, [first, *lines, *(f"  {note}" for note in (*photos.remarks, *verified))])
 
 
 def _verified(name: str, root: Path) -> str:
@@ -122,18 +120,3 @@ def _holds_something(photos: PhotoList, index: int) -> bool:
         return path.is_file() and path.stat().st_size > 0
     except (NlkitError, OSError):
         return False
-
-
-def _numbers(name: str, parts: Mapping[str, PhotoList]) -> tuple[str, bool]:
-    """How many images are listed, and whether these are the official numbers."""
-    official = PHOTO_SOURCES[name].official
-    found = {part: len(parts.get(part, ())) for part in official}
-    whole = found == official
-    counts = (f"{part} {count}" if whole else f"{part} {count} of {official[part]}" for part, count in found.items())
-    return f"{', '.join(counts)} images listed{', the official numbers' if whole else ''}", whole
-
-
-def _remarks(photos: PhotoSet) -> tuple[str, ...]:
-    """The notes of a set, after a line with the numbers of images where they are the official ones."""
-    numbers, whole = _numbers(photos.name, photos.parts)
-    return (numbers, *photos.notes) if whole else photos.notes

@@ -8,8 +8,16 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass
 
 from nlkit.data.dataset import FACTS
-from nlkit.data.photos import lists
-from nlkit.data.photos.lists import PhotoList, Row, gather, read_names, read_numbered, read_rows
+from nlkit.data.photos import (
+    PhotoList,
+    Row,
+    folder_images,
+    gather,
+    labels_by_name,
+    read_names,
+    read_numbered,
+    read_rows,
+)
 from nlkit.errors import NlkitError
 
 Parts = tuple[dict[str, PhotoList], tuple[str, ...]]
@@ -71,7 +79,7 @@ def _imagenet(folder: Path, synsets: Sequence[str], notes: list[str]) -> dict[st
             rows = (
                 (str(place), f"{name}/{file}", label)
                 for label, name in enumerate(names)
-                for file in lists.folder_images(place / name)
+                for file in folder_images(place / name)
             )
             return {"imagenet": gather(place, place, rows, notes)}
         if len(lacking) < len(names):
@@ -153,7 +161,7 @@ def _clothing1m(needed: Sequence[Path], notes: list[str]) -> Parts:
 
         return gather(folder, keys, rows(), notes)
 
-    noisy, clean = (lists.labels_by_name(path, read_numbered(path, 14), []) for path in (noisy_list, clean_list))
+    noisy, clean = (labels_by_name(path, read_numbered(path, 14), []) for path in (noisy_list, clean_list))
     parts = {
         "train": part(train_keys, noisy_list, noisy),
         "test": part(test_keys, clean_list, clean),
@@ -164,7 +172,7 @@ def _clothing1m(needed: Sequence[Path], notes: list[str]) -> Parts:
 
 def _animal10n(needed: Sequence[Path], notes: list[str]) -> Parts:
     def rows(folder: Path) -> Iterator[Row]:
-        for name in lists.folder_images(folder):
+        for name in folder_images(folder):
             if re.match("[0-9]_", name) is None:
                 said = f"the image {name[:80]!r} begins with no label; expected 0_ to 9_ and a number"
                 raise NlkitError(f"{folder}: {said}")

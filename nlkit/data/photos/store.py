@@ -17,8 +17,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from nlkit.data.files import read_arrays, write_arrays
+from nlkit.data.photos import PhotoList
 from nlkit.data.photos.decode import fault_of, in_parallel, read_photo, state_of_files
-from nlkit.data.photos.lists import PhotoList
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, replaced_file
 
@@ -73,9 +73,8 @@ def build(
     """The store of a list of images with short side `short`: found in `folder`, or made there, or made to the end.
 
     Images that cannot be read are left out and listed in the store's faults; with `fail` they are an error, after all
-    have been tried, and nothing is lost. A second process that asks for the same store waits. Memory holds at most a
-    thousand decoded images. Raises NlkitError where no image can be read, a file changes meanwhile, or the disk is
-    full or cannot be written.
+    have been tried, and nothing is lost. Memory holds at most a thousand decoded images. Raises NlkitError where no
+    image can be read, a file changes meanwhile, or the disk is full or cannot be written.
     """
     target = folder / request_name(photos, short, folder)
     files = [target / f"{number:05d}.pixels" for number in range(-(-len(photos) // SHARD))]
@@ -96,10 +95,7 @@ def build(
 
 
 def request_name(photos: PhotoList, short: int, folder: Path) -> str:
-    """SHA-256 of what is asked for: the rule of decoding, `short`, and name, size and time of change of every file.
-
-    The root counts as it lies from `folder`, so that a data root may be moved with its stores.
-    """
+    """SHA-256 of rule, `short`, the root as it lies from `folder`, and name, size and time of change of every file."""
     root = os.path.realpath(photos.root)
     head = f"{RULE} {short}\n{os.path.relpath(root, os.path.realpath(folder))}\n"
     return state_of_files(head, root, photos.names)

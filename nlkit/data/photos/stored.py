@@ -56,10 +56,7 @@ class StoredImages:
     """N images of a store, indexed as a tensor [N, side, side, 3] would be; batches come out on the device."""
 
     def __init__(self, store: Store, side: int, device: torch.device, most: float | None = None) -> None:
-        """Keep the pixels on a GPU where they fit into `most` bytes, by default into a share of what is free.
-
-        Raises NlkitError for an image that is smaller than `side`.
-        """
+        """Keep the pixels on a GPU where `most` bytes hold them; raises NlkitError for an image below `side`."""
         shortest = int(np.minimum(store.heights, store.widths).min(initial=side))
         if side > shortest:
             raise NlkitError(
@@ -70,9 +67,8 @@ class StoredImages:
         self.largest = int((store.heights * store.widths).max(initial=0))
         self.staged = self._everything() if _fits(store, device, most) else None
         tables = np.cumsum(store.sizes) - store.sizes, store.heights, store.widths, store.keys
-        self.offsets, self.heights, self.widths, self.keys = (
-            torch.from_numpy(table.astype(np.int64)).to(device) for table in tables
-        )
+        self.tables = [torch.from_numpy(table.astype(np.int64)).to(device) for table in tables]
+        self.keys = self.tables[-1]
 
     def __len__(self) -> int:
         return len(self.store)
@@ -93,8 +89,7 @@ class StoredImages:
         if isinstance(index, int):
             shape = int(self.store.heights[index]), int(self.store.widths[index]), 3
             return self._read(np.array([index])).view(shape)
-        tables = self.offsets, self.heights, self.widths, self.keys
-        offsets, heights, widths, keys = (table[index] for table in tables)
+        offsets, heights, widths, keys = (table[index] for table in self.tables)
         pixels = self.staged
         if pixels is None:
             if isinstance(index, slice):
