@@ -16,5 +16,4 @@ def nearest(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if not 1 <= k <= len(bank):
         raise ValueError(f"k is {k}; the bank has {len(bank)} rows")
     best = naive if queries.dtype == torch.float64 else form("neighbours", queries.device)
-    found: tuple[Tensor, Tensor] = best.nearest(queries, bank, k)
-    return found
+    return best.nearest(queries, bank, k)

@@ -15,5 +15,4 @@ def soft_losses(logits: Tensor, targets: Tensor, rows: int) -> tuple[Tensor, Ten
     and classes of (p_c - t_c)^2, 0 for no rows; L_reg: KL(uniform || mean of p over rows). Gradients flow to the logits
     (MixMatch, as DivideMix uses it).
     """
-    found: tuple[Tensor, Tensor, Tensor] = form("soft_losses", logits.device).soft_losses(logits, targets, rows)
-    return found
+    return form("soft_losses", logits.device).soft_losses(logits, targets, rows)
