@@ -22,8 +22,8 @@ from nlkit.lazy import functional, torch
 from nlkit.params import Params, load_params, registry
 from nlkit.parts.learner import Learner, choose_precision
 from nlkit.training import provenance
-from nlkit.training.provenance import keep_freed_memory
 from nlkit.training.loop import cpu_threads
+from nlkit.training.provenance import keep_freed_memory
 
 Cells = dict[str, Params[Any]]
 """Parameters by the name of their method."""

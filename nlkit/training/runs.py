@@ -18,10 +18,9 @@ from nlkit.lazy import torch
 from nlkit.params import Params, make_params
 from nlkit.params.data import DataParams, NoiseParams
 from nlkit.training import checkpoints, encoders, records
-from nlkit.training.provenance import keep_freed_memory
 from nlkit.training.loop import Fit, cpu_threads, fit
 from nlkit.training.problem import load_problem
-from nlkit.training.provenance import write_record
+from nlkit.training.provenance import keep_freed_memory, write_record
 from nlkit.training.records import run_path
 
 
