@@ -14,7 +14,7 @@ from nlkit.params.registry import Look, OwnImages, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.params.views import AutoAugmentParams, Strong
 from nlkit.parts.contrast import contrast_classes, contrast_confidence, same_image_or_class, supcon
-from nlkit.parts.geometry import places
+from nlkit.parts.features import places
 from nlkit.parts.learner import ContrastiveLearner, Learner
 from nlkit.parts.semi import DivisionParams, divided, mixmatch
 from nlkit.views.strong import strong_view

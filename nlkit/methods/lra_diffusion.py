@@ -14,11 +14,10 @@ from nlkit.params import Params
 from nlkit.params.data import GREY
 from nlkit.params.registry import Look, register
 from nlkit.params.sections import MixtureParams, NonNegative, Positive, PositiveFloat, added
-from nlkit.parts.diffusion import add_noise, antithetic_times, closeness
-from nlkit.parts.diffusion_learner import DiffusionLearner, DiffusionParams
+from nlkit.parts.diffusion import DiffusionLearner, DiffusionParams, add_noise, antithetic_times, closeness
 from nlkit.parts.epochs import warm_cosine
+from nlkit.parts.features import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
 from nlkit.parts.frozen import FrozenParams, frozen_encoder, read_feature_table
-from nlkit.parts.retrieval import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
 from nlkit.seeding import torch_stream
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ NEIGHBOURS = 6
 
 
 class LRADiffusionParams(DiffusionParams):
-    """LRA-diffusion (Chen et al., NeurIPS 2023), in the paper's symbols where it has them; see `parts.retrieval` too.
+    """LRA-diffusion (Chen et al., NeurIPS 2023), in the paper's symbols where it has them; see `parts.features` too.
 
     `optim.lr` is the peak of the learning rate, `optim.momentum` Adam's beta_1.
     """
@@ -193,7 +192,7 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
         y = functional.one_hot(labels.flatten(), self.data.classes).float()
         t = antithetic_times(len(y), self.method.timesteps, stream, self.device)
         noise = torch.randn(y.shape, generator=stream, device=self.device)
-        noisy = add_noise(y, t, noise, learner.schedule)
+        noisy = add_noise(y, t, noise, learner.abar)
         predicted = learner.net.denoiser(embedding, noisy, t, z.repeat_interleave(self.method.draws, dim=0))
         return (w.flatten() * (noise - predicted).square().mean(dim=1)).sum()
 

@@ -14,9 +14,8 @@ from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.params.views import AffineStrongParams, SimCLRParams
 from nlkit.parts.contrast import nt_xent
 from nlkit.parts.epochs import joined_cosine
-from nlkit.parts.geometry import places
+from nlkit.parts.features import count_votes, nearest, nearest_others, places, vote_logits
 from nlkit.parts.learner import ContrastiveLearner
-from nlkit.parts.retrieval import count_votes, nearest, nearest_others, vote_logits
 from nlkit.views.strong import strong_view
 
 if TYPE_CHECKING:

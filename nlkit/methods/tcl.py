@@ -19,7 +19,7 @@ from nlkit.parts import semi
 from nlkit.parts.contrast import nt_xent
 from nlkit.parts.diagnosis import Diagnosis, DiagnosisParams, diagnose, similarities
 from nlkit.parts.epochs import warm_cosine
-from nlkit.parts.geometry import around_prototypes, columns
+from nlkit.parts.features import around_prototypes, columns
 from nlkit.parts.learner import TwinLearner
 from nlkit.parts.mixture import mixture_row
 from nlkit.seeding import global_stream, numpy_stream
