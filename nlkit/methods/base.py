@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic
 
-from nlkit.lazy import Tensor, torch
+from nlkit.data.problem import Images, TrainingSet
+from nlkit.lazy import DataFrame, Tensor, torch
 from nlkit.params.load import M, Params
 from nlkit.params.sections import MixtureParams
 from nlkit.parts.epochs import epoch_subset, full_batches, learning_rate, shuffled_batches
 from nlkit.parts.learner import Learner, with_prefix, without_prefix
 from nlkit.parts.mixture import Mixture, fit_mixture, normalise
 from nlkit.seeding import torch_stream
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nlkit.data.photos.stored import Images
-    from nlkit.data.problem import TrainingSet
 
 GRADIENT = 3
 """A forward pass with its backward pass, in forward passes: the backward one is counted twice."""
@@ -187,7 +182,7 @@ def split_by_loss(losses: Tensor, params: MixtureParams) -> Split:
     return Split(losses[None], mixture.p_clean(z).float()[None], (mixture,))
 
 
-def one_pass(params: Params[Any], count: int, epochs: pd.DataFrame) -> float:
+def one_pass(params: Params[Any], count: int, epochs: DataFrame) -> float:
     """Forward-equivalents of a method that sees each of `count` images once an epoch, with gradient."""
     return float(GRADIENT * count * len(epochs))
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from nlkit.lazy import Tensor, torch
+from nlkit.data.problem import TrainingSet
+from nlkit.lazy import DataFrame, Tensor, torch
 from nlkit.methods import dividemix
 from nlkit.methods.base import GRADIENT, Split
 from nlkit.methods.dividemix import Batch, DivideMix
@@ -18,11 +19,6 @@ from nlkit.parts.features import places
 from nlkit.parts.learner import ContrastiveLearner, Learner
 from nlkit.parts.semi import DivisionParams, divided, mixmatch
 from nlkit.views.strong import strong_view
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nlkit.data.problem import TrainingSet
 
 
 class CoDiMParams(DivisionParams):
@@ -60,7 +56,7 @@ def check(params: Params[CoDiMParams]) -> None:
         raise ValueError("method.cl_subset 'unlabelled' leaves out every label; it needs method.variant 'self'")
 
 
-def passes(params: Params[CoDiMParams], count: int, epochs: pd.DataFrame) -> float:
+def passes(params: Params[CoDiMParams], count: int, epochs: DataFrame) -> float:
     """DivideMix, and in each step two more views with gradient of the images that are contrasted."""
     rows = [(0 if params.method.cl_subset == "unlabelled" else x) + u for x, u in divided(params, epochs)]
     contrast = GRADIENT * 2 * sum(rows) if params.method.lambda_c else 0

@@ -7,23 +7,18 @@ and the observed labels int64 [N].
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from nlkit.lazy import Tensor, functional, torch
+from nlkit.data.problem import Images, TrainingSet
+from nlkit.lazy import DataFrame, Tensor, functional, torch
 from nlkit.methods.base import Method, Split, Tick, one_pass, train_on
 from nlkit.params import Params
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.parts.epochs import learning_rate, shuffled_batches
 from nlkit.seeding import numpy_stream, torch_stream
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nlkit.data.photos.stored import Images
-    from nlkit.data.problem import TrainingSet
 
 KEPT = 400_000
 """Out-of-fold probabilities are recorded where there are at most so many, so that a record stays small."""
@@ -44,7 +39,7 @@ class ConfidentLearningParams(MethodParams):
     score: Literal["self_confidence", "normalised_margin"] = "normalised_margin"
 
 
-def passes(params: Params[ConfidentLearningParams], count: int, epochs: pd.DataFrame) -> float:
+def passes(params: Params[ConfidentLearningParams], count: int, epochs: DataFrame) -> float:
     """Each image once, with gradient, by every network but the one that judges it."""
     return (params.method.folds - 1) * one_pass(params, count, epochs)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from nlkit.data.problem import TrainingSet
 from nlkit.kernels.soft_targets import soft_targets
-from nlkit.lazy import Tensor, functional, no_grad, torch
+from nlkit.lazy import DataFrame, Tensor, functional, no_grad, torch
 from nlkit.methods.base import GRADIENT, Method, Split, Tick, train_on
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
@@ -17,12 +18,7 @@ from nlkit.parts.learner import Learner
 from nlkit.parts.mixture import fit_mixture, normalise
 from nlkit.parts.semi import DivisionParams, Views2, divided, mixmatch
 from nlkit.seeding import numpy_stream, torch_stream
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nlkit.data.problem import TrainingSet
-    from nlkit.views.strong import RandomView
+from nlkit.views.strong import RandomView
 
 
 class DivideMixParams(DivisionParams):
@@ -31,7 +27,7 @@ class DivideMixParams(DivisionParams):
     name: Literal["dividemix"]
 
 
-def passes(params: Params[Any], count: int, epochs: pd.DataFrame) -> float:
+def passes(params: Params[Any], count: int, epochs: DataFrame) -> float:
     """Two networks. Warm-up: each image once, with gradient. Then for each step of b images of X and u of U:
 
     own guesses 2u + 2b, the peer's 2u, the mixed batch 2b + 2u with gradient. After each epoch both look at all.

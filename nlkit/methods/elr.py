@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from nlkit.data.problem import TrainingSet
 from nlkit.lazy import Tensor, functional, torch
 from nlkit.methods.base import SingleNetwork, one_pass
 from nlkit.params import Params
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.params.sections import MixtureParams, NonNegative, Positive, PositiveFloat
 from nlkit.parts.epochs import cosine_restarts
-
-if TYPE_CHECKING:
-    from nlkit.data.problem import TrainingSet
 
 
 class ELRParams(MethodParams):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
+from nlkit.data.problem import Images, Problem, TrainingSet
 from nlkit.errors import NlkitError
-from nlkit.lazy import Tensor, functional, torch
+from nlkit.lazy import DataFrame, Tensor, functional, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches, split_by_loss
 from nlkit.params import Params
 from nlkit.params.data import GREY
@@ -19,12 +20,6 @@ from nlkit.parts.epochs import warm_cosine
 from nlkit.parts.features import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
 from nlkit.parts.frozen import FrozenParams, frozen_encoder, read_feature_table
 from nlkit.seeding import torch_stream
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nlkit.data.photos.stored import Images
-    from nlkit.data.problem import Problem, TrainingSet
 
 TEMPERATURE = 0.1
 """Of the softmax that turns a label vector into a distribution; ours. The official code has 1, under which a one-hot
@@ -90,7 +85,7 @@ def check(params: Params[LRADiffusionParams]) -> None:
         raise ValueError(f"method.encoder.kind 'clip' needs photographs in colour, not {params.data.name}")
 
 
-def passes(params: Params[LRADiffusionParams], count: int, epochs: pd.DataFrame) -> float:
+def passes(params: Params[LRADiffusionParams], count: int, epochs: DataFrame) -> float:
     """The image encoder once for each image of a full batch, with gradient where it is trained.
 
     A frozen network sees each image once for the bank, and its view in each epoch where the query is of the view. The

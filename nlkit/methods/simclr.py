@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from nlkit.lazy import Tensor, functional, torch
+from nlkit.data.problem import Images, TrainingSet
+from nlkit.lazy import DataFrame, Tensor, functional, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams, register
@@ -17,12 +18,6 @@ from nlkit.parts.epochs import joined_cosine
 from nlkit.parts.features import count_votes, nearest, nearest_others, places, vote_logits
 from nlkit.parts.learner import ContrastiveLearner
 from nlkit.views.strong import strong_view
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nlkit.data.photos.stored import Images
-    from nlkit.data.problem import TrainingSet
 
 QUERIES, SHOWN = 8, 6
 """So many training images have so many of their neighbours recorded for the figure."""
@@ -47,7 +42,7 @@ class PretrainParams(MethodParams):
     )
 
 
-def passes(params: Params[PretrainParams], count: int, epochs: pd.DataFrame) -> float:
+def passes(params: Params[PretrainParams], count: int, epochs: DataFrame) -> float:
     """One network, two strong views of each image of a full batch with gradient."""
     return float(2 * GRADIENT * in_full_batches(params, count) * len(epochs))
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from nlkit.data.problem import TrainingSet
 from nlkit.kernels.soft_losses import soft_cross_entropy
 from nlkit.kernels.soft_targets import blend
-from nlkit.lazy import Tensor, functional, no_grad, torch
+from nlkit.lazy import DataFrame, Tensor, functional, no_grad, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
@@ -24,11 +25,6 @@ from nlkit.parts.learner import TwinLearner
 from nlkit.parts.mixture import mixture_row
 from nlkit.seeding import global_stream, numpy_stream
 from nlkit.views.strong import strong_view
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nlkit.data.problem import TrainingSet
 
 TINY = {"warm_up": 1, "lr_warm_up": 1, "dim": 8, "hidden": 16, "strong": {"kind": "affine", "pad": 1}}
 """Settings of a run of a second."""
@@ -56,7 +52,7 @@ class TCLParams(DiagnosisParams):
     balanced: Positive | None = added(None)  # size of the class-balanced subset of an epoch; all are diagnosed
 
 
-def passes(params: Params[TCLParams], count: int, epochs: pd.DataFrame) -> float:
+def passes(params: Params[TCLParams], count: int, epochs: DataFrame) -> float:
     """One network, six views of each image of a full batch with gradient.
 
     All images are diagnosed before the first epoch and after each one.

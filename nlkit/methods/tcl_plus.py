@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from nlkit.data.problem import TrainingSet
 from nlkit.kernels.soft_losses import soft_cross_entropy
 from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.methods import tcl
@@ -20,9 +21,6 @@ from nlkit.parts import semi
 from nlkit.parts.diagnosis import posterior
 from nlkit.parts.learner import Learner, TwinLearner, with_prefix, without_prefix
 from nlkit.seeding import global_stream, numpy_stream
-
-if TYPE_CHECKING:
-    from nlkit.data.problem import TrainingSet
 
 
 class TCLPlusParams(MethodParams):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from nlkit.data.problem import Batch, Images, TrainingSet
 from nlkit.lazy import Tensor, no_grad, torch
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams
@@ -18,8 +19,6 @@ from nlkit.parts.learner import Learner, with_prefix, without_prefix
 if TYPE_CHECKING:
     from torch import nn
 
-    from nlkit.data.photos.stored import Batch, Images
-    from nlkit.data.problem import TrainingSet
     from nlkit.models.label_denoiser import LabelDiffusionNet
 
 Denoiser = Callable[[Tensor, int], Tensor]

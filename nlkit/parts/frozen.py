@@ -6,11 +6,12 @@ import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from nlkit.data.listing import read_feature_file
+from nlkit.data.problem import Batch, Images, Problem, TrainingSet
 from nlkit.errors import NlkitError
 from nlkit.files import locate, project_root
 from nlkit.lazy import Tensor, functional, no_grad, torch
@@ -18,10 +19,6 @@ from nlkit.params import Params, load_params
 from nlkit.params.sections import Section, added
 from nlkit.parts.learner import choose_precision, through
 from nlkit.views.weak import Views
-
-if TYPE_CHECKING:
-    from nlkit.data.photos.stored import ImageBatch, Images
-    from nlkit.data.problem import Problem, TrainingSet
 
 TABLE = ("table.keys", "table.features")
 """Names of the two tensors that a file of features becomes, among those of `TrainingSet.encoder`."""
@@ -104,7 +101,7 @@ class FeatureTable:
         raise NotImplementedError
 
 
-def image_keys(images: Images | ImageBatch) -> Tensor:
+def image_keys(images: Images | Batch) -> Tensor:
     """A number int64 [N] for each image uint8 [N, ...]: a random linear function of its bytes, modulo 2^64.
 
     Images of a store have their own.

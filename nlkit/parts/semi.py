@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import model_validator
 
 from nlkit.kernels.soft_losses import mean_prediction, soft_losses
-from nlkit.lazy import Tensor, torch
+from nlkit.lazy import DataFrame, Tensor, torch
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams
 from nlkit.params.sections import Fraction, MixtureParams, NonNegative, Positive, PositiveFloat, added
-
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
 
 
 class DivisionParams(MethodParams):
@@ -113,7 +110,7 @@ def mixmatch(
     return dict(zip(("loss_x", "loss_u", "loss_reg"), soft_losses(net(mixed), mixed_targets, rows), strict=True))
 
 
-def divided(params: Params[Any], epochs: pd.DataFrame) -> list[tuple[int, int]]:
+def divided(params: Params[Any], epochs: DataFrame) -> list[tuple[int, int]]:
     """Images of X and of U that each network is trained on, in each epoch after the warm-up."""
     later = epochs[epochs["epoch"] > params.method.warm_up]
     sizes = [(int(row[f"labelled_{k}"]), int(row[f"unlabelled_{k}"])) for _, row in later.iterrows() for k in (1, 2)]
