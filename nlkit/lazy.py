@@ -17,10 +17,12 @@ Result = TypeVar("Result")
 if TYPE_CHECKING:
     import torch as torch
     from pandas import DataFrame as DataFrame
+    from torch import Generator as Generator
     from torch import Tensor as Tensor
+    from torch import device as Device
     from torch.nn import functional as functional
 else:
-    DataFrame = Tensor = Any  # for annotations only; what is a tensor is asked with torch.Tensor
+    DataFrame = Device = Generator = Tensor = Any  # for annotations only; what is a tensor is asked with torch.Tensor
 
     class _Module:
         """Stands for a module until one of its names is asked for."""

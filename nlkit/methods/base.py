@@ -1,13 +1,11 @@
 """What the runner asks of a method, and what methods have in common."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
 from nlkit.data.problem import Images, TrainingSet
-from nlkit.lazy import DataFrame, Tensor, torch
+from nlkit.lazy import DataFrame, Generator, Tensor, torch
 from nlkit.params.load import M, Params
 from nlkit.params.sections import MixtureParams
 from nlkit.parts.epochs import epoch_subset, full_batches, learning_rate, shuffled_batches
@@ -120,7 +118,7 @@ class SingleNetwork(Method[M]):
 
         return train_on(self.learner, batches, step, tick)
 
-    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """What is recorded of a step on the samples `batch` [B]: scalars, among them the `loss`."""
         raise NotImplementedError
 
@@ -128,7 +126,7 @@ class SingleNetwork(Method[M]):
         """The scalar that a step goes down."""
         return losses["loss"]
 
-    def batches(self, stream: torch.Generator) -> Sequence[Tensor]:
+    def batches(self, stream: Generator) -> Sequence[Tensor]:
         """The samples of an epoch in random order."""
         chosen = epoch_subset(self.data.labels, self.balanced, self.data.classes, stream)
         batches = full_batches if self.in_full_batches else shuffled_batches

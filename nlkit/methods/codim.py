@@ -1,12 +1,10 @@
 """CoDiM: DivideMix from a pre-trained encoder, with a contrastive loss beside its own (Zhang et al., 2021)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any, Literal
 
 from nlkit.data.problem import TrainingSet
-from nlkit.lazy import DataFrame, Tensor, torch
+from nlkit.lazy import DataFrame, Generator, Tensor, torch
 from nlkit.methods import dividemix
 from nlkit.methods.base import GRADIENT, Split
 from nlkit.methods.dividemix import Batch, DivideMix
@@ -103,7 +101,7 @@ class CoDiM(DivideMix):
             learner.load_parts(self.data.encoder, *kept)
         return learner
 
-    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: Generator) -> dict[str, Tensor]:
         """L_x, L_u, L_reg and L_c: weak views make the targets, strong ones the gradient.
 
         Batch norm sees the mixed rows, then the contrasted ones. Without L_c, and with `ssl_views` weak, this is the

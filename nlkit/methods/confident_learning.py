@@ -4,8 +4,6 @@ Functions of p and labels take class probabilities [N, C], each row from a netwo
 and the observed labels int64 [N].
 """
 
-from __future__ import annotations
-
 import math
 from typing import Annotated, Literal
 

@@ -1,14 +1,12 @@
 """DivideMix: two networks divide the data for each other and learn from both parts (Li et al., ICLR 2020)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from nlkit.data.problem import TrainingSet
 from nlkit.kernels.soft_targets import soft_targets
-from nlkit.lazy import DataFrame, Tensor, functional, no_grad, torch
+from nlkit.lazy import DataFrame, Generator, Tensor, functional, no_grad, torch
 from nlkit.methods.base import GRADIENT, Method, Split, Tick, train_on
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
@@ -139,7 +137,7 @@ class DivideMix(Method[DivisionParams]):
         means = train_on(net, shuffled_batches(labelled, size, stream), step, tick, networks=2)
         return means | {"labelled": float(len(labelled)), "unlabelled": float(len(unlabelled))}
 
-    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: Generator) -> dict[str, Tensor]:
         """L_x, L_u and L_reg."""
         views = self.two_each(net.views.weak, batch, stream)
         guess, refined = self.targets(net, peer, *views, self.data.labels[batch.x], batch.w)
@@ -150,7 +148,7 @@ class DivideMix(Method[DivisionParams]):
         total: Tensor = losses["loss_x"] + losses["lambda_u"] * losses["loss_u"]
         return total + self.method.lambda_r * losses["loss_reg"]
 
-    def two_each(self, view: RandomView, batch: Batch, stream: torch.Generator) -> tuple[Views2, Views2]:
+    def two_each(self, view: RandomView, batch: Batch, stream: Generator) -> tuple[Views2, Views2]:
         """Two views of each image of X and of U."""
         x, u = self.data.images[batch.x], self.data.images[batch.u]
         return Views2(view(x, stream), view(x, stream)), Views2(view(u, stream), view(u, stream))

@@ -1,15 +1,13 @@
 """LRA-diffusion: neighbours' labels are retrieved, and a diffusion model learns to denoise them (Chen et al., 2023)."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
 from nlkit.data.problem import Images, Problem, TrainingSet
 from nlkit.errors import NlkitError
-from nlkit.lazy import DataFrame, Tensor, functional, torch
+from nlkit.lazy import DataFrame, Generator, Tensor, functional, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches, split_by_loss
 from nlkit.params import Params
 from nlkit.params.data import GREY
@@ -55,7 +53,7 @@ class LRADiffusionParams(DiffusionParams):
     mixture: MixtureParams = MixtureParams()
 
     @model_validator(mode="after")
-    def _possible(self) -> LRADiffusionParams:
+    def _possible(self) -> Self:
         if 2 * self.sampling_steps > self.timesteps:
             raise ValueError("method.sampling_steps is more than half of method.timesteps; they would not be distinct")
         if self.retrieval == "precomputed" and self.query == "view":
@@ -140,7 +138,7 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
         """One pass over all samples in full batches."""
         return super().train_epoch(epoch, tick) | {"lr": self.learner.optimiser.param_groups[0]["lr"]}
 
-    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """For the samples `batch` [B]: retrieve, draw y', add noise to it, predict the noise."""
         view = self.learner.views.weak(self.data.images[batch], stream)
         z, counts = self._retrieve(batch, view)
@@ -177,7 +175,7 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
         """Features whose Euclidean distances order the neighbours; for the cosine they get length one."""
         return functional.normalize(z, dim=1) if self.method.distance == "cosine" else z
 
-    def _loss(self, view: Tensor, z: Tensor, labels: Tensor, w: Tensor, stream: torch.Generator) -> Tensor:
+    def _loss(self, view: Tensor, z: Tensor, labels: Tensor, w: Tensor, stream: Generator) -> Tensor:
         """(1/C) sum_i w_i |eps_i - eps(e(x_i), y_t, t, z_i)|^2 for labels and weights [B, draws] of B views.
 
         All draws of an image share one e(x).

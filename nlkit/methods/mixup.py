@@ -1,11 +1,9 @@
 """mixup: train on weighted means of two images, with the same mean of their labels (Zhang et al., ICLR 2018)."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from nlkit.kernels.soft_losses import soft_cross_entropy
-from nlkit.lazy import Tensor, functional, torch
+from nlkit.lazy import Generator, Tensor, functional, torch
 from nlkit.methods.base import SingleNetwork, Tick, one_pass
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.params.sections import MixtureParams, PositiveFloat
@@ -38,7 +36,7 @@ class Mixup(SingleNetwork[MixupParams]):
         self.beta = numpy_stream(self.params.seed, "share", epoch)
         return super().train_epoch(epoch, tick)
 
-    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """The loss of the samples `batch` [B], mixed with a permutation of themselves.
 
         The share lambda is drawn from Beta(alpha, alpha) once for each batch.

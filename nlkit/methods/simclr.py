@@ -1,13 +1,11 @@
 """SimCLR: an encoder learns from images alone; labels serve only to judge it (Chen et al., ICML 2020)."""
 
-from __future__ import annotations
-
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from nlkit.data.problem import Images, TrainingSet
-from nlkit.lazy import DataFrame, Tensor, functional, torch
+from nlkit.lazy import DataFrame, Generator, Tensor, functional, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams, register
@@ -70,7 +68,7 @@ class SimCLR(SingleNetwork[PretrainParams]):
         self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
         self.bank: Tensor | None = None  # unit features [N, D] of the training images after the last epoch
 
-    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """The contrastive loss of the images `batch` [B]; both views of them go through the network together."""
         images = self.data.images[batch]
         views = torch.cat([self.strong(images, stream), self.strong(images, stream)])

@@ -1,7 +1,5 @@
 """TCL: a mixture over representations finds wrong labels, two views correct each other (Huang et al., CVPR 2023)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,7 +8,7 @@ from pydantic import Field
 from nlkit.data.problem import TrainingSet
 from nlkit.kernels.soft_losses import soft_cross_entropy
 from nlkit.kernels.soft_targets import blend
-from nlkit.lazy import DataFrame, Tensor, functional, no_grad, torch
+from nlkit.lazy import DataFrame, Generator, Tensor, functional, no_grad, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
@@ -106,7 +104,7 @@ class TCL(SingleNetwork[TCLParams]):
         method = self.method
         return warm_cosine(time, self.params.optim.lr, method.lr_warm_up, self.params.training.epochs, method.lr_floor)
 
-    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """Six losses of the samples `batch` [B] and their weighted sum; one pass of 6B rows shares batch statistics."""
         mu, tau, images = self.prototypes, self.method.temperature, self.data.images[batch]
         share = semi.mixing_share(self.beta, self.method.alpha)

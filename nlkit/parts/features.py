@@ -1,9 +1,7 @@
 """Features: nearest neighbours and what their labels say, and places along principal axes for figures."""
 
-from __future__ import annotations
-
 from nlkit.kernels.neighbours import nearest
-from nlkit.lazy import Tensor, torch
+from nlkit.lazy import Generator, Tensor, torch
 
 POINTS, AXES = 2000, 8
 """Samples whose place is recorded for the figure, and by how many coordinates; the others are left out of it."""
@@ -38,7 +36,7 @@ def count_votes(labels: Tensor, index: Tensor, classes: int) -> Tensor:
     return votes.scatter_add_(1, labels[index], torch.ones_like(index))
 
 
-def draw_labels(counts: Tensor, draws: int, stream: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_labels(counts: Tensor, draws: int, stream: Generator) -> tuple[Tensor, Tensor]:
     """Labels y' [M, draws] drawn with the probabilities n_c / sum n of counts [M, C], and their counts n_y'."""
     drawn = torch.multinomial(counts.float(), draws, replacement=True, generator=stream)
     return drawn, counts.gather(1, drawn)

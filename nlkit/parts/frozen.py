@@ -1,7 +1,5 @@
 """Frozen encoders f_p: pixels, rows of a file, and networks that are never trained; with their parameters."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from functools import partial
@@ -125,7 +123,7 @@ def frozen_encoder(encoder: FrozenParams, data: TrainingSet, params: Params[Any]
         case SimCLREncoderParams(params=reference):
             encode = _pretrained(reference, data, params.training.precision)
         case ClipParams(weights=weights):
-            from nlkit.models.clip import clip_features
+            from nlkit.models.photo import clip_features
 
             encode = clip_features(weights, data.mean, data.std, data.images.device)
         case _:

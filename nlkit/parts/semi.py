@@ -1,7 +1,5 @@
 """Semi-supervised learning with noisy labels: its settings, and its bricks, each a pure function."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -10,7 +8,7 @@ import numpy as np
 from pydantic import model_validator
 
 from nlkit.kernels.soft_losses import mean_prediction, soft_losses
-from nlkit.lazy import DataFrame, Tensor, torch
+from nlkit.lazy import DataFrame, Generator, Tensor, torch
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams
 from nlkit.params.sections import Fraction, MixtureParams, NonNegative, Positive, PositiveFloat, added
@@ -94,7 +92,7 @@ def mixmatch(
     refined: Tensor,
     guess: Tensor,
     share: float,
-    stream: torch.Generator,
+    stream: Generator,
     rows_seen: Literal["all", "labelled"] = "all",
 ) -> dict[str, Tensor]:
     """L_x, L_u and L_reg of labelled views x and unlabelled views u, mixed with each other, and their targets.

@@ -1,7 +1,5 @@
 """Where a result came from: machine, allocator, versions and memory, and the record that tells it."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import platform
@@ -17,7 +15,7 @@ import pandas as pd
 
 from nlkit.data.problem import Problem
 from nlkit.files import commit
-from nlkit.lazy import torch
+from nlkit.lazy import Device, torch
 from nlkit.params import Params
 from nlkit.params.data import FolderDataParams
 from nlkit.parts import learner
@@ -51,14 +49,14 @@ def keep_freed_memory() -> str:
     return "glibc, keeps freed memory" if changed else "glibc"
 
 
-def peak_memory_mb(device: torch.device) -> float:
+def peak_memory_mb(device: Device) -> float:
     """Peak memory in MB: of the device for a GPU, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def describe_device(device: torch.device) -> dict[str, Any]:
+def describe_device(device: Device) -> dict[str, Any]:
     """Type, name and CPU threads of the device."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else learner.cpu_name()
     return {"type": device.type, "name": name, "threads": torch.get_num_threads()}
