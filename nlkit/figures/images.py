@@ -70,7 +70,6 @@ def gallery(run: Run, images: Images, count: int = COLUMNS) -> Figure:
             known = "clean" in sample
             colour = (CLEAN if sample["noisy"] == sample["clean"] else NOISY) if known else "black"
             ax.text(0.5, 1.04, text, transform=ax.transAxes, ha="center", va="bottom", color=colour)
-    settle(figure)
     return figure
 
 
@@ -103,16 +102,6 @@ def image_grid(rows: int, columns: int, extra: float = 0.95) -> tuple[Figure, np
 def heading(ax: Axes, title: str, height: float = 1.62) -> None:
     """A title over the first image of a row, at a height in images; it may be wider, so the layout leaves it out."""
     ax.text(0, height, title, transform=ax.transAxes, fontweight="bold").set_in_layout(False)
-
-
-def settle(figure: Figure) -> None:
-    """Lay out now and for good, and count the headings in again, so that a tight crop leaves them whole."""
-    if layout := figure.get_layout_engine():
-        layout.execute(figure)
-    figure.set_layout_engine("none")
-    for ax in figure.axes:
-        for text in ax.texts:
-            text.set_in_layout(True)
 
 
 def show(ax: Axes, image: Any) -> None:

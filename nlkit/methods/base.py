@@ -11,7 +11,7 @@ from nlkit.params.sections import MixtureParams
 from nlkit.parts.epochs import epoch_subset, full_batches, learning_rate, shuffled_batches
 from nlkit.parts.learner import Learner, with_prefix, without_prefix
 from nlkit.parts.mixture import Mixture, fit_mixture, normalise
-from nlkit.seeding import torch_stream
+from nlkit.seeding import global_stream, numpy_stream, torch_stream
 
 GRADIENT = 3
 """A forward pass with its backward pass, in forward passes: the backward one is counted twice."""
@@ -99,6 +99,8 @@ class SingleNetwork(Method[M]):
 
     in_full_batches = False
     """Whether what does not fill a batch is left out of an epoch."""
+    mixing = "mixup"
+    """Name of the stream from which the shares of mixup are drawn."""
 
     def __init__(self, data: TrainingSet, params: Params[M], balanced: int | None = None) -> None:
         super().__init__(data, params, networks=1)
@@ -107,6 +109,7 @@ class SingleNetwork(Method[M]):
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all batches, with a step down the loss of each."""
         self.epoch = epoch + 1
+        self.beta = numpy_stream(self.params.seed, self.mixing, epoch)
         stream = torch_stream(self.device, self.params.seed, self.method.name, epoch)
         batches = self.batches(stream)
 
@@ -116,7 +119,8 @@ class SingleNetwork(Method[M]):
             self.learner.step(self.total(losses), self.clip)
             return losses
 
-        return train_on(self.learner, batches, step, tick)
+        with global_stream(self.device, self.params.seed, "dropout", epoch):
+            return train_on(self.learner, batches, step, tick)
 
     def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """What is recorded of a step on the samples `batch` [B]: scalars, among them the `loss`."""

@@ -117,8 +117,7 @@ class CoDiM(DivideMix):
         if method.lambda_c:
             if method.ssl_views == "weak" or method.contrast_strong is not None:
                 views = self.two_each(self.contrast_strong, batch, stream)
-            x, u = views
-            first, second = torch.cat([x.first, u.first]), torch.cat([x.second, u.second])
+            first, second = map(torch.cat, zip(*views, strict=True))
             losses["loss_c"] = contrastive_loss(net, first, second, refined, guess, method)
         return losses
 

@@ -151,7 +151,7 @@ class DivideMix(Method[DivisionParams]):
     def two_each(self, view: RandomView, batch: Batch, stream: Generator) -> tuple[Views2, Views2]:
         """Two views of each image of X and of U."""
         x, u = self.data.images[batch.x], self.data.images[batch.u]
-        return Views2(view(x, stream), view(x, stream)), Views2(view(u, stream), view(u, stream))
+        return (view(x, stream), view(x, stream)), (view(u, stream), view(u, stream))
 
     @no_grad
     def targets(
@@ -163,14 +163,14 @@ class DivideMix(Method[DivisionParams]):
         the other; with `bn: fused` it pools their statistics.
         """
         temperature = self.method.temperature
-        views = u.first, u.second, x.first, x.second
+        views = *u, *x
         if self.method.bn == "fused":
             own = net(torch.cat(views)).split([len(view) for view in views])
         else:
             own = net.in_parts(views)
         guess = torch.zeros_like(own[0])
-        if len(u.first):
-            theirs = peer(torch.cat([u.first, u.second])).chunk(2)
+        if len(u[0]):
+            theirs = peer(torch.cat(u)).chunk(2)
             guess = soft_targets([own[0], own[1], *theirs], temperature)
         return guess, soft_targets(own[2:], temperature, labels, w)
 

@@ -4,11 +4,10 @@ from typing import Literal
 
 from nlkit.kernels.soft_losses import soft_cross_entropy
 from nlkit.lazy import Generator, Tensor, functional, torch
-from nlkit.methods.base import SingleNetwork, Tick, one_pass
+from nlkit.methods.base import SingleNetwork, one_pass
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.params.sections import MixtureParams, PositiveFloat
 from nlkit.parts import semi
-from nlkit.seeding import numpy_stream
 
 
 class MixupParams(MethodParams):
@@ -31,10 +30,7 @@ class MixupParams(MethodParams):
 class Mixup(SingleNetwork[MixupParams]):
     """One network, soft cross-entropy on mixed weak views; the mixture of losses steers nothing."""
 
-    def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
-        """One pass over all samples in random order."""
-        self.beta = numpy_stream(self.params.seed, "share", epoch)
-        return super().train_epoch(epoch, tick)
+    mixing = "share"
 
     def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """The loss of the samples `batch` [B], mixed with a permutation of themselves.

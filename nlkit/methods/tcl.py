@@ -21,7 +21,6 @@ from nlkit.parts.epochs import warm_cosine
 from nlkit.parts.features import around_prototypes, columns
 from nlkit.parts.learner import TwinLearner
 from nlkit.parts.mixture import mixture_row
-from nlkit.seeding import global_stream, numpy_stream
 from nlkit.views.strong import strong_view
 
 TINY = {"warm_up": 1, "lr_warm_up": 1, "dim": 8, "hidden": 16, "strong": {"kind": "affine", "pad": 1}}
@@ -95,9 +94,7 @@ class TCL(SingleNetwork[TCLParams]):
         if not len(self.w):
             self._diagnose()
         self.clean_ratio = float((self.w > 0.5).double().mean())
-        self.beta = numpy_stream(self.params.seed, "mixup", epoch)
-        with global_stream(self.device, self.params.seed, "dropout", epoch):
-            return super().train_epoch(epoch, tick) | {"clean_ratio": self.clean_ratio}
+        return super().train_epoch(epoch, tick) | {"clean_ratio": self.clean_ratio}
 
     def rate(self, time: float) -> float:
         """A line from 0, then a cosine."""

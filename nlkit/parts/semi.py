@@ -1,7 +1,6 @@
 """Semi-supervised learning with noisy labels: its settings, and its bricks, each a pure function."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -12,6 +11,9 @@ from nlkit.lazy import DataFrame, Generator, Tensor, torch
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams
 from nlkit.params.sections import Fraction, MixtureParams, NonNegative, Positive, PositiveFloat, added
+
+Views2 = tuple[Tensor, Tensor]
+"""Two weak views [B, channels, H, W] of each image of a batch (M = 2)."""
 
 
 class DivisionParams(MethodParams):
@@ -77,14 +79,6 @@ def ramp(time: float, start: float, length: float) -> float:
     return min(max((time - start) / length, 0.0), 1.0)
 
 
-@dataclass(frozen=True)
-class Views2:
-    """Two weak views [B, channels, H, W] of each image of a batch (M = 2)."""
-
-    first: Tensor
-    second: Tensor
-
-
 def mixmatch(
     net: Callable[[Tensor], Tensor],
     x: Views2,
@@ -100,7 +94,7 @@ def mixmatch(
     `net` makes logits of views. With `rows_seen` labelled it sees the mixed rows of x only, and u enters as their
     partners.
     """
-    inputs = torch.cat([x.first, x.second, u.first, u.second])
+    inputs = torch.cat([*x, *u])
     targets = torch.cat([refined, refined, guess, guess])
     order = torch.randperm(len(inputs), generator=stream, device=inputs.device)
     rows = 2 * len(refined)
