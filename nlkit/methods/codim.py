@@ -12,11 +12,15 @@ from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.params.views import AutoAugmentParams, Strong
-from nlkit.parts.contrast import contrast_classes, contrast_confidence, same_image_or_class, supcon
-from nlkit.parts.features import places
+from nlkit.parts.features import places, supcon
 from nlkit.parts.learner import ContrastiveLearner, Learner
 from nlkit.parts.semi import DivisionParams, divided, mixmatch
 from nlkit.views.strong import strong_view
+
+NO_CLASS = -1
+"""The class of a row that takes part without one."""
+
+Variant = Literal["self", "sup", "sup_pseudo"]
 
 
 class CoDiMParams(DivisionParams):
@@ -25,7 +29,7 @@ class CoDiMParams(DivisionParams):
     name: Literal["codim"]
     encoder: str | None = None  # the parameter file of pre-training; null for a random start
     clip: PositiveFloat | None = 1.0  # largest norm of the gradient in the warm-up
-    variant: Literal["self", "sup", "sup_pseudo"] = "self"  # which rows are positives
+    variant: Variant = "self"  # which rows are positives
     tau_c: PositiveFloat = 0.5  # temperature of the contrastive loss
     lambda_c: NonNegative = 0.25  # its weight
     cl_subset: Literal["all", "unlabelled"] = "all"  # the images that take part in it
@@ -153,3 +157,34 @@ def contrastive_loss(
     classes = contrast_classes(method.variant, refined, guess, method.tau_p).repeat(2)
     confidence = contrast_confidence(refined, guess).repeat(2) if method.weighted else None
     return supcon(z, same_image_or_class(source, classes, confidence), method.tau_c)
+
+
+def same_image_or_class(source: Tensor, classes: Tensor, confidence: Tensor | None = None) -> Tensor:
+    """Positives [n, n]: rows i and j that are views of one image, or of one class; rows without a class have none.
+
+    source, classes: int64 [n], the number of the image and of its class (NO_CLASS for none). A bool mask; with
+    confidence [n] weights, where a pair of one class and two images weighs the product of both confidences, and views
+    of one image weigh one.
+    """
+    image = source[:, None] == source
+    chosen = image | ((classes[:, None] == classes) & (classes != NO_CLASS))
+    if confidence is None:
+        return chosen
+    return torch.where(image, 1.0, confidence[:, None] * confidence).masked_fill(~chosen, 0.0)
+
+
+def contrast_classes(variant: Variant, refined: Tensor, guess: Tensor, tau_p: float) -> Tensor:
+    """The class int64 [B_x + B_u] of each image in the contrastive loss, from targets [B_x, C] and [B_u, C].
+
+    self: none has a class. sup: a labelled image has the class of its refined target. sup_pseudo: an unlabelled one
+    too has that of its guessed target, where that is at least tau_p sure.
+    """
+    confidence, guessed = guess.max(dim=1)
+    unlabelled = torch.where((confidence >= tau_p) & (variant == "sup_pseudo"), guessed, NO_CLASS)
+    labelled = refined.argmax(dim=1)
+    return torch.cat([torch.full_like(labelled, NO_CLASS) if variant == "self" else labelled, unlabelled])
+
+
+def contrast_confidence(refined: Tensor, guess: Tensor) -> Tensor:
+    """Confidence [B_x + B_u] of the class of each image: one for a labelled image, the largest guess for the others."""
+    return torch.cat([torch.ones_like(refined[:, 0]), guess.amax(dim=1)])

@@ -11,9 +11,8 @@ from nlkit.params import Params
 from nlkit.params.registry import MethodParams, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.params.views import AffineStrongParams, SimCLRParams
-from nlkit.parts.contrast import nt_xent
 from nlkit.parts.epochs import joined_cosine
-from nlkit.parts.features import count_votes, nearest, nearest_others, places, vote_logits
+from nlkit.parts.features import count_votes, nearest, nearest_others, nt_xent, places, vote_logits
 from nlkit.parts.learner import ContrastiveLearner
 from nlkit.views.strong import strong_view
 

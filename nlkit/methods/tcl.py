@@ -15,12 +15,10 @@ from nlkit.params.registry import Look, OwnImages, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat, added
 from nlkit.params.views import AffineStrongParams, SimCLRParams
 from nlkit.parts import semi
-from nlkit.parts.contrast import nt_xent
-from nlkit.parts.diagnosis import Diagnosis, DiagnosisParams, diagnose, similarities
 from nlkit.parts.epochs import warm_cosine
-from nlkit.parts.features import around_prototypes, columns
+from nlkit.parts.features import around_prototypes, columns, nt_xent
 from nlkit.parts.learner import TwinLearner
-from nlkit.parts.mixture import mixture_row
+from nlkit.parts.mixture import Diagnosis, DiagnosisParams, diagnose, mixture_row, similarities
 from nlkit.views.strong import strong_view
 
 TINY = {"warm_up": 1, "lr_warm_up": 1, "dim": 8, "hidden": 16, "strong": {"kind": "affine", "pad": 1}}

@@ -18,8 +18,8 @@ from nlkit.params import Params
 from nlkit.params.registry import MethodParams, OwnImages, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.parts import semi
-from nlkit.parts.diagnosis import posterior
 from nlkit.parts.learner import Learner, TwinLearner, with_prefix, without_prefix
+from nlkit.parts.mixture import posterior
 
 
 class TCLPlusParams(MethodParams):

@@ -1,10 +1,50 @@
-"""Features: nearest neighbours and what their labels say, and places along principal axes for figures."""
+"""Features: contrastive losses, nearest neighbours and what their labels say, and places for figures."""
 
 from nlkit.kernels.neighbours import nearest
 from nlkit.lazy import Generator, Tensor, torch
 
 POINTS, AXES = 2000, 8
 """Samples whose place is recorded for the figure, and by how many coordinates; the others are left out of it."""
+
+
+def supcon(z: Tensor, positives: Tensor, temperature: float) -> Tensor:
+    """Contrastive loss of rows z [n, D] with any set of positives P_i for each anchor i; a scalar in float32 at least.
+
+    Mean over anchors of -1/|P_i| sum_{p in P_i} log( exp(z_i.z_p / T) / sum_{a != i} exp(z_i.z_a / T) )
+    (Khosla et al., NeurIPS 2020, "L_out"). positives: bool [n, n], row i marks P_i, its diagonal is ignored; or float
+    weights [n, n], which make the sum over P_i a weighted one and |P_i| the sum of the weights; they get no gradient.
+    Anchors without positives are left out, and the loss is 0 where no anchor has any.
+    """
+    z = z.to(torch.promote_types(z.dtype, torch.float32))
+    with torch.autocast(z.device.type, enabled=False):
+        products = z @ z.T
+    with torch.no_grad():
+        itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
+        chosen = positives.masked_fill(itself, 0).to(z.dtype)
+        similar = (products / temperature).masked_fill(itself, -torch.inf)
+        log_sums, counts = similar.logsumexp(dim=1, keepdim=True), chosen.sum(dim=1, keepdim=True)
+        none = counts == 0
+        shares = torch.where(none, 0.0, 1 / counts)
+        pulled = (similar.masked_fill(chosen == 0, 0.0) * chosen).sum(dim=1, keepdim=True) * shares
+        anchors = (~none).sum().clamp_min(1)
+        loss = (log_sums - pulled).masked_fill(none, 0.0).sum() / anchors
+        slopes = ((similar - log_sums).exp() - chosen * shares).masked_fill(none, 0.0)
+    # The gradient by its closed form, d loss / d s_ia = (softmax_ia - [a in P_i] / |P_i|) / anchors: records were made
+    # with it, and what autograd makes of the loss differs in the last bits. This sum has that gradient and a value of
+    # its own, which is taken off again.
+    pull = (products * slopes).sum() / (anchors * temperature)
+    return pull - pull.detach() + loss
+
+
+def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
+    """NT-Xent of two views [B, D] of the same images, both directions, mean over the 2B anchors; a scalar.
+
+    The denominator holds the positive and the 2B - 2 other rows (SimCLR, equation 1; TCL, L_ctr). Rows are
+    used as they are: normalise them first.
+    """
+    views = torch.cat([first, second])
+    source = torch.arange(len(first), device=first.device).repeat(2)
+    return supcon(views, source[:, None] == source, temperature)
 
 
 def nearest_others(queries: Tensor, bank: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor]:
