@@ -173,10 +173,7 @@ def train_on(
 
 
 def split_by_loss(losses: Tensor, params: MixtureParams) -> Split:
-    """Losses [N] of one network, and P(clean) from a two-component mixture over them.
-
-    P(clean) is one half everywhere where the losses are constant or not finite.
-    """
+    """Losses [N] of one network, and P(clean) from a mixture over them; one half where they cannot be separated."""
     z = normalise(losses)
     if z is None:
         return Split(losses[None], torch.full_like(losses, 0.5)[None], (None,))

@@ -163,10 +163,7 @@ def confident_class(p: Tensor, labels: Tensor) -> Tensor:
 
 
 def confident_joint(p: Tensor, labels: Tensor) -> Tensor:
-    """Counts int64 [C, C] of the samples that are labelled i (row) and confidently belong to j (column).
-
-    The diagonal is at least one, so that no class vanishes.
-    """
+    """Counts int64 [C, C] of samples labelled i (row) that confidently belong to j (column); 1 at least if i = j."""
     classes, believed = p.shape[1], confident_class(p, labels)
     cell = (labels * classes + believed)[believed >= 0]
     counts = torch.bincount(cell, minlength=classes * classes).view(classes, classes)

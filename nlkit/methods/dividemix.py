@@ -175,10 +175,7 @@ class DivideMix(Method[DivisionParams]):
         return guess, soft_targets(own[2:], temperature, labels, w)
 
     def _divide(self, w: Tensor, k: int, epoch: int) -> tuple[Tensor, Tensor]:
-        """Indices of X = {w > threshold} and of the rest; both keep at least a batch where N allows it.
-
-        Images that the peer did not look at have no w and are in neither.
-        """
+        """Indices of X = {w > threshold} and of the rest of what the peer saw; both get a batch where N allows it."""
         known = torch.isfinite(w).nonzero()[:, 0]
         w = w[known]
         clean = w > self.method.threshold

@@ -176,10 +176,7 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
         return functional.normalize(z, dim=1) if self.method.distance == "cosine" else z
 
     def _loss(self, view: Tensor, z: Tensor, labels: Tensor, w: Tensor, stream: Generator) -> Tensor:
-        """(1/C) sum_i w_i |eps_i - eps(e(x_i), y_t, t, z_i)|^2 for labels and weights [B, draws] of B views.
-
-        All draws of an image share one e(x).
-        """
+        """(1/C) sum_i w_i |eps_i - eps(e(x_i), y_t, t, z_i)|^2 for labels and weights [B, draws] of B views."""
         learner = self.learner
         embedding = learner.embed(learner.net, view).repeat_interleave(self.method.draws, dim=0)
         y = functional.one_hot(labels.flatten(), self.data.classes).float()

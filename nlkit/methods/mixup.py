@@ -33,10 +33,7 @@ class Mixup(SingleNetwork[MixupParams]):
     mixing = "share"
 
     def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
-        """The loss of the samples `batch` [B], mixed with a permutation of themselves.
-
-        The share lambda is drawn from Beta(alpha, alpha) once for each batch.
-        """
+        """The loss of `batch` [B], mixed with a permutation of itself; the share is drawn from Beta(alpha, alpha)."""
         view = self.learner.views.weak(self.data.images[batch], stream)
         labels = functional.one_hot(self.data.labels[batch], self.data.classes).float()
         share = float(self.beta.beta(self.method.alpha, self.method.alpha))

@@ -48,10 +48,7 @@ class TCLParams(DiagnosisParams):
 
 
 def passes(params: Params[TCLParams], count: int, epochs: DataFrame) -> float:
-    """One network, six views of each image of a full batch with gradient.
-
-    All images are diagnosed before the first epoch and after each one.
-    """
+    """Six views of each image of a full batch with gradient; all images after each epoch and before the first."""
     return float(6 * GRADIENT * in_full_batches(params, count) * len(epochs) + count * (len(epochs) + 1))
 
 
@@ -85,10 +82,7 @@ class TCL(SingleNetwork[TCLParams]):
         self.prototypes = self.w = torch.zeros(0, device=self.device)  # there is no diagnosis yet
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
-        """One pass over all samples in full batches; prototypes and w stay as they are meanwhile.
-
-        The very first diagnosis is that of the untrained network.
-        """
+        """One pass in full batches with fixed prototypes and w, which at first are those of the untrained network."""
         if not len(self.w):
             self._diagnose()
         self.clean_ratio = float((self.w > 0.5).double().mean())
@@ -128,10 +122,7 @@ class TCL(SingleNetwork[TCLParams]):
         return {"loss": self._total(losses), **losses}
 
     def _forward(self, weak: Tensor, *rows: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Unit projections and logits of mixed rows [3B, .] and of both strong views [B, .], from one pass.
-
-        The weak view takes part for its batch statistics only.
-        """
+        """Unit projections and logits of mixed rows [3B, .] and strong views [B, .]; `weak` is for batch statistics."""
         v, logits = self.learner.both(torch.cat([weak, *rows]))
         sizes = [len(weak), *map(len, rows)]
         return v.split(sizes)[1:], logits.split(sizes)[1:]

@@ -129,10 +129,7 @@ def clip_features(
 
 
 def preprocess(pixels: Tensor) -> Tensor:
-    """CLIP's inputs [B, 3, 224, 224] from pixels [B, 3, S, S] in 0..1: bicubic, with CLIP's statistics.
-
-    Bicubic values may leave 0..1 a little, as in the official code.
-    """
+    """CLIP's inputs [B, 3, 224, 224] from pixels [B, 3, S, S] in 0..1: bicubic, with CLIP's statistics."""
     large = functional.interpolate(pixels.float(), size=(CLIP_SIZE, CLIP_SIZE), mode="bicubic", align_corners=False)
     shift, scale = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
     return (large - shift) / scale

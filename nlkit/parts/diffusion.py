@@ -173,11 +173,10 @@ class DiffusionLearner(Learner):
 
 
 class Ema:
-    """A copy whose weights and buffers follow those of a network.
+    """A copy whose weights, and statistics of batch norm, follow those of a network; whole numbers are copied.
 
     After update number n = 1, 2, ... the copy is d theta_ema + (1 - d) theta with d = min(decay, n / (n + 9)): the
-    first updates forget the random start. The statistics of batch norm are averaged in the same way: the newest ones
-    belong to weights that the copy has not reached yet, and do not fit its own. Whole numbers are copied.
+    first updates forget the random start.
     """
 
     def __init__(self, net: LabelDiffusionNet, decay: float) -> None:

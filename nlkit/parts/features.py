@@ -48,10 +48,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
 
 def nearest_others(queries: Tensor, bank: Tensor, own: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """As `nearest`, without the rows `own` [M] of the bank, each of which is that of the query itself.
-
-    Raises ValueError for k >= N.
-    """
+    """As `nearest`, without the row `own` [M] of the bank that is the query itself; raises ValueError for k >= N."""
     distances, index = nearest(queries, bank, k + 1)
     others = index != own[:, None]
     others[:, -1] &= ~others.all(dim=1)  # a row with k equal ones may be missing from its own list
@@ -119,9 +116,6 @@ def columns(points: Tensor, name: str = "map") -> dict[str, Tensor]:
 
 
 def _coordinates(points: Tensor, centre: Tensor, axes: Tensor) -> Tensor:
-    """Places [N, d] of points [N, D] seen from a centre [D], along orthonormal axes [d, D].
-
-    An axis points to where its largest entry is positive.
-    """
+    """Places [N, d] of points [N, D] seen from a centre [D] along axes [d, D], turned to their largest entries."""
     largest = axes.gather(1, axes.abs().argmax(dim=1, keepdim=True))
     return ((points.double() - centre) @ (axes * largest.sign()).T).float()

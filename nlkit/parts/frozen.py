@@ -100,10 +100,7 @@ class FeatureTable:
 
 
 def image_keys(images: Images | Batch) -> Tensor:
-    """A number int64 [N] for each image uint8 [N, ...]: a random linear function of its bytes, modulo 2^64.
-
-    Images of a store have their own.
-    """
+    """A number int64 [N] for each image uint8 [N, ...], a random linear function of its bytes; a store has its own."""
     if not isinstance(images, torch.Tensor):
         return images.keys
     flat = images.flatten(1)
@@ -113,10 +110,7 @@ def image_keys(images: Images | Batch) -> Tensor:
 
 
 def frozen_encoder(encoder: FrozenParams, data: TrainingSet, params: Params[Any]) -> NetworkEncoder | FeatureTable:
-    """The encoder f_p of this section, which has `features` numbers an image and gets no gradient.
-
-    Raises NlkitError where what it needs is not there.
-    """
+    """The encoder f_p of a section, with `features` numbers an image; raises NlkitError where something is missing."""
     match encoder:
         case FeatureFileParams():
             return FeatureTable(*(_given(data, name) for name in TABLE))

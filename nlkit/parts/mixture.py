@@ -32,11 +32,7 @@ def normalise(losses: Tensor) -> Tensor | None:
 
 
 def fit_mixture(z: Tensor, params: MixtureParams) -> Mixture:
-    """EM for two Gaussians over values [N], from the hard assignment of `two_means`.
-
-    The steps, the regularisation and the stopping rule are those of scikit-learn's GaussianMixture:
-    stop when the mean log-likelihood changes by less than `tol`, or after `max_iter` iterations.
-    """
+    """EM for two Gaussians over values [N] from the hard assignment of `two_means`, as scikit-learn has it."""
     values, inside = z.double()[None], torch.ones_like(z, dtype=torch.bool)[None]
     high, _ = two_means(values, inside)
     return Mixture(*(part[0] for part in em(values, inside, high, params.max_iter, params.tol, params.reg_covar)))
@@ -126,9 +122,8 @@ class Diagnosis:
 def diagnose(v: Tensor, p: Tensor, labels: Tensor, method: DiagnosisParams) -> Diagnosis:
     """Judge the observed labels [N] from unit representations v [N, D] and predictions p [N, C].
 
-    M-step with p as responsibilities, posterior of the given label, and two Gaussians over its negative (label
-    diagnosis of the official code; equations 3, 4 and 7 of the paper).
-    Where the score cannot be separated every label gets w = 0.5.
+    M-step with p as responsibilities, posterior of the given label, and two Gaussians over its negative (equations 3, 4
+    and 7; the official code). Where the score cannot be separated every label gets w = 0.5.
     """
     mu = prototypes(v, p)
     sigma = spreads(v, p, mu) if method.sigma_mode == "per_class" else torch.full_like(mu[:, 0], method.temperature)

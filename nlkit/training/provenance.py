@@ -32,9 +32,8 @@ OTHERS = ("jemalloc", "tcmalloc", "mimalloc")
 def keep_freed_memory() -> str:
     """Tell glibc to serve large blocks from its heap and never to give them back; says what the allocator does now.
 
-    By default glibc maps every large block anew and unmaps it when it is freed, so that each step of a training on a
-    CPU faults its pages in again. Nothing is changed, and the answer is a name, where there is another C library,
-    another allocator is loaded, or the environment sets the allocator (mallopt(3)). Results do not depend on it.
+    Nothing is changed, and the answer is a name, where there is another C library, another allocator is loaded, or the
+    environment sets the allocator (mallopt(3)). Results do not depend on it; a step pays no page faults.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return platform.libc_ver()[0] or platform.system()
