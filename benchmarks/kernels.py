@@ -22,7 +22,7 @@ from torch import Tensor
 
 from benchmarks.resized_crop import measure
 from benchmarks.rows import RESULTS, append, make_row
-from nlkit.training.allocator import keep_freed_memory
+from nlkit.training.provenance import keep_freed_memory
 from nlkit.training.runs import choose_device
 
 Jobs = dict[str, Callable[[], object]]
@@ -85,7 +85,7 @@ def crop_flip(device: torch.device) -> tuple[int, str, str, Jobs]:
     dy, dx = torch.randint(-4, 5, (2, 512), generator=stream, device=device)
     flip = torch.rand(512, generator=stream, device=device) < 0.5
     mean, std = torch.full((3,), 120.0, device=device), torch.full((3,), 60.0, device=device)
-    jobs = forms("crop_flip", "crop_flip", device, lambda made: made(images, dy, dx, flip, mean, std, torch.float32))
+    jobs = forms("crop_flip", "crop_flip", device, lambda made: made(images, dy, dx, flip, mean, std))
     one = v2.Compose(
         [
             v2.RandomCrop(32, 4),

@@ -15,7 +15,7 @@ import torch
 from benchmarks.rows import load, make_row, options_of, report
 from nlkit.parts.learner import choose_precision
 from nlkit.training import bench
-from nlkit.training.allocator import keep_freed_memory
+from nlkit.training.provenance import keep_freed_memory
 from nlkit.training.runs import choose_device
 
 

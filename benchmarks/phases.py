@@ -30,7 +30,7 @@ from nlkit.methods import dividemix
 from nlkit.methods.dividemix import DivideMix
 from nlkit.parts.learner import Learner, choose_precision
 from nlkit.training import bench
-from nlkit.training.allocator import keep_freed_memory
+from nlkit.training.provenance import keep_freed_memory
 from nlkit.training.runs import choose_device
 from nlkit.views import Views
 

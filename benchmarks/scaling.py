@@ -23,11 +23,10 @@ from benchmarks.epoch import ours
 from benchmarks.rows import Row, load, make_row, options_of, report
 from nlkit.kernels.neighbours import nearest
 from nlkit.params import load_params
-from nlkit.parts.diagnosis import DiagnosisParams, diagnose
 from nlkit.parts.learner import choose_precision
-from nlkit.parts.mixture import fit_two_components
+from nlkit.parts.mixture import DiagnosisParams, diagnose, fit_two_components
 from nlkit.training import bench
-from nlkit.training.allocator import keep_freed_memory
+from nlkit.training.provenance import keep_freed_memory
 from nlkit.training.runs import choose_device
 
 PARAMS = Path(__file__).parents[1] / "params"

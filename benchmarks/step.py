@@ -21,7 +21,7 @@ from torch.nn import functional
 from benchmarks.rows import RESULTS, append, make_row
 from nlkit.models import build_model
 from nlkit.params.sections import ModelParams
-from nlkit.training.allocator import keep_freed_memory
+from nlkit.training.provenance import keep_freed_memory
 
 VARIANTS = ("kept", "default")
 STEPS = 60

@@ -199,7 +199,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _adopt(options: argparse.Namespace) -> int:
-    from nlkit.figures.thumbnails import write_gallery
+    from nlkit.figures.images import write_gallery
     from nlkit.files import project_root
     from nlkit.training.records import adopt
     from nlkit.training.runs import load_run

@@ -1,4 +1,4 @@
-"""PyTorch, imported when it is first used.
+"""PyTorch, imported when it is first used, and names for annotations only.
 
 Importing it takes seconds, which whoever reads parameters or records need not spend. Code of the rooms from `data` to
 `training` takes it from here; networks, which are classes of PyTorch's own, are imported where they are built.
@@ -16,10 +16,13 @@ Result = TypeVar("Result")
 
 if TYPE_CHECKING:
     import torch as torch
+    from pandas import DataFrame as DataFrame
+    from torch import Generator as Generator
     from torch import Tensor as Tensor
+    from torch import device as Device
     from torch.nn import functional as functional
 else:
-    Tensor = Any  # for annotations only; what is a tensor is asked with torch.Tensor
+    DataFrame = Device = Generator = Tensor = Any  # for annotations only; what is a tensor is asked with torch.Tensor
 
     class _Module:
         """Stands for a module until one of its names is asked for."""

@@ -102,7 +102,7 @@ def draw(name: str, source: Source, path: Path) -> None:
     kind = rest.removesuffix(f"_{paper}")
     if rest == "epoch_curves" and (rivals := contest.of_equals(contest.contestants(source.runs, [cell])[cell])):
         figure = epoch_curves({contents.title(cell): rivals})
-    elif paper and kind in figures.__all__:
+    elif paper and callable(getattr(figures, kind, None)):
         figure = getattr(figures, kind)(source.run(paper, cell))
     else:
         raise NlkitError(

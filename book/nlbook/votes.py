@@ -29,8 +29,8 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
     encoder = encoders.find(run.params, run.record["data"]["sha256"])
     if encoder is None:
         return pd.DataFrame([{"features": "the encoder is not on this machine"}])
+    from nlkit.parts.features import count_votes, nearest
     from nlkit.parts.learner import ContrastiveLearner
-    from nlkit.parts.retrieval import count_votes, nearest
 
     problem = run.problem()
     images, truth = problem.tests["test"]

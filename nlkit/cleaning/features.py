@@ -27,7 +27,7 @@ from nlkit.data.photos.decode import decode_all
 from nlkit.data.photos.layouts import IMAGENET_MEAN, IMAGENET_STD
 from nlkit.errors import NlkitError
 from nlkit.files import as_path, write_atomically
-from nlkit.parts.retrieval import nearest, nearest_others
+from nlkit.parts.features import nearest, nearest_others
 from nlkit.training import measure
 from nlkit.training.runs import choose_device
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
+from nlkit.lazy import Tensor, torch
 
-    from nlkit.data.photos.stored import Images
+if TYPE_CHECKING:
+    from nlkit.data.photos.stored import Batch as Batch
+    from nlkit.data.photos.stored import Images as Images
+else:
+    Batch = Images = Any  # for annotations only; the module imports PyTorch
 
 
 @dataclass(frozen=True)

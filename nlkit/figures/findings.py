@@ -1,8 +1,6 @@
 """What a run shows, in sentences written from its record."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,17 +9,14 @@ from nlkit.figures.losses import loss_counts
 from nlkit.figures.style import threshold
 from nlkit.training.runs import Run
 
-if TYPE_CHECKING:
-    from IPython.display import Markdown
-
 WINDOW = np.array([1, 8, 28, 56, 70, 56, 28, 8, 1]) / 256
 """Binomial weights that smooth a histogram."""
 REPEATED = {0.02: "hardly any", 0.1: "few", 0.5: "a part", 0.9: "more than half"}
 """What a share of the wrong labels is called below each bound; from the last one on it is nearly all."""
 
 
-def findings(run: Run) -> Markdown:
-    """A list of what the last epoch shows: accuracy, and but for pre-training wrong labels, losses and P(clean)."""
+def findings(run: Run) -> Any:
+    """What the last epoch shows, in Markdown: accuracy, and but for pre-training wrong labels, losses and P(clean)."""
     from IPython.display import Markdown  # Jupyter, which a report does without
 
     said = {"Accuracy": _accuracy(run)}

@@ -1,6 +1,11 @@
-"""Galleries of training images with what is known about their labels."""
+"""Galleries of training images with what is known about their labels, and thumbnails for pages without a data set."""
 
+import io
+import json
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import matplotlib.pyplot as plt
@@ -9,12 +14,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
-from nlkit.figures.style import CLEAN, NOISY, WIDTH, threshold
+from nlkit.errors import NlkitError
+from nlkit.figures.style import CLEAN, NOISY, WIDTH, groups, snapshots, threshold
+from nlkit.files import write_atomically
+from nlkit.training.records import LOSS_EDGES
 from nlkit.training.runs import Run
 
 COLUMNS = 6
 """Images in a row of the page's width."""
+NAME, LIMIT = "gallery.png", 200_000
+"""The file, and the bytes that it may take."""
+SIDE, COUNT = 32, 80
+"""Pixels of the side of a thumbnail, and thumbnails of a run, at most."""
+Thumbnails = dict[int, np.ndarray]
+"""Squares uint8 [side, side, 1 or 3] of one size, by the index of their sample."""
 
 
 class Images(Protocol):
@@ -54,7 +70,6 @@ def gallery(run: Run, images: Images, count: int = COLUMNS) -> Figure:
             known = "clean" in sample
             colour = (CLEAN if sample["noisy"] == sample["clean"] else NOISY) if known else "black"
             ax.text(0.5, 1.04, text, transform=ax.transAxes, ha="center", va="bottom", color=colour)
-    settle(figure)
     return figure
 
 
@@ -89,19 +104,102 @@ def heading(ax: Axes, title: str, height: float = 1.62) -> None:
     ax.text(0, height, title, transform=ax.transAxes, fontweight="bold").set_in_layout(False)
 
 
-def settle(figure: Figure) -> None:
-    """Lay out now and for good, and count the headings in again, so that a tight crop leaves them whole."""
-    if layout := figure.get_layout_engine():
-        layout.execute(figure)
-    figure.set_layout_engine("none")
-    for ax in figure.axes:
-        for text in ax.texts:
-            text.set_in_layout(True)
-
-
 def show(ax: Axes, image: Any) -> None:
     """One image uint8 [H, W, 1 or 3], an array or a tensor on the CPU."""
     image = np.asarray(image)
     grey = image.shape[-1] == 1
     look: dict[str, Any] = {"cmap": "gray_r" if grey else None, "interpolation": "none"}  # or it is stored enlarged
     ax.imshow(image[..., 0] if grey else image, vmin=0, vmax=255, **look)
+
+
+def write_gallery(run: Run, data: str | Path | None = None) -> None:
+    """Write the thumbnails of a run beside its record, but for digits, which come with scikit-learn.
+
+    Raises NlkitError where the images are not below the data root `data`, or would take more than LIMIT bytes.
+    """
+    if run.params.data.name != "digits":
+        blob = png(run, make_thumbnails(run, run.images(data)))
+        if len(blob) > LIMIT:
+            raise NlkitError(f"{run.folder / NAME}: would take {len(blob)} bytes, more than {LIMIT}")
+        write_atomically(run.folder / NAME, blob)
+
+
+class ShownImages(dict[int, Any]):
+    """The images of a run by index: its thumbnails and, for all others, the data set."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(read_thumbnails(run))
+        self._load = cache(run.images)
+
+    def __missing__(self, index: int) -> Any:
+        return self._load()[index]
+
+
+def at_hand(run: Run) -> Thumbnails:
+    """The thumbnails beside a record, else new ones; empty where the images are not on this machine either."""
+    found = read_thumbnails(run)
+    with suppress(NlkitError):
+        found = found or make_thumbnails(run, run.images())
+    return found
+
+
+def read_thumbnails(run: Run) -> Thumbnails:
+    """The thumbnails beside a record, empty where there are none; NlkitError where they are damaged or of others."""
+    path = run.folder / NAME
+    if not path.exists():
+        return {}
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            told, side = json.loads(image.info[NAME]), image.width
+            shape = len(told["samples"]), side, side, -1
+            ours = told["data"] == run.record["data"]["sha256"] and {*told["samples"]} <= {*run.samples["index"]}
+            whole = side <= SIDE and image.height == side * shape[0] and image.mode in ("L", "RGB")
+            if not ours or not whole or shape[0] > COUNT or path.stat().st_size > LIMIT:
+                raise ValueError
+            return dict(zip(told["samples"], np.asarray(image).reshape(shape), strict=True))
+    except (OSError, ValueError, TypeError, KeyError, SyntaxError, Image.DecompressionBombError):
+        raise NlkitError(f"{path}: damaged, of other images, or above {LIMIT} bytes; write it anew") from None
+
+
+def make_thumbnails(run: Run, images: Images) -> Thumbnails:
+    """Thumbnails of the samples that pages show: the middle of each image, scaled down where it is larger than SIDE."""
+    pictures = {index: picture(np.asarray(images[index])) for index in chosen(run)}
+    side = min(SIDE, *(min(picture.size) for picture in pictures.values()))
+    return {i: np.asarray(ImageOps.fit(one, (side, side))).reshape(side, side, -1) for i, one in pictures.items()}
+
+
+def png(run: Run, thumbnails: Thumbnails) -> bytes:
+    """One column of thumbnails; a text in the file tells the hash of the data and the indices of the samples."""
+    text, file = PngInfo(), io.BytesIO()
+    text.add_text(NAME, json.dumps({"data": run.record["data"]["sha256"], "samples": [*thumbnails]}))
+    picture(np.concatenate([*thumbnails.values()])).save(file, "PNG", optimize=True, pnginfo=text)
+    return file.getvalue()
+
+
+def picture(pixels: np.ndarray) -> Image.Image:
+    """Pillow's image of pixels uint8 [H, W, 1 or 3]."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def chosen(run: Run) -> list[int]:
+    """The indices of up to COUNT samples: those of the gallery, then those that serve the viewer best.
+
+    The viewer shows images by recorded epoch, bin of the loss, and group. Each next sample is the one that brings most
+    over all recorded epochs, where the first image of a bin and group counts 1, the second a half, and so on.
+    """
+    rows = list(dict.fromkeys(int(row) for table in gallery_rows(run).values() for row in table.index))[:COUNT]
+    second = ~groups(run.samples)[0][2]
+    cells = np.stack([(2 * i + second) * len(LOSS_EDGES) + bins for i, bins in enumerate(loss_bins(run).values())], 1)
+    seen = np.bincount(cells[rows].ravel(), minlength=int(cells.max()) + 1)
+    while len(rows) < min(COUNT, len(cells)):
+        worth = (0.5**seen)[cells].sum(axis=1)
+        worth[rows] = -1
+        rows.append(int(worth.argmax()))
+        seen[cells[rows[-1]]] += 1
+    return [int(index) for index in run.samples["index"].iloc[rows]]
+
+
+def loss_bins(run: Run) -> dict[int, np.ndarray]:
+    """By recorded epoch the bin [N] of each sample's loss; 65, which is none, where the network did not look at it."""
+    losses = {epoch: run.samples[f"loss_{epoch}"].to_numpy(np.float64) for epoch in snapshots(run)}
+    return {epoch: np.searchsorted(LOSS_EDGES, one, side="right") - 1 for epoch, one in losses.items()}

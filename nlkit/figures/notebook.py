@@ -13,9 +13,8 @@ from jinja2 import Template
 from matplotlib.figure import Figure
 
 from nlkit.errors import NlkitError
-from nlkit.figures.images import Images, gallery
+from nlkit.figures.images import Images, ShownImages, gallery
 from nlkit.figures.style import use_book_style
-from nlkit.figures.thumbnails import ShownImages
 from nlkit.files import project_root
 from nlkit.params import Params, load_params, make_params
 from nlkit.training import records

@@ -12,9 +12,9 @@ import pandas as pd
 from IPython.display import HTML
 from jinja2 import Template
 
+from nlkit.figures.images import at_hand, loss_bins, picture
 from nlkit.figures.losses import EDGES, loss_counts
 from nlkit.figures.style import groups, threshold, warm_up
-from nlkit.figures.thumbnails import at_hand, loss_bins, picture
 from nlkit.params import registry
 from nlkit.training.runs import Run
 

@@ -4,14 +4,12 @@ The environment variable NLKIT_KERNELS says which form runs: `naive`, `triton`, 
 Triton where that was measured to be faster.
 """
 
-from __future__ import annotations
-
 import os
 from importlib import import_module
 from typing import Any
 
 from nlkit.errors import NlkitError
-from nlkit.lazy import torch
+from nlkit.lazy import Device, torch
 
 CHOICES = ("auto", "naive", "triton")
 FASTER: dict[str, tuple[str, ...]] = {}
@@ -21,7 +19,7 @@ None yet: no row was measured on a GPU.
 """
 
 
-def form(operation: str, device: torch.device) -> Any:
+def form(operation: str, device: Device) -> Any:
     """The module that has the operation's function for tensors on this device; raises NlkitError for an odd setting."""
     wanted = os.environ.get("NLKIT_KERNELS", "auto")
     if wanted not in CHOICES:

@@ -1,24 +1,17 @@
 """What the runner asks of a method, and what methods have in common."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic
+from typing import Any, Generic
 
-from nlkit.lazy import Tensor, torch
+from nlkit.data.problem import Images, TrainingSet
+from nlkit.lazy import DataFrame, Generator, Tensor, torch
 from nlkit.params import M, Params
 from nlkit.params.sections import MixtureParams
 from nlkit.parts.epochs import epoch_subset, full_batches, learning_rate, shuffled_batches
 from nlkit.parts.learner import Learner, with_prefix, without_prefix
 from nlkit.parts.mixture import Mixture, fit_mixture, normalise
-from nlkit.seeding import torch_stream
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nlkit.data.photos.stored import Images
-    from nlkit.data.problem import TrainingSet
+from nlkit.seeding import global_stream, numpy_stream, torch_stream
 
 GRADIENT = 3
 """A forward pass with its backward pass, in forward passes: the backward one is counted twice."""
@@ -106,6 +99,8 @@ class SingleNetwork(Method[M]):
 
     in_full_batches = False
     """Whether what does not fill a batch is left out of an epoch."""
+    mixing = "mixup"
+    """Name of the stream from which the shares of mixup are drawn."""
 
     def __init__(self, data: TrainingSet, params: Params[M], balanced: int | None = None) -> None:
         super().__init__(data, params, networks=1)
@@ -114,6 +109,7 @@ class SingleNetwork(Method[M]):
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all batches, with a step down the loss of each."""
         self.epoch = epoch + 1
+        self.beta = numpy_stream(self.params.seed, self.mixing, epoch)
         stream = torch_stream(self.device, self.params.seed, self.method.name, epoch)
         batches = self.batches(stream)
 
@@ -123,9 +119,10 @@ class SingleNetwork(Method[M]):
             self.learner.step(self.total(losses), self.clip)
             return losses
 
-        return train_on(self.learner, batches, step, tick)
+        with global_stream(self.device, self.params.seed, "dropout", epoch):
+            return train_on(self.learner, batches, step, tick)
 
-    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """What is recorded of a step on the samples `batch` [B]: scalars, among them the `loss`."""
         raise NotImplementedError
 
@@ -133,7 +130,7 @@ class SingleNetwork(Method[M]):
         """The scalar that a step goes down."""
         return losses["loss"]
 
-    def batches(self, stream: torch.Generator) -> Sequence[Tensor]:
+    def batches(self, stream: Generator) -> Sequence[Tensor]:
         """The samples of an epoch in random order."""
         chosen = epoch_subset(self.data.labels, self.balanced, self.data.classes, stream)
         batches = full_batches if self.in_full_batches else shuffled_batches
@@ -176,10 +173,7 @@ def train_on(
 
 
 def split_by_loss(losses: Tensor, params: MixtureParams) -> Split:
-    """Losses [N] of one network, and P(clean) from a two-component mixture over them.
-
-    P(clean) is one half everywhere where the losses are constant or not finite.
-    """
+    """Losses [N] of one network, and P(clean) from a mixture over them; one half where they cannot be separated."""
     z = normalise(losses)
     if z is None:
         return Split(losses[None], torch.full_like(losses, 0.5)[None], (None,))
@@ -187,7 +181,7 @@ def split_by_loss(losses: Tensor, params: MixtureParams) -> Split:
     return Split(losses[None], mixture.p_clean(z).float()[None], (mixture,))
 
 
-def one_pass(params: Params[Any], count: int, epochs: pd.DataFrame) -> float:
+def one_pass(params: Params[Any], count: int, epochs: DataFrame) -> float:
     """Forward-equivalents of a method that sees each of `count` images once an epoch, with gradient."""
     return float(GRADIENT * count * len(epochs))
 

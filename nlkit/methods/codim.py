@@ -1,11 +1,10 @@
 """CoDiM: DivideMix from a pre-trained encoder, with a contrastive loss beside its own (Zhang et al., 2021)."""
 
-from __future__ import annotations
-
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from nlkit.lazy import Tensor, torch
+from nlkit.data.problem import TrainingSet
+from nlkit.lazy import DataFrame, Generator, Tensor, torch
 from nlkit.methods import dividemix
 from nlkit.methods.base import GRADIENT, Split
 from nlkit.methods.dividemix import Batch, DivideMix
@@ -13,16 +12,15 @@ from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.params.views import AutoAugmentParams, Strong
-from nlkit.parts.contrast import contrast_classes, contrast_confidence, same_image_or_class, supcon
-from nlkit.parts.geometry import places
+from nlkit.parts.features import places, supcon
 from nlkit.parts.learner import ContrastiveLearner, Learner
 from nlkit.parts.semi import DivisionParams, divided, mixmatch
 from nlkit.views.strong import strong_view
 
-if TYPE_CHECKING:
-    import pandas as pd
+NO_CLASS = -1
+"""The class of a row that takes part without one."""
 
-    from nlkit.data.problem import TrainingSet
+Variant = Literal["self", "sup", "sup_pseudo"]
 
 
 class CoDiMParams(DivisionParams):
@@ -31,7 +29,7 @@ class CoDiMParams(DivisionParams):
     name: Literal["codim"]
     encoder: str | None = None  # the parameter file of pre-training; null for a random start
     clip: PositiveFloat | None = 1.0  # largest norm of the gradient in the warm-up
-    variant: Literal["self", "sup", "sup_pseudo"] = "self"  # which rows are positives
+    variant: Variant = "self"  # which rows are positives
     tau_c: PositiveFloat = 0.5  # temperature of the contrastive loss
     lambda_c: NonNegative = 0.25  # its weight
     cl_subset: Literal["all", "unlabelled"] = "all"  # the images that take part in it
@@ -60,7 +58,7 @@ def check(params: Params[CoDiMParams]) -> None:
         raise ValueError("method.cl_subset 'unlabelled' leaves out every label; it needs method.variant 'self'")
 
 
-def passes(params: Params[CoDiMParams], count: int, epochs: pd.DataFrame) -> float:
+def passes(params: Params[CoDiMParams], count: int, epochs: DataFrame) -> float:
     """DivideMix, and in each step two more views with gradient of the images that are contrasted."""
     rows = [(0 if params.method.cl_subset == "unlabelled" else x) + u for x, u in divided(params, epochs)]
     contrast = GRADIENT * 2 * sum(rows) if params.method.lambda_c else 0
@@ -107,7 +105,7 @@ class CoDiM(DivideMix):
             learner.load_parts(self.data.encoder, *kept)
         return learner
 
-    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: Generator) -> dict[str, Tensor]:
         """L_x, L_u, L_reg and L_c: weak views make the targets, strong ones the gradient.
 
         Batch norm sees the mixed rows, then the contrasted ones. Without L_c, and with `ssl_views` weak, this is the
@@ -123,8 +121,7 @@ class CoDiM(DivideMix):
         if method.lambda_c:
             if method.ssl_views == "weak" or method.contrast_strong is not None:
                 views = self.two_each(self.contrast_strong, batch, stream)
-            x, u = views
-            first, second = torch.cat([x.first, u.first]), torch.cat([x.second, u.second])
+            first, second = map(torch.cat, zip(*views, strict=True))
             losses["loss_c"] = contrastive_loss(net, first, second, refined, guess, method)
         return losses
 
@@ -160,3 +157,34 @@ def contrastive_loss(
     classes = contrast_classes(method.variant, refined, guess, method.tau_p).repeat(2)
     confidence = contrast_confidence(refined, guess).repeat(2) if method.weighted else None
     return supcon(z, same_image_or_class(source, classes, confidence), method.tau_c)
+
+
+def same_image_or_class(source: Tensor, classes: Tensor, confidence: Tensor | None = None) -> Tensor:
+    """Positives [n, n]: rows i and j that are views of one image, or of one class; rows without a class have none.
+
+    source, classes: int64 [n], the number of the image and of its class (NO_CLASS for none). A bool mask; with
+    confidence [n] weights, where a pair of one class and two images weighs the product of both confidences, and views
+    of one image weigh one.
+    """
+    image = source[:, None] == source
+    chosen = image | ((classes[:, None] == classes) & (classes != NO_CLASS))
+    if confidence is None:
+        return chosen
+    return torch.where(image, 1.0, confidence[:, None] * confidence).masked_fill(~chosen, 0.0)
+
+
+def contrast_classes(variant: Variant, refined: Tensor, guess: Tensor, tau_p: float) -> Tensor:
+    """The class int64 [B_x + B_u] of each image in the contrastive loss, from targets [B_x, C] and [B_u, C].
+
+    self: none has a class. sup: a labelled image has the class of its refined target. sup_pseudo: an unlabelled one
+    too has that of its guessed target, where that is at least tau_p sure.
+    """
+    confidence, guessed = guess.max(dim=1)
+    unlabelled = torch.where((confidence >= tau_p) & (variant == "sup_pseudo"), guessed, NO_CLASS)
+    labelled = refined.argmax(dim=1)
+    return torch.cat([torch.full_like(labelled, NO_CLASS) if variant == "self" else labelled, unlabelled])
+
+
+def contrast_confidence(refined: Tensor, guess: Tensor) -> Tensor:
+    """Confidence [B_x + B_u] of the class of each image: one for a labelled image, the largest guess for the others."""
+    return torch.cat([torch.ones_like(refined[:, 0]), guess.amax(dim=1)])

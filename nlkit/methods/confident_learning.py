@@ -1,29 +1,31 @@
-"""Confident learning: each label is judged by a network that has not seen it (Northcutt et al., JAIR 2021)."""
+"""Confident learning: each label is judged by a network that has not seen it (Northcutt et al., JAIR 70, 2021).
 
-from __future__ import annotations
+Functions of p and labels take class probabilities [N, C], each row from a network that was not trained on that sample,
+and the observed labels int64 [N].
+"""
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from nlkit.lazy import Tensor, functional, torch
+from nlkit.data.problem import Images, TrainingSet
+from nlkit.lazy import DataFrame, Tensor, functional, torch
 from nlkit.methods.base import Method, Split, Tick, one_pass, train_on
 from nlkit.params import Params
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
-from nlkit.parts import confident
 from nlkit.parts.epochs import learning_rate, shuffled_batches
 from nlkit.seeding import numpy_stream, torch_stream
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nlkit.data.photos.stored import Images
-    from nlkit.data.problem import TrainingSet
-
 KEPT = 400_000
 """Out-of-fold probabilities are recorded where there are at most so many, so that a record stays small."""
+NEVER = 2.0
+"""The threshold of a class that no label names: no probability reaches it."""
+SLACK = 1e-6
+"""A probability this much below a threshold still reaches it, as in the authors' code."""
+TIE = 1e-8
+"""The given label wins against a class that is not more probable by more than this, as in the authors' code."""
 
 
 class ConfidentLearningParams(MethodParams):
@@ -35,7 +37,7 @@ class ConfidentLearningParams(MethodParams):
     score: Literal["self_confidence", "normalised_margin"] = "normalised_margin"
 
 
-def passes(params: Params[ConfidentLearningParams], count: int, epochs: pd.DataFrame) -> float:
+def passes(params: Params[ConfidentLearningParams], count: int, epochs: DataFrame) -> float:
     """Each image once, with gradient, by every network but the one that judges it."""
     return (params.method.folds - 1) * one_pass(params, count, epochs)
 
@@ -86,15 +88,15 @@ class ConfidentLearning(Method[ConfidentLearningParams]):
         """
         logits = self.out_of_fold()
         p, labels, rows = logits.double().softmax(dim=1), self.data.labels, len(self.nets)
-        score = confident.self_confidence if self.method.score == "self_confidence" else confident.normalised_margin
+        score = self_confidence if self.method.score == "self_confidence" else normalised_margin
         losses = functional.cross_entropy(logits, labels, reduction="none")
-        issue = confident.issues(p, labels)
+        issue = issues(p, labels)
         return Split(
             losses.repeat(rows, 1),
             score(p, labels).float().repeat(rows, 1),
             (None,) * rows,
             samples={"issue": issue.float(), **self._kept(p)},
-            epoch={"issues": int(issue.sum()), "estimated_errors": confident.estimated_errors(p, labels)},
+            epoch={"issues": int(issue.sum()), "estimated_errors": estimated_errors(p, labels)},
         )
 
     def out_of_fold(self) -> Tensor:
@@ -124,3 +126,67 @@ def stratified_folds(labels: Tensor, count: int, rng: np.random.Generator) -> Te
     fold = np.empty(len(labels), dtype=np.int64)
     fold[order] = np.arange(len(labels)) % count
     return torch.from_numpy(fold).to(labels.device)
+
+
+def self_confidence(p: Tensor, labels: Tensor) -> Tensor:
+    """p_i(y_i) [N]: the probability of the observed label."""
+    return p.gather(1, labels[:, None])[:, 0]
+
+
+def normalised_margin(p: Tensor, labels: Tensor) -> Tensor:
+    """(p_i(y_i) - max_{c != y_i} p_i(c) + 1) / 2, in [0, 1]: above one half where the observed label is predicted."""
+    return (self_confidence(p, labels) - _best_other(p, labels) + 1) / 2
+
+
+def _best_other(p: Tensor, labels: Tensor) -> Tensor:
+    return p.scatter(1, labels[:, None], 0).amax(dim=1)
+
+
+def class_thresholds(p: Tensor, labels: Tensor) -> Tensor:
+    """t_c [C]: the mean probability of class c over the samples that are labelled c."""
+    classes = p.shape[1]
+    counts = torch.bincount(labels, minlength=classes)
+    sums = torch.zeros_like(p[0]).scatter_add(0, labels, self_confidence(p, labels))
+    return torch.where(counts > 0, sums / counts.clamp_min(1), NEVER)
+
+
+def confident_class(p: Tensor, labels: Tensor) -> Tensor:
+    """The class int64 [N] that each sample confidently belongs to, -1 where it belongs to none.
+
+    A class whose probability reaches its threshold. Where there are several: the most probable of all classes, as in
+    the authors' code; the paper takes the most probable one among the several.
+    """
+    reached = p >= class_thresholds(p, labels) - SLACK
+    count = reached.sum(dim=1)
+    chosen = torch.where(count > 1, p.argmax(dim=1), reached.to(torch.uint8).argmax(dim=1))
+    return torch.where(count > 0, chosen, -1)
+
+
+def confident_joint(p: Tensor, labels: Tensor) -> Tensor:
+    """Counts int64 [C, C] of samples labelled i (row) that confidently belong to j (column); 1 at least if i = j."""
+    classes, believed = p.shape[1], confident_class(p, labels)
+    cell = (labels * classes + believed)[believed >= 0]
+    counts = torch.bincount(cell, minlength=classes * classes).view(classes, classes)
+    return counts + torch.diag((counts.diagonal() == 0).to(counts.dtype))
+
+
+def calibrated(joint: Tensor, labels: Tensor) -> Tensor:
+    """The joint [C, C] in float64, each row scaled to the number of samples with that label; divided by N it is Q."""
+    counts = torch.bincount(labels, minlength=len(joint))
+    return joint.double() / joint.sum(dim=1, keepdim=True) * counts[:, None]
+
+
+def estimated_errors(p: Tensor, labels: Tensor) -> float:
+    """How many of the N labels are wrong: what the calibrated joint holds beside its diagonal."""
+    joint = calibrated(confident_joint(p, labels), labels)
+    return float(joint.sum() - joint.diagonal().sum())
+
+
+def issues(p: Tensor, labels: Tensor) -> Tensor:
+    """Mask [N] of the label errors: samples of the joint beside its diagonal.
+
+    Not those whose given label is the most probable one all the same, as in the authors' code.
+    """
+    believed = confident_class(p, labels)
+    contradicted = _best_other(p, labels) > self_confidence(p, labels) + TIE
+    return (believed >= 0) & (believed != labels) & contradicted

@@ -1,10 +1,8 @@
 """Plain training on the observed labels: the baseline that memorises."""
 
-from __future__ import annotations
-
 from typing import Literal
 
-from nlkit.lazy import Tensor, functional, torch
+from nlkit.lazy import Generator, Tensor, functional
 from nlkit.methods.base import SingleNetwork, one_pass
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.params.sections import MixtureParams
@@ -31,7 +29,7 @@ class CrossEntropyParams(MethodParams):
 class CrossEntropy(SingleNetwork[CrossEntropyParams]):
     """One network, cross-entropy, the weak view; the mixture is fitted for the record and steers nothing."""
 
-    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """The mean cross-entropy of the samples `batch` [B]."""
         view = self.learner.views.weak(self.data.images[batch], stream)
         return {"loss": functional.cross_entropy(self.learner(view), self.data.labels[batch])}

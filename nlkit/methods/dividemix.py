@@ -1,13 +1,12 @@
 """DivideMix: two networks divide the data for each other and learn from both parts (Li et al., ICLR 2020)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from nlkit.data.problem import TrainingSet
 from nlkit.kernels.soft_targets import soft_targets
-from nlkit.lazy import Tensor, functional, no_grad, torch
+from nlkit.lazy import DataFrame, Generator, Tensor, functional, no_grad, torch
 from nlkit.methods.base import GRADIENT, Method, Split, Tick, train_on
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
@@ -17,12 +16,7 @@ from nlkit.parts.learner import Learner
 from nlkit.parts.mixture import fit_mixture, normalise
 from nlkit.parts.semi import DivisionParams, Views2, divided, mixmatch
 from nlkit.seeding import numpy_stream, torch_stream
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nlkit.data.problem import TrainingSet
-    from nlkit.views.strong import RandomView
+from nlkit.views.strong import RandomView
 
 
 class DivideMixParams(DivisionParams):
@@ -31,7 +25,7 @@ class DivideMixParams(DivisionParams):
     name: Literal["dividemix"]
 
 
-def passes(params: Params[Any], count: int, epochs: pd.DataFrame) -> float:
+def passes(params: Params[Any], count: int, epochs: DataFrame) -> float:
     """Two networks. Warm-up: each image once, with gradient. Then for each step of b images of X and u of U:
 
     own guesses 2u + 2b, the peer's 2u, the mixed batch 2b + 2u with gradient. After each epoch both look at all.
@@ -143,7 +137,7 @@ class DivideMix(Method[DivisionParams]):
         means = train_on(net, shuffled_batches(labelled, size, stream), step, tick, networks=2)
         return means | {"labelled": float(len(labelled)), "unlabelled": float(len(unlabelled))}
 
-    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, net: Learner, peer: Learner, batch: Batch, stream: Generator) -> dict[str, Tensor]:
         """L_x, L_u and L_reg."""
         views = self.two_each(net.views.weak, batch, stream)
         guess, refined = self.targets(net, peer, *views, self.data.labels[batch.x], batch.w)
@@ -154,10 +148,10 @@ class DivideMix(Method[DivisionParams]):
         total: Tensor = losses["loss_x"] + losses["lambda_u"] * losses["loss_u"]
         return total + self.method.lambda_r * losses["loss_reg"]
 
-    def two_each(self, view: RandomView, batch: Batch, stream: torch.Generator) -> tuple[Views2, Views2]:
+    def two_each(self, view: RandomView, batch: Batch, stream: Generator) -> tuple[Views2, Views2]:
         """Two views of each image of X and of U."""
         x, u = self.data.images[batch.x], self.data.images[batch.u]
-        return Views2(view(x, stream), view(x, stream)), Views2(view(u, stream), view(u, stream))
+        return (view(x, stream), view(x, stream)), (view(u, stream), view(u, stream))
 
     @no_grad
     def targets(
@@ -169,22 +163,19 @@ class DivideMix(Method[DivisionParams]):
         the other; with `bn: fused` it pools their statistics.
         """
         temperature = self.method.temperature
-        views = u.first, u.second, x.first, x.second
+        views = *u, *x
         if self.method.bn == "fused":
             own = net(torch.cat(views)).split([len(view) for view in views])
         else:
             own = net.in_parts(views)
         guess = torch.zeros_like(own[0])
-        if len(u.first):
-            theirs = peer(torch.cat([u.first, u.second])).chunk(2)
+        if len(u[0]):
+            theirs = peer(torch.cat(u)).chunk(2)
             guess = soft_targets([own[0], own[1], *theirs], temperature)
         return guess, soft_targets(own[2:], temperature, labels, w)
 
     def _divide(self, w: Tensor, k: int, epoch: int) -> tuple[Tensor, Tensor]:
-        """Indices of X = {w > threshold} and of the rest; both keep at least a batch where N allows it.
-
-        Images that the peer did not look at have no w and are in neither.
-        """
+        """Indices of X = {w > threshold} and of the rest of what the peer saw; both get a batch where N allows it."""
         known = torch.isfinite(w).nonzero()[:, 0]
         w = w[known]
         clean = w > self.method.threshold

@@ -1,20 +1,16 @@
 """ELR: a penalty holds the network to what it predicted early, before it memorised (Liu et al., NeurIPS 2020)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from nlkit.lazy import Tensor, functional, torch
+from nlkit.data.problem import TrainingSet
+from nlkit.lazy import Generator, Tensor, functional, torch
 from nlkit.methods.base import SingleNetwork, one_pass
 from nlkit.params import Params
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.params.sections import MixtureParams, NonNegative, Positive, PositiveFloat
 from nlkit.parts.epochs import cosine_restarts
-
-if TYPE_CHECKING:
-    from nlkit.data.problem import TrainingSet
 
 
 class ELRParams(MethodParams):
@@ -60,7 +56,7 @@ class ELR(SingleNetwork[ELRParams]):
         super().__init__(data, params)
         self.targets = torch.zeros(len(data), data.classes, device=self.device)
 
-    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """Cross-entropy and penalty of the samples `batch` [B], whose targets move before."""
         logits = self.learner(self.learner.views.weak(self.data.images[batch], stream))
         p = logits.softmax(dim=1).clamp(self.method.clamp, 1 - self.method.clamp)

@@ -1,30 +1,22 @@
 """LRA-diffusion: neighbours' labels are retrieved, and a diffusion model learns to denoise them (Chen et al., 2023)."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import model_validator
 
+from nlkit.data.problem import Images, Problem, TrainingSet
 from nlkit.errors import NlkitError
-from nlkit.lazy import Tensor, functional, torch
+from nlkit.lazy import DataFrame, Generator, Tensor, functional, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches, split_by_loss
 from nlkit.params import Params
 from nlkit.params.registry import Look, register
 from nlkit.params.sections import GREY, MixtureParams, NonNegative, Positive, PositiveFloat, added
-from nlkit.parts.diffusion import add_noise, antithetic_times, closeness
-from nlkit.parts.diffusion_learner import DiffusionLearner, DiffusionParams
+from nlkit.parts.diffusion import DiffusionLearner, DiffusionParams, add_noise, antithetic_times, closeness
 from nlkit.parts.epochs import warm_cosine
+from nlkit.parts.features import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
 from nlkit.parts.frozen import FrozenParams, frozen_encoder, read_feature_table
-from nlkit.parts.retrieval import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
 from nlkit.seeding import torch_stream
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nlkit.data.photos.stored import Images
-    from nlkit.data.problem import Problem, TrainingSet
 
 TEMPERATURE = 0.1
 """Of the softmax that turns a label vector into a distribution; ours. The official code has 1, under which a one-hot
@@ -36,7 +28,7 @@ NEIGHBOURS = 6
 
 
 class LRADiffusionParams(DiffusionParams):
-    """LRA-diffusion (Chen et al., NeurIPS 2023), in the paper's symbols where it has them; see `parts.retrieval` too.
+    """LRA-diffusion (Chen et al., NeurIPS 2023), in the paper's symbols where it has them; see `parts.features` too.
 
     `optim.lr` is the peak of the learning rate, `optim.momentum` Adam's beta_1.
     """
@@ -60,7 +52,7 @@ class LRADiffusionParams(DiffusionParams):
     mixture: MixtureParams = MixtureParams()
 
     @model_validator(mode="after")
-    def _possible(self) -> LRADiffusionParams:
+    def _possible(self) -> Self:
         if 2 * self.sampling_steps > self.timesteps:
             raise ValueError("method.sampling_steps is more than half of method.timesteps; they would not be distinct")
         if self.retrieval == "precomputed" and self.query == "view":
@@ -90,7 +82,7 @@ def check(params: Params[LRADiffusionParams]) -> None:
         raise ValueError(f"method.encoder.kind 'clip' needs photographs in colour, not {params.data.name}")
 
 
-def passes(params: Params[LRADiffusionParams], count: int, epochs: pd.DataFrame) -> float:
+def passes(params: Params[LRADiffusionParams], count: int, epochs: DataFrame) -> float:
     """The image encoder once for each image of a full batch, with gradient where it is trained.
 
     A frozen network sees each image once for the bank, and its view in each epoch where the query is of the view. The
@@ -145,7 +137,7 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
         """One pass over all samples in full batches."""
         return super().train_epoch(epoch, tick) | {"lr": self.learner.optimiser.param_groups[0]["lr"]}
 
-    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """For the samples `batch` [B]: retrieve, draw y', add noise to it, predict the noise."""
         view = self.learner.views.weak(self.data.images[batch], stream)
         z, counts = self._retrieve(batch, view)
@@ -182,17 +174,14 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
         """Features whose Euclidean distances order the neighbours; for the cosine they get length one."""
         return functional.normalize(z, dim=1) if self.method.distance == "cosine" else z
 
-    def _loss(self, view: Tensor, z: Tensor, labels: Tensor, w: Tensor, stream: torch.Generator) -> Tensor:
-        """(1/C) sum_i w_i |eps_i - eps(e(x_i), y_t, t, z_i)|^2 for labels and weights [B, draws] of B views.
-
-        All draws of an image share one e(x).
-        """
+    def _loss(self, view: Tensor, z: Tensor, labels: Tensor, w: Tensor, stream: Generator) -> Tensor:
+        """(1/C) sum_i w_i |eps_i - eps(e(x_i), y_t, t, z_i)|^2 for labels and weights [B, draws] of B views."""
         learner = self.learner
         embedding = learner.embed(learner.net, view).repeat_interleave(self.method.draws, dim=0)
         y = functional.one_hot(labels.flatten(), self.data.classes).float()
         t = antithetic_times(len(y), self.method.timesteps, stream, self.device)
         noise = torch.randn(y.shape, generator=stream, device=self.device)
-        noisy = add_noise(y, t, noise, learner.schedule)
+        noisy = add_noise(y, t, noise, learner.abar)
         predicted = learner.net.denoiser(embedding, noisy, t, z.repeat_interleave(self.method.draws, dim=0))
         return (w.flatten() * (noise - predicted).square().mean(dim=1)).sum()
 

@@ -1,16 +1,13 @@
 """mixup: train on weighted means of two images, with the same mean of their labels (Zhang et al., ICLR 2018)."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from nlkit.kernels.soft_losses import soft_cross_entropy
-from nlkit.lazy import Tensor, functional, torch
-from nlkit.methods.base import SingleNetwork, Tick, one_pass
+from nlkit.lazy import Generator, Tensor, functional, torch
+from nlkit.methods.base import SingleNetwork, one_pass
 from nlkit.params.registry import Look, MethodParams, OwnImages, register
 from nlkit.params.sections import MixtureParams, PositiveFloat
 from nlkit.parts import semi
-from nlkit.seeding import numpy_stream
 
 
 class MixupParams(MethodParams):
@@ -33,16 +30,10 @@ class MixupParams(MethodParams):
 class Mixup(SingleNetwork[MixupParams]):
     """One network, soft cross-entropy on mixed weak views; the mixture of losses steers nothing."""
 
-    def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
-        """One pass over all samples in random order."""
-        self.beta = numpy_stream(self.params.seed, "share", epoch)
-        return super().train_epoch(epoch, tick)
+    mixing = "share"
 
-    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
-        """The loss of the samples `batch` [B], mixed with a permutation of themselves.
-
-        The share lambda is drawn from Beta(alpha, alpha) once for each batch.
-        """
+    def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
+        """The loss of `batch` [B], mixed with a permutation of itself; the share is drawn from Beta(alpha, alpha)."""
         view = self.learner.views.weak(self.data.images[batch], stream)
         labels = functional.one_hot(self.data.labels[batch], self.data.classes).float()
         share = float(self.beta.beta(self.method.alpha, self.method.alpha))

@@ -1,29 +1,20 @@
 """SimCLR: an encoder learns from images alone; labels serve only to judge it (Chen et al., ICML 2020)."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from nlkit.lazy import Tensor, functional, torch
+from nlkit.data.problem import Images, TrainingSet
+from nlkit.lazy import DataFrame, Generator, Tensor, functional, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.params.views import AffineStrongParams, SimCLRParams
-from nlkit.parts.contrast import nt_xent
 from nlkit.parts.epochs import joined_cosine
-from nlkit.parts.geometry import places
+from nlkit.parts.features import count_votes, nearest, nearest_others, nt_xent, places, vote_logits
 from nlkit.parts.learner import ContrastiveLearner
-from nlkit.parts.retrieval import count_votes, nearest, nearest_others, vote_logits
 from nlkit.views.strong import strong_view
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nlkit.data.photos.stored import Images
-    from nlkit.data.problem import TrainingSet
 
 QUERIES, SHOWN = 8, 6
 """So many training images have so many of their neighbours recorded for the figure."""
@@ -48,7 +39,7 @@ class PretrainParams(MethodParams):
     )
 
 
-def passes(params: Params[PretrainParams], count: int, epochs: pd.DataFrame) -> float:
+def passes(params: Params[PretrainParams], count: int, epochs: DataFrame) -> float:
     """One network, two strong views of each image of a full batch with gradient."""
     return float(2 * GRADIENT * in_full_batches(params, count) * len(epochs))
 
@@ -76,7 +67,7 @@ class SimCLR(SingleNetwork[PretrainParams]):
         self.strong = strong_view(self.method.strong, data.mean, data.std, self.device)
         self.bank: Tensor | None = None  # unit features [N, D] of the training images after the last epoch
 
-    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """The contrastive loss of the images `batch` [B]; both views of them go through the network together."""
         images = self.data.images[batch]
         views = torch.cat([self.strong(images, stream), self.strong(images, stream)])

@@ -1,34 +1,25 @@
 """TCL: a mixture over representations finds wrong labels, two views correct each other (Huang et al., CVPR 2023)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from nlkit.data.problem import TrainingSet
 from nlkit.kernels.soft_losses import soft_cross_entropy
 from nlkit.kernels.soft_targets import blend
-from nlkit.lazy import Tensor, functional, no_grad, torch
+from nlkit.lazy import DataFrame, Generator, Tensor, functional, no_grad, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat, added
 from nlkit.params.views import AffineStrongParams, SimCLRParams
 from nlkit.parts import semi
-from nlkit.parts.contrast import nt_xent
-from nlkit.parts.diagnosis import Diagnosis, DiagnosisParams, diagnose, similarities
 from nlkit.parts.epochs import warm_cosine
-from nlkit.parts.geometry import around_prototypes, columns
+from nlkit.parts.features import around_prototypes, columns, nt_xent
 from nlkit.parts.learner import TwinLearner
-from nlkit.parts.mixture import mixture_row
-from nlkit.seeding import global_stream, numpy_stream
+from nlkit.parts.mixture import Diagnosis, DiagnosisParams, diagnose, mixture_row, similarities
 from nlkit.views.strong import strong_view
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from nlkit.data.problem import TrainingSet
 
 TINY = {"warm_up": 1, "lr_warm_up": 1, "dim": 8, "hidden": 16, "strong": {"kind": "affine", "pad": 1}}
 """Settings of a run of a second."""
@@ -56,11 +47,8 @@ class TCLParams(DiagnosisParams):
     balanced: Positive | None = added(None)  # size of the class-balanced subset of an epoch; all are diagnosed
 
 
-def passes(params: Params[TCLParams], count: int, epochs: pd.DataFrame) -> float:
-    """One network, six views of each image of a full batch with gradient.
-
-    All images are diagnosed before the first epoch and after each one.
-    """
+def passes(params: Params[TCLParams], count: int, epochs: DataFrame) -> float:
+    """Six views of each image of a full batch with gradient; all images after each epoch and before the first."""
     return float(6 * GRADIENT * in_full_batches(params, count) * len(epochs) + count * (len(epochs) + 1))
 
 
@@ -94,23 +82,18 @@ class TCL(SingleNetwork[TCLParams]):
         self.prototypes = self.w = torch.zeros(0, device=self.device)  # there is no diagnosis yet
 
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
-        """One pass over all samples in full batches; prototypes and w stay as they are meanwhile.
-
-        The very first diagnosis is that of the untrained network.
-        """
+        """One pass in full batches with fixed prototypes and w, which at first are those of the untrained network."""
         if not len(self.w):
             self._diagnose()
         self.clean_ratio = float((self.w > 0.5).double().mean())
-        self.beta = numpy_stream(self.params.seed, "mixup", epoch)
-        with global_stream(self.device, self.params.seed, "dropout", epoch):
-            return super().train_epoch(epoch, tick) | {"clean_ratio": self.clean_ratio}
+        return super().train_epoch(epoch, tick) | {"clean_ratio": self.clean_ratio}
 
     def rate(self, time: float) -> float:
         """A line from 0, then a cosine."""
         method = self.method
         return warm_cosine(time, self.params.optim.lr, method.lr_warm_up, self.params.training.epochs, method.lr_floor)
 
-    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """Six losses of the samples `batch` [B] and their weighted sum; one pass of 6B rows shares batch statistics."""
         mu, tau, images = self.prototypes, self.method.temperature, self.data.images[batch]
         share = semi.mixing_share(self.beta, self.method.alpha)
@@ -139,10 +122,7 @@ class TCL(SingleNetwork[TCLParams]):
         return {"loss": self._total(losses), **losses}
 
     def _forward(self, weak: Tensor, *rows: Tensor) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
-        """Unit projections and logits of mixed rows [3B, .] and of both strong views [B, .], from one pass.
-
-        The weak view takes part for its batch statistics only.
-        """
+        """Unit projections and logits of mixed rows [3B, .] and strong views [B, .]; `weak` is for batch statistics."""
         v, logits = self.learner.both(torch.cat([weak, *rows]))
         sizes = [len(weak), *map(len, rows)]
         return v.split(sizes)[1:], logits.split(sizes)[1:]

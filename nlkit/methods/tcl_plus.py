@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from nlkit.data.problem import TrainingSet
 from nlkit.kernels.soft_losses import soft_cross_entropy
 from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.methods import tcl
@@ -17,12 +18,8 @@ from nlkit.params import Params
 from nlkit.params.registry import MethodParams, OwnImages, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
 from nlkit.parts import semi
-from nlkit.parts.diagnosis import posterior
 from nlkit.parts.learner import Learner, TwinLearner, with_prefix, without_prefix
-from nlkit.seeding import global_stream, numpy_stream
-
-if TYPE_CHECKING:
-    from nlkit.data.problem import TrainingSet
+from nlkit.parts.mixture import posterior
 
 
 class TCLPlusParams(MethodParams):
@@ -130,9 +127,7 @@ class SecondStage(SingleNetwork[TCLPlusParams]):
     def train_epoch(self, epoch: int, tick: Tick) -> dict[str, float]:
         """One pass over all samples in full batches, with corrected labels and later with bootstrapping."""
         self.bootstrapping = epoch >= self.method.first_epochs + self.method.label_epochs
-        self.beta = numpy_stream(self.params.seed, "mixup", epoch)
-        with global_stream(self.device, self.params.seed, "dropout", epoch):
-            means = super().train_epoch(epoch, tick)
+        means = super().train_epoch(epoch, tick)
         return means | {"corrected": float((self.labels != self.data.labels).double().mean())}
 
     def batches(self, stream: torch.Generator) -> Sequence[Tensor]:

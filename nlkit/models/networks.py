@@ -7,8 +7,7 @@ from torch.nn import functional
 class SmallCNN(nn.Module):
     """Three 3 x 3 convolutions, the second with stride 2, and a linear layer over 4 x 4 positions.
 
-    Only the first convolution has a batch norm: with more of them the network is too smooth to memorise
-    a thousand small images, and the baseline would not show what label noise does.
+    Only the first has a batch norm: with more the network is too smooth to memorise a thousand small images.
     """
 
     def __init__(self, channels: int, classes: int, width: int) -> None:
@@ -115,10 +114,7 @@ class PreActBlock(nn.Module):
 
 
 class PreActResNet18(ResidualNet):
-    """The pre-activation ResNet-18 of DivideMix's CIFAR experiments: four stages of two blocks, no final norm.
-
-    With width 64, three channels and 10 classes it has 11 171 274 parameters.
-    """
+    """The pre-activation ResNet-18 of DivideMix's CIFAR experiments: four stages of two blocks, no final norm."""
 
     depths = (2, 2, 2, 2)
 
@@ -155,8 +151,7 @@ def _stem(channels: int, width: int, kernel: int = 3, stride: int = 1) -> tuple[
 class TwinNet(nn.Module):
     """The encoder of any of our networks, whose linear classifier is replaced by the two heads of TCL.
 
-    Classifier g: linear, batch norm, ReLU, dropout, linear, batch norm. Projector f: linear, batch norm, ReLU,
-    linear, batch norm. Both norms at the ends have scale and shift; that of g bounds the logits.
+    Both norms at their ends have scale and shift; that of the classifier bounds the logits.
     """
 
     def __init__(self, body: nn.Module, classes: int, hidden: int, dim: int, dropout: float) -> None:
@@ -185,10 +180,9 @@ class TwinNet(nn.Module):
 
 
 class ContrastiveNet(nn.Module):
-    """Any of our networks, taken apart into encoder and linear classifier, and a projector beside the classifier.
+    """Encoder and linear classifier of any of our networks with the values that they have, and a projector beside them.
 
-    Projector: linear, ReLU, linear, without batch norm (SimCLR's head in its SupCon form). `hidden` is its width, that
-    of the features where it is None. The encoder and the classifier keep the values that `body` has.
+    The projector has no batch norm (SimCLR's head in its SupCon form); `hidden` None means the width of the features.
     """
 
     def __init__(self, body: nn.Module, dim: int, hidden: int | None = None) -> None:

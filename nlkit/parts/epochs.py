@@ -1,21 +1,19 @@
 """An epoch: which samples it passes over, in which batches, and learning rates as functions of time in epochs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from nlkit.lazy import Tensor, torch
+from nlkit.lazy import Generator, Tensor, torch
 from nlkit.params import Params
 
 
-def shuffled_batches(items: Tensor, size: int, stream: torch.Generator) -> Sequence[Tensor]:
+def shuffled_batches(items: Tensor, size: int, stream: Generator) -> Sequence[Tensor]:
     """Batches of a random permutation of `items` [n]; the last one may be short."""
     return items[torch.randperm(len(items), generator=stream, device=items.device)].split(size)
 
 
-def full_batches(items: Tensor, size: int, stream: torch.Generator) -> Sequence[Tensor]:
+def full_batches(items: Tensor, size: int, stream: Generator) -> Sequence[Tensor]:
     """Random batches of equal size; what is left over is dropped, unless there is nothing else.
 
     So each anchor of a contrastive loss meets as many others, and batch norm never sees a single image.
@@ -24,13 +22,13 @@ def full_batches(items: Tensor, size: int, stream: torch.Generator) -> Sequence[
     return [batch for batch in batches if len(batch) == size] or batches
 
 
-def endless_batches(items: Tensor, size: int, stream: torch.Generator) -> Iterator[Tensor]:
+def endless_batches(items: Tensor, size: int, stream: Generator) -> Iterator[Tensor]:
     """Batches of `items` [n] for ever: each pass is shuffled anew; empty batches where there are no items."""
     while True:
         yield from shuffled_batches(items, size, stream) if len(items) else [items]
 
 
-def epoch_subset(labels: Tensor, count: int | None, classes: int, stream: torch.Generator) -> Tensor:
+def epoch_subset(labels: Tensor, count: int | None, classes: int, stream: Generator) -> Tensor:
     """Indices of the samples that an epoch passes over: all of them, or where `count` is given a balanced subset.
 
     labels: observed, int64 [N]. The subset int64 [<= count + classes] has at most ceil(count / classes) samples of

@@ -1,16 +1,15 @@
 """Frozen encoders f_p: pixels, rows of a file, and networks that are never trained; with their parameters."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from nlkit.data.listing import read_feature_file
+from nlkit.data.problem import Batch, Images, Problem, TrainingSet
 from nlkit.errors import NlkitError
 from nlkit.files import locate, project_root
 from nlkit.lazy import Tensor, functional, no_grad, torch
@@ -18,10 +17,6 @@ from nlkit.params import Params, load_params
 from nlkit.params.sections import Section, added
 from nlkit.parts.learner import choose_precision, through
 from nlkit.views import Views
-
-if TYPE_CHECKING:
-    from nlkit.data.photos.stored import ImageBatch, Images
-    from nlkit.data.problem import Problem, TrainingSet
 
 TABLE = ("table.keys", "table.features")
 """Names of the two tensors that a file of features becomes, among those of `TrainingSet.encoder`."""
@@ -104,11 +99,8 @@ class FeatureTable:
         raise NotImplementedError
 
 
-def image_keys(images: Images | ImageBatch) -> Tensor:
-    """A number int64 [N] for each image uint8 [N, ...]: a random linear function of its bytes, modulo 2^64.
-
-    Images of a store have their own.
-    """
+def image_keys(images: Images | Batch) -> Tensor:
+    """A number int64 [N] for each image uint8 [N, ...], a random linear function of its bytes; a store has its own."""
     if not isinstance(images, torch.Tensor):
         return images.keys
     flat = images.flatten(1)
@@ -118,17 +110,14 @@ def image_keys(images: Images | ImageBatch) -> Tensor:
 
 
 def frozen_encoder(encoder: FrozenParams, data: TrainingSet, params: Params[Any]) -> NetworkEncoder | FeatureTable:
-    """The encoder f_p of this section, which has `features` numbers an image and gets no gradient.
-
-    Raises NlkitError where what it needs is not there.
-    """
+    """The encoder f_p of a section, with `features` numbers an image; raises NlkitError where something is missing."""
     match encoder:
         case FeatureFileParams():
             return FeatureTable(*(_given(data, name) for name in TABLE))
         case SimCLREncoderParams(params=reference):
             encode = _pretrained(reference, data, params.training.precision)
         case ClipParams(weights=weights):
-            from nlkit.models.clip import clip_features
+            from nlkit.models.photo import clip_features
 
             encode = clip_features(weights, data.mean, data.std, data.images.device)
         case _:

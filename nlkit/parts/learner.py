@@ -9,17 +9,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nlkit.lazy import functional, no_grad, torch
+from nlkit.data.problem import Images, TrainingSet
+from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.params import Params
 from nlkit.params.sections import OptimParams
 from nlkit.seeding import derive, global_stream
 from nlkit.views import Views
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
-    from nlkit.data.photos.stored import Images
-    from nlkit.data.problem import TrainingSet
     from nlkit.models.networks import ContrastiveNet, TwinNet
 
 Result = TypeVar("Result")

@@ -1,22 +1,19 @@
 """Semi-supervised learning with noisy labels: its settings, and its bricks, each a pure function."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import model_validator
 
 from nlkit.kernels.soft_losses import mean_prediction, soft_losses
-from nlkit.lazy import Tensor, torch
+from nlkit.lazy import DataFrame, Generator, Tensor, torch
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams
 from nlkit.params.sections import Fraction, MixtureParams, NonNegative, Positive, PositiveFloat, added
 
-if TYPE_CHECKING:
-    import numpy as np
-    import pandas as pd
+Views2 = tuple[Tensor, Tensor]
+"""Two weak views [B, channels, H, W] of each image of a batch (M = 2)."""
 
 
 class DivisionParams(MethodParams):
@@ -82,14 +79,6 @@ def ramp(time: float, start: float, length: float) -> float:
     return min(max((time - start) / length, 0.0), 1.0)
 
 
-@dataclass(frozen=True)
-class Views2:
-    """Two weak views [B, channels, H, W] of each image of a batch (M = 2)."""
-
-    first: Tensor
-    second: Tensor
-
-
 def mixmatch(
     net: Callable[[Tensor], Tensor],
     x: Views2,
@@ -97,7 +86,7 @@ def mixmatch(
     refined: Tensor,
     guess: Tensor,
     share: float,
-    stream: torch.Generator,
+    stream: Generator,
     rows_seen: Literal["all", "labelled"] = "all",
 ) -> dict[str, Tensor]:
     """L_x, L_u and L_reg of labelled views x and unlabelled views u, mixed with each other, and their targets.
@@ -105,7 +94,7 @@ def mixmatch(
     `net` makes logits of views. With `rows_seen` labelled it sees the mixed rows of x only, and u enters as their
     partners.
     """
-    inputs = torch.cat([x.first, x.second, u.first, u.second])
+    inputs = torch.cat([*x, *u])
     targets = torch.cat([refined, refined, guess, guess])
     order = torch.randperm(len(inputs), generator=stream, device=inputs.device)
     rows = 2 * len(refined)
@@ -113,7 +102,7 @@ def mixmatch(
     return dict(zip(("loss_x", "loss_u", "loss_reg"), soft_losses(net(mixed), mixed_targets, rows), strict=True))
 
 
-def divided(params: Params[Any], epochs: pd.DataFrame) -> list[tuple[int, int]]:
+def divided(params: Params[Any], epochs: DataFrame) -> list[tuple[int, int]]:
     """Images of X and of U that each network is trained on, in each epoch after the warm-up."""
     later = epochs[epochs["epoch"] > params.method.warm_up]
     sizes = [(int(row[f"labelled_{k}"]), int(row[f"unlabelled_{k}"])) for _, row in later.iterrows() for k in (1, 2)]

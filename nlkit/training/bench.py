@@ -1,7 +1,5 @@
 """What this machine does: rates of networks, epochs of methods, and what whole runs would take on it."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Iterator
@@ -18,12 +16,12 @@ from nlkit import kernels
 from nlkit.data.problem import TrainingSet
 from nlkit.errors import NlkitError
 from nlkit.files import project_root
-from nlkit.lazy import functional, torch
+from nlkit.lazy import Device, functional, torch
 from nlkit.params import Params, load_params, registry
 from nlkit.parts.learner import Learner, choose_precision
 from nlkit.training import provenance
-from nlkit.training.allocator import keep_freed_memory
 from nlkit.training.loop import cpu_threads
+from nlkit.training.provenance import keep_freed_memory
 
 Cells = dict[str, Params[Any]]
 """Parameters by the name of their method."""
@@ -45,7 +43,7 @@ SETTINGS = {
 }
 
 
-def bench(device: torch.device, quick: bool = False) -> None:
+def bench(device: Device, quick: bool = False) -> None:
     """Print the machine and its levers, the rate of each network, and the time of an epoch and of a run of each method.
 
     Images are random. Epochs of the papers' cells are not timed: their runs follow from the laptop's by the rates.
@@ -74,7 +72,7 @@ def bench(device: torch.device, quick: bool = False) -> None:
     print(f"\nTime of an epoch of {count} images; whole runs are estimates from their passes\n{words}")
 
 
-def levers(device: torch.device) -> dict[str, str]:
+def levers(device: Device) -> dict[str, str]:
     """What makes training fast or slow here: machine, allocator, precision, and which kernels are Triton's."""
     machine, precision = provenance.describe_device(device), choose_precision("auto", device)
     names = sorted(path.parent.name for path in Path(kernels.__file__).parent.glob("*/triton.py"))
@@ -96,7 +94,7 @@ def cells_of(setting: Setting) -> Cells:
     return {params.method.name: params for params in found}
 
 
-def random_images(setting: Setting, count: int, device: torch.device) -> TrainingSet:
+def random_images(setting: Setting, count: int, device: Device) -> TrainingSet:
     """So many random images of a setting, with random labels of ten classes."""
     rng, grey = np.random.default_rng(0), (0.5,) * setting.shape[2]
     images = torch.from_numpy(rng.integers(0, 256, (count, *setting.shape), dtype=np.uint8)).to(device)

@@ -1,7 +1,5 @@
 """Pre-trained encoders: made once for a data set and a network, and shared by every run that refers to them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import shutil
@@ -14,7 +12,7 @@ from tqdm.auto import tqdm
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, locate, project_root
-from nlkit.lazy import Tensor, torch
+from nlkit.lazy import Device, Tensor
 from nlkit.params import Params, load_params, registry
 from nlkit.training import checkpoints
 from nlkit.training.loop import Fit, cpu_threads, fit
@@ -83,7 +81,7 @@ def path_of(params: Params[Any], data_sha256: str) -> Path:
     return project_root() / "runs" / "encoders" / f"{name}.safetensors"
 
 
-def provide(params: Params[Any], root: Path, device: torch.device, progress: bool = True) -> Encoder:
+def provide(params: Params[Any], root: Path, device: Device, progress: bool = True) -> Encoder:
     """The encoder of pre-training parameters: read from its file, else trained, or trained on where it was interrupted.
 
     A second process that asks for the same encoder waits until the first one has it. `root` is that of the data.
@@ -111,7 +109,7 @@ def keep(state: Fit, params: Params[Any], data_sha256: str) -> Encoder:
     return Encoder(weights, name, seconds)
 
 
-def find(params: Params[Any], data_sha256: str, device: torch.device | str = "cpu") -> Encoder | None:
+def find(params: Params[Any], data_sha256: str, device: Device | str = "cpu") -> Encoder | None:
     """The encoder of pre-training parameters, if it is on this machine; of a damaged file a line tells."""
     target = path_of(params, data_sha256)
     if not target.exists():

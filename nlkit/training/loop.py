@@ -1,7 +1,5 @@
 """The loop around a method: epochs, evaluation, rows of the record, checkpoints and resuming."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +13,7 @@ from tqdm.auto import tqdm
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import commit
-from nlkit.lazy import Tensor, torch
+from nlkit.lazy import Device, Tensor, torch
 from nlkit.methods.base import Method, Split
 from nlkit.params import Params, registry
 from nlkit.parts.learner import with_prefix, without_prefix
@@ -99,7 +97,7 @@ def _save(state: Fit, folder: Path, identity: dict[str, str], code: str | None) 
     checkpoints.save(folder, len(state.rows), tensors, info | {"snapshots": list(state.snapshots), "commit": code})
 
 
-def _resume(state: Fit, folder: Path, identity: dict[str, str], device: torch.device, code: str | None) -> None:
+def _resume(state: Fit, folder: Path, identity: dict[str, str], device: Device, code: str | None) -> None:
     """Take up the newest sound checkpoint of the very same run, if there is one; an event tells of other code."""
     tensors, info, notes = checkpoints.load_latest(folder)
     for note in notes:

@@ -53,10 +53,9 @@ def _percent(logits: Tensor, labels: Tensor, most: int = 1) -> float:
 
 
 def split_quality(problem: Problem, split: Split) -> dict[str, float | None]:
-    """AUC of P(clean), precision and recall of the clean set, against the clean labels where known.
+    """AUC of P(clean) averaged over the networks, precision and recall of the clean set; `auc_k` is that of network k.
 
-    `auc`, `precision` and `recall` belong to P(clean) averaged over the networks, `auc_k` to network k; samples that
-    no network looked at count nowhere.
+    Against the clean labels where known; samples that no network looked at count nowhere.
     """
     p_clean = split.p_clean.nanmean(dim=0)
     known, chosen = torch.isfinite(p_clean), p_clean > split.threshold

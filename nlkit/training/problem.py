@@ -29,10 +29,7 @@ STORES = ".stores"
 
 
 def load_problem(params: Params[Any], root: Path, device: torch.device, progress: bool = False) -> Problem:
-    """Load images, corrupt the labels, cut to `train_size` and move everything to the device.
-
-    `root` is that of the data. Raises NlkitError where data are missing, corrupt or too few.
-    """
+    """The problem of parameters, on the device; raises NlkitError where data below `root` are missing or too few."""
     if isinstance(params.data, FolderDataParams):
         from nlkit.data.folder import load_folder
 
@@ -92,10 +89,7 @@ def folder_problem(folder: FolderData, device: torch.device) -> Problem:
 
 
 def photo_problem(params: PhotoDataParams, root: Path, device: torch.device, side: int, progress: bool) -> Problem:
-    """The problem of a large data set, read from a store of decoded images; no label is known to be right.
-
-    `side` is that of the views in pixels.
-    """
+    """The problem of a large data set from a store of decoded images, in views of `side` pixels; no truth is known."""
     from nlkit.data.photos.catalog import load_photos
     from nlkit.data.photos.store import build
     from nlkit.data.photos.stored import StoredImages

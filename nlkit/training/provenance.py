@@ -1,11 +1,12 @@
-"""Where a result came from: machine, versions, commit and memory, and the record that tells it."""
+"""Where a result came from: machine, allocator, versions and memory, and the record that tells it."""
 
-from __future__ import annotations
-
+import ctypes
+import os
 import platform
 import resource
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,26 +15,47 @@ import pandas as pd
 
 from nlkit.data.problem import Problem
 from nlkit.files import commit
-from nlkit.lazy import torch
+from nlkit.lazy import Device, torch
 from nlkit.params import Params
 from nlkit.params.sections import FolderDataParams
 from nlkit.parts import learner
 from nlkit.training import measure, records
-from nlkit.training.allocator import keep_freed_memory
 from nlkit.training.encoders import Encoder
 from nlkit.training.loop import Fit
 
 LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "scikit-learn", "nlkit")
+TRIM_THRESHOLD, MMAP_MAX = -1, -4  # of mallopt(3)
+OTHERS = ("jemalloc", "tcmalloc", "mimalloc")
 
 
-def peak_memory_mb(device: torch.device) -> float:
+@cache
+def keep_freed_memory() -> str:
+    """Tell glibc to serve large blocks from its heap and never to give them back; says what the allocator does now.
+
+    Nothing is changed, and the answer is a name, where there is another C library, another allocator is loaded, or the
+    environment sets the allocator (mallopt(3)). Results do not depend on it; a step pays no page faults.
+    """
+    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        return platform.libc_ver()[0] or platform.system()
+    loaded = Path("/proc/self/maps").read_text(errors="replace")
+    for name in OTHERS:
+        if name in loaded:
+            return name
+    if any(name.startswith("MALLOC_") for name in os.environ) or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
+        return "glibc, as the environment sets it"
+    library = ctypes.CDLL(None)
+    changed = library.mallopt(MMAP_MAX, 0) and library.mallopt(TRIM_THRESHOLD, -1)
+    return "glibc, keeps freed memory" if changed else "glibc"
+
+
+def peak_memory_mb(device: Device) -> float:
     """Peak memory in MB: of the device for a GPU, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def describe_device(device: torch.device) -> dict[str, Any]:
+def describe_device(device: Device) -> dict[str, Any]:
     """Type, name and CPU threads of the device."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else learner.cpu_name()
     return {"type": device.type, "name": name, "threads": torch.get_num_threads()}

@@ -92,10 +92,7 @@ class Record:
 def write(
     folder: Path, info: Mapping[str, Any], epochs: pd.DataFrame, samples: pd.DataFrame, limit: int | None = LIMIT
 ) -> Record:
-    """Write a record to a folder.
-
-    Raises NlkitError where the folder cannot be written or the record would exceed `limit` bytes.
-    """
+    """Write a record to a folder; raises NlkitError where it cannot be written or takes more than `limit` bytes."""
     frames = zip(FILES[1:], (epochs, samples), strict=True)
     tables = {name: frame.to_parquet(index=False, compression="zstd") for name, frame in frames}
     files = {name: hashlib.sha256(blob).hexdigest() for name, blob in tables.items()}

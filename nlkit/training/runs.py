@@ -1,7 +1,5 @@
 """From parameters to a run: load its record, resume it, or train it."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,14 +12,13 @@ from nlkit.data import data_root, load_dataset
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import OWNER, as_path, owned_folder, project_root
-from nlkit.lazy import torch
+from nlkit.lazy import Device, torch
 from nlkit.params import Params, make_params
 from nlkit.params.sections import DataParams, NoiseParams
 from nlkit.training import checkpoints, encoders, records
-from nlkit.training.allocator import keep_freed_memory
 from nlkit.training.loop import Fit, cpu_threads, fit
 from nlkit.training.problem import load_problem
-from nlkit.training.provenance import write_record
+from nlkit.training.provenance import keep_freed_memory, write_record
 from nlkit.training.records import run_path
 
 
@@ -132,7 +129,7 @@ def load_run(folder: str | Path) -> Run:
     return _as_run(record, make_params(record.info["params"], {}, source=str(record.folder / "record.json")), "loaded")
 
 
-def choose_device(name: str) -> torch.device:
+def choose_device(name: str) -> Device:
     """`auto` takes a GPU where there is one; raises NlkitError for a device that is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

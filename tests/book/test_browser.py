@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from nlkit import load_run
-from nlkit.figures.thumbnails import chosen, loss_bins
+from nlkit.figures.images import chosen, loss_bins
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]

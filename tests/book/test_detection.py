@@ -9,7 +9,7 @@ from sklearn.metrics import roc_auc_score
 
 import nlkit
 from nlbook import contest, detection
-from nlkit.parts import confident
+from nlkit.methods import confident_learning as confident
 from nlkit.training.runs import Run
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,7 @@ import nlkit
 from nlbook import contents
 from nlkit import figures
 from nlkit.cli import main
-from nlkit.figures import style, thumbnails
+from nlkit.figures import images, style
 from nlkit.figures.findings import valley
 from nlkit.figures.images import gallery_rows
 from nlkit.figures.losses import draw_mixture, histogram_medians
@@ -75,7 +75,7 @@ def test_the_viewer_carries_every_epoch_and_only_plain_data(run: nlkit.Run, know
             f"test accuracy {x:.1f}" for x in shown.epochs["accuracy"]
         ]
         assert ("AUC" in one["said"][0]) == ("clean" in shown.samples)
-        rows = shown.samples.iloc[thumbnails.chosen(shown)]
+        rows = shown.samples.iloc[images.chosen(shown)]
         for name, column in (("given", "noisy"), ("predicted", "prediction")):
             assert one["images"][name] == list(map(str, rows[column]))
         assert one["mixtures"][-1]["means"] == pytest.approx(list(shown.epochs["mixture_means"].iloc[-1]), 1e-4)
@@ -107,7 +107,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> nlkit.Run:
     monkeypatch.chdir(tmp_path)
     for name in ("params", "notebooks"):  # as a project has them
         (tmp_path / name).mkdir()
-    return nlkit.load_run(shutil.copytree(ROOT / PHOTOS, "run", ignore=shutil.ignore_patterns(thumbnails.NAME)))
+    return nlkit.load_run(shutil.copytree(ROOT / PHOTOS, "run", ignore=shutil.ignore_patterns(images.NAME)))
 
 
 def pictures(run: nlkit.Run) -> list[list[int]]:
@@ -122,12 +122,12 @@ def test_adopted_thumbnails_give_the_gallery_of_the_data(
     levels = np.random.default_rng(0).integers(0, 256, (10_000, 1, 1, 3), np.uint8)
     with monkeypatch.context() as patch:
         patch.setattr(nlkit.Run, "images", lambda *_: np.broadcast_to(levels, (10_000, 32, 32, 3)))
-        with_data, made = pictures(photos), thumbnails.at_hand(photos)
+        with_data, made = pictures(photos), images.at_hand(photos)
         assert main(["adopt", "run"]) == 0
     adopted = nlkit.load_run(PHOTOS)
-    np.testing.assert_equal(thumbnails.read(adopted), made)
+    np.testing.assert_equal(images.read_thumbnails(adopted), made)
     assert pictures(adopted) == with_data and len(with_data) == 18
-    assert pictures(photos) == [] and thumbnails.at_hand(photos) == {}
+    assert pictures(photos) == [] and images.at_hand(photos) == {}
     shutil.rmtree("results")
     assert main(["adopt", "run"]) == 0 and "gallery was left out: cifar10 is missing" in capsys.readouterr().out
 
@@ -135,15 +135,15 @@ def test_adopted_thumbnails_give_the_gallery_of_the_data(
 def test_thumbnails_that_are_damaged_too_large_or_of_other_images_are_refused(
     photos: nlkit.Run, known: nlkit.Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    good, other = (ROOT / PHOTOS / thumbnails.NAME).read_bytes(), thumbnails.png(known, thumbnails.at_hand(known))
-    for blob in (good[:9000], good + bytes(thumbnails.LIMIT), other, b""):
-        (photos.folder / thumbnails.NAME).write_bytes(blob)
+    good, other = (ROOT / PHOTOS / images.NAME).read_bytes(), images.png(known, images.at_hand(known))
+    for blob in (good[:9000], good + bytes(images.LIMIT), other, b""):
+        (photos.folder / images.NAME).write_bytes(blob)
         with pytest.raises(nlkit.NlkitError, match=r"gallery\.png: damaged, of other images, or above"):
             show_gallery(photos)
     noise = np.random.default_rng(0).integers(0, 256, (10_000, 32, 32, 3), np.uint8)
     monkeypatch.setattr(nlkit.Run, "images", lambda *_: noise)
     with pytest.raises(nlkit.NlkitError, match="would take"):
-        thumbnails.write_gallery(photos)
+        images.write_gallery(photos)
 
 
 def test_every_page_of_photographs_has_the_thumbnails_of_its_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_every_page_of_photographs_has_the_thumbnails_of_its_gallery(monkeypatch
     for page in (page for page in contents.run_pages(ROOT) if "-digits" not in page):
         run = nlkit.load_run(contents.committed(page).parent)
         shown = {index for table in gallery_rows(run).values() for index in table["index"]}
-        assert shown <= set(thumbnails.read(run)), "write them again with nlkit.figures.thumbnails.write_gallery"
+        assert shown <= set(images.read_thumbnails(run)), "write them again with nlkit.figures.images.write_gallery"
 
 
 def test_images_that_are_not_those_of_the_record_are_refused(known: nlkit.Run) -> None:

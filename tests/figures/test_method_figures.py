@@ -16,7 +16,7 @@ import nlkit
 from nlbook import votes
 from nlbook.figures import contrast
 from nlkit.kernels import soft_targets
-from nlkit.parts import contrast as contrastive
+from nlkit.methods import codim as contrastive
 
 ROOT = Path(__file__).parents[2]
 

@@ -13,9 +13,7 @@ CPU = torch.device("cpu")
 SOURCES = {
     "crop_flip": [
         {**dict.fromkeys(["dy", "dx"], "*i64"), "images": "*u8", "flip": "*i1", "mean": "*fp32", "std": "*fp32",
-         "out": out, **dict.fromkeys(["batch", "height", "width"], "i32"), "channels": 3, "narrow": out == "*i16",
-         "block": 1024}
-        for out in ("*fp32", "*i16")
+         "out": "*fp32", **dict.fromkeys(["batch", "height", "width"], "i32"), "channels": 3, "block": 1024}
     ],
     "mixture": [
         {**dict.fromkeys(["values", "settings", "out"], "*fp64"), "inside": "*i1", "high": "*i1", "length": "i32",

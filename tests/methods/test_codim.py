@@ -136,10 +136,10 @@ def test_targets_come_from_weak_views_without_gradient_losses_from_strong(monkey
     embedded = tiny.spied(monkeypatch, method.nets[0], "embed")
     one_step(method)
     (_, x, u, refined, guess, share, *_), (x1, x2, u1, u2) = mixed[0][0], (view for _, view in strong)
-    assert [x.first is x1, x.second is x2, u.first is u1, u.second is u2] == [True] * 4 and share == 0.7
+    assert [x[0] is x1, x[1] is x2, u[0] is u1, u[1] is u2] == [True] * 4 and share == 0.7
     assert not refined.requires_grad and not guess.requires_grad
     weak = targets[0][0][2]
-    assert not torch.equal(weak.first, x1) and not torch.equal(x1, x2)
+    assert not torch.equal(weak[0], x1) and not torch.equal(x1, x2)
     assert torch.equal(embedded[0][0][0], torch.cat([x1, u1, x2, u2]))
 
 

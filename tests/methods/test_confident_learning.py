@@ -11,7 +11,6 @@ from torch.nn import functional
 
 from nlkit.methods import confident_learning
 from nlkit.methods.confident_learning import ConfidentLearning, stratified_folds
-from nlkit.parts import confident
 
 
 def build(**settings: Any) -> ConfidentLearning:
@@ -46,7 +45,7 @@ def test_what_is_judged_comes_from_the_network_that_has_not_seen_it() -> None:
         mine = method.fold == k
         torch.testing.assert_close(logits[mine], learner.predict(method.data.images)[mine])
     losses = functional.cross_entropy(logits, method.data.labels, reduction="none")
-    margin = confident.normalised_margin(logits.softmax(dim=1), method.data.labels)
+    margin = confident_learning.normalised_margin(logits.softmax(dim=1), method.data.labels)
     for k in range(3):
         torch.testing.assert_close(split.losses[k], losses)
         torch.testing.assert_close(split.p_clean[k], margin)
@@ -75,6 +74,6 @@ def test_out_of_fold_probabilities_are_kept_after_the_last_epoch_unless_there_ar
     samples = method.split().samples
     p = torch.stack([samples[f"oof_{c}"] for c in range(3)], dim=1)
     torch.testing.assert_close(p, method.out_of_fold().softmax(dim=1))
-    assert samples["issue"].bool().tolist() == confident.issues(p.double(), method.data.labels).tolist()
+    assert samples["issue"].bool().tolist() == confident_learning.issues(p.double(), method.data.labels).tolist()
     monkeypatch.setattr(confident_learning, "KEPT", 149)
     assert set(method.split().samples) == {"issue"}

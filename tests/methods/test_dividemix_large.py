@@ -5,7 +5,7 @@ import torch
 from recording import Recording, dividemix, train
 from torch import Tensor
 
-from nlkit.parts.semi import Views2, mixmatch
+from nlkit.parts.semi import mixmatch
 
 HALF = {"method.mixed": "labelled", "method.lambda_u": 0}
 
@@ -25,7 +25,7 @@ def test_partners_come_from_both_parts_and_losses_are_those_of_the_first_rows() 
 
     seen: list[Tensor] = []
     rows = torch.arange(8.0)[:, None, None, None].expand(8, 1, 1, 3)
-    x, u = Views2(rows[:2], rows[2:4]), Views2(rows[4:6], rows[6:])
+    x, u = (rows[:2], rows[2:4]), (rows[4:6], rows[6:])
     refined, guess = torch.eye(3)[:2], torch.eye(3)[1:]
     partners = set()
     for seed in range(20):

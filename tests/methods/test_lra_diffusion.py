@@ -41,7 +41,7 @@ def test_the_loss_is_that_of_the_equation() -> None:
     for row in range(12):
         image, draw = row // 2, row % 2
         y = functional.one_hot(labels[image, draw], 3).float()[None]
-        noisy = add_noise(y, t[row : row + 1], noise[row : row + 1], learner.schedule)
+        noisy = add_noise(y, t[row : row + 1], noise[row : row + 1], learner.abar)
         view = learner.views.plain(method.data.images[image : image + 1])
         embedding = learner.embed(learner.net, view)
         predicted = learner.net.denoiser(embedding, noisy, t[row : row + 1], method.bank[image : image + 1])

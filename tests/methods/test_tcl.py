@@ -14,9 +14,9 @@ from nlkit.data.problem import TrainingSet
 from nlkit.methods import tcl as tcl_module
 from nlkit.methods.tcl import TCL
 from nlkit.params import load_params
-from nlkit.parts.contrast import nt_xent
-from nlkit.parts.diagnosis import diagnose
+from nlkit.parts.features import nt_xent
 from nlkit.parts.learner import TwinLearner
+from nlkit.parts.mixture import diagnose
 from nlkit.training import loop as training
 
 ROOT = Path(__file__).parents[2]

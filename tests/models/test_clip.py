@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nlkit.errors import NlkitError
-from nlkit.models import clip
+from nlkit.models import photo as clip
 
 
 class FakeClip(nn.Module):
@@ -33,7 +33,7 @@ def test_clip_sees_the_pixels_in_its_own_normalisation(monkeypatch: pytest.Monke
     encode = clip.clip_features(str(tmp_path / "weights.bin"), mean, std, torch.device("cpu"))
     colour = torch.tensor([0.2, 0.6, 0.9])
     views = ((colour - torch.tensor(mean)) / torch.tensor(std))[None, :, None, None].expand(2, 3, 32, 32)
-    expected = (colour - torch.tensor(clip.MEAN)) / torch.tensor(clip.STD)
+    expected = (colour - torch.tensor(clip.CLIP_MEAN)) / torch.tensor(clip.CLIP_STD)
     torch.testing.assert_close(encode(views), expected.expand(2, -1), atol=1e-5, rtol=0)
     assert not encode(views).requires_grad
     create_model.assert_called_once_with("ViT-L-14", pretrained=str(tmp_path / "weights.bin"), force_quick_gelu=True)

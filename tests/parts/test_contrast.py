@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.parts.contrast import Variant, contrast_classes, contrast_confidence, nt_xent, same_image_or_class, supcon
+from nlkit.methods.codim import Variant, contrast_classes, contrast_confidence, same_image_or_class
+from nlkit.parts.features import nt_xent, supcon
 
 TAU = 0.25
 VARIANTS: list[Variant] = ["self", "sup", "sup_pseudo"]

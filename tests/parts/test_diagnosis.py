@@ -8,9 +8,8 @@ from tiny import stream
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.parts import diagnosis
-from nlkit.parts.diagnosis import DiagnosisParams, diagnose, posterior, posterior_of, prototypes, similarities, spreads
-from nlkit.parts.mixture import fit_mixture
+from nlkit.parts import mixture
+from nlkit.parts.mixture import DiagnosisParams, diagnose, fit_mixture, posterior, prototypes, spreads
 
 N, C, D, TAU = 500, 5, 12, 0.25
 
@@ -55,8 +54,8 @@ def test_classes_are_gaussians_around_their_prototypes(monkeypatch: pytest.Monke
         torch.testing.assert_close(posterior(v, mu, one), density / density.sum(dim=1, keepdim=True), atol=1e-5, rtol=0)
     expected = (v @ mu.T / TAU).softmax(dim=1)
     torch.testing.assert_close(posterior(v, mu, equal(mu)), expected, atol=1e-6, rtol=0)
-    monkeypatch.setattr(diagnosis, "BLOCK", 77)
-    torch.testing.assert_close(posterior_of(v, labels, mu, equal(mu)), expected[torch.arange(N), labels])
+    monkeypatch.setattr(mixture, "BLOCK", 77)
+    torch.testing.assert_close(mixture.posterior_of(v, labels, mu, equal(mu)), expected[torch.arange(N), labels])
 
 
 @pytest.mark.parametrize("own", [{}, {"mixture_per": "class"}, {"sigma_mode": "per_class"}])
@@ -73,7 +72,7 @@ def test_the_clean_component_is_the_one_of_the_larger_posterior() -> None:
     v, p, labels, _ = clusters(noise=0.3)
     found = diagnose(v, p, labels, settings())
     mu = prototypes(v, p)
-    gamma = posterior_of(v, labels, mu, equal(mu))
+    gamma = mixture.posterior_of(v, labels, mu, equal(mu))
     assert found.score is not None and found.mixture is not None
     stretched = (gamma.max() - gamma) / (gamma.max() - gamma.min())
     torch.testing.assert_close(found.score, stretched.double(), atol=1e-6, rtol=0)
@@ -84,7 +83,7 @@ def test_the_clean_component_is_the_one_of_the_larger_posterior() -> None:
 def test_scores_are_stretched_over_the_whole_set_before_classes_are_parted(monkeypatch: pytest.MonkeyPatch) -> None:
     v, p, labels, _ = clusters(noise=0.3)
     seen: list[Tensor] = []
-    monkeypatch.setattr(diagnosis, "p_clean_per_class", lambda z, *_: seen.append(z) or torch.zeros_like(z))
+    monkeypatch.setattr(mixture, "p_clean_per_class", lambda z, *_: seen.append(z) or torch.zeros_like(z))
     diagnose(v, p, labels, settings(mixture_per="class"))
     assert float(seen[0].min()) == 0 and float(seen[0].max()) == 1
     assert any(float(seen[0][labels == k].max()) < 1 for k in range(C))
@@ -101,7 +100,7 @@ def test_scores_that_are_all_equal_give_one_half(count: int, own: dict[str, Any]
 def test_the_similarities_of_a_label_are_with_its_own_prototype_and_the_nearest_other() -> None:
     v, p, labels, _ = clusters()
     mu = prototypes(v, p)
-    own, other = similarities(v, labels, mu)
+    own, other = mixture.similarities(v, labels, mu)
     for i in range(len(v)):
         similar = [float(v[i] @ centre) for centre in mu]
         assert float(own[i]) == pytest.approx(similar.pop(int(labels[i])), abs=1e-5)

@@ -6,7 +6,7 @@ import torch
 from sklearn.decomposition import PCA
 from torch import Tensor
 
-from nlkit.parts.geometry import POINTS, around_prototypes, places
+from nlkit.parts.features import POINTS, around_prototypes, places
 
 
 def assert_up_to_signs(ours: Tensor, theirs: np.ndarray) -> None:

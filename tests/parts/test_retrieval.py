@@ -5,7 +5,7 @@ import tiny
 import torch
 
 from nlkit.kernels.neighbours import naive
-from nlkit.parts.retrieval import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
+from nlkit.parts.features import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
 
 N = 40
 

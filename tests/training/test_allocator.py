@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallo
 FAULTS = """
 import resource, sys
 import numpy as np
-from nlkit.training.allocator import keep_freed_memory
+from nlkit.training.provenance import keep_freed_memory
 if "keep" in sys.argv:
     print(keep_freed_memory())
 def work():
@@ -40,6 +40,6 @@ def test_blocks_that_are_taken_again_cost_no_page_faults() -> None:
 
 
 def test_an_allocator_that_the_environment_sets_is_left_alone() -> None:
-    code = "from nlkit.training.allocator import keep_freed_memory; print(keep_freed_memory())"
+    code = "from nlkit.training.provenance import keep_freed_memory; print(keep_freed_memory())"
     for settings in ({"MALLOC_ARENA_MAX": "2"}, {"GLIBC_TUNABLES": "glibc.malloc.check=0"}):
         assert run(code, **settings)[0] == "glibc, as the environment sets it"

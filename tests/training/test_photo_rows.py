@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from trees import TREES, webvision_tree
 
 import nlkit
-from nlkit.models import clip, photo
+from nlkit.models import photo
 from nlkit.params.files import read_tree
 
 ROOT = Path(__file__).parents[2]
@@ -73,7 +73,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     content["training"] |= {"epochs": 1, "batch_size": 40, "eval_batch_size": 50, "snapshots": [1]}
     (folder / "webvision.yaml").write_text(yaml.safe_dump(content))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(clip, "_model", lambda file: StandIn())
+    monkeypatch.setattr(photo, "_clip_model", lambda file: StandIn())
     monkeypatch.setattr(photo, "_imagenet", random_weights)
     return tmp_path
 

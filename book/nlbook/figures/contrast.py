@@ -200,7 +200,7 @@ def _targets(run: Run, epoch: int, chosen: np.ndarray, size: int, temperature: f
 
 
 def contrast_classes(variant: str, targets: np.ndarray, size: int, tau_p: float) -> np.ndarray:
-    """The class of each image in the contrastive loss [B_x + B_u], -1 for none, as `nlkit.parts.contrast` has it."""
+    """The class of each image in the contrastive loss [B_x + B_u], -1 for none, as `nlkit.methods.codim` has it."""
     labelled = np.arange(len(targets)) < size
     named = {"self": False, "sup": labelled, "sup_pseudo": labelled | (targets.max(axis=1) >= tau_p)}[variant]
     return np.where(named, targets.argmax(axis=1), -1)

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from scipy.stats import binned_statistic
 
 from nlbook.noise_models import NoiseModels, NoiseSummary
-from nlkit.figures.images import heading, image_grid, settle, show
+from nlkit.figures.images import heading, image_grid, show
 from nlkit.figures.style import CLEAN, NEUTRAL, NOISY, WIDTH, panels
 
 
@@ -154,5 +154,4 @@ def hit_gallery(models: NoiseModels, first: str, second: str) -> Figure:
             place = {"transform": ax.transAxes, "ha": "center"}
             ax.text(0.5, 1.04, names[clean[i]], va="bottom", color=CLEAN, **place)
             ax.text(0.5, -0.05, "\n".join(given), va="top", color=NOISY, **place)
-    settle(figure)
     return figure

@@ -62,7 +62,6 @@ def mixture_fwd_kernel(values, inside, high, settings, out, length, max_iter, bl
 
 
 def em(values: Tensor, inside: Tensor, high: Tensor, max_iter: int, tol: float, reg_covar: float) -> Mixture:
-    """See the operation's own docstring."""
     rows, length = values.shape
     settings = torch.tensor([tol, reg_covar, EPS], dtype=torch.float64, device=values.device)
     out = torch.empty(rows, 3, 2, dtype=torch.float64, device=values.device)

@@ -9,12 +9,9 @@ from nlkit.lazy import Tensor, no_grad, torch
 def nearest(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Euclidean distances and indices int64 [M, k] of the k rows of bank [N, d] nearest to each query [M, d], in order.
 
-    Squared distances are made as |q|^2 + |b|^2 - 2 q.b, a block at a time, in float32 or float64, and only the k best
-    are kept: the M x N matrix never exists. Among equal distances any order is right. Of rows of length 1 the order is
-    that of the cosine. Raises ValueError for k > N.
+    In float32 or float64, without the M x N matrix. Of equal distances any order is right. Raises ValueError for k > N.
     """
     if not 1 <= k <= len(bank):
         raise ValueError(f"k is {k}; the bank has {len(bank)} rows")
     best = naive if queries.dtype == torch.float64 else form("neighbours", queries.device)
-    found: tuple[Tensor, Tensor] = best.nearest(queries, bank, k)
-    return found
+    return best.nearest(queries, bank, k)

@@ -43,7 +43,6 @@ def neighbours_fwd_kernel(
 
 
 def nearest(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """See the operation's own docstring."""
     most = triton.next_power_of_2(k)
     columns = max(COLUMNS, most)
     out = torch.empty(len(queries), most, dtype=torch.int64, device=queries.device)

@@ -11,9 +11,7 @@ from torch.nn import functional
 
 from nlkit.data.photos.stored import ImageBatch
 from nlkit.kernels.resized_crop import naive
-from nlkit.kernels.resized_crop.naive import Box
-
-__all__ = ["Box", "cut", "resized_crop"]
+from nlkit.kernels.resized_crop.naive import Box as Box
 
 
 def resized_crop(batch: ImageBatch, box: Box, size: int, flip: Tensor, longest: int) -> Tensor:

@@ -9,11 +9,8 @@ from nlkit.lazy import Tensor
 
 
 def soft_losses(logits: Tensor, targets: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """L_x of the first `rows` rows of logits [R, C], L_u of the others, and L_reg of all; float32 scalars.
+    """L_x of the first `rows` rows of logits [R, C], L_u of the others, and L_reg of all (MixMatch); float32 scalars.
 
-    targets: float32 [R, C]. With p = softmax(logits), L_x: mean over rows of -sum_c t_c log p_c; L_u: mean over rows
-    and classes of (p_c - t_c)^2, 0 for no rows; L_reg: KL(uniform || mean of p over rows). Gradients flow to the logits
-    (MixMatch, as DivideMix uses it).
+    targets: float32 [R, C]. The equations are those of `naive`. Gradients flow to the logits.
     """
-    found: tuple[Tensor, Tensor, Tensor] = form("soft_losses", logits.device).soft_losses(logits, targets, rows)
-    return found
+    return form("soft_losses", logits.device).soft_losses(logits, targets, rows)

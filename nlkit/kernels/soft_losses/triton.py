@@ -69,11 +69,8 @@ def soft_losses_bwd_kernel(
 
 
 class SoftLosses(torch.autograd.Function):
-    """The three losses as one node of the graph."""
-
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor, rows: int) -> tuple[Tensor, ...]:
-        """Losses [3], and the mean prediction, which the gradient needs."""
         count, classes = logits.shape
         logits, targets = logits.contiguous(), targets.float().contiguous()
         losses, means = (torch.empty(size, dtype=torch.float32, device=logits.device) for size in (3, classes))
@@ -85,7 +82,6 @@ class SoftLosses(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None, None]:
-        """The gradient [R, C] of the logits."""
         logits, targets, means = ctx.saved_tensors
         out = torch.empty_like(logits, dtype=torch.float32)
         grid = (triton.cdiv(len(logits), ROWS),)
@@ -94,6 +90,4 @@ class SoftLosses(torch.autograd.Function):
 
 
 def soft_losses(logits: Tensor, targets: Tensor, rows: int) -> tuple[Tensor, Tensor, Tensor]:
-    """See the operation's own docstring."""
-    found: tuple[Tensor, Tensor, Tensor] = SoftLosses.apply(logits, targets, rows)
-    return found
+    return SoftLosses.apply(logits, targets, rows)

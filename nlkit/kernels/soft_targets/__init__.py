@@ -18,5 +18,4 @@ def soft_targets(
     labels: int64 [B]; w: float32 [B], the trust in them. sharpen(p)_c = p_c^(1/T) / sum_j p_j^(1/T). Returns float32
     [B, C]; probabilities are averaged, not logits. Co-guessing and co-refinement of DivideMix.
     """
-    found: Tensor = form("soft_targets", logits[0].device).soft_targets(logits, temperature, labels, w)
-    return found
+    return form("soft_targets", logits[0].device).soft_targets(logits, temperature, labels, w)

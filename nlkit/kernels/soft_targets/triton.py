@@ -35,7 +35,6 @@ def soft_targets_fwd_kernel(
 
 
 def soft_targets(logits: Sequence[Tensor], temperature: float, labels: Tensor | None, w: Tensor | None) -> Tensor:
-    """See the operation's own docstring."""
     stacked = torch.stack(tuple(logits)).contiguous()
     views, count, classes = stacked.shape
     out = torch.empty(count, classes, dtype=torch.float32, device=stacked.device)

@@ -6,7 +6,7 @@ import torch
 from cleanlab import count, filter, rank
 from torch import Tensor
 
-from nlkit.parts import confident
+from nlkit.methods import confident_learning as confident
 
 Sample = tuple[Tensor, Tensor]
 
