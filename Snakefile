@@ -157,7 +157,7 @@ rule fragments:
         PARAMS,
         COMMITTED,
         SHOWN,
-        "book/claims.yaml",
+        ["book/claims.yaml", "benchmarks/own_photographs.csv"],
     output:
         FRAGMENTS,
     threads: 1

@@ -51,7 +51,8 @@ def write_params(path: Path, **overrides: Any) -> str:
         ("optim.lr=1e300", "lr"),
         ("optim.drop_epochs=[-1]", "drop_epochs"),
         ("training.snapshots=[0]", "snapshots"),
-        ("model.width=2000000000", "out of memory"),
+        ("model.width=2000000000", "model.width 2000000000"),
+        ("model.width=30000", "GiB of memory, and this machine has"),
     ],
 )
 def test_an_impossible_parameter_is_refused(refused: Callable[..., str], tmp_path: Path, text: str, said: str) -> None:

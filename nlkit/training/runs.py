@@ -22,6 +22,10 @@ from nlkit.training.provenance import keep_freed_memory, write_record
 from nlkit.training.records import run_path
 
 
+MODEST_WIDTH, MODEST_PIXELS = 128, 2**24
+"""Channels of the first stage, and pixels of a batch, that need no estimate of the memory."""
+
+
 @dataclass(frozen=True)
 class Run(records.Record):
     """A finished run: its record, its parameters, and where it came from."""
@@ -103,6 +107,7 @@ def train(
 
     `root` is that of the data. `keep` is called with the trained method before the record marks the run as finished.
     """
+    _check_memory(problem, params)
     if fresh:
         checkpoints.remove(folder / "checkpoints")
     encoder = encoders.for_run(params, problem, root, progress)
@@ -121,6 +126,28 @@ def train(
         record = write_record(state, problem, params, folder, encoder)
     checkpoints.remove(folder / "checkpoints")
     return _as_run(record, params, "resumed" if state.resumed else "trained")
+
+
+def _check_memory(problem: Problem, params: Params[Any]) -> None:
+    """Raise NlkitError for large settings of which not even one step fits into the memory of the device."""
+    from nlkit.models import least_memory
+
+    batch, images = min(params.training.batch_size, len(problem.train.labels)), problem.train.images.shape
+    side, width = getattr(params.views, "size", images[1]), getattr(params.model, "width", 0)
+    if width <= MODEST_WIDTH and batch * side**2 <= MODEST_PIXELS:
+        return  # to be exact takes longer than a step
+    if problem.device.type == "cuda":
+        has = torch.cuda.get_device_properties(problem.device).total_memory
+    else:
+        has = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        needs = least_memory(params.model, (batch, images[3], side, side), problem.train.classes) / 2**30
+    except RuntimeError:  # PyTorch cannot even count it
+        needs = float("inf")
+    if needs > has / 2**30:
+        settings = f"model.width {width} with training.batch_size {batch}"
+        needed = f"a step needs at least {needs:.3g} GiB of memory"
+        raise NlkitError(f"{settings}: {needed}, and this machine has {has / 2**30:.3g}; make one of them smaller")
 
 
 def load_run(folder: str | Path) -> Run:
