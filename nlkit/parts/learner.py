@@ -86,10 +86,6 @@ class Learner:
         """The network of a model: here the model as it is."""
         return body
 
-    def parameters(self) -> int:
-        """How many parameters the network has."""
-        return sum(weight.numel() for weight in self.net.parameters())
-
     def __call__(self, inputs: Tensor) -> Tensor:
         """Logits float32 [B, C] of normalised inputs [B, channels, H, W], in the network's current mode."""
         return self.through(self.net, inputs).float()

@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from nlkit.data.photos.lists import PhotoList
     from nlkit.data.photos.stored import Images, StoredImages
 
-STORES = ".stores"
-"""Folder below the data root that keeps decoded images."""
+STORES = ".stores"  # folder below the data root that keeps decoded images
 
 
 def load_problem(params: Params[Any], root: Path, device: torch.device, progress: bool = False) -> Problem:

@@ -77,7 +77,7 @@ def write_record(
     assert state.split is not None
     epochs = pd.DataFrame(state.rows)
     samples = measure.sample_table(problem, state.method, state.split, state.snapshots)
-    device, noise, last = problem.device, problem.noise, epochs.iloc[-1]
+    device, noise, last, network = problem.device, problem.noise, epochs.iloc[-1], state.method.nets[0].net
     info: dict[str, Any] = {
         **params.model_dump(include={"paper", "cell", "seed"}),
         "params": params.model_dump(mode="json"),
@@ -93,7 +93,7 @@ def write_record(
             "classes": list(problem.class_names),
             "warnings": list(problem.warnings),
         },
-        "network": {"name": params.model.name, "parameters": state.method.nets[0].parameters()},
+        "network": {"name": params.model.name, "parameters": sum(weight.numel() for weight in network.parameters())},
         "seconds": float(epochs["seconds"].sum()),
         "peak_memory_mb": peak_memory_mb(device),
         "device": describe_device(device) | ({} if device.type == "cuda" else {"allocator": keep_freed_memory()}),
