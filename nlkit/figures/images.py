@@ -23,12 +23,9 @@ from nlkit.files import write_atomically
 from nlkit.training.records import LOSS_EDGES
 from nlkit.training.runs import Run
 
-COLUMNS = 6
-"""Images in a row of the page's width."""
-NAME, LIMIT = "gallery.png", 200_000
-"""The file, and the bytes that it may take."""
-SIDE, COUNT = 32, 80
-"""Pixels of the side of a thumbnail, and thumbnails of a run, at most."""
+COLUMNS = 6  # images in a row of the page's width
+NAME, LIMIT = "gallery.png", 200_000  # the file, and the bytes that it may take
+SIDE, COUNT = 32, 80  # pixels of the side of a thumbnail, and thumbnails of a run, at most
 Thumbnails = dict[int, np.ndarray]
 """Squares uint8 [side, side, 1 or 3] of one size, by the index of their sample."""
 

@@ -9,19 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from nlkit.figures.style import (
-    CLEAN,
-    CYCLE,
-    NEUTRAL,
-    NOISY,
-    epoch_title,
-    groups,
-    legend_below,
-    panels,
-    snapshots,
-    threshold,
-    warm_up,
-)
+from nlkit.figures import style
 from nlkit.training.records import LOSS_EDGES
 from nlkit.training.runs import Run
 
@@ -35,66 +23,61 @@ AREA: Any = {"histtype": "stepfilled", "alpha": 0.6}
 
 def loss_histograms(run: Run) -> Figure:
     """Loss of each training sample under network 1 at the recorded epochs, with the fitted mixture over it."""
-    epochs = snapshots(run)
-    figure, axes = panels(len(epochs), 1.9)
+    epochs = style.snapshots(run)
+    figure, axes = style.panels(len(epochs), 1.9)
     for ax, epoch in zip(axes, epochs, strict=True):
         losses, row = run.samples[f"loss_{epoch}"].to_numpy(dtype=np.float64), run.epochs.iloc[epoch - 1]
         bins = list(np.linspace(losses.min(), losses.max(), BINS + 1))
-        parts = groups(run.samples)
+        parts = style.groups(run.samples)
         drawn = [ax.hist(losses[mask], bins, color=c, label=name, **AREA) for name, c, mask in parts]
         highest = float(max(np.max(counts) for counts, _, _ in drawn))
         if row["mixture_means"] is not None:
-            weights, means, variances = (row[f"mixture_{name}"] for name in ("weights", "means", "variances"))
-            draw_mixture(ax, weights, means, variances, row["loss_min"], row["loss_max"], len(losses) / BINS)
-        ax.set(title=epoch_title(run, epoch), yscale="log", ylim=(0.5, 4 * highest))
+            mixture = row["mixture_weights"], row["mixture_means"], row["mixture_variances"]
+            draw_mixture(ax, mixture, row["loss_min"], row["loss_max"], len(losses) / BINS)
+        ax.set(title=style.epoch_title(run, epoch), yscale="log", ylim=(0.5, 4 * highest))
         ax.minorticks_off()  # they take half of the time that drawing takes
     plt.setp(axes[-3:], xlabel="loss")
     figure.supylabel("samples")
-    legend_below(figure, axes[-1])
+    style.legend_below(figure, axes[-1])
     return figure
 
 
 def draw_mixture(
-    ax: Axes,
-    weights: Sequence[float],
-    means: Sequence[float],
-    variances: Sequence[float],
-    low: float,
-    high: float,
-    scale: float,
-    names: tuple[str, str] = ("mixture: low", "mixture: high"),
+    ax: Axes, mixture: Sequence[Sequence[float]], low: float, high: float, scale: float, what: str = "low, high"
 ) -> None:
     """Draw the two weighted densities of a mixture over values that were normalised from [low, high] to [0, 1].
 
-    scale: number of samples times the width of a bin of normalised values, so that heights are samples a bin.
+    mixture: weights, means and variances [2]; scale: number of samples times the width of a bin of normalised values,
+    so that heights are samples a bin; what: names of the components.
     """
     z = np.linspace(0, 1, 800)
-    for weight, mean, variance, name, style in zip(weights, means, variances, names, ("-", "--"), strict=True):
+    for weight, mean, variance, name, line in zip(*mixture, what.split(", "), ("-", "--"), strict=True):
         density = weight * np.exp(-((z - mean) ** 2) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
-        ax.plot(low + z * (high - low), scale * density, color="black", linestyle=style, linewidth=1.1, label=name)
+        label = f"mixture: {name}"
+        ax.plot(low + z * (high - low), scale * density, color="black", linestyle=line, linewidth=1.1, label=label)
 
 
 def p_clean_histograms(run: Run) -> Figure:
     """P(clean) of each training sample under network 1 at the recorded epochs; dotted: the threshold."""
-    epochs = snapshots(run)
-    figure, axes = panels(len(epochs), 1.8, sharey=True)
+    epochs = style.snapshots(run)
+    figure, axes = style.panels(len(epochs), 1.8, sharey=True)
     for ax, epoch in zip(axes, epochs, strict=True):
         values = run.samples[f"p_clean_{epoch}"].to_numpy(dtype=np.float64)
-        for label, colour, mask in groups(run.samples):
+        for label, colour, mask in style.groups(run.samples):
             ax.hist(values[mask], list(np.linspace(0, 1, 26)), color=colour, label=label, **AREA)
-        ax.axvline(threshold(run), color=NEUTRAL, linestyle=":", linewidth=1.2)
+        ax.axvline(style.threshold(run), color=style.NEUTRAL, linestyle=":", linewidth=1.2)
         ax.set(title=f"epoch {epoch}", yscale="log", ylim=(0.5, None))
         ax.minorticks_off()
     plt.setp(axes[-3:], xlabel="P(clean)")
     figure.supylabel("samples")
-    legend_below(figure, axes[-1])
+    style.legend_below(figure, axes[-1])
     return figure
 
 
 def loss_heatmap(run: Run) -> Figure:
     """Distribution of the loss over all epochs, correct and wrong labels apart; dotted: end of the warm-up."""
     parts = loss_counts(run)
-    figure, axes = panels(len(parts), 2.6, sharey=True)
+    figure, axes = style.panels(len(parts), 2.6, sharey=True)
     x = np.arange(len(run.epochs) + 1) + 0.5
     filled = np.flatnonzero(sum(counts.sum(axis=0) for _, _, counts in parts))
     for ax, (label, _, counts) in zip(axes, parts, strict=True):
@@ -111,10 +94,10 @@ def loss_heatmap(run: Run) -> Figure:
 
 def loss_ridges(run: Run, rows: int = 9) -> Figure:
     """Ridges of the loss distribution, one row an epoch from top to bottom, on a logarithmic axis."""
-    total, end = len(run.epochs), warm_up(run)
+    total, end = len(run.epochs), style.warm_up(run)
     chosen = sorted({round(e) for e in np.geomspace(1, total, rows)} | {end or total})
     centres = np.sqrt(EDGES[1:] * EDGES[:-1])
-    figure, (ax,) = panels(1, 0.38 * len(chosen) + 1.1)
+    figure, (ax,) = style.panels(1, 0.38 * len(chosen) + 1.1)
     parts = [(label, colour, counts[np.array(chosen) - 1]) for label, colour, counts in loss_counts(run)]
     for position in range(len(chosen)):
         for label, colour, counts in parts:
@@ -146,7 +129,7 @@ def accuracy_curves(run: Run) -> Figure:
     """Test accuracy of each network and of the ensemble over epochs."""
     figure, ax = plt.subplots()
     singles = [name for name in run.epochs if str(name).removeprefix("accuracy_").isdigit()]
-    for name, colour in zip(singles, CYCLE[2:], strict=False):
+    for name, colour in zip(singles, style.CYCLE[2:], strict=False):
         label = f"network {str(name)[-1]}" if len(singles) > 1 else "the network"
         ax.plot(run.epochs["epoch"], run.epochs[name], color=colour, linewidth=1.1, label=label)
     if len(singles) > 1:
@@ -163,9 +146,9 @@ def split_curves(run: Run) -> Figure:
     known = run.epochs["auc"].notna().any()
     names = ["auc", "precision", "recall"] if known else ["share_clean"]
     labels = {"auc": "AUC of P(clean)", "share_clean": "share of labels trusted"}
-    for name, style in zip(names, ("-", "--", "-."), strict=False):
+    for name, line in zip(names, ("-", "--", "-."), strict=False):
         values = run.epochs[name].astype(float)
-        ax.plot(run.epochs["epoch"], values, linestyle=style, label=labels.get(name, name))
+        ax.plot(run.epochs["epoch"], values, linestyle=line, label=labels.get(name, name))
     _mark_warm_up(ax, run)
     ax.set(xlabel="epoch", ylabel="split quality", ylim=(None, 1.01))
     ax.legend(loc="lower right")
@@ -174,7 +157,7 @@ def split_curves(run: Run) -> Figure:
 
 def memorisation(run: Run) -> Figure:
     """Median loss of correct and wrong labels, and test accuracy, over epochs."""
-    figure, axes = panels(2, 2.7)
+    figure, axes = style.panels(2, 2.7)
     for label, colour, counts in loss_counts(run):
         axes[0].plot(run.epochs["epoch"], histogram_medians(counts), color=colour, label=label)
     axes[0].set(xlabel="epoch", ylabel="median loss", yscale="log", title="Loss of training samples")
@@ -182,7 +165,10 @@ def memorisation(run: Run) -> Figure:
     epochs, accuracy = run.epochs["epoch"], run.epochs["accuracy"]
     axes[1].plot(epochs, accuracy, color="black")
     best = int(accuracy.to_numpy().argmax())
-    for place, marker, colour, label in ((best, "o", NEUTRAL, "best epoch"), (-1, "s", NOISY, "last epoch")):
+    for place, marker, colour, label in (
+        (best, "o", style.NEUTRAL, "best epoch"),
+        (-1, "s", style.NOISY, "last epoch"),
+    ):
         axes[1].plot(epochs.iloc[place], accuracy.iloc[place], marker, color=colour, label=label)
     axes[1].set(xlabel="epoch", ylabel="accuracy in %", title="Test accuracy")
     axes[1].legend()
@@ -200,13 +186,13 @@ def histogram_medians(histograms: np.ndarray) -> np.ndarray:
 
 def _mark_warm_up(ax: Axes, run: Run) -> None:
     """A dotted line after the last warm-up epoch, where the method has a warm-up."""
-    end = warm_up(run)
+    end = style.warm_up(run)
     if end:
-        ax.axvline(end + 0.5, color=NEUTRAL, linestyle=":", linewidth=1.2, label="end of warm-up")
+        ax.axvline(end + 0.5, color=style.NEUTRAL, linestyle=":", linewidth=1.2, label="end of warm-up")
 
 
 def loss_counts(run: Run) -> list[tuple[str, str, np.ndarray]]:
     """Label, colour and loss histograms [epochs, 65] of correct and of wrong labels, or of all of them."""
-    parts = [("correct labels", CLEAN, "hist_clean"), ("wrong labels", NOISY, "hist_noisy")]
-    known = parts if "hist_clean" in run.epochs else [("all labels", NEUTRAL, "hist_all")]
+    parts = [("correct labels", style.CLEAN, "hist_clean"), ("wrong labels", style.NOISY, "hist_noisy")]
+    known = parts if "hist_clean" in run.epochs else [("all labels", style.NEUTRAL, "hist_all")]
     return [(label, colour, np.stack(list(run.epochs[column])).astype(np.float64)) for label, colour, column in known]

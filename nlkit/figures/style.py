@@ -16,8 +16,7 @@ SETTINGS = rc_params_from_file(Path(__file__).with_name("book.mplstyle"), use_de
 CYCLE: list[str] = SETTINGS["axes.prop_cycle"].by_key()["color"]
 CLEAN, NOISY = CYCLE[:2]
 NEUTRAL = "#5A5A5A"
-WIDTH: float = SETTINGS["figure.figsize"][0]
-"""Inches of a figure that fills the page."""
+WIDTH: float = SETTINGS["figure.figsize"][0]  # inches of a figure that fills the page
 
 
 def use_book_style() -> None:

@@ -37,10 +37,8 @@ class Method(Generic[M]):
 
     nets: Sequence[Learner]
     learner_type: type[Learner] = Learner
-    clip: float | None = None
-    """Largest norm of a gradient."""
-    kept: Sequence[str] = ()
-    """Names of its own tensors that the next epoch depends on."""
+    clip: float | None = None  # largest norm of a gradient
+    kept: Sequence[str] = ()  # names of its own tensors that the next epoch depends on
 
     def __init__(self, data: TrainingSet, params: Params[M], networks: int) -> None:
         self.data, self.params, self.method = data, params, params.method
@@ -97,10 +95,8 @@ class SingleNetwork(Method[M]):
     With `balanced` an epoch passes over a class-balanced random subset of about that size.
     """
 
-    in_full_batches = False
-    """Whether what does not fill a batch is left out of an epoch."""
-    mixing = "mixup"
-    """Name of the stream from which the shares of mixup are drawn."""
+    in_full_batches = False  # whether what does not fill a batch is left out of an epoch
+    mixing = "mixup"  # name of the stream from which the shares of mixup are drawn
 
     def __init__(self, data: TrainingSet, params: Params[M], balanced: int | None = None) -> None:
         super().__init__(data, params, networks=1)

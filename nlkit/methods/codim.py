@@ -17,8 +17,7 @@ from nlkit.parts.learner import ContrastiveLearner, Learner
 from nlkit.parts.semi import DivisionParams, divided, mixmatch
 from nlkit.views.strong import strong_view
 
-NO_CLASS = -1
-"""The class of a row that takes part without one."""
+NO_CLASS = -1  # the class of a row that takes part without one
 
 Variant = Literal["self", "sup", "sup_pseudo"]
 

@@ -20,10 +20,8 @@ from nlkit.seeding import numpy_stream, torch_stream
 
 KEPT = 400_000
 """Out-of-fold probabilities are recorded where there are at most so many, so that a record stays small."""
-NEVER = 2.0
-"""The threshold of a class that no label names: no probability reaches it."""
-SLACK = 1e-6
-"""A probability this much below a threshold still reaches it, as in the authors' code."""
+NEVER = 2.0  # the threshold of a class that no label names: no probability reaches it
+SLACK = 1e-6  # a probability this much below a threshold still reaches it, as in the authors' code
 TIE = 1e-8
 """The given label wins against a class that is not more probable by more than this, as in the authors' code."""
 

@@ -1,6 +1,6 @@
 """DivideMix: two networks divide the data for each other and learn from both parts (Li et al., ICLR 2020)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,7 +16,6 @@ from nlkit.parts.learner import Learner
 from nlkit.parts.mixture import fit_mixture, normalise
 from nlkit.parts.semi import DivisionParams, Views2, divided, mixmatch
 from nlkit.seeding import numpy_stream, torch_stream
-from nlkit.views.strong import RandomView
 
 
 class DivideMixParams(DivisionParams):
@@ -148,7 +147,7 @@ class DivideMix(Method[DivisionParams]):
         total: Tensor = losses["loss_x"] + losses["lambda_u"] * losses["loss_u"]
         return total + self.method.lambda_r * losses["loss_reg"]
 
-    def two_each(self, view: RandomView, batch: Batch, stream: Generator) -> tuple[Views2, Views2]:
+    def two_each(self, view: Callable[..., Tensor], batch: Batch, stream: Generator) -> tuple[Views2, Views2]:
         """Two views of each image of X and of U."""
         x, u = self.data.images[batch.x], self.data.images[batch.u]
         return (view(x, stream), view(x, stream)), (view(u, stream), view(u, stream))

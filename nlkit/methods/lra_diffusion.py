@@ -21,10 +21,8 @@ from nlkit.seeding import torch_stream
 TEMPERATURE = 0.1
 """Of the softmax that turns a label vector into a distribution; ours. The official code has 1, under which a one-hot
 vector of ten classes has a probability of 0.23 only."""
-SHOWN = 16
-"""Images whose neighbours and label vectors are recorded for the figures."""
-NEIGHBOURS = 6
-"""Neighbours of each of these that are recorded."""
+SHOWN = 16  # images whose neighbours and label vectors are recorded for the figures
+NEIGHBOURS = 6  # neighbours of each of these that are recorded
 
 
 class LRADiffusionParams(DiffusionParams):

@@ -8,8 +8,7 @@ from nlkit.models import build_model
 from nlkit.params.sections import AnyModelParams, PhotoModelParams
 from nlkit.seeding import global_stream
 
-PHOTO_HIDDEN = 512
-"""Width between the two last linear layers of the encoder of photographs."""
+PHOTO_HIDDEN = 512  # width between the two last linear layers of the encoder of photographs
 
 
 class Gated(nn.Module):

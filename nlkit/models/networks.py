@@ -1,5 +1,7 @@
 """Networks for small images, a convolutional one for 8 x 8 pixels and residual ones for 32 x 32, and their heads."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,11 +34,10 @@ class SmallCNN(nn.Module):
 class ResidualNet(nn.Module):
     """Stem, here without down-sampling, blocks, here in four stages, global average, linear layer."""
 
-    stem_shape = (3, 1)
-    """Kernel and stride of the first convolution."""
+    stem_shape = (3, 1)  # kernel and stride of the first convolution
     depths = (3, 4, 6, 3)
-    expansion = 1
-    """How many times wider than a stage is the output of its blocks."""
+    block: Callable[[int, int, int], nn.Module]  # from the widths of input and output, and the stride
+    expansion = 1  # how many times wider than a stage is the output of its blocks
 
     def __init__(self, channels: int, classes: int, width: int) -> None:
         super().__init__()
@@ -54,10 +55,6 @@ class ResidualNet(nn.Module):
                 blocks.append(self.block(inputs, outputs, 2 if stage > 0 and position == 0 else 1))
                 inputs = outputs
         return blocks, inputs
-
-    def block(self, inputs: int, outputs: int, stride: int) -> nn.Module:
-        """A block of this net."""
-        raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits [B, classes] of inputs [B, channels, H, W]."""
@@ -117,10 +114,7 @@ class PreActResNet18(ResidualNet):
     """The pre-activation ResNet-18 of DivideMix's CIFAR experiments: four stages of two blocks, no final norm."""
 
     depths = (2, 2, 2, 2)
-
-    def block(self, inputs: int, outputs: int, stride: int) -> nn.Module:
-        """A pre-activation block."""
-        return PreActBlock(inputs, outputs, stride)
+    block = PreActBlock
 
 
 class ResNet34(ResidualNet):

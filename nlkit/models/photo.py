@@ -1,6 +1,7 @@
 """Networks of other packages: those for photographs from timm and torchvision, with weights, and CLIP as an encoder."""
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -22,21 +23,8 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-class PhotoNet(nn.Module):
-    """A body that ends in globally averaged features, and a linear classifier."""
-
-    def __init__(self, body: nn.Module, features: int, classes: int) -> None:
-        super().__init__()
-        self.body = body
-        self.classifier: nn.Module = nn.Linear(features, classes)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits [B, classes] of inputs [B, channels, H, W] of any size that the body can take."""
-        return self.classifier(self.body(x))
-
-
-def photo_network(params: PhotoModelParams, channels: int, classes: int) -> PhotoNet:
-    """The network that the parameters name, with the weights of a file or of ImageNet where they ask for them.
+def photo_network(params: PhotoModelParams, channels: int, classes: int) -> nn.Module:
+    """The network that the parameters name, `body` and linear `classifier`, with weights of a file or of ImageNet.
 
     Raises NlkitError where weights are missing or belong to another network, and for images that are not in colour.
     """
@@ -52,7 +40,7 @@ def photo_network(params: PhotoModelParams, channels: int, classes: int) -> Phot
         features, body.fc = body.fc.in_features, nn.Identity()
     if params.weights is not None:
         body.load_state_dict(body_weights(params.name, params.weights, body.state_dict()))
-    return PhotoNet(body, features, classes)
+    return nn.Sequential(OrderedDict(body=body, classifier=nn.Linear(features, classes)))
 
 
 def body_weights(name: str, weights: str, own: Mapping[str, Tensor]) -> dict[str, Tensor]:

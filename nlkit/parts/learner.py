@@ -30,10 +30,8 @@ def choose_precision(asked: str, device: torch.device) -> torch.dtype:
     Intel's AVX-512 multiplies bfloat16 more slowly than float32 (rows `gemm` of `benchmarks/results.csv`); its AMX, and
     the AVX-512 of AMD, do it faster.
     """
-    if asked == "fp32":
-        return torch.float32
-    if asked == "bf16":
-        return torch.bfloat16
+    if asked != "auto":
+        return torch.float32 if asked == "fp32" else torch.bfloat16
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     wide = torch.cpu._is_avx512_bf16_supported() and "Intel" not in cpu_name()
@@ -85,10 +83,6 @@ class Learner:
     def add_heads(self, body: nn.Module, method: Any, classes: int) -> nn.Module:
         """The network of a model: here the model as it is."""
         return body
-
-    def parameters(self) -> int:
-        """How many parameters the network has."""
-        return sum(weight.numel() for weight in self.net.parameters())
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Logits float32 [B, C] of normalised inputs [B, channels, H, W], in the network's current mode."""

@@ -12,8 +12,7 @@ from nlkit.lazy import Tensor, functional, torch
 from nlkit.params.registry import MethodParams
 from nlkit.params.sections import MixtureParams, PositiveFloat
 
-BLOCK = 8192
-"""Samples whose posteriors exist at the same time."""
+BLOCK = 8192  # samples whose posteriors exist at the same time
 
 
 def mixture_row(prefix: str, mixture: Mixture | None) -> dict[str, list[float] | None]:

@@ -23,8 +23,7 @@ from nlkit.training import provenance
 from nlkit.training.loop import cpu_threads
 from nlkit.training.provenance import keep_freed_memory
 
-Cells = dict[str, Params[Any]]
-"""Parameters by the name of their method."""
+Cells = dict[str, Params[Any]]  # parameters by the name of their method
 
 
 class Setting(NamedTuple):

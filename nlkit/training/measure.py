@@ -19,11 +19,14 @@ MOST_SAMPLES = 70_000
 
 
 def epoch_row(problem: Problem, method: Method, split: Split) -> dict[str, Any]:
-    """One row of the epoch table: accuracies in percent, split quality, mixture and loss histograms."""
+    """One row of the epoch table: accuracies in percent, split quality, and of the first network losses and mixture."""
+    losses = _known(split.losses[0])
     return {
         **accuracies(problem, method),
         **split_quality(problem, split),
-        **_mixture(split),
+        "loss_min": float(losses.min()),
+        "loss_max": float(losses.max()),
+        **mixture_row("mixture", split.mixtures[0]),
         **_histograms(problem, split.losses[0]),
     }
 
@@ -81,13 +84,6 @@ def auc(right: Tensor, p_clean: Tensor) -> float | None:
     if bool(right.all()) or not bool(right.any()):
         return None
     return float(roc_auc_score(right.cpu().numpy(), p_clean.cpu().numpy()))
-
-
-def _mixture(split: Split) -> dict[str, Any]:
-    """The first network's mixture over min-max normalised losses, and the range that normalised them."""
-    losses, mixture = _known(split.losses[0]), split.mixtures[0]
-    row = {"loss_min": float(losses.min()), "loss_max": float(losses.max())}
-    return row | mixture_row("mixture", mixture)
 
 
 def _known(values: Tensor) -> Tensor:

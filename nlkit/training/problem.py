@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from nlkit.data.photos import PhotoList
     from nlkit.data.photos.stored import Images, StoredImages
 
-STORES = ".stores"
-"""Folder below the data root that keeps decoded images."""
-
 
 def load_problem(params: Params[Any], root: Path, device: torch.device, progress: bool = False) -> Problem:
     """The problem of parameters, on the device; raises NlkitError where data below `root` are missing or too few."""
@@ -99,7 +96,7 @@ def photo_problem(params: PhotoDataParams, root: Path, device: torch.device, sid
     most = None if params.staged_gib is None else params.staged_gib * 2**30
 
     def part(name: str, listed: PhotoList) -> tuple[StoredImages, Tensor]:
-        store = build(listed, params.short, root / STORES, params.corrupt, progress)
+        store = build(listed, params.short, root / ".stores", params.corrupt, progress)
         if store.faults:
             place = min(store.faults)
             first = f"{listed.names[place]}: {store.faults[place]}"

@@ -48,13 +48,6 @@ def keep_freed_memory() -> str:
     return "glibc, keeps freed memory" if changed else "glibc"
 
 
-def peak_memory_mb(device: Device) -> float:
-    """Peak memory in MB: of the device for a GPU, else of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def describe_device(device: Device) -> dict[str, Any]:
     """Type, name and CPU threads of the device."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else learner.cpu_name()
@@ -77,7 +70,8 @@ def write_record(
     assert state.split is not None
     epochs = pd.DataFrame(state.rows)
     samples = measure.sample_table(problem, state.method, state.split, state.snapshots)
-    device, noise, last = problem.device, problem.noise, epochs.iloc[-1]
+    device, noise, last, network = problem.device, problem.noise, epochs.iloc[-1], state.method.nets[0].net
+    gpu, own_kib = device.type == "cuda", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     info: dict[str, Any] = {
         **params.model_dump(include={"paper", "cell", "seed"}),
         "params": params.model_dump(mode="json"),
@@ -93,10 +87,10 @@ def write_record(
             "classes": list(problem.class_names),
             "warnings": list(problem.warnings),
         },
-        "network": {"name": params.model.name, "parameters": state.method.nets[0].parameters()},
+        "network": {"name": params.model.name, "parameters": sum(weight.numel() for weight in network.parameters())},
         "seconds": float(epochs["seconds"].sum()),
-        "peak_memory_mb": peak_memory_mb(device),
-        "device": describe_device(device) | ({} if device.type == "cuda" else {"allocator": keep_freed_memory()}),
+        "peak_memory_mb": (torch.cuda.max_memory_allocated() if gpu else own_kib * 1024) / 2**20,
+        "device": describe_device(device) | ({} if gpu else {"allocator": keep_freed_memory()}),
         "precision": str(learner.choose_precision(params.training.precision, device)).removeprefix("torch."),
         "versions": versions(),
         "commit": commit(),

@@ -20,8 +20,7 @@ from nlkit.files import file_lock, project_root, read_bytes, replaced_file
 from nlkit.params import Params, make_params
 
 FORMAT = 2
-UNSEALED = 1
-"""The format of the first records, which carry no hash of themselves."""
+UNSEALED = 1  # the format of the first records, which carry no hash of themselves
 LIMIT = 2 * 1024 * 1024
 FILES = ("record.json", "epochs.parquet", "samples.parquet")
 LOSS_EDGES = np.concatenate([[0.0], np.logspace(-4, 1.25, 64), [np.inf]])  # [66], of the loss histograms of an epoch

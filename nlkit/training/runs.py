@@ -158,13 +158,11 @@ def load_run(folder: str | Path) -> Run:
 
 def choose_device(name: str) -> Device:
     """`auto` takes a GPU where there is one; raises NlkitError for a device that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name not in ("auto", "cpu", "cuda"):
+        raise NlkitError(f"--device {name}: expected auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise NlkitError("--device cuda: no GPU that torch can use; take --device auto or cpu")
-    if name not in ("cpu", "cuda"):
-        raise NlkitError(f"--device {name}: expected auto, cpu or cuda")
-    return torch.device(name)
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _existing(params: Params[Any], pretraining: Params[Any] | None, folder: Path, search_results: bool) -> Run | None:

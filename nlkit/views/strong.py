@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from nlkit.data.problem import Batch
-from nlkit.lazy import Generator, Tensor, functional, torch
+from nlkit.lazy import Tensor, functional, torch
 from nlkit.params.views import AffineStrongParams, SimCLRParams, Strong, ViewParams
 from nlkit.views import View, Views, flips
 
 if TYPE_CHECKING:
+    from nlkit.data.photos.stored import Batch
     from nlkit.kernels.resized_crop import Box
 
-RandomView = Callable[[Batch, Generator], Tensor]
-"""Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W]; stored ones into squares."""
+    RandomView = Callable[[Batch, torch.Generator], Tensor]
+    """Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W]; stored ones into squares."""
 
 
 def grey(pixels: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 import nlkit
 from nlbook import votes
 from nlbook.figures import contrast
-from nlkit.kernels import soft_targets
+from nlkit.kernels.soft_targets import naive as soft_targets
 from nlkit.methods import codim as contrastive
 
 ROOT = Path(__file__).parents[2]

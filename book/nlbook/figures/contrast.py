@@ -125,7 +125,7 @@ def score_histograms(run: Run) -> Figure:
             highest = max(highest, float(np.max(counts)))
         if row["score_means"] is not None:
             mixture = (row["score_weights"], row["score_means"], row["score_variances"])
-            draw_mixture(ax, *mixture, 0.0, 1.0, len(run.samples) / BINS, ("mixture: clean", "mixture: wrong"))
+            draw_mixture(ax, mixture, 0.0, 1.0, len(run.samples) / BINS, "clean, wrong")
         ax.set(title=epoch_title(run, epoch), yscale="log", ylim=(0.5, 4 * highest))
         ax.minorticks_off()
     plt.setp(axes[-3:], xlabel="score")

@@ -5,12 +5,9 @@ from torch import Tensor
 
 from nlkit.data.photos.stored import ImageBatch
 
-Box = tuple[Tensor, Tensor, Tensor, Tensor]
-"""Top, left, height and width int64 [B]."""
-GROUP_BYTES = 128 * 2**20
-"""Memory that the images of one group may take meanwhile, roughly."""
-BITS = 22
-"""Weights are whole multiples of 2^-22, as in Pillow."""
+Box = tuple[Tensor, Tensor, Tensor, Tensor]  # top, left, height and width int64 [B]
+GROUP_BYTES = 128 * 2**20  # memory that the images of one group may take meanwhile, roughly
+BITS = 22  # weights are whole multiples of 2^-22, as in Pillow
 
 
 def resized_crop(batch: ImageBatch, box: Box, size: int, flip: Tensor, longest: int) -> Tensor:

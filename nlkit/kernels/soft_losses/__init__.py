@@ -1,9 +1,7 @@
 """The three losses of MixMatch over one matrix of logits."""
 
 from nlkit.kernels import form
-from nlkit.kernels.soft_losses.naive import consistency as consistency
 from nlkit.kernels.soft_losses.naive import mean_prediction as mean_prediction
-from nlkit.kernels.soft_losses.naive import prior_penalty as prior_penalty
 from nlkit.kernels.soft_losses.naive import soft_cross_entropy as soft_cross_entropy
 from nlkit.lazy import Tensor
 

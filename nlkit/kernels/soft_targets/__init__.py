@@ -4,8 +4,6 @@ from collections.abc import Sequence
 
 from nlkit.kernels import form
 from nlkit.kernels.soft_targets.naive import blend as blend
-from nlkit.kernels.soft_targets.naive import mean_probability as mean_probability
-from nlkit.kernels.soft_targets.naive import sharpen as sharpen
 from nlkit.lazy import Tensor, no_grad
 
 
