@@ -14,7 +14,7 @@ import yaml
 
 from nlkit.errors import NlkitError
 from nlkit.files import project_root, write_atomically
-from nlkit.params import files, load_params, registry
+from nlkit.params import load_params, registry, sources
 from nlkit.params.registry import Entry
 
 ROOMS = ("params", "data", "noise", "kernels", "views", "models", "parts", "training")
@@ -131,7 +131,7 @@ def parameter_file(page: str) -> Path:
 
 def parameter_files(page: str) -> list[Path]:
     """The parameter file of a run, and those that it is based on."""
-    return files.sources(parameter_file(page))
+    return sources(parameter_file(page))
 
 
 def code(page: str) -> list[Path]:

@@ -4,10 +4,10 @@ import json
 import os
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from pydantic.dataclasses import dataclass
 
 from nlkit.data import Download, Source, cifar, present_source
 from nlkit.data.cifar import read_torch_archive
@@ -24,32 +24,19 @@ RELEASED_ORIGIN = (
 )
 
 
-@dataclass(frozen=True)
-class HumanFile:
-    """A file of human annotations; `sources.yaml` says what each field is."""
-
-    url: str
-    files: tuple[str, str]
-    sha256: str
-    dataset: str
-    keys: dict[str, str]
-
-
-HUMAN_FILES = {name: HumanFile(**facts) for name, facts in FACTS["people"].items()}
+HUMAN_FILES = {name: SimpleNamespace(**facts) for name, facts in FACTS["people"].items()}
+"""The files of human annotations; `sources.yaml` says what each field is."""
 
 
 def label_sources() -> dict[str, Source]:
     """What each file of human labels, and those that papers released, needs, and how it is brought and checked."""
-    found = {
-        name: Source(
-            needed=lambda root, name=name: [human_file(name, root)],  # type: ignore[misc]
-            verify=partial(_verify, name),
-            origin=f"bring it with `nlkit data get {name}`",
-            download=Download(human.url, "sha256", human.sha256, f"cifar-n/{human.files[1]}"),
-        )
-        for name, human in HUMAN_FILES.items()
-    }
-    return found | {"noise-labels": Source(released_files, _verify_released, RELEASED_ORIGIN)}
+    found: dict[str, Source] = {}
+    for name, human in HUMAN_FILES.items():
+        needed = partial(lambda name, root: [human_file(name, root)], name)
+        download = Download(human.url, "sha256", human.sha256, f"cifar-n/{human.files[1]}")
+        found[name] = Source(needed, partial(_verify, name), f"bring it with `nlkit data get {name}`", download)
+    found["noise-labels"] = Source(released_files, _verify_released, RELEASED_ORIGIN)
+    return found
 
 
 def human_labels(annotator: str, root: Path, dataset: Dataset) -> np.ndarray:
