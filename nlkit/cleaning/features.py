@@ -24,11 +24,9 @@ from nlkit.training.runs import choose_device
 THRESHOLD = 0.5
 LEAST_WEIGHT = 0.01
 TEMPERATURE = 0.1
-SIDE = 224
-"""In pixels, of the images that a network is given."""
+SIDE = 224  # in pixels, of the images that a network is given
 BLOCK = 512
-ROWS = 4096
-"""Whose votes for all classes are in memory at once."""
+ROWS = 4096  # whose votes for all classes are in memory at once
 
 
 def clean_features(
@@ -135,10 +133,9 @@ def votes(distances: Tensor, labels: Tensor, weights: Tensor, classes: int) -> T
 def encode_images(
     name: str, folder: Path, labels: Path | None, truth: str | None, corrupt: str, device: str
 ) -> FeatureRows:
-    """The images of a folder with their labels, encoded by the network `name`.
+    """The images of a folder with their labels, encoded by the network `name`; unreadable ones are left out, or fatal.
 
-    Unreadable images are left out, or fatal where `corrupt` is `fail`. Raises NlkitError for bad input and where the
-    weights are neither here nor can be fetched.
+    Raises NlkitError for bad input and where the weights are neither here nor can be fetched.
     """
     if truth is not None and labels is None:
         raise NlkitError(f"--truth {truth}: correct labels are a column of a table; name one with --labels")

@@ -18,12 +18,10 @@ from nlkit.files import as_path, check_place, owned_folder, write_atomically
 from nlkit.training import records
 from nlkit.training.runs import Run
 
-Evidence = Mapping[str, np.ndarray]
-"""Arrays as `judged` names them, with `train.p_clean` and `threshold`."""
+Evidence = Mapping[str, np.ndarray]  # arrays as `judged` names them, with `train.p_clean` and `threshold`
 COLUMNS = ["path", "label", "p_clean", "suggested_label", "confidence"]
 COLUMNS += ["is_label_issue", "label_quality", "given_label", "predicted_label"]
-LISTED = 20
-"""Images that were left out and are printed; all of them are in a table."""
+LISTED = 20  # images that were left out and are printed; all of them are in a table
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,8 +36,7 @@ def cifar_files(name: str, root: Path) -> list[Path]:
 def load_cifar(name: str, root: Path) -> Dataset:
     """CIFAR-10 or CIFAR-100 (fine labels) from its folder under `root`: images uint8 [N, 32, 32, 3].
 
-    Files that differ from the official archive give a line in `warnings`. Raises NlkitError for files that are
-    missing or damaged, or hold another number of rows, another dtype or labels out of range.
+    Content that is not the official one gives a line in `warnings`. Raises NlkitError for missing or wrong files.
     """
     layout = LAYOUTS[name]
     *train, test, names = ((path, read_bytes(path)) for path in cifar_files(name, root))
@@ -91,8 +90,7 @@ def _value(content: dict[str, Any], key: str, path: Path) -> Any:
     return content[key]
 
 
-MAX_OPCODES = 5_000_000
-"""Of a pickle; the training images of CIFAR-100 take half a million."""
+MAX_OPCODES = 5_000_000  # of a pickle; the training images of CIFAR-100 take half a million
 MAX_TUPLES = 1000
 
 _CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")

@@ -100,8 +100,7 @@ def mnist_paths(name: str, root: Path) -> list[Path]:
 def load_mnist(name: str, root: Path) -> Dataset:
     """MNIST or Fashion-MNIST from its folder under `root`: images uint8 [N, 28, 28, 1].
 
-    Fewer images than in the original give a line in `warnings`. Raises NlkitError for files that are missing or
-    damaged, headers of another kind, images and labels of different number, and labels out of range.
+    Fewer images than in the original give a line in `warnings`. Raises NlkitError for missing or wrong files.
     """
     images, labels, test_images, test_labels = mnist_paths(name, root)
     most, most_tests = MNIST_COUNTS.values()
@@ -126,9 +125,8 @@ def _read_part(images: Path, labels: Path, most: int) -> tuple[np.ndarray, np.nd
 def _read_idx(path: Path, shape: tuple[int, ...], most: int) -> np.ndarray:
     """An array uint8 [N, *shape] of 1 to `most` items; raises NlkitError for a file that holds anything else.
 
-    An idx file begins with two zero bytes, the type (8: unsigned bytes), the number of dimensions, and their sizes as
-    big-endian integers of four bytes. torchvision's reader takes no packed files, and answers hostile ones with
-    assertions.
+    An idx file begins with two zero bytes, the type (8: unsigned bytes), the number of dimensions, and their sizes.
+    torchvision's reader takes no packed files, and answers hostile ones with assertions.
     """
     head, item = 8 + 4 * len(shape), math.prod(shape)
     longest = head + most * item

@@ -57,8 +57,7 @@ class Listing:
 def read_listing(folder: Path, table: Path | None, truth: str | None = None) -> Listing:
     """The images of `folder` that a table `path,label` names, or those of a tree with one sub-folder a class.
 
-    Raises NlkitError for a missing folder, a table without these columns, a path that leads out of the folder, an
-    image with two different labels, or where there are no images.
+    Raises NlkitError for bad tables and paths, an image with two different labels, and where there are no images.
     """
     root = _root(folder)
     listing = _tree(root) if table is None else _table(root, table, truth)

@@ -42,8 +42,7 @@ def label_sources() -> dict[str, Source]:
 def human_labels(annotator: str, root: Path, dataset: Dataset) -> np.ndarray:
     """Labels int64 [N] that people gave to the training images: CIFAR-10N, or CIFAR-100N for 'fine'.
 
-    The file is looked for in `root` and `root/cifar-n`. Raises NlkitError for a file that is missing or damaged,
-    labels of another length or range, and a `clean_label` that disagrees with the data set's labels.
+    Raises NlkitError for a missing file in `root` and `root/cifar-n`, and as `read_human_file` does.
     """
     name = next(name for name, human in HUMAN_FILES.items() if annotator in human.keys)
     present_source(name, root, label_sources())
@@ -111,8 +110,7 @@ def _verify_released(root: Path) -> str:
 def read_label_file(path: Path, count: int, classes: int, part: int | None = None) -> np.ndarray:
     """Labels int64 [count] from a file: `.npy` [count], `.npz` with one array or a key 'labels', `.json` list.
 
-    A file may also hold the first `part` labels only, as many as `data.train_size` asks for. Raises NlkitError for a
-    missing or damaged file, another ending, another length, a non-integer, or a label outside [0, classes).
+    It may also hold the first `part` labels only. Raises NlkitError for any other file, and as `check_labels` does.
     """
     ending = path.suffix.lower()
     if ending not in (".npy", ".npz", ".json"):

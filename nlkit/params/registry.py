@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from nlkit.params import Params
 
 PACKAGE = "nlkit.methods"
-LAST = 1000
-"""The place of a method in tables and figures where it names none: behind all others."""
+LAST = 1000  # the place of a method in tables and figures where it names none: behind all others
 
 
 class MethodParams(Section):
@@ -52,10 +51,7 @@ class MethodParams(Section):
 
 @dataclass(frozen=True)
 class Look:
-    """How a method appears in figures and tables: name, colour, and a marker that tells it apart without colour.
-
-    page: whether each of its runs has a page of its own.
-    """
+    """How a method appears: name, colour, marker, and whether (`page`) each of its runs has a page of its own."""
 
     label: str
     colour: str

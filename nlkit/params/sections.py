@@ -91,8 +91,7 @@ class TrainingParams(Section):
     snapshots: tuple[Positive, ...] = ()
 
 
-GREY = ("digits", "mnist", "fashion_mnist")
-"""Data sets whose images have one channel."""
+GREY = ("digits", "mnist", "fashion_mnist")  # data sets whose images have one channel
 
 
 class DataParams(Section):

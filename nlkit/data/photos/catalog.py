@@ -50,8 +50,7 @@ def photo_sources() -> dict[str, Source]:
 def load_photos(name: str, root: Path) -> PhotoSet:
     """Names and labels of a set of photographs below the data root; no image is opened.
 
-    Other numbers of images than the official ones, and classes without images, give a line in `notes`. Raises
-    NlkitError for an unknown name, and for lists that are missing or damaged.
+    Raises NlkitError for lists that are missing or damaged; classes without images, and other numbers, are remarks.
     """
     present_source(name, root, photo_sources())
     layout, notes = PHOTO_SOURCES[name], list[str]()

@@ -12,8 +12,7 @@ from nlkit.data.dataset import FACTS
 from nlkit.data.photos import PhotoList, Row, gather, read_numbered, read_rows
 from nlkit.errors import NlkitError
 
-Parts = tuple[dict[str, PhotoList], tuple[str, ...]]
-"""Training images ('train') and test sets by name, and the names of the classes."""
+Parts = tuple[dict[str, PhotoList], tuple[str, ...]]  # images by part, of which 'train' is one, and names of classes
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -84,8 +83,7 @@ def _imagenet(folder: Path, synsets: Sequence[str], notes: list[str]) -> dict[st
 def _read_synsets(path: Path) -> list[tuple[str, str]]:
     """WordNet identity and first name of each of the 1000 classes, in the order of the labels.
 
-    Raises NlkitError for a line of another form, an identity that is given twice, and another number of classes: were
-    a line lost, the folders of the ILSVRC-2012 images would get the labels of their neighbours.
+    A lost or odd line raises NlkitError: the folders of ILSVRC-2012 would get the labels of their neighbours.
     """
     found: dict[str, str] = {}
     for line, (text,) in read_rows(path, ("SYNSET NAMES",), "\t"):

@@ -23,11 +23,9 @@ from nlkit.errors import NlkitError
 from nlkit.files import file_lock, replaced_file
 
 SHARD = 1000
-RULE = 2
-"""Number of the rule by which images are decoded; another one makes other stores."""
+RULE = 2  # number of the rule by which images are decoded; another one makes other stores
 
-Outcome = tuple[np.ndarray, bytes] | str
-"""A decoded image uint8 [H, W, 3] and its digest, or what is wrong with it."""
+Outcome = tuple[np.ndarray, bytes] | str  # a decoded image uint8 [H, W, 3] and its digest, or what is wrong with it
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,8 @@ from tqdm.auto import tqdm
 from nlkit.data.photos.store import Store, read
 from nlkit.errors import NlkitError
 
-SHARE = 0.6
-"""Of a GPU's free memory; a store that needs no more is kept there."""
-BLOCK = 64 * 2**20
-"""Bytes that go to the device in one piece, roughly."""
+SHARE = 0.6  # of a GPU's free memory; a store that needs no more is kept there
+BLOCK = 64 * 2**20  # bytes that go to the device in one piece, roughly
 
 
 @dataclass(frozen=True)
@@ -122,10 +120,8 @@ class StoredImages:
         return whole
 
 
-Images = Tensor | StoredImages
-"""A set of images: uint8 [N, H, W, C], or those of a store."""
-Batch = Tensor | ImageBatch
-"""Some images of a set: uint8 [B, H, W, C], or with sizes of their own."""
+Images = Tensor | StoredImages  # a set of images: uint8 [N, H, W, C], or those of a store
+Batch = Tensor | ImageBatch  # some images of a set: uint8 [B, H, W, C], or with sizes of their own
 
 
 def _fits(store: Store, device: torch.device, most: float | None) -> bool:
