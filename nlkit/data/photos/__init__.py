@@ -41,7 +41,6 @@ class PhotoSet:
     is unusual about the files; official: whether the numbers are the official ones.
     """
 
-    name: str
     train: PhotoList
     tests: Mapping[str, PhotoList]
     class_names: tuple[str, ...]

@@ -62,7 +62,7 @@ def load_photos(name: str, root: Path) -> PhotoSet:
     present = np.bincount(parts["train"].labels, minlength=len(class_names)) > 0
     if empty := [name for name, some in zip(class_names, present, strict=True) if not some]:
         notes.append(f"{len(empty)} classes have no training images: {', '.join(empty[:8])}")
-    return PhotoSet(name, parts.pop("train"), parts, class_names, layout.mean, layout.std, (numbers, *notes), whole)
+    return PhotoSet(parts.pop("train"), parts, class_names, layout.mean, layout.std, (numbers, *notes), whole)
 
 
 def survey(name: str, root: Path) -> tuple[bool, str]:

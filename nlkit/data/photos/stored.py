@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,13 +76,7 @@ class StoredImages:
         """Of the plain views of all images: (N, side, side, 3)."""
         return len(self), self.side, self.side, 3
 
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-
-    @overload
-    def __getitem__(self, index: slice | Tensor) -> ImageBatch: ...
-
-    def __getitem__(self, index: int | slice | Tensor) -> Tensor | ImageBatch:
+    def __getitem__(self, index: int | slice | Tensor) -> Any:
         """One whole image uint8 [H, W, 3], or a batch of those that a slice or a tensor int64 [B] names."""
         if isinstance(index, int):
             shape = int(self.store.heights[index]), int(self.store.widths[index]), 3
