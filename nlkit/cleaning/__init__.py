@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nlkit.cleaning import report, results
+from nlkit.cleaning import results
 from nlkit.cleaning.classifier import load_evidence, save_classifier, save_evidence
 from nlkit.cleaning.defaults import METHOD, Situation, choose, choose_side
 from nlkit.cleaning.results import CleanResult
@@ -104,7 +104,7 @@ def clean(
         how_to_load = Path(__file__).with_name("model.md").read_text(encoding="utf-8")
         write_atomically(target / "model.md", how_to_load.format(folder=target))
         write_atomically(target / "dropped.csv", results.table_text(result.dropped))
-        write_atomically(target / "report.html", report.report(result))
+        write_atomically(target / "report.html", results.report(result))
         results.write_tables(result)
         checkpoints.remove(target / "checkpoints")
     return result
