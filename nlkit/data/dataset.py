@@ -18,7 +18,6 @@ from nlkit.files import open_file
 FACTS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encoding="utf-8"))
 """What is known about the public data sets: where they come from, their files, numbers and statistics."""
 
-DIGITS_TEST_COUNT = 450
 MNIST_COUNTS = {"train": 60_000, "t10k": 10_000}
 MNIST_FILES = tuple(f"{part}-{kind}-ubyte" for part in MNIST_COUNTS for kind in ("images-idx3", "labels-idx1"))
 
@@ -76,7 +75,7 @@ def load_digits() -> Dataset:
     images = np.rint(bundled.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = bundled.target.astype(np.int64)
     rows = np.arange(len(labels))
-    split = train_test_split(rows, test_size=DIGITS_TEST_COUNT, stratify=labels, random_state=0)
+    split = train_test_split(rows, test_size=450, stratify=labels, random_state=0)
     train, test = (np.sort(part) for part in split)
     pixels = images[train] / 255
     arrays = images[train], labels[train], images[test], labels[test]

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from nlkit.params import Params
 
 PACKAGE = "nlkit.methods"
-LAST = 1000  # the place of a method in tables and figures where it names none: behind all others
 
 
 class MethodParams(Section):
@@ -91,7 +90,7 @@ class Entry:
     looks: Mapping[str, Look] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
     chapter: str = ""
-    place: int = LAST
+    place: int = 1000  # behind all that name one
     check: Callable[[Params[Any]], None] | None = None
     passes: Callable[[Params[Any], int, pd.DataFrame], float] | None = None
     own_images: OwnImages | None = None

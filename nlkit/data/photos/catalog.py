@@ -14,7 +14,6 @@ from nlkit.data.photos.layouts import LAYOUTS as PHOTO_SOURCES
 from nlkit.data.photos.layouts import verified_labels
 from nlkit.errors import NlkitError
 
-SAMPLE = 200
 SHOWN = 20
 
 
@@ -74,7 +73,7 @@ def survey(name: str, root: Path) -> tuple[bool, str]:
     return enough and not lacking, "; ".join((*photos.remarks, f"{count} files looked at, {found}"))
 
 
-def sample_files(parts: Mapping[str, PhotoList], most: int = SAMPLE) -> tuple[int, list[str]]:
+def sample_files(parts: Mapping[str, PhotoList], most: int = 200) -> tuple[int, list[str]]:
     """Looks at about `most` files, evenly spread over parts; their number, and the names of missing or empty ones."""
     total = sum(len(photos) for photos in parts.values())
     chosen: list[tuple[PhotoList, int]] = []
