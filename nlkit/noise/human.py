@@ -18,12 +18,6 @@ from nlkit.files import read_bytes
 
 HUMAN_FOLDERS = ("cifar-n", "CIFAR-N", "")
 CLEAN_KEY = "clean_label"
-RELEASED_ORIGIN = (
-    "put lra and tcl, the folders of noisy labels in the public repositories of the authors of LRA-diffusion and TCL, "
-    "into noise-labels"
-)
-
-
 HUMAN_FILES = {name: SimpleNamespace(**facts) for name, facts in FACTS["people"].items()}
 """The files of human annotations; `sources.yaml` says what each field is."""
 
@@ -35,7 +29,7 @@ def label_sources() -> dict[str, Source]:
         needed = partial(lambda name, root: [human_file(name, root)], name)
         download = Download(human.url, "sha256", human.sha256, f"cifar-n/{human.files[1]}")
         found[name] = Source(needed, partial(_verify, name), f"bring it with `nlkit data get {name}`", download)
-    found["noise-labels"] = Source(released_files, _verify_released, RELEASED_ORIGIN)
+    found["noise-labels"] = Source(released_files, _verify_released, FACTS["noise-labels-owner"])
     return found
 
 

@@ -112,9 +112,7 @@ def _make(photos: PhotoList, short: int, files: list[Path], progress: bool) -> N
                 _write_shard(files[number], zip(places, outcomes, strict=True))
                 _check_space(files[number], len(missing) - turn)
     except OSError as error:
-        raise NlkitError(
-            f"{folder}: cannot write the decoded images ({error.strerror}); what is there is kept"
-        ) from None
+        raise NlkitError(f"{folder}: cannot write the images ({error.strerror}); what is there is kept") from None
     if missing and request_name(photos, short, folder.parent) != folder.name:
         shutil.rmtree(folder, ignore_errors=True)
         raise NlkitError(f"{photos.root}: images were changed while they were decoded; start again")
