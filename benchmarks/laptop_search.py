@@ -23,8 +23,7 @@ from nlkit.data import data_root
 from nlkit.errors import NlkitError
 from nlkit.files import commit
 from nlkit.noise import NoisyLabels
-from nlkit.params import load_params, registry
-from nlkit.params.files import parse_override
+from nlkit.params import load_params, parse_override, registry
 from nlkit.training.problem import load_problem
 from nlkit.training.provenance import describe_device
 from nlkit.training.runs import choose_device, train

@@ -18,8 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from nlkit.params import load_params
-from nlkit.params.files import parse_override
+from nlkit.params import load_params, parse_override
 from nlkit.training import checkpoints, records
 
 EVERY_SECONDS = 5.0

@@ -7,39 +7,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nlkit.cleaning import CleanResult, clean
-    from nlkit.cleaning.classifier import Classifier, load_classifier
-    from nlkit.cleaning.features import FeatureResult, clean_features
-    from nlkit.errors import NlkitError
-    from nlkit.params import Params, load_params
-    from nlkit.parts.mixture import fit_two_components
-    from nlkit.training.runs import Run, load_run, run
-
-__all__ = [
-    "Classifier",
-    "CleanResult",
-    "FeatureResult",
-    "NlkitError",
-    "Params",
-    "Run",
-    "clean",
-    "clean_features",
-    "fit_two_components",
-    "load_classifier",
-    "load_params",
-    "load_run",
-    "run",
-]
+    from nlkit.cleaning import clean as clean
+    from nlkit.cleaning.classifier import Classifier as Classifier
+    from nlkit.cleaning.classifier import load_classifier as load_classifier
+    from nlkit.cleaning.features import clean_features as clean_features
+    from nlkit.cleaning.results import CleanResult as CleanResult
+    from nlkit.cleaning.results import FeatureResult as FeatureResult
+    from nlkit.errors import NlkitError as NlkitError
+    from nlkit.params import Params as Params
+    from nlkit.params import load_params as load_params
+    from nlkit.parts.mixture import fit_two_components as fit_two_components
+    from nlkit.training.runs import Run as Run
+    from nlkit.training.runs import load_run as load_run
+    from nlkit.training.runs import run as run
 
 _HOMES = {
+    "nlkit.cleaning": ("clean",),
     "nlkit.cleaning.classifier": ("Classifier", "load_classifier"),
-    "nlkit.cleaning.features": ("FeatureResult", "clean_features"),
-    "nlkit.cleaning": ("CleanResult", "clean"),
+    "nlkit.cleaning.features": ("clean_features",),
+    "nlkit.cleaning.results": ("CleanResult", "FeatureResult"),
     "nlkit.errors": ("NlkitError",),
     "nlkit.params": ("Params", "load_params"),
     "nlkit.parts.mixture": ("fit_two_components",),
     "nlkit.training.runs": ("Run", "load_run", "run"),
 }
+__all__ = sorted(name for names in _HOMES.values() for name in names)
 
 
 def __getattr__(name: str) -> Any:

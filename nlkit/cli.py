@@ -138,8 +138,7 @@ def _clean_options(clean: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from nlkit.params import load_params
-    from nlkit.params.files import parse_override
+    from nlkit.params import load_params, parse_override
     from nlkit.training.runs import run
 
     overrides = dict(parse_override(text) for text in options.set)
@@ -161,7 +160,7 @@ def _clean(options: argparse.Namespace) -> int:
     if options.folder is None:
         raise NlkitError("clean: name the folder of the images, or a file of features with --features")
     from nlkit.cleaning import Options, clean
-    from nlkit.params.files import parse_override
+    from nlkit.params import parse_override
 
     asked = {name: getattr(options, name) for name in Options.model_fields if name != "settings"}
     settings = dict(parse_override(text) for text in options.set)

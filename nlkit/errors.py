@@ -2,8 +2,7 @@
 
 import re
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""What a terminal would obey."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # what a terminal would obey
 
 
 class NlkitError(Exception):

@@ -15,8 +15,7 @@ from tqdm.auto import tqdm
 from nlkit.errors import NlkitError
 
 MAX_FILE_BYTES = 600 * 2**20
-OWNER = ".nlkit.lock"
-"""The file in an output folder that says whose it is; it is locked while something is written there."""
+OWNER = ".nlkit.lock"  # says whose an output folder is; locked while something is written there
 
 
 def project_root() -> Path:

@@ -12,7 +12,7 @@ import yaml
 
 from nlbook import contest
 from nlkit import load_params
-from nlkit.params.files import sources
+from nlkit.params import sources
 from nlkit.training import records
 from nlkit.training.runs import Run
 

@@ -14,7 +14,7 @@ import nbformat
 import yaml
 from sphinx.application import Sphinx
 
-from nlkit.params.files import read_tree
+from nlkit.params import read_tree
 
 NAMED = re.compile(r'^params = "([\w/.-]+)"|\bparams/([\w/.-]+)\.yaml\b', re.MULTILINE)
 READS_ALL = re.compile(r"\ball_runs\(|noise_page\.noise_page\(")

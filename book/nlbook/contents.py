@@ -15,7 +15,7 @@ import yaml
 
 from nlkit.errors import NlkitError
 from nlkit.files import project_root, write_atomically
-from nlkit.params import Params, files, load_params, registry
+from nlkit.params import Params, load_params, registry, sources
 from nlkit.params.registry import Entry
 
 ROOMS = ("params", "data", "noise", "kernels", "views", "models", "parts", "training")
@@ -138,7 +138,7 @@ def parameter_file(page: str) -> Path:
 @cache
 def parameter_files(page: str) -> list[Path]:
     """The parameter file of a run, and those that it is based on."""
-    return files.sources(parameter_file(page))
+    return sources(parameter_file(page))
 
 
 @cache

@@ -19,7 +19,7 @@ from papermill.parameterize import parameterize_notebook
 
 from nlbook import contents
 from nlbook.svg import compact
-from nlkit.params.files import read_tree
+from nlkit.params import read_tree
 
 PAGES, LOGS = Path("book", "pages"), Path("runs", "logs")
 RESET = """

@@ -12,19 +12,10 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nlkit.cleaning import report
+from nlkit.cleaning import results
 from nlkit.cleaning.classifier import load_evidence, save_classifier, save_evidence
 from nlkit.cleaning.defaults import METHOD, Situation, choose, choose_side
-from nlkit.cleaning.results import (
-    CleanResult,
-    Evidence,
-    output_paths,
-    owned_output,
-    remove_outputs,
-    score_table,
-    table_text,
-    write_tables,
-)
+from nlkit.cleaning.results import CleanResult
 from nlkit.data import data_root
 from nlkit.data.folder import CACHE, FolderData, load_folder
 from nlkit.data.listing import read_listing
@@ -78,14 +69,14 @@ def clean(
     except ValidationError as error:
         raise NlkitError(f"clean: {first_problem(error)}") from None
     folder = as_path(folder, "folder")
-    path, target = output_paths(out, (folder, labels, asked.test), asked.overwrite)
+    path, target = results.output_paths(out, (folder, labels, asked.test), asked.overwrite)
     device = runs.choose_device(asked.device)
     situation = _situation(folder, labels, asked, device.type == "cuda")
     side = choose_side(situation) if asked.size is None else asked.size
     sources = {"folder": folder, "labels": labels, "test": asked.test}
     params, _ = _params(situation, asked, side, sources, None)  # refuses bad options before anything is written
     assert isinstance(params.data, FolderDataParams)
-    with owned_output(path, target, asked.overwrite, params.digest):
+    with results.owned_output(path, target, asked.overwrite, params.digest):
         data = _load(params.data, target, progress)
         situation = replace(situation, images=len(data.train.labels), classes=len(data.class_names))
         params, choices = _params(situation, asked, side, sources, data.sha256)
@@ -95,9 +86,9 @@ def clean(
         run, evidence = _train(params, problem, path, target, asked.overwrite, progress)
         train, test, held_out = data.train, data.test, None
         if test is not None:
-            held_out = score_table("test", test.names, test.labels, data.class_names, evidence)
+            held_out = results.score_table("test", test.names, test.labels, data.class_names, evidence)
         result = CleanResult(
-            scores=score_table("train", train.names, train.labels, data.class_names, evidence),
+            scores=results.score_table("train", train.names, train.labels, data.class_names, evidence),
             test_scores=held_out,
             accuracy=run.record["accuracy"]["last"],
             auc=run.record["split"]["auc"],
@@ -112,9 +103,9 @@ def clean(
         )
         how_to_load = Path(__file__).with_name("model.md").read_text(encoding="utf-8")
         write_atomically(target / "model.md", how_to_load.format(folder=target))
-        write_atomically(target / "dropped.csv", table_text(result.dropped))
-        write_atomically(target / "report.html", report.report(result))
-        write_tables(result)
+        write_atomically(target / "dropped.csv", results.table_text(result.dropped))
+        write_atomically(target / "report.html", results.report(result))
+        results.write_tables(result)
         checkpoints.remove(target / "checkpoints")
     return result
 
@@ -152,7 +143,7 @@ def _params(
 
 def _train(
     params: Params[Any], problem: Problem, path: Path, target: Path, overwrite: bool, progress: bool
-) -> tuple[Run, Evidence]:
+) -> tuple[Run, results.Evidence]:
     """The run of these parameters: finished before, resumed, or trained; with the evidence behind its scores.
 
     The files of a run that is replaced stay as they are until the new one is trained.
@@ -170,7 +161,7 @@ def _train(
         raise NlkitError(f"{other}; choose another --out, or --overwrite")
 
     def keep(state: Fit) -> None:
-        remove_outputs(path, target)
+        results.remove_outputs(path, target)
         text = yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         head = "# The settings of this cleaning run; `nlkit run` takes this file."
         write_atomically(target / "params.yaml", f"{head}\n{text}")

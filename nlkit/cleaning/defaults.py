@@ -10,8 +10,7 @@ import pandas as pd
 from nlkit.errors import NlkitError
 from nlkit.params import registry
 
-METHOD = "elr"
-"""The method where none is asked for."""
+METHOD = "elr"  # the method where none is asked for
 SIDES = (64, 56, 48, 40, 32, 24, 16, 8)
 CPU_PRESENTATIONS = 72_000
 GPU_PRESENTATIONS = 3_000_000

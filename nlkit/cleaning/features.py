@@ -10,17 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from nlkit.cleaning.results import (
-    OUTPUTS,
-    Evidence,
-    FeatureResult,
-    judged,
-    output_paths,
-    owned_output,
-    remove_outputs,
-    score_table,
-    write_tables,
-)
+from nlkit.cleaning import results
 from nlkit.data.folder import check_enough, class_names, held_out
 from nlkit.data.listing import FeatureRows, read_feature_rows, read_listing
 from nlkit.data.photos.decode import decode_all
@@ -34,11 +24,9 @@ from nlkit.training.runs import choose_device
 THRESHOLD = 0.5
 LEAST_WEIGHT = 0.01
 TEMPERATURE = 0.1
-SIDE = 224
-"""In pixels, of the images that a network is given."""
+SIDE = 224  # in pixels, of the images that a network is given
 BLOCK = 512
-ROWS = 4096
-"""Whose votes for all classes are in memory at once."""
+ROWS = 4096  # whose votes for all classes are in memory at once
 
 
 def clean_features(
@@ -50,14 +38,14 @@ def clean_features(
     k: int = 20,
     seed: int = 0,
     overwrite: bool = False,
-) -> FeatureResult:
+) -> results.FeatureResult:
     """Tell for each label how likely it is to be correct, from the labels of its nearest neighbours in the features.
 
     features: a `.parquet`, `.npz` or `.npy` file; labels: a table `path,label`; see `read_feature_rows`; or rows that
     were read before. P(clean) is the neighbours' probability of the given label. Raises NlkitError for bad input.
     """
     files = (labels, None if isinstance(features, FeatureRows) else features)
-    path, target = output_paths(out, files, overwrite)
+    path, target = results.output_paths(out, files, overwrite)
     if not isinstance(k, int) or k < 1:
         raise NlkitError(f"k is {k!r}; expected a whole number of neighbours, at least 1")
     if not isinstance(hold_out, float | int) or not 0 <= hold_out <= 0.9:
@@ -78,29 +66,29 @@ def clean_features(
     paths, train = np.array(rows.names, dtype=object), ~tested
     test, accuracy, auc = None, None, None
     if tested.any():
-        test = score_table("test", paths[tested], given[tested], names, evidence)
+        test = results.score_table("test", paths[tested], given[tested], names, evidence)
         accuracy = 100 * float((evidence["test.prediction"] == correct[tested]).mean())
-    table = score_table("train", paths[train], given[train], names, evidence)
+    table = results.score_table("train", paths[train], given[train], names, evidence)
     if rows.truth is not None:
         right = torch.from_numpy((given == correct)[train])
         auc = measure.auc(right, torch.from_numpy(evidence["train.p_clean"]))
     summary = {"classes": names, "k": min(k, len(table) - 1), "temperature": TEMPERATURE, "rows": len(table)}
     summary |= {"accuracy": accuracy, "auc": auc, "seconds": time.perf_counter() - begin}
-    result = FeatureResult(scores=table, test_scores=test, accuracy=accuracy, auc=auc, path=path, folder=target)
-    with owned_output(path, target, overwrite, source):
-        if (target / OUTPUTS[0]).exists() and not overwrite:
+    result = results.FeatureResult(scores=table, test_scores=test, accuracy=accuracy, auc=auc, path=path, folder=target)
+    with results.owned_output(path, target, overwrite, source):
+        if (target / results.OUTPUTS[0]).exists() and not overwrite:
             raise NlkitError(f"{target}: holds a run; choose another --out, or --overwrite")
-        remove_outputs(path, target)
+        results.remove_outputs(path, target)
         write_atomically(target / "summary.json", json.dumps(summary, indent=1) + "\n")
-        write_tables(result)
+        results.write_tables(result)
     return result
 
 
-def _evidence(features: np.ndarray, given: np.ndarray, tested: np.ndarray, classes: int, k: int) -> Evidence:
+def _evidence(features: np.ndarray, given: np.ndarray, tested: np.ndarray, classes: int, k: int) -> results.Evidence:
     """Of all rows [N], those that are tested [N] judged by the others; P(clean) is that of the given label."""
     x, y, test = torch.from_numpy(features), torch.from_numpy(given), torch.from_numpy(tested)
     train_posterior, test_posterior = neighbour_posteriors(x[~test], y[~test], x[test], classes, k)
-    parts = judged("train", train_posterior, y[~test]) | judged("test", test_posterior, y[test])
+    parts = results.judged("train", train_posterior, y[~test]) | results.judged("test", test_posterior, y[test])
     found = {name: value.numpy() for name, value in parts.items()}
     return found | {"train.p_clean": found["train.quality"], "threshold": np.array(THRESHOLD)}
 
@@ -145,10 +133,9 @@ def votes(distances: Tensor, labels: Tensor, weights: Tensor, classes: int) -> T
 def encode_images(
     name: str, folder: Path, labels: Path | None, truth: str | None, corrupt: str, device: str
 ) -> FeatureRows:
-    """The images of a folder with their labels, encoded by the network `name`.
+    """The images of a folder with their labels, encoded by the network `name`; unreadable ones are left out, or fatal.
 
-    Unreadable images are left out, or fatal where `corrupt` is `fail`. Raises NlkitError for bad input and where the
-    weights are neither here nor can be fetched.
+    Raises NlkitError for bad input and where the weights are neither here nor can be fetched.
     """
     if truth is not None and labels is None:
         raise NlkitError(f"--truth {truth}: correct labels are a column of a table; name one with --labels")

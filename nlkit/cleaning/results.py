@@ -1,13 +1,19 @@
-"""What a cleaning run gives back: tables, the paths that they are written to, and what is printed of them."""
+"""What a cleaning run gives back: tables, the paths that they are written to, what is printed, and the HTML report."""
 
+import base64
+import io
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from jinja2 import Template
+from PIL import Image
 from torch import Tensor
 
 from nlkit.data.folder import FolderData
@@ -18,12 +24,11 @@ from nlkit.files import as_path, check_place, owned_folder, write_atomically
 from nlkit.training import records
 from nlkit.training.runs import Run
 
-Evidence = Mapping[str, np.ndarray]
-"""Arrays as `judged` names them, with `train.p_clean` and `threshold`."""
+Evidence = Mapping[str, np.ndarray]  # arrays as `judged` names them, with `train.p_clean` and `threshold`
 COLUMNS = ["path", "label", "p_clean", "suggested_label", "confidence"]
 COLUMNS += ["is_label_issue", "label_quality", "given_label", "predicted_label"]
-LISTED = 20
-"""Images that were left out and are printed; all of them are in a table."""
+GALLERY, ROWS = 48, 60  # images, and rows of tables, that the report shows
+LISTED = 20  # images that were left out and are printed; all of them are in a table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +115,8 @@ def score_table(
 ) -> pd.DataFrame:
     """One row an image of the part `test`: `path, label, predicted_label, confidence, label_quality`.
 
-    Of `train` it has the columns COLUMNS, the later ones as cleanlab users know them. `confidence` is the probability
-    of the suggested label, `label_quality` that of the given one. A label is an issue where P(clean) is not above the
-    threshold and another class is predicted.
+    Of `train` it has COLUMNS, the later ones as cleanlab users know them. `label_quality` is the probability of the
+    given label, which is an issue where P(clean) is not above the threshold and another class is predicted.
     """
     table = pd.DataFrame({"path": list(paths), "label": [names[int(label)] for label in labels]})
     table["predicted_label"] = [names[int(label)] for label in evidence[f"{part}.prediction"]]
@@ -183,3 +187,64 @@ def print_findings(result: Result) -> None:
     if isinstance(result, CleanResult):
         print(f"report: {result.folder / 'report.html'}")
         print(f"model:  {result.folder / 'model.safetensors'} (how to load it: model.md)")
+
+
+def report(result: CleanResult) -> str:
+    """The whole page as text; every name that comes from outside is escaped."""
+    wrong = result.scores[result.scores["is_label_issue"]]
+    surest = wrong.sort_values(["label_quality", "p_clean", "confidence"], ascending=[True, True, False])
+    text = Path(__file__).with_name("report.html").read_text(encoding="utf-8")
+    return Template(text, autoescape=True, trim_blocks=True).render(
+        result=result,
+        scores=result.scores,
+        record=result.run.record,
+        data=result.run.params.data,
+        issues=len(wrong),
+        surest=surest.head(GALLERY),
+        classes=class_table(result.scores),
+        most=ROWS,
+        drawings=_figures(result),
+        picture=_picture,
+    )
+
+
+def _picture(pixels: np.ndarray) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(stream, "PNG")
+    return _address("png", stream)
+
+
+def _figures(result: CleanResult) -> dict[str, str]:
+    """Drawings by name; none where matplotlib cannot be used, and the rest of the report does without them."""
+    try:
+        import matplotlib.pyplot as plt
+
+        from nlkit import figures
+        from nlkit.figures.style import SETTINGS
+    except (ImportError, ValueError):  # not installed, or its backend or its settings are none
+        return {}
+    run = result.run
+    names = [name if len(name) <= 14 else name[:13] + "…" for name in result.problem.class_names]
+    names = [name.replace("$", r"\$") for name in names]  # a dollar sign begins a formula
+    drawings: dict[str, Callable[[], Any]] = {
+        "losses": lambda: figures.loss_histograms(run),
+        "p_clean": lambda: figures.p_clean_histograms(run),
+        "matrix": lambda: figures.transition_matrices(figures.run_matrices(run), names),
+    }
+    found, backend = {}, plt.get_backend()
+    plt.switch_backend("agg")
+    try:
+        with plt.style.context("default"), plt.rc_context(SETTINGS), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # letters that the font lacks
+            for name, draw in drawings.items():
+                stream, figure = io.BytesIO(), draw()
+                figure.savefig(stream, format="svg", metadata={"Date": None})
+                plt.close(figure)
+                found[name] = _address("svg+xml", stream)
+    finally:
+        plt.switch_backend(backend)
+    return found
+
+
+def _address(kind: str, stream: io.BytesIO) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"

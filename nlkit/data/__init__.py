@@ -24,7 +24,6 @@ from nlkit.data.dataset import FACTS, Dataset, load_digits, load_mnist, mnist_pa
 from nlkit.errors import NlkitError
 from nlkit.files import as_path, replaced_file
 
-TIMEOUT_SECONDS = 30
 _NETWORK_ERRORS = (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError)
 
 
@@ -180,7 +179,7 @@ def _bring(name: str, wanted: Download, root: Path) -> None:
 def _download(url: str, target: Path, by_hand: str) -> None:
     """Bring `url` to a file, whole or not at all; raises NlkitError without a network and OSError for a full disk."""
     try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as response, replaced_file(target) as temporary:
+        with urllib.request.urlopen(url, timeout=30) as response, replaced_file(target) as temporary:
             size = {"total": response.length, "unit": "B", "unit_scale": True, "unit_divisor": 1024}
             with (
                 temporary.open("wb") as file,

@@ -9,10 +9,10 @@ import io
 import pickle
 import pickletools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from pydantic.dataclasses import dataclass
 
 from nlkit.data.dataset import FACTS, Dataset, check_labels
 from nlkit.data.files import content_sha256, reason, zip_members
@@ -24,22 +24,8 @@ TEST_COUNT = 10_000
 ROW_BYTES = 3 * 32 * 32
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where a CIFAR archive keeps what; `sources.yaml` says what each field is."""
-
-    url: str
-    md5: str
-    folder: str
-    files: dict[str, str]
-    label_key: str
-    names_key: str
-    classes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-LAYOUTS = {name: Layout(**facts) for name, facts in FACTS["cifar"].items()}
+LAYOUTS = {name: SimpleNamespace(**facts) for name, facts in FACTS["cifar"].items()}
+"""Where a CIFAR archive keeps what; `sources.yaml` says what each field is."""
 
 
 def cifar_files(name: str, root: Path) -> list[Path]:
@@ -50,8 +36,7 @@ def cifar_files(name: str, root: Path) -> list[Path]:
 def load_cifar(name: str, root: Path) -> Dataset:
     """CIFAR-10 or CIFAR-100 (fine labels) from its folder under `root`: images uint8 [N, 32, 32, 3].
 
-    Files that differ from the official archive give a line in `warnings`. Raises NlkitError for files that are
-    missing or damaged, or hold another number of rows, another dtype or labels out of range.
+    Content that is not the official one gives a line in `warnings`. Raises NlkitError for missing or wrong files.
     """
     layout = LAYOUTS[name]
     *train, test, names = ((path, read_bytes(path)) for path in cifar_files(name, root))
@@ -62,14 +47,14 @@ def load_cifar(name: str, root: Path) -> Dataset:
         name,
         *arrays,
         class_names=_class_names(*names, layout),
-        mean=layout.mean,
-        std=layout.std,
+        mean=tuple(layout.mean),
+        std=tuple(layout.std),
         sha256=content_sha256(arrays),
         warnings=_differences([*train, test, names], layout),
     )
 
 
-def _differences(contents: list[tuple[Path, bytes]], layout: Layout) -> tuple[str, ...]:
+def _differences(contents: list[tuple[Path, bytes]], layout: SimpleNamespace) -> tuple[str, ...]:
     found = {path.name: hashlib.md5(data, usedforsecurity=False).hexdigest() for path, data in contents}
     different = [file for file in found if found[file] != layout.files[file]]
     if not different:
@@ -78,7 +63,7 @@ def _differences(contents: list[tuple[Path, bytes]], layout: Layout) -> tuple[st
     return (f"content differs from the official archive in {len(different)} of {len(contents)} files ({first})",)
 
 
-def _read_batch(path: Path, data: bytes, count: int, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+def _read_batch(path: Path, data: bytes, count: int, layout: SimpleNamespace) -> tuple[np.ndarray, np.ndarray]:
     batch = parse_pickle(data, str(path), f"a CIFAR batch: a pickled dictionary with 'data' and '{layout.label_key}'")
     rows = _value(batch, "data", path)
     if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.shape != (count, ROW_BYTES):
@@ -90,7 +75,7 @@ def _read_batch(path: Path, data: bytes, count: int, layout: Layout) -> tuple[np
     return np.ascontiguousarray(images), check_labels(labels, count, layout.classes, source)
 
 
-def _class_names(path: Path, data: bytes, layout: Layout) -> tuple[str, ...]:
+def _class_names(path: Path, data: bytes, layout: SimpleNamespace) -> tuple[str, ...]:
     content = parse_pickle(data, str(path), f"a pickled dictionary with '{layout.names_key}'")
     names = _value(content, layout.names_key, path)
     if type(names) is not list or len(names) != layout.classes or any(type(name) is not str for name in names):
@@ -105,8 +90,7 @@ def _value(content: dict[str, Any], key: str, path: Path) -> Any:
     return content[key]
 
 
-MAX_OPCODES = 5_000_000
-"""Of a pickle; the training images of CIFAR-100 take half a million."""
+MAX_OPCODES = 5_000_000  # of a pickle; the training images of CIFAR-100 take half a million
 MAX_TUPLES = 1000
 
 _CODES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")

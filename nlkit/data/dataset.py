@@ -18,7 +18,6 @@ from nlkit.files import open_file
 FACTS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("sources.yaml").read_text(encoding="utf-8"))
 """What is known about the public data sets: where they come from, their files, numbers and statistics."""
 
-DIGITS_TEST_COUNT = 450
 MNIST_COUNTS = {"train": 60_000, "t10k": 10_000}
 MNIST_FILES = tuple(f"{part}-{kind}-ubyte" for part in MNIST_COUNTS for kind in ("images-idx3", "labels-idx1"))
 
@@ -76,7 +75,7 @@ def load_digits() -> Dataset:
     images = np.rint(bundled.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = bundled.target.astype(np.int64)
     rows = np.arange(len(labels))
-    split = train_test_split(rows, test_size=DIGITS_TEST_COUNT, stratify=labels, random_state=0)
+    split = train_test_split(rows, test_size=450, stratify=labels, random_state=0)
     train, test = (np.sort(part) for part in split)
     pixels = images[train] / 255
     arrays = images[train], labels[train], images[test], labels[test]
@@ -100,8 +99,7 @@ def mnist_paths(name: str, root: Path) -> list[Path]:
 def load_mnist(name: str, root: Path) -> Dataset:
     """MNIST or Fashion-MNIST from its folder under `root`: images uint8 [N, 28, 28, 1].
 
-    Fewer images than in the original give a line in `warnings`. Raises NlkitError for files that are missing or
-    damaged, headers of another kind, images and labels of different number, and labels out of range.
+    Fewer images than in the original give a line in `warnings`. Raises NlkitError for missing or wrong files.
     """
     images, labels, test_images, test_labels = mnist_paths(name, root)
     most, most_tests = MNIST_COUNTS.values()
@@ -126,9 +124,8 @@ def _read_part(images: Path, labels: Path, most: int) -> tuple[np.ndarray, np.nd
 def _read_idx(path: Path, shape: tuple[int, ...], most: int) -> np.ndarray:
     """An array uint8 [N, *shape] of 1 to `most` items; raises NlkitError for a file that holds anything else.
 
-    An idx file begins with two zero bytes, the type (8: unsigned bytes), the number of dimensions, and their sizes as
-    big-endian integers of four bytes. torchvision's reader takes no packed files, and answers hostile ones with
-    assertions.
+    An idx file begins with two zero bytes, the type (8: unsigned bytes), the number of dimensions, and their sizes.
+    torchvision's reader takes no packed files, and answers hostile ones with assertions.
     """
     head, item = 8 + 4 * len(shape), math.prod(shape)
     longest = head + most * item

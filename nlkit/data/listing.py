@@ -57,10 +57,11 @@ class Listing:
 def read_listing(folder: Path, table: Path | None, truth: str | None = None) -> Listing:
     """The images of `folder` that a table `path,label` names, or those of a tree with one sub-folder a class.
 
-    Raises NlkitError for a missing folder, a table without these columns, a path that leads out of the folder, an
-    image with two different labels, or where there are no images.
+    Raises NlkitError for bad tables and paths, an image with two different labels, and where there are no images.
     """
-    root = _root(folder)
+    if not os.path.isdir(folder):
+        raise NlkitError(f"{str(folder)[:200]}: {'not a folder' if os.path.exists(folder) else 'no such folder'}")
+    root = Path(os.path.realpath(folder))
     listing = _tree(root) if table is None else _table(root, table, truth)
     if not listing.entries:
         hint = " in sub-folders, one a class (or name a table with --labels)" if table is None else ""
@@ -90,15 +91,6 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, tupl
             yield reader.line_num, tuple(_unguarded(_plain(row[place], source)) for place in places)
     except csv.Error as error:
         raise NlkitError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
-
-
-def _root(folder: Path) -> Path:
-    try:
-        if not folder.is_dir():
-            raise NlkitError(f"{folder}: {'not a folder' if folder.exists() else 'no such folder'}")
-        return folder.resolve()
-    except (OSError, ValueError) as error:
-        raise NlkitError(f"{str(folder)[:200]}: cannot read the folder ({error})") from None
 
 
 def _table(root: Path, table: Path, truth: str | None) -> Listing:

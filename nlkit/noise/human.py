@@ -4,10 +4,10 @@ import json
 import os
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from pydantic.dataclasses import dataclass
 
 from nlkit.data import Download, Source, cifar, present_source
 from nlkit.data.cifar import read_torch_archive
@@ -18,45 +18,25 @@ from nlkit.files import read_bytes
 
 HUMAN_FOLDERS = ("cifar-n", "CIFAR-N", "")
 CLEAN_KEY = "clean_label"
-RELEASED_ORIGIN = (
-    "put lra and tcl, the folders of noisy labels in the public repositories of the authors of LRA-diffusion and TCL, "
-    "into noise-labels"
-)
-
-
-@dataclass(frozen=True)
-class HumanFile:
-    """A file of human annotations; `sources.yaml` says what each field is."""
-
-    url: str
-    files: tuple[str, str]
-    sha256: str
-    dataset: str
-    keys: dict[str, str]
-
-
-HUMAN_FILES = {name: HumanFile(**facts) for name, facts in FACTS["people"].items()}
+HUMAN_FILES = {name: SimpleNamespace(**facts) for name, facts in FACTS["people"].items()}
+"""The files of human annotations; `sources.yaml` says what each field is."""
 
 
 def label_sources() -> dict[str, Source]:
     """What each file of human labels, and those that papers released, needs, and how it is brought and checked."""
-    found = {
-        name: Source(
-            needed=lambda root, name=name: [human_file(name, root)],  # type: ignore[misc]
-            verify=partial(_verify, name),
-            origin=f"bring it with `nlkit data get {name}`",
-            download=Download(human.url, "sha256", human.sha256, f"cifar-n/{human.files[1]}"),
-        )
-        for name, human in HUMAN_FILES.items()
-    }
-    return found | {"noise-labels": Source(released_files, _verify_released, RELEASED_ORIGIN)}
+    found: dict[str, Source] = {}
+    for name, human in HUMAN_FILES.items():
+        needed = partial(lambda name, root: [human_file(name, root)], name)
+        download = Download(human.url, "sha256", human.sha256, f"cifar-n/{human.files[1]}")
+        found[name] = Source(needed, partial(_verify, name), f"bring it with `nlkit data get {name}`", download)
+    found["noise-labels"] = Source(released_files, _verify_released, FACTS["noise-labels-owner"])
+    return found
 
 
 def human_labels(annotator: str, root: Path, dataset: Dataset) -> np.ndarray:
     """Labels int64 [N] that people gave to the training images: CIFAR-10N, or CIFAR-100N for 'fine'.
 
-    The file is looked for in `root` and `root/cifar-n`. Raises NlkitError for a file that is missing or damaged,
-    labels of another length or range, and a `clean_label` that disagrees with the data set's labels.
+    Raises NlkitError for a missing file in `root` and `root/cifar-n`, and as `read_human_file` does.
     """
     name = next(name for name, human in HUMAN_FILES.items() if annotator in human.keys)
     present_source(name, root, label_sources())
@@ -124,8 +104,7 @@ def _verify_released(root: Path) -> str:
 def read_label_file(path: Path, count: int, classes: int, part: int | None = None) -> np.ndarray:
     """Labels int64 [count] from a file: `.npy` [count], `.npz` with one array or a key 'labels', `.json` list.
 
-    A file may also hold the first `part` labels only, as many as `data.train_size` asks for. Raises NlkitError for a
-    missing or damaged file, another ending, another length, a non-integer, or a label outside [0, classes).
+    It may also hold the first `part` labels only. Raises NlkitError for any other file, and as `check_labels` does.
     """
     ending = path.suffix.lower()
     if ending not in (".npy", ".npz", ".json"):

@@ -1,49 +1,41 @@
-"""The typed parameters of a run: the one door through which settings come in."""
+"""The one door for settings: typed sections, parameter files, what they are based on, and overrides."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
+import re
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
+import yaml
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 
 from nlkit.errors import NlkitError
-from nlkit.files import as_path
-from nlkit.params import registry
-from nlkit.params.files import read_tree, resolve_base
-from nlkit.params.sections import (
-    AnyDataParams,
-    AnyModelParams,
-    AnyNoiseParams,
-    DataParams,
-    Name,
-    OptimParams,
-    Section,
-    TrainingParams,
-    check_noise,
-)
+from nlkit.files import as_path, project_root, read_bytes
+from nlkit.params import registry, sections
 from nlkit.params.views import AnyViewParams, ViewParams, check_views
 
 M = TypeVar("M", bound=registry.MethodParams, covariant=True)
 """The section of a method; `Params[DivideMixParams]` are the parameters of a run of DivideMix."""
 
 
-class Params(Section, Generic[M]):
+class Params(sections.Section, Generic[M]):
     """Everything that decides the outcome of a run."""
 
-    paper: Name
-    cell: Name
+    paper: sections.Name
+    cell: sections.Name
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    data: Annotated[AnyDataParams, Field(discriminator="name")]
-    noise: Annotated[AnyNoiseParams, Field(discriminator="kind")]
+    data: Annotated[sections.AnyDataParams, Field(discriminator="name")]
+    noise: Annotated[sections.AnyNoiseParams, Field(discriminator="kind")]
     views: AnyViewParams = ViewParams()
-    model: Annotated[AnyModelParams, Field(discriminator="name")]
-    optim: OptimParams
-    training: TrainingParams
+    model: Annotated[sections.AnyModelParams, Field(discriminator="name")]
+    optim: sections.OptimParams
+    training: sections.TrainingParams
     method: SerializeAsAny[M]
 
     @model_validator(mode="after")
@@ -53,9 +45,9 @@ class Params(Section, Generic[M]):
         check_views(self.data, self.views, method)
         if self.paper != entry.paper:
             raise ValueError(f"method.name is '{entry.name}' but paper is '{self.paper}'; they must agree")
-        if not isinstance(self.data, DataParams) and self.noise.kind != "none":
+        if not isinstance(self.data, sections.DataParams) and self.noise.kind != "none":
             raise ValueError(f"data.name '{self.data.name}' needs noise.kind 'none'; its labels are as they were given")
-        check_noise(self.noise, self.data.name)
+        sections.check_noise(self.noise, self.data.name)
         if method.own_schedule and (self.optim.drop_epochs or self.optim.schedule != "steps"):
             key = "drop_epochs" if self.optim.drop_epochs else "schedule"
             raise ValueError(f"optim.{key} has no meaning for {self.paper}, whose learning rate is a curve")
@@ -137,3 +129,103 @@ def first_problem(error: ValidationError) -> str:
         return f"key '{key}' is missing"
     message = first["msg"].removeprefix("Value error, ")
     return f"key '{key}' is {first['input']!r}: {message}" if key else message
+
+
+MOST_BASES = 8
+MOST_BYTES = 64 * 2**10
+_BASE = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)  # no `..`, no absolute path, no hidden file
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """Keys and values of a parameter file laid over those of its `base`; raises NlkitError as `resolve_base` does."""
+    return resolve_base(_read(path), str(path), _params_root(path))
+
+
+def resolve_base(tree: Mapping[str, Any], source: str, root: Path | None = None) -> dict[str, Any]:
+    """The tree laid over the one that its key `base` names, which may have a base itself; unchanged without the key.
+
+    `base` is a path below `root` (the project's `params/` where it is left out) without the suffix `.yaml`. Groups of
+    keys are merged; everything else, such as a list or null, replaces what the base says. A group that has another
+    `kind` or `name` than the base's replaces it too, since other keys belong to it. Raises NlkitError, which begins
+    with `source`, for a base that is no such path or not there, for a circle, and for more than MOST_BASES files.
+    """
+    layers = _layers(tree, source, root or project_root() / "params")
+    return functools.reduce(_laid_over, (layer for _, layer in reversed(layers)))
+
+
+def sources(path: Path) -> list[Path]:
+    """A parameter file and all that it is based on, the nearest first; raises NlkitError as `read_tree` does."""
+    return [file for file, _ in _layers(_read(path), str(path), _params_root(path))]
+
+
+def _layers(tree: Mapping[str, Any], source: str, root: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The tree and those that it stands on, the nearest first, with their files and without their keys `base`."""
+    layers = [(Path(source), dict(tree))]
+    while "base" in layers[-1][1]:
+        name = layers[-1][1].pop("base")
+        wrong = f"{layers[-1][0]}: key 'base' is {name!r:.80}"
+        if not isinstance(name, str) or not _BASE.fullmatch(name):
+            raise NlkitError(f"{wrong}: expected a path below {root} without suffix, such as bases/dividemix/cifar10")
+        path = root / f"{name}.yaml"
+        if not path.is_file():
+            raise NlkitError(f"{wrong}: there is no file {path}")
+        if any(path.resolve() == file.resolve() for file, _ in layers):
+            raise NlkitError(f"{wrong}: that file is itself based on this one")
+        if len(layers) > MOST_BASES:
+            raise NlkitError(f"{wrong}: at most {MOST_BASES} files may be based on one another")
+        layers.append((path, _read(path)))
+    return layers
+
+
+def _laid_over(base: dict[str, Any], tree: dict[str, Any]) -> dict[str, Any]:
+    if any(base[key] != tree[key] for key in ("kind", "name") if key in base and key in tree):
+        return tree
+    both = {key for key in base.keys() & tree.keys() if isinstance(base[key], dict) and isinstance(tree[key], dict)}
+    return base | tree | {key: _laid_over(base[key], tree[key]) for key in both}
+
+
+def _params_root(path: Path) -> Path:
+    """The nearest folder `params` with base files that the file lies in, else that of the project."""
+    above = (folder for folder in (*path.parents, *path.absolute().parents) if folder.name == "params")
+    return next((folder for folder in above if (folder / "bases").is_dir()), project_root() / "params")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.load(read_bytes(path, MOST_BYTES).decode(), Loader=_YamlLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise NlkitError(f"{path}: not valid YAML ({error})") from None
+    if not isinstance(content, dict):
+        raise NlkitError(f"{path}: a parameter file holds keys and values at the top, not {type(content).__name__}")
+    return content
+
+
+def parse_override(text: str) -> tuple[str, Any]:
+    """Split `dotted.key=value` of the command line; the value is read as YAML."""
+    key, sign, value = text.partition("=")
+    if not sign or not key:
+        raise NlkitError(f"-s {text}: expected dotted.key=value, for example -s seed=1")
+    try:
+        return key.strip(), yaml.load(value, Loader=_YamlLoader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        raise NlkitError(f"-s {text}: the value is not valid YAML") from None
+
+
+class _YamlLoader(yaml.SafeLoader):
+    """Safe YAML that refuses aliases, which can make a small file endless, and a key given twice; 5e-4 is a number."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"the alias *{self.peek_event().anchor} is refused; write its value out")
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        mapping = super().construct_mapping(node, deep)
+        if len(mapping) < len(node.value):
+            keys = Counter(self.construct_object(key, deep=True) for key, _ in node.value)
+            raise yaml.YAMLError(f"key '{keys.most_common(1)[0][0]}' is given twice")
+        return mapping
+
+
+_YamlLoader.add_implicit_resolver("!exponent", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+_YamlLoader.add_constructor("!exponent", lambda loader, node: float(node.value))

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from nlkit.params import Params
 
 PACKAGE = "nlkit.methods"
-LAST = 1000
-"""The place of a method in tables and figures where it names none: behind all others."""
 
 
 class MethodParams(Section):
@@ -52,10 +50,7 @@ class MethodParams(Section):
 
 @dataclass(frozen=True)
 class Look:
-    """How a method appears in figures and tables: name, colour, and a marker that tells it apart without colour.
-
-    page: whether each of its runs has a page of its own.
-    """
+    """How a method appears: name, colour, marker, and whether (`page`) each of its runs has a page of its own."""
 
     label: str
     colour: str
@@ -95,7 +90,7 @@ class Entry:
     looks: Mapping[str, Look] = field(default_factory=dict)
     shown: tuple[str, ...] = ()
     chapter: str = ""
-    place: int = LAST
+    place: int = 1000  # behind all that name one
     check: Callable[[Params[Any]], None] | None = None
     passes: Callable[[Params[Any], int, pd.DataFrame], float] | None = None
     own_images: OwnImages | None = None

@@ -91,8 +91,7 @@ class TrainingParams(Section):
     snapshots: tuple[Positive, ...] = ()
 
 
-GREY = ("digits", "mnist", "fashion_mnist")
-"""Data sets whose images have one channel."""
+GREY = ("digits", "mnist", "fashion_mnist")  # data sets whose images have one channel
 
 
 class DataParams(Section):
@@ -219,9 +218,8 @@ AnyNoiseParams = NoiseParams | PMDNoiseParams
 def check_noise(noise: AnyNoiseParams, data: str) -> None:
     """Raise ValueError for noise that is not defined for the data set of this name."""
     if isinstance(noise, NoiseParams) and noise.kind == "human":
-        if (noise.annotator == "fine") != (data == "cifar100"):
-            raise ValueError("noise.annotator 'fine' belongs to cifar100, the others to cifar10")
-        if data in GREY:
-            raise ValueError("noise.kind 'human' needs data.name cifar10 or cifar100")
+        needed = "cifar100" if noise.annotator == "fine" else "cifar10"
+        if data != needed:
+            raise ValueError(f"noise.annotator '{noise.annotator}' needs data.name '{needed}'")
     if noise.kind == "asymmetric" and data not in ("cifar10", "digits"):
         raise ValueError("noise.kind 'asymmetric' is defined for cifar10 and digits only")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -115,16 +114,9 @@ def check_views(data: AnyDataParams, views: ViewParams | PhotoViewParams, method
         raise ValueError(f"views.size is {views.size}: larger than data.short, which is {data.short}")
     small = ["affine"] if name in GREY else ["affine", "simclr", "autoaugment"]
     allowed = ["simclr", "autoaugment_imagenet"] if photographs else small
-    for key, kind in _strong_kinds(method):
-        if kind not in allowed:
-            expected = " or ".join(f"'{one}'" for one in allowed)
-            raise ValueError(f"{key}.kind is '{kind}': data.name '{name}' needs {expected}")
-
-
-def _strong_kinds(method: Section) -> Iterator[tuple[str, str]]:
-    """The keys of a method's strong views and what they are."""
-    stages = {"method": method, "method.first": getattr(method, "first", None)}
-    for stage, section in stages.items():
-        for name in ("strong", "contrast_strong"):
-            if (strong := getattr(section, name, None)) is not None:
-                yield f"{stage}.{name}", strong.kind
+    for stage, section in (("method", method), ("method.first", getattr(method, "first", None))):
+        for key in ("strong", "contrast_strong"):
+            kind = getattr(getattr(section, key, None), "kind", None)
+            if kind not in (None, *allowed):
+                expected = " or ".join(f"'{one}'" for one in allowed)
+                raise ValueError(f"{stage}.{key}.kind is '{kind}': data.name '{name}' needs {expected}")

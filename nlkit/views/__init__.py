@@ -43,10 +43,7 @@ class Views(View[ViewParams | PhotoViewParams]):
         return self.normalised(images.permute(0, 3, 1, 2))
 
     def weak(self, images: Batch, stream: torch.Generator) -> Tensor:
-        """Shift by up to `pad` pixels over zeros and flip; rotate and zoom where the parameters ask for it.
-
-        Where sizes vary: a random crop or resized crop, and flip.
-        """
+        """Shift by up to `pad` pixels over zeros and flip, rotate and zoom if asked; or a crop of stored images."""
         params = self.params
         if not isinstance(images, torch.Tensor):
             from nlkit.views.photos import random_view

@@ -77,8 +77,7 @@ class AutoAugment(View[AutoAugmentParams | AutoAugmentPhotoParams]):
 def apply(pixels: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
     """Each image of [B, 3, H, W], whole numbers 0..255 in float32, after the operation [B] with the magnitude [B].
 
-    Every kind of operation is made of all images and kept where it is due, so that no size depends on the data.
-    Results are whole numbers again, rounded as torchvision rounds them.
+    Every kind is made of all images and kept where it is due; results are rounded as torchvision rounds them.
     """
     candidates = (
         (GEOMETRIC, moved(pixels, operation, magnitude)),

@@ -10,8 +10,7 @@ from nlkit.kernels.resized_crop import Box, cut, resized_crop
 from nlkit.params.views import PhotoViewParams
 from nlkit.views import flips
 
-WIDEST = 4 / 3
-"""Largest ratio of the sides of a random crop, either way."""
+WIDEST = 4 / 3  # largest ratio of the sides of a random crop, either way
 
 
 def crop_boxes(heights: Tensor, widths: Tensor, smallest: float, stream: torch.Generator) -> Box:

@@ -70,8 +70,7 @@ def solarise(pixels: Tensor, threshold: int | Tensor = 128) -> Tensor:
     return torch.where(pixels >= threshold, 255 - pixels, pixels)
 
 
-BLUR = 0.1, 2.0
-"""Standard deviations of the blur, in pixels."""
+BLUR = 0.1, 2.0  # standard deviations of the blur, in pixels
 
 
 def strong_view(params: Strong, mean: Sequence[float], std: Sequence[float], device: torch.device) -> RandomView:

@@ -12,8 +12,7 @@ from fuzzing import refused
 from nlbook import contents, fragments, tables
 from nlbook.tables import Source
 from nlkit import NlkitError
-from nlkit.params import registry
-from nlkit.params.files import read_tree
+from nlkit.params import read_tree, registry
 
 ROOT = Path(__file__).parents[2]
 

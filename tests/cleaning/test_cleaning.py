@@ -26,7 +26,7 @@ COLUMNS += ["is_label_issue", "label_quality", "given_label", "predicted_label"]
 def _few_drawings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures take most of the time of a small run; the tests of the report draw them."""
     if "report" not in request.node.name:
-        monkeypatch.setattr("nlkit.cleaning.report._figures", lambda result: {})
+        monkeypatch.setattr("nlkit.cleaning.results._figures", lambda result: {})
 
 
 @pytest.fixture(scope="module")

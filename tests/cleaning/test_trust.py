@@ -15,7 +15,7 @@ from pictures import clean, write_images
 
 import nlkit
 from nlbook import own_images
-from nlkit.cleaning import report
+from nlkit.cleaning import results
 from nlkit.cleaning.results import table_text
 from nlkit.data.listing import read_listing, read_table
 from nlkit.training import records
@@ -26,7 +26,7 @@ PLAIN: dict[str, Any] = {"method": "cross_entropy"}
 @pytest.fixture(autouse=True)
 def _no_drawings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "figures" not in request.node.name:
-        monkeypatch.setattr("nlkit.cleaning.report._figures", lambda result: {})
+        monkeypatch.setattr("nlkit.cleaning.results._figures", lambda result: {})
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -150,7 +150,7 @@ def test_figures_are_drawn_under_own_settings_or_left_out(tmp_path: Path, monkey
         result = clean(write_images(tmp_path, 2, 10), **PLAIN)
     assert (tmp_path / "out/scores/report.html").read_text().count("data:image/svg+xml") == 3
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it fails, as with a broken matplotlibrc
-    assert report._figures(result) == {}
+    assert results._figures(result) == {}
 
 
 def test_an_unknown_parameter_of_the_notebook_is_refused() -> None:

@@ -113,7 +113,8 @@ def test_a_table_that_is_none_is_refused(folder: Path, content: bytes, said: str
 
 def test_a_folder_or_a_table_that_is_not_there_is_refused(folder: Path) -> None:
     assert "not a folder" in refused(lambda: read_listing(folder / "0.png", None))
-    assert "cannot read" in refused(lambda: read_listing(folder / ("x" * 300), None))
+    for name in ("none", "x" * 300, "nul\0"):
+        assert "no such folder" in refused(lambda name=name: read_listing(folder / name, None))  # type: ignore[misc]
     assert "no such file" in refused(lambda: read_listing(folder, folder / "none.csv"))
 
 

@@ -26,7 +26,7 @@ from nlkit.data.photos.catalog import PHOTO_SOURCES, load_photos
 from nlkit.data.photos.decode import FORMATS, decode_all
 from nlkit.models.photo import body_weights, weights_sha256
 from nlkit.noise import human, read_label_file
-from nlkit.params.files import read_tree
+from nlkit.params import read_tree
 from nlkit.training import checkpoints, records
 
 LABELS = np.arange(60) % 10

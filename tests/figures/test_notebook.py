@@ -6,7 +6,7 @@ import yaml
 
 from nlkit import NlkitError, load_params
 from nlkit.figures import notebook
-from nlkit.params.files import read_tree
+from nlkit.params import read_tree
 
 ROOT = Path(__file__).parents[2]
 DEFAULTS = 'params = "dividemix/digits-sym-50"\nseed = 0'

@@ -12,7 +12,7 @@ from fuzzing import refused
 from nlkit import NlkitError, load_params, noise
 from nlkit.data import load_dataset
 from nlkit.data.problem import Problem
-from nlkit.params.files import read_tree
+from nlkit.params import read_tree
 from nlkit.training import pmd_network
 from nlkit.training.problem import load_problem
 

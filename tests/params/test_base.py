@@ -9,8 +9,7 @@ import yaml
 from fuzzing import refused
 
 from nlkit import NlkitError, load_params
-from nlkit.params import make_params
-from nlkit.params.files import MOST_BASES, read_tree, resolve_base, sources
+from nlkit.params import MOST_BASES, make_params, read_tree, resolve_base, sources
 
 PARAMS = Path(__file__).parents[2] / "params"
 CELL = PARAMS / "cross_entropy" / "digits-sym-50-views.yaml"

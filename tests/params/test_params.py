@@ -7,8 +7,7 @@ import tiny
 import yaml
 
 from nlkit import load_params
-from nlkit.params import Params, make_params
-from nlkit.params.files import parse_override, read_tree
+from nlkit.params import Params, make_params, parse_override, read_tree
 
 FOLDER = Path(__file__).parents[2] / "params"
 GOOD = FOLDER / "dividemix" / "cifar10-sym-50.yaml"

@@ -12,7 +12,7 @@ from trees import TREES, webvision_tree
 
 import nlkit
 from nlkit.models import photo
-from nlkit.params.files import read_tree
+from nlkit.params import read_tree
 
 ROOT = Path(__file__).parents[2]
 SMALL = {"data.short": 40, "views.size": 33, "training.batch_size": 16, "training.eval_batch_size": 64}

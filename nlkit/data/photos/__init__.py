@@ -1,7 +1,6 @@
 """Lists of images that come with a data set: read line by line; no name leads out of the folder.
 
-A list may have a million lines, so names are checked by their text alone when it is read; `PhotoList.path` follows
-links, and refuses those that lead outside, when an image is opened.
+A list may have a million lines, so it is checked by its text alone; `PhotoList.path` follows links when one is opened.
 """
 
 import os
@@ -15,8 +14,7 @@ from nlkit.data.files import check_relative, image_names, inside
 from nlkit.errors import NlkitError
 from nlkit.files import open_file
 
-Row = tuple[str, str, int]
-"""Where it stands, for an error message, the name of an image, and its label."""
+Row = tuple[str, str, int]  # where it stands, for an error message, the name of an image, and its label
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,6 @@ class PhotoSet:
     is unusual about the files; official: whether the numbers are the official ones.
     """
 
-    name: str
     train: PhotoList
     tests: Mapping[str, PhotoList]
     class_names: tuple[str, ...]
@@ -66,10 +63,9 @@ class PhotoSet:
 def read_rows(
     path: Path, columns: Sequence[str], separator: str | None = None, header: bool = False
 ) -> Iterator[tuple[str, list[str]]]:
-    """Place and cells of each line of a file in UTF-8; `columns` names the cells that a line must have.
+    """Place and cells of each line of a file in UTF-8; raises NlkitError for one with other cells than `columns` names.
 
     Cells are parted by white space where `separator` is None; with `header` the first line must name the columns.
-    Raises NlkitError for a file that cannot be read, a line that is not UTF-8, and one with other numbers of cells.
     """
     with open_file(path) as file:
         for line, raw in enumerate(file, 1):

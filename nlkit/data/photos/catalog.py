@@ -14,7 +14,6 @@ from nlkit.data.photos.layouts import LAYOUTS as PHOTO_SOURCES
 from nlkit.data.photos.layouts import verified_labels
 from nlkit.errors import NlkitError
 
-SAMPLE = 200
 SHOWN = 20
 
 
@@ -50,8 +49,7 @@ def photo_sources() -> dict[str, Source]:
 def load_photos(name: str, root: Path) -> PhotoSet:
     """Names and labels of a set of photographs below the data root; no image is opened.
 
-    Other numbers of images than the official ones, and classes without images, give a line in `notes`. Raises
-    NlkitError for an unknown name, and for lists that are missing or damaged.
+    Raises NlkitError for lists that are missing or damaged; classes without images, and other numbers, are remarks.
     """
     present_source(name, root, photo_sources())
     layout, notes = PHOTO_SOURCES[name], list[str]()
@@ -63,7 +61,7 @@ def load_photos(name: str, root: Path) -> PhotoSet:
     present = np.bincount(parts["train"].labels, minlength=len(class_names)) > 0
     if empty := [name for name, some in zip(class_names, present, strict=True) if not some]:
         notes.append(f"{len(empty)} classes have no training images: {', '.join(empty[:8])}")
-    return PhotoSet(name, parts.pop("train"), parts, class_names, layout.mean, layout.std, (numbers, *notes), whole)
+    return PhotoSet(parts.pop("train"), parts, class_names, layout.mean, layout.std, (numbers, *notes), whole)
 
 
 def survey(name: str, root: Path) -> tuple[bool, str]:
@@ -75,7 +73,7 @@ def survey(name: str, root: Path) -> tuple[bool, str]:
     return enough and not lacking, "; ".join((*photos.remarks, f"{count} files looked at, {found}"))
 
 
-def sample_files(parts: Mapping[str, PhotoList], most: int = SAMPLE) -> tuple[int, list[str]]:
+def sample_files(parts: Mapping[str, PhotoList], most: int = 200) -> tuple[int, list[str]]:
     """Looks at about `most` files, evenly spread over parts; their number, and the names of missing or empty ones."""
     total = sum(len(photos) for photos in parts.values())
     chosen: list[tuple[PhotoList, int]] = []

@@ -25,10 +25,8 @@ MAX_PIXELS = 100_000_000
 MAX_BYTES = 256 * 2**20
 MAX_TOTAL_BYTES = 16 * 2**30
 MAX_THREADS = 16
-LONGEST = 4
-"""How many times as long as the short side the long one of a stored image may be."""
-LIGHT_BYTES = 128 * 2**20
-"""An image that takes more than this while it is decoded has to wait until no other such image is."""
+LONGEST = 4  # how many times as long as the short side the long one of a stored image may be
+LIGHT_BYTES = 128 * 2**20  # an image that takes more while it is decoded waits until no other such image is
 
 _large = threading.RLock()
 _Result = TypeVar("_Result")

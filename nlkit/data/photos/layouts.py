@@ -7,21 +7,12 @@ from pathlib import Path
 
 from pydantic.dataclasses import dataclass
 
+from nlkit.data import photos
 from nlkit.data.dataset import FACTS
-from nlkit.data.photos import (
-    PhotoList,
-    Row,
-    folder_images,
-    gather,
-    labels_by_name,
-    read_names,
-    read_numbered,
-    read_rows,
-)
+from nlkit.data.photos import PhotoList, Row, gather, read_numbered, read_rows
 from nlkit.errors import NlkitError
 
-Parts = tuple[dict[str, PhotoList], tuple[str, ...]]
-"""Training images ('train') and test sets by name, and the names of the classes."""
+Parts = tuple[dict[str, PhotoList], tuple[str, ...]]  # images by part, of which 'train' is one, and names of classes
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -79,7 +70,7 @@ def _imagenet(folder: Path, synsets: Sequence[str], notes: list[str]) -> dict[st
             rows = (
                 (str(place), f"{name}/{file}", label)
                 for label, name in enumerate(names)
-                for file in folder_images(place / name)
+                for file in photos.folder_images(place / name)
             )
             return {"imagenet": gather(place, place, rows, notes)}
         if len(lacking) < len(names):
@@ -92,8 +83,7 @@ def _imagenet(folder: Path, synsets: Sequence[str], notes: list[str]) -> dict[st
 def _read_synsets(path: Path) -> list[tuple[str, str]]:
     """WordNet identity and first name of each of the 1000 classes, in the order of the labels.
 
-    Raises NlkitError for a line of another form, an identity that is given twice, and another number of classes: were
-    a line lost, the folders of the ILSVRC-2012 images would get the labels of their neighbours.
+    A lost or odd line raises NlkitError: the folders of ILSVRC-2012 would get the labels of their neighbours.
     """
     found: dict[str, str] = {}
     for line, (text,) in read_rows(path, ("SYNSET NAMES",), "\t"):
@@ -108,7 +98,7 @@ def _read_synsets(path: Path) -> list[tuple[str, str]]:
 
 def _food101n(needed: Sequence[Path], notes: list[str]) -> Parts:
     class_list, image_list, test_list = needed
-    names = read_names(class_list, 101, header="class_name")
+    names = photos.read_names(class_list, 101, header="class_name")
     numbers = {name: label for label, name in enumerate(names)}
 
     def rows(images: Iterator[tuple[str, list[str]]], ending: str) -> Iterator[Row]:
@@ -149,7 +139,7 @@ def verified_labels(root: Path, train: PhotoList) -> list[str]:
 
 def _clothing1m(needed: Sequence[Path], notes: list[str]) -> Parts:
     train_keys, test_keys, val_keys, noisy_list, clean_list, name_list = needed
-    names, folder = read_names(name_list, 14), name_list.parent
+    names, folder = photos.read_names(name_list, 14), name_list.parent
     prefix = "" if os.path.isdir(folder / "images") else "images/"
 
     def part(keys: Path, label_list: Path, labels: Mapping[str, int]) -> PhotoList:
@@ -161,7 +151,7 @@ def _clothing1m(needed: Sequence[Path], notes: list[str]) -> Parts:
 
         return gather(folder, keys, rows(), notes)
 
-    noisy, clean = (labels_by_name(path, read_numbered(path, 14), []) for path in (noisy_list, clean_list))
+    noisy, clean = (photos.labels_by_name(path, read_numbered(path, 14), []) for path in (noisy_list, clean_list))
     parts = {
         "train": part(train_keys, noisy_list, noisy),
         "test": part(test_keys, clean_list, clean),
@@ -172,7 +162,7 @@ def _clothing1m(needed: Sequence[Path], notes: list[str]) -> Parts:
 
 def _animal10n(needed: Sequence[Path], notes: list[str]) -> Parts:
     def rows(folder: Path) -> Iterator[Row]:
-        for name in folder_images(folder):
+        for name in photos.folder_images(folder):
             if re.match("[0-9]_", name) is None:
                 said = f"the image {name[:80]!r} begins with no label; expected 0_ to 9_ and a number"
                 raise NlkitError(f"{folder}: {said}")

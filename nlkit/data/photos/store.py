@@ -23,11 +23,9 @@ from nlkit.errors import NlkitError
 from nlkit.files import file_lock, replaced_file
 
 SHARD = 1000
-RULE = 2
-"""Number of the rule by which images are decoded; another one makes other stores."""
+RULE = 2  # number of the rule by which images are decoded; another one makes other stores
 
-Outcome = tuple[np.ndarray, bytes] | str
-"""A decoded image uint8 [H, W, 3] and its digest, or what is wrong with it."""
+Outcome = tuple[np.ndarray, bytes] | str  # a decoded image uint8 [H, W, 3] and its digest, or what is wrong with it
 
 
 @dataclass(frozen=True)
@@ -114,9 +112,7 @@ def _make(photos: PhotoList, short: int, files: list[Path], progress: bool) -> N
                 _write_shard(files[number], zip(places, outcomes, strict=True))
                 _check_space(files[number], len(missing) - turn)
     except OSError as error:
-        raise NlkitError(
-            f"{folder}: cannot write the decoded images ({error.strerror}); what is there is kept"
-        ) from None
+        raise NlkitError(f"{folder}: cannot write the images ({error.strerror}); what is there is kept") from None
     if missing and request_name(photos, short, folder.parent) != folder.name:
         shutil.rmtree(folder, ignore_errors=True)
         raise NlkitError(f"{photos.root}: images were changed while they were decoded; start again")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +14,8 @@ from tqdm.auto import tqdm
 from nlkit.data.photos.store import Store, read
 from nlkit.errors import NlkitError
 
-SHARE = 0.6
-"""Of a GPU's free memory; a store that needs no more is kept there."""
-BLOCK = 64 * 2**20
-"""Bytes that go to the device in one piece, roughly."""
+SHARE = 0.6  # of a GPU's free memory; a store that needs no more is kept there
+BLOCK = 64 * 2**20  # bytes that go to the device in one piece, roughly
 
 
 @dataclass(frozen=True)
@@ -78,13 +76,7 @@ class StoredImages:
         """Of the plain views of all images: (N, side, side, 3)."""
         return len(self), self.side, self.side, 3
 
-    @overload
-    def __getitem__(self, index: int) -> Tensor: ...
-
-    @overload
-    def __getitem__(self, index: slice | Tensor) -> ImageBatch: ...
-
-    def __getitem__(self, index: int | slice | Tensor) -> Tensor | ImageBatch:
+    def __getitem__(self, index: int | slice | Tensor) -> Any:
         """One whole image uint8 [H, W, 3], or a batch of those that a slice or a tensor int64 [B] names."""
         if isinstance(index, int):
             shape = int(self.store.heights[index]), int(self.store.widths[index]), 3
@@ -122,10 +114,8 @@ class StoredImages:
         return whole
 
 
-Images = Tensor | StoredImages
-"""A set of images: uint8 [N, H, W, C], or those of a store."""
-Batch = Tensor | ImageBatch
-"""Some images of a set: uint8 [B, H, W, C], or with sizes of their own."""
+Images = Tensor | StoredImages  # a set of images: uint8 [N, H, W, C], or those of a store
+Batch = Tensor | ImageBatch  # some images of a set: uint8 [B, H, W, C], or with sizes of their own
 
 
 def _fits(store: Store, device: torch.device, most: float | None) -> bool:
