@@ -21,7 +21,6 @@ from nlkit.training.problem import load_problem
 from nlkit.training.provenance import keep_freed_memory, write_record
 from nlkit.training.records import run_path
 
-
 MODEST_WIDTH, MODEST_PIXELS = 128, 2**24
 """Channels of the first stage, and pixels of a batch, that need no estimate of the memory."""
 
