@@ -40,10 +40,7 @@ def inspection_order(run: Run, quality: np.ndarray) -> np.ndarray:
 
 
 def detection_table(rivals: Rivals) -> pd.DataFrame:
-    """One row a method with runs, means over seeds: how well it ranks wrong labels, and how good its own set is.
-
-    Where records hold out-of-fold probabilities, further readings of them follow: self-confidence, and cleanlab's.
-    """
+    """How well each method, and each other reading of its record, ranks and marks wrong labels: means over seeds."""
     rows: list[dict[str, Any]] = []
     for name, run in ((name, run) for name, runs in rivals.items() for run in runs):
         # the AUC of the record is of P(clean) in full precision
@@ -57,10 +54,7 @@ def detection_table(rivals: Rivals) -> pd.DataFrame:
 
 
 def own_judgement(run: Run) -> Judgement:
-    """P(clean) of a run, in half precision as recorded; marked is what confident learning calls an issue.
-
-    Other methods mark what is not above their threshold.
-    """
+    """P(clean) as recorded, and what is marked: issues of confident learning, else what is not above the threshold."""
     p_clean = run.samples["p_clean"].to_numpy(np.float64)
     issue = f"issue_{run.params.training.epochs}"
     marked = run.samples[issue].to_numpy() > 0.5 if issue in run.samples else p_clean <= threshold(run)
@@ -74,10 +68,7 @@ def out_of_fold(run: Run) -> np.ndarray | None:
 
 
 def out_of_fold_judgements(run: Run) -> dict[str, Judgement]:
-    """Readings of the out-of-fold probabilities of a record by name; none where it holds none.
-
-    Self-confidence, then cleanlab's scores and sets: its defaults, and confident learning.
-    """
+    """Self-confidence and cleanlab's scores and sets, by name, from out-of-fold probabilities, if a record has them."""
     p, labels = out_of_fold(run), run.samples["noisy"].to_numpy(np.int64)
     if p is None:
         return {}
@@ -96,10 +87,7 @@ def out_of_fold_judgements(run: Run) -> dict[str, Judgement]:
 
 
 def measures(run: Run, quality: np.ndarray, marked: np.ndarray | None) -> dict[str, float | None]:
-    """AUC, precision at the number E of wrong labels, and number, precision and recall of the marked labels.
-
-    After E labels precision and recall are the same number; None where E is zero.
-    """
+    """AUC, precision at the number E of wrong labels (None for 0), and number, precision and recall of the marked."""
     wrong = wrong_labels(run)
     errors, order = int(wrong.sum()), inspection_order(run, quality)
     values: dict[str, float | None] = {
