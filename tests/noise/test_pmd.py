@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import tiny
 import torch
-import yaml
 from fuzzing import refused
 
-from nlkit import NlkitError, load_params, noise
+from nlkit import NlkitError, noise
 from nlkit.data import load_dataset
 from nlkit.data.problem import Problem
 from nlkit.noise import pmd
-from nlkit.params.files import read_tree
 from nlkit.training import pmd_network
 from nlkit.training.problem import load_problem
 
@@ -180,19 +178,3 @@ def test_a_label_file_of_the_first_images_serves_a_run_on_them(here: Path) -> No
     whole = tiny.params("cross_entropy", **{"noise": {"kind": "file", "file": "first.npy"}})
     with pytest.raises(NlkitError, match=r"shape \[300\]; expected \[1347\].* data\.train_size to 300"):
         load_problem(whole, here, CPU)
-
-
-@pytest.mark.parametrize(
-    ("noise_keys", "words"),
-    [
-        ({"kind": "pmd"}, "either noise.rate or noise.factor"),
-        ({"kind": "pmd", "rate": 0.3, "type": 4}, "key 'noise.type' is 4"),
-        ({"kind": "pmd", "rate": 0.3, "reading": "both"}, "key 'noise.reading' is 'both'"),
-        ({"kind": "pmd", "rate": 0.3, "annotator": "worst"}, "unknown key 'noise.annotator'"),
-        ({"kind": "pmd", "rate": 0.3, "extra": {"kind": "uniform"}}, "key 'noise.extra.rate' is missing"),
-    ],
-)
-def test_bad_parameters_are_refused_with_their_key(noise_keys: dict[str, object], words: str, tmp_path: Path) -> None:
-    path = tmp_path / "some.yaml"
-    path.write_text(yaml.safe_dump(read_tree(ROOT / "params/cross_entropy/digits-sym-50.yaml") | {"noise": noise_keys}))
-    assert words in refused(lambda: load_params(path))
