@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fuzzing import refused
 from pictures import photographs, store_of
 from torch import Tensor
 
-from nlkit import NlkitError
 from nlkit.data.photos import stored
 from nlkit.data.photos.stored import ImageBatch, StoredImages
 from nlkit.parts.frozen import image_keys
@@ -78,8 +78,7 @@ def test_a_set_looks_like_a_tensor_of_its_plain_views_which_must_not_be_larger_t
     assert images.shape == (9, 20, 20, 3) and len(images) == 9 and images.device == CPU
     assert torch.equal(image_keys(images), 1000 + torch.arange(9))
     said = r"^key 'views.size' is 21: larger than data.short, .*00000.pixels has .* 20 pix"
-    with pytest.raises(NlkitError, match=said):
-        StoredImages(store, 21, CPU)
+    refused(lambda: StoredImages(store, 21, CPU), said)
 
 
 def test_the_most_pixels_are_those_of_the_largest_image(tmp_path: Path) -> None:

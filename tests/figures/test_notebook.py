@@ -3,8 +3,9 @@ from typing import Any
 
 import pytest
 import yaml
+from fuzzing import refused
 
-from nlkit import NlkitError, load_params
+from nlkit import load_params
 from nlkit.figures import notebook
 from nlkit.params.files import read_tree
 
@@ -46,8 +47,7 @@ def test_an_injected_parameter_file_replaces_the_defaults_altogether() -> None:
 
 @pytest.mark.parametrize("cell", ["nosie = 1", "nosie = {'rate': 0.1}", "nosie = None", "seeds = [1, 2]"])
 def test_an_unknown_parameter_is_refused_by_name(cell: str) -> None:
-    with pytest.raises(NlkitError, match=f"unknown key '{cell.split()[0]}'"):
-        notebook.parameters(kernel(DEFAULTS, cell))
+    refused(lambda: notebook.parameters(kernel(DEFAULTS, cell)), f"unknown key '{cell.split()[0]}'")
 
 
 def test_what_later_cells_assign_is_no_parameter_when_the_notebook_is_run_again() -> None:

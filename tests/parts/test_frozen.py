@@ -132,8 +132,7 @@ def test_a_simclr_run_gives_unit_features_of_its_encoder(problem: Problem) -> No
 
 
 def test_a_simclr_run_of_other_images_or_without_weights_is_refused(problem: Problem) -> None:
-    with pytest.raises(NlkitError, match=r"nlkit\.run provides it"):
-        encoder(problem, simclr_params())
+    refused(lambda: encoder(problem, simclr_params()), r"nlkit\.run provides it")
     content = simclr_params().model_dump(mode="json")
     for change, words in (
         ({"data.name": "cifar10"}, "data.name is digits there and cifar10 here"),
