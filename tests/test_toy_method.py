@@ -117,11 +117,6 @@ def test_the_engine_makes_its_page_and_its_runs(tree: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_properties_hold_for_it(tree: Path) -> None:
-    python(tree, "-m", "pytest", "-p", "no:cacheprovider", "-k", "toy", "tests/methods/test_properties.py")
-
-
-@pytest.mark.slow
 def test_it_stands_in_the_built_book(tree: Path, said: list[str]) -> None:
     """A book of this chapter and page alone, with warnings as errors."""
     python(tree, "-m", "nlbook.pages", "1", "toy-digits-sym-50")

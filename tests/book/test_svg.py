@@ -7,7 +7,6 @@ import re
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from matplotlib.path import Path
 from PIL import Image
 
 from nlbook import svg
@@ -66,17 +65,6 @@ def test_paths_stay_within_a_hundredth_of_a_point(figure: str) -> None:
     assert len(before) == len(after) > 10
     for old, new in zip(before, after, strict=True):
         np.testing.assert_allclose(new, old, atol=0.00501)
-
-
-@pytest.mark.parametrize("shape", [Path.unit_circle(), Path.unit_regular_star(5)])
-def test_curves_and_closed_shapes_are_kept(shape: Path) -> None:
-    names = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C", Path.CLOSEPOLY: "z"}
-    parts = [
-        names[code] + ("" if code == Path.CLOSEPOLY else " ".join(f" {x:.6f}" for x in 50 * values))
-        for values, code in shape.iter_segments()
-    ]
-    path = "\n".join(parts) * 2
-    np.testing.assert_allclose(points(svg.relative(path)), points(path), atol=0.00501)
 
 
 def test_no_pixel_and_no_word_changes_and_less_is_left(figure: str) -> None:

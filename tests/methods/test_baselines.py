@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy as ce
 
 from nlkit.methods import confident_learning
 from nlkit.methods.confident_learning import ConfidentLearning, stratified_folds
-from nlkit.methods.elr import early_learning, moved
+from nlkit.methods.elr import early_learning
 from nlkit.parts import confident, semi
 
 
@@ -40,14 +40,6 @@ def test_the_gradient_of_the_penalty_is_that_of_the_paper() -> None:
     early_learning(p, t).backward()
     inner = (p * t).sum(dim=1, keepdim=True)
     torch.testing.assert_close(z.grad, (-p * (t - inner) / (1 - inner) / 5).detach())
-
-
-def test_targets_are_running_means_of_predictions() -> None:
-    p = torch.tensor([[0.6, 0.3, 0.3]])
-    t = torch.zeros(1, 3)
-    for step in range(1, 30):
-        t = moved(t, p, 0.7)
-        torch.testing.assert_close(t, (1 - 0.7**step) * p / 1.2)
 
 
 def test_elr_moves_the_target_of_a_sample_once_an_epoch_before_it_uses_it() -> None:

@@ -37,13 +37,6 @@ def inputs(problem: Problem) -> Tensor:
     return ((problem.train.images / 255 - 0.5) / 0.5).permute(0, 3, 1, 2)
 
 
-def test_pixels_are_the_normalised_inputs(problem: Problem) -> None:
-    one, expected = encoder(problem, tiny.params("lra_diffusion")), inputs(problem)
-    torch.testing.assert_close(one.images(problem.train.images), expected.flatten(1))
-    torch.testing.assert_close(one.views(expected), expected.flatten(1))
-    assert one.features == 64
-
-
 def test_the_same_images_are_encoded_once(problem: Problem) -> None:
     calls: list[int] = []
 

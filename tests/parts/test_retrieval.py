@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nlkit.kernels.neighbours import naive
 from nlkit.parts.geometry import POINTS, around_prototypes, places
-from nlkit.parts.retrieval import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
+from nlkit.parts.retrieval import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_weights
 
 N = 40
 
@@ -74,11 +74,6 @@ def test_the_own_row_is_a_candidate_as_often_as_the_mode_says(
         assert set(index[row].tolist()) - {row} == set(others[row].tolist())
 
 
-def test_votes_are_counts_of_the_neighbours_labels() -> None:
-    index = torch.tensor([[0, 2, 1], [3, 3, 0]])
-    assert count_votes(torch.tensor([2, 0, 2, 1]), index, 4).tolist() == [[1, 0, 2, 0], [0, 2, 1, 0]]
-
-
 def test_counts_of_candidates_sum_to_k_plus_one_and_labels_are_drawn_by_them(bank: torch.Tensor) -> None:
     counts = count_votes(torch.arange(N) % 3, candidates(bank, 10, "online", False), 3)
     assert (counts.sum(dim=1) == 11).all()
@@ -92,11 +87,6 @@ def test_weights_sum_to_one_and_do_not_depend_on_the_unit_of_the_counts() -> Non
     votes = torch.tensor([[3, 1], [7, 11]])
     assert vote_weights(votes).flatten().tolist() == pytest.approx([3 / 22, 1 / 22, 7 / 22, 1 / 2])
     torch.testing.assert_close(vote_weights(5 * votes), vote_weights(votes))
-
-
-def test_the_vote_is_a_distribution_whose_mode_is_the_majority() -> None:
-    share = vote_logits(torch.tensor([[5, 1, 0], [0, 2, 4]])).exp()
-    assert share.flatten().tolist() == pytest.approx([6 / 9, 2 / 9, 1 / 9, 1 / 9, 3 / 9, 5 / 9])
 
 
 def assert_up_to_signs(ours: Tensor, theirs: np.ndarray) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms import functional as reference
 
 from nlkit.params.views import AffineStrongParams, SimCLRParams, ViewParams
-from nlkit.views.colours import ADJUSTMENTS, grey, jitter, solarise
+from nlkit.views.colours import ADJUSTMENTS, jitter, solarise
 from nlkit.views.photos import Box, crop_boxes
 from nlkit.views.strong import enlarged, erase, gaussian_blur, strong_view
 from nlkit.views.weak import Views
@@ -140,10 +140,6 @@ def test_each_image_is_changed_in_the_order_of_its_own() -> None:
             one = SINGLE[number](one, float(f[number]))
         expected.append(one)
     torch.testing.assert_close(jitter(pixels, factor, orders), torch.stack(expected), atol=1e-4, rtol=0)
-
-
-def test_grey_is_torchvisions() -> None:
-    torch.testing.assert_close(grey(images()), reference.rgb_to_grayscale(images()), atol=1e-6, rtol=0)
 
 
 def test_solarisation_inverts_what_is_at_least_the_threshold() -> None:
