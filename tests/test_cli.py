@@ -83,13 +83,6 @@ def test_an_output_that_cannot_be_written_is_refused_before_training(
         assert "cannot write" in refused("run", write_params(tmp_path / "p.yaml"), "--out", tmp_path / name, *options)
 
 
-def test_a_file_in_the_place_of_the_checkpoints_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/checkpoints").write_text("in the way")
-    said = refused("run", write_params(tmp_path / "p.yaml"), "--out", tmp_path / "out", "--quiet")
-    assert "checkpoints/epoch-00001.safetensors: cannot write there" in said
-
-
 @pytest.mark.parametrize("name", ["notes.txt", "samples.parquet", "record.json", "checkpoints/best.pt"])
 def test_a_folder_with_files_of_somebody_else_is_refused(
     refused: Callable[..., str], tmp_path: Path, name: str
@@ -187,14 +180,6 @@ def test_what_belongs_to_no_project_or_proves_nothing_is_not_adopted(
 def test_a_gpu_that_is_not_there_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     params = write_params(tmp_path / "p.yaml")
     assert "--device cuda: no GPU" in refused("run", params, "--device", "cuda", "--out", tmp_path / "out")
-
-
-@pytest.mark.parametrize("name", ["record.json", "epochs.parquet", "samples.parquet"])
-def test_a_damaged_record_is_refused(refused: Callable[..., str], tmp_path: Path, finished: Path, name: str) -> None:
-    done = Path(shutil.copytree(finished, tmp_path / "run"))
-    (done / name).write_bytes((done / name).read_bytes()[:-10])
-    for arguments in (["show", done], ["run", write_params(tmp_path / "p.yaml"), "--out", done], ["adopt", done]):
-        assert name in refused(*arguments)
 
 
 def test_a_run_says_where_its_record_is_and_what_came_out(

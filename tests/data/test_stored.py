@@ -79,9 +79,6 @@ def test_a_set_looks_like_a_tensor_of_its_plain_views_which_must_not_be_larger_t
     assert torch.equal(image_keys(images), 1000 + torch.arange(9))
     said = r"^key 'views.size' is 21: larger than data.short, .*00000.pixels has .* 20 pix"
     refused(lambda: StoredImages(store, 21, CPU), said)
-
-
-def test_the_most_pixels_are_those_of_the_largest_image(tmp_path: Path) -> None:
     shapes = [(24, 70), (50, 25), (30, 30)]
     store = store_of([np.zeros((*shape, 3), np.uint8) for shape in shapes], tmp_path)
     assert StoredImages(store, 24, CPU)[:1].largest == 24 * 70

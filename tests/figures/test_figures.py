@@ -82,12 +82,6 @@ def test_the_viewer_carries_every_epoch_and_only_plain_data(run: nlkit.Run, know
         assert one["mixtures"][-1]["means"] == pytest.approx(list(shown.epochs["mixture_means"].iloc[-1]), 1e-4)
 
 
-def test_the_matrices_of_a_run_are_row_stochastic(run: nlkit.Run) -> None:
-    sums = np.concatenate([matrix.sum(axis=1) for matrix in figures.run_matrices(run).values()])
-    assert len(sums) == 10 * (1 + ("clean" in run.samples))
-    np.testing.assert_allclose(sums[sums > 0], 1)
-
-
 def test_the_gallery_shows_what_its_titles_say_with_the_images_of_the_problem(run: nlkit.Run) -> None:
     assert np.array_equal(run.images(), run.problem().train.images.numpy())
     rows = gallery_rows(run, 5)

@@ -28,13 +28,10 @@ def kernel(*cells: str) -> dict[str, Any]:
     return values
 
 
-def test_the_defaults_name_a_parameter_file() -> None:
+def test_the_defaults_name_a_parameter_file_and_an_injected_cell_overrides_keys_and_groups() -> None:
     expected = load_params(ROOT / "params/dividemix/digits-sym-50.yaml")
     assert notebook.parameters(kernel(DEFAULTS)) == expected
     assert notebook.parameters({"params": "dividemix/digits-sym-50", "seed": 0}) == expected  # a kernel that was reset
-
-
-def test_an_injected_cell_overrides_single_keys_and_groups() -> None:
     found = notebook.parameters(kernel(DEFAULTS, 'seed = 3\nnoise = {"rate": 0.25}'))
     assert (found.seed, found.noise.rate, found.noise.kind) == (3, 0.25, "symmetric")  # type: ignore[union-attr]
 

@@ -126,6 +126,7 @@ def test_half_precision_logits_have_losses_in_single_and_gradients_in_half(form:
     sum(losses).backward()  # type: ignore[union-attr]
     assert all(one.dtype == torch.float32 for one in losses) and logits.grad is not None
     assert logits.grad.dtype == torch.bfloat16 and bool(logits.grad.isfinite().all())
+    assert soft_targets.soft_targets([logits.detach()], 0.5).dtype == torch.float32
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning")  # log 0 is meant, and NumPy warns of it

@@ -78,7 +78,7 @@ def test_folds_are_of_nearly_equal_size_as_a_whole_and_within_each_label(count: 
     assert not torch.equal(fold, stratified_folds(labels, folds, np.random.default_rng(2))) or count < 5
 
 
-def test_what_is_judged_comes_from_the_network_that_has_not_seen_it() -> None:
+def test_each_is_judged_by_the_network_that_has_not_seen_it_and_the_ensemble_is_the_mean_probability() -> None:
     method = build()
     tiny.train(method, 0)
     logits, split = method.out_of_fold(), method.split()
@@ -90,19 +90,14 @@ def test_what_is_judged_comes_from_the_network_that_has_not_seen_it() -> None:
     for k in range(3):
         torch.testing.assert_close(split.losses[k], losses)
         torch.testing.assert_close(split.p_clean[k], margin)
+    ensemble, singles = method.logits(method.data.images)
+    assert singles.shape == (3, 50, 3)
+    torch.testing.assert_close(ensemble.softmax(dim=1), singles.softmax(dim=2).mean(dim=0))
 
 
 def test_the_score_can_be_chosen_and_self_confidence_is_the_exponential_of_the_loss() -> None:
     split = build(**{"method.score": "self_confidence"}).split()
     torch.testing.assert_close(split.p_clean, (-split.losses).exp())
-
-
-def test_the_ensemble_is_the_mean_probability() -> None:
-    method = build()
-    tiny.train(method, 0)
-    ensemble, singles = method.logits(method.data.images)
-    assert singles.shape == (3, 50, 3)
-    torch.testing.assert_close(ensemble.softmax(dim=1), singles.softmax(dim=2).mean(dim=0))
 
 
 def test_out_of_fold_probabilities_are_kept_after_the_last_epoch_unless_there_are_too_many(

@@ -101,12 +101,9 @@ def test_realised_transitions_approach_the_nominal_matrix(flips: dict[int, int] 
     np.testing.assert_allclose(noise.transition_matrix(clean, noisy, 10), nominal, atol=0.02)
 
 
-def test_transition_matrix_counts_pairs() -> None:
+def test_transitions_are_counted_and_the_realised_rate_where_the_truth_is_known() -> None:
     matrix = noise.transition_matrix(np.array([0, 0, 0, 0, 1]), np.array([0, 1, 1, 2, 1]), 3)
     np.testing.assert_allclose(matrix, [[0.25, 0.5, 0.25], [0, 1, 0], [0, 0, 0]])
-
-
-def test_noisy_labels_measure_the_realised_rate_where_the_truth_is_known() -> None:
     observed = noise.NoisyLabels.of(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]), nominal=0.3)
     assert (observed.nominal, observed.realised) == (0.3, 0.25)
     assert noise.NoisyLabels.of(np.array([0, 1]), None, None).realised is None

@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from nlkit.parts import diagnosis
 from nlkit.parts.diagnosis import DiagnosisParams, diagnose, posterior, posterior_of, prototypes, similarities, spreads
-from nlkit.parts.mixture import fit_mixture
 
 N, C, D, TAU = 500, 5, 12, 0.25
 
@@ -67,18 +66,6 @@ def test_wrong_labels_are_found(own: dict[str, Any]) -> None:
     assert ((found.w > 0.5) == right).float().mean() > 0.97
     assert float(found.w[right].mean()) > 0.95 and float(found.w[~right].mean()) < 0.05
     assert (found.mixture is None) == (own.get("mixture_per") == "class")
-
-
-def test_the_clean_component_is_the_one_of_the_larger_posterior() -> None:
-    v, p, labels, _ = clusters(noise=0.3)
-    found = diagnose(v, p, labels, settings())
-    mu = prototypes(v, p)
-    gamma = posterior_of(v, labels, mu, equal(mu))
-    assert found.score is not None and found.mixture is not None
-    stretched = (gamma.max() - gamma) / (gamma.max() - gamma.min())
-    torch.testing.assert_close(found.score, stretched.double(), atol=1e-6, rtol=0)
-    assert torch.equal(found.w, fit_mixture(found.score, settings().mixture).p_clean(found.score).float())
-    assert float(gamma[found.w > 0.5].mean()) > float(gamma[found.w < 0.5].mean())
 
 
 def test_scores_are_stretched_over_the_whole_set_before_classes_are_parted(monkeypatch: pytest.MonkeyPatch) -> None:

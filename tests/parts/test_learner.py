@@ -173,13 +173,10 @@ def test_every_sample_of_a_class_is_equally_likely() -> None:
     assert (hits[:6] - 1000).abs().max() < 5 * 26
 
 
-def test_a_rate_falls_by_its_factor_at_each_step_that_has_been_reached() -> None:
+def test_a_rate_falls_by_its_factor_at_each_step_and_the_curve_of_tcl_has_the_published_values() -> None:
     params = tiny.params(**{"optim.lr": 0.02, "optim.drop_epochs": [150, 200]})
     rates = [epochs.learning_rate(params, time) for time in (0, 149.9, 150, 199, 200, 300)]
     assert rates == pytest.approx([0.02, 0.02, 0.002, 0.002, 0.0002, 0.0002])
-
-
-def test_the_curve_of_tcl_has_the_published_values() -> None:
     rates = [epochs.warm_cosine(time, 0.12, 20, 200, 0.01) for time in (0, 10, 20, 100, 200)]
     assert rates == pytest.approx([0, 0.06, 0.12, 0.0790, 0.0041], abs=5e-5)
 
