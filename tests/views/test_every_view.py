@@ -82,10 +82,6 @@ def make_views(channels: int = 3, **params: object) -> Views:
     return Views(ViewParams(**params), MEAN[:channels], STD[:channels], torch.device("cpu"))  # type: ignore[arg-type]
 
 
-def images_of(count: int, size: int = 8, channels: int = 3) -> Tensor:
-    return torch.randint(0, 256, (count, size, size, channels), generator=stream(9), dtype=torch.uint8)
-
-
 def normalised(pixels: Tensor) -> Tensor:
     """Pixels in 0..255 [B, H, W, C] as network inputs, channel by channel."""
     channels = [(pixels[..., c] / 255 - MEAN[c]) / STD[c] for c in range(pixels.shape[3])]
@@ -94,7 +90,10 @@ def normalised(pixels: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("affine", [{}, {"rotate": 1e-9}, {"zoom": 1e-9}])
 def test_the_plain_view_and_a_weak_one_without_movement_only_normalise(affine: dict[str, float]) -> None:
-    views, images = make_views(pad=0, flip=False, **affine), images_of(5)
+    views, images = (
+        make_views(pad=0, flip=False, **affine),
+        torch.randint(0, 256, (5, 8, 8, 3), generator=stream(9), dtype=torch.uint8),
+    )
     torch.testing.assert_close(views.plain(images), normalised(images))
     torch.testing.assert_close(views.weak(images, stream()), normalised(images), atol=1e-4, rtol=0)
 
@@ -102,7 +101,7 @@ def test_the_plain_view_and_a_weak_one_without_movement_only_normalise(affine: d
 @pytest.mark.parametrize("affine", [{}, {"rotate": 1e-9}])
 def test_without_shift_a_flip_mirrors_about_half_of_the_images(affine: dict[str, float]) -> None:
     views = make_views(pad=0, flip=True, **affine)
-    images = images_of(400)
+    images = torch.randint(0, 256, (400, 8, 8, 3), generator=stream(9), dtype=torch.uint8)
     weak, plain = views.weak(images, stream()), views.plain(images)
     mirrored = (weak - plain.flip(3)).abs().amax(dim=(1, 2, 3)) < 1e-3
     kept = (weak - plain).abs().amax(dim=(1, 2, 3)) < 1e-3
