@@ -51,7 +51,7 @@ def damaged(content: bytes, count: int = COUNT) -> Iterator[bytes]:
         yield bytes(copy)
 
 
-def refused(work: Callable[[], object], match: str = "") -> str:
+def refused(work: Callable[[], object], match: str | None = None) -> str:
     """The one line with which something is refused, in which a pattern must be found."""
     with pytest.raises(NlkitError, match=match) as caught:
         work()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pictures import save
 from PIL import Image, ImageOps
 from torchvision.transforms.v2.functional import resize
 from tqdm import tqdm
@@ -27,11 +28,6 @@ def noise(height: int, width: int, *channels: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     ground = np.linspace(0, 150, height * width).reshape(height, width, *(1 for _ in channels))
     return (ground + rng.integers(0, 100, (height, width, *channels))).astype(np.uint8)
-
-
-def save(path: Path, image: np.ndarray | Image.Image, **options: Any) -> Path:
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
-    return path
 
 
 def one_image(path: Path, side: int = 8) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Generators of noise against the official code and a slow oracle, transitions, and label files that papers released."""
+"""Generators of noise against the official code and a slow oracle, transitions, and label files that were released."""
 
 import os
 import random
