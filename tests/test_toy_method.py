@@ -90,11 +90,7 @@ def said(tree: Path) -> list[str]:
     return python(tree, "-c", FOUND).splitlines()
 
 
-def test_the_property_tests_take_it_up(said: list[str]) -> None:
-    assert said[0].startswith("trained: ") and sum("toy]" in line for line in said[:-1]) >= 10
-
-
-def test_tables_comparison_pages_and_contents_show_it(said: list[str]) -> None:
+def test_property_tests_tables_comparison_pages_and_contents_take_it_up(said: list[str]) -> None:
     found = json.loads(said[-1])
     assert found["fragments"] == ["params_toy.md", "results_toy_digits.md"]
     assert [row["cell"] for row in found["settings"]] == [row["cell"] for row in found["results"]] == ["digits-sym-50"]
@@ -105,6 +101,7 @@ def test_tables_comparison_pages_and_contents_show_it(said: list[str]) -> None:
     chapters = [chapter for part in found["toc"]["parts"] for chapter in part["chapters"]]
     (chapter,) = [one for one in chapters if one["file"] == "book/toy"]
     assert [section["file"] for section in chapter["sections"]] == ["book/pages/toy-digits-sym-50"]
+    assert said[0].startswith("trained: ") and sum("toy]" in line for line in said[:-1]) >= 10
 
 
 def test_the_engine_makes_its_page_and_its_runs(tree: Path) -> None:

@@ -70,32 +70,26 @@ def test_all_that_chapters_include_has_rows(asked: str, source: Source, monkeypa
     assert len(text.splitlines()) > 2 and "nan" not in text.split()
 
 
-@pytest.mark.parametrize("asked", ["result_tcl", "params_nobody", "variations_nobody_digits-sym-50"])
-def test_a_name_that_nothing_makes_ends_with_one_line(asked: str, source: Source) -> None:
+NOTHING = ["result_tcl", "params_nobody", "variations_nobody_digits-sym-50", "loss_ridges_tcl", "epoch_curves_digits"]
+NOTHING += ["gallery_tcl_digits-sym-50x", "figure_tcl_digits-sym-50"]
+
+
+@pytest.mark.parametrize("asked", NOTHING)
+def test_a_name_that_nothing_makes_or_draws_ends_with_one_line(asked: str, source: Source, tmp_path: Path) -> None:
     refused(lambda: fragments.table(asked, source))
-
-
-@pytest.mark.parametrize(
-    "asked", ["loss_ridges_tcl", "gallery_tcl_digits-sym-50x", "figure_tcl_digits-sym-50", "epoch_curves_digits"]
-)
-def test_a_figure_that_nothing_draws_ends_with_one_line(asked: str, source: Source, tmp_path: Path) -> None:
     refused(lambda: fragments.draw(asked, source, tmp_path / "drawn.svg"))
 
 
-def test_the_shown_settings_are_those_of_the_method(source: Source) -> None:
+def test_settings_are_those_of_the_method_variations_tell_what_differs_and_a_summary_has_no_pre_training(
+    source: Source,
+) -> None:
     table = fragments.table("params_dividemix", source).set_index("cell")
     assert [name.strip("`") for name in table.columns[3:]] == list(registry.find("dividemix").shown)
     assert table.loc["digits-sym-50", "epochs"] > 0
-
-
-def test_variations_tell_what_differs(source: Source) -> None:
     table = fragments.table("variations_codim_digits-sym-50", source).set_index("cell")
     assert list(table.index) == [f"digits-sym-50{ending}" for ending in ("", "-no-ctr", "-sup", "-weak")]
     assert table.loc["digits-sym-50", "changed"] == "–"
     assert "`method.variant` sup" in table.loc["digits-sym-50-sup", "changed"]
-
-
-def test_a_summary_has_no_pre_training_and_results_have_the_papers_that_are_named(source: Source) -> None:
     assert "simclr" not in set(fragments.table("summary_digits", source)["method"])
     both = fragments.table("results_mixup-elr_digits", source)
     assert set(both["method"]) == {"mixup", "elr"} and all(both["cell"].str.startswith("digits-"))

@@ -62,13 +62,17 @@ def entries(root: Path) -> list[str]:
     return sorted(path.name for path in root.iterdir()) if root.exists() else []
 
 
-def test_an_archive_is_brought_and_unpacked_only_once(tmp_path: Path, site: Any, offer: Offer, archive: bytes) -> None:
+def test_an_archive_is_brought_and_unpacked_only_once_and_what_comes_with_a_package_never(
+    tmp_path: Path, site: Any, offer: Offer, archive: bytes
+) -> None:
     root, bring = tmp_path / "new" / "root", offer(archive)
     bring(root)
     assert entries(root) == ["cifar-10-batches-py"]
     assert load_dataset("cifar10", root).sha256 == load_dataset("cifar10", tmp_path / "original").sha256
     bring(root)
     assert len(site.asked) == 1
+    get("digits", tmp_path / "digits")
+    assert not (tmp_path / "digits").exists()
 
 
 @pytest.mark.parametrize("what", ["broken", "wrong", "refused"])
@@ -146,11 +150,6 @@ def test_what_is_in_the_way_is_left_alone(tmp_path: Path, small_cifar: None, off
     assert (folder / "data_batch_1").exists()
     (tmp_path / "file").write_bytes(b"")
     refused(lambda: offer(b"")(tmp_path / "file" / "root"), "cannot store cifar10")
-
-
-def test_what_comes_with_a_package_is_not_fetched(tmp_path: Path) -> None:
-    get("digits", tmp_path)
-    assert entries(tmp_path) == []
 
 
 @dataclass

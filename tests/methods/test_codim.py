@@ -57,7 +57,7 @@ def momenta(net: Learner) -> dict[str, Tensor]:
     return {common(name): state[w]["momentum_buffer"] for name, w in net.net.named_parameters() if state.get(w)}
 
 
-def test_both_networks_start_from_the_encoder_which_stays_and_have_classifiers_of_their_own() -> None:
+def test_networks_start_from_the_encoder_which_stays_with_classifiers_and_if_asked_projectors_of_their_own() -> None:
     method = codim(encoder=True)
     first, second = (net.net.state_dict() for net in method.nets)
     assert method.data.encoder is not None and len(method.data.encoder) == len(first) - 2
@@ -68,9 +68,6 @@ def test_both_networks_start_from_the_encoder_which_stays_and_have_classifiers_o
     before = tiny.copied(method.data.encoder)
     tiny.train(method, 0, 1)
     assert tiny.same(method.data.encoder, before)
-
-
-def test_a_fresh_projector_is_not_that_of_pre_training() -> None:
     kept, fresh = (codim(encoder=True, **{"method.projector": name}).nets[0].net for name in ("kept", "fresh"))
     for name, value in kept.state_dict().items():
         assert torch.equal(value, fresh.state_dict()[name]) == (not name.startswith("projector"))

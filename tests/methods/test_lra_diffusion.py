@@ -84,14 +84,11 @@ def test_queries_are_of_the_view_or_rows_of_the_bank(query: str) -> None:
     assert torch.equal(counts, functional.one_hot(candidates, 3).sum(dim=1))
 
 
-def test_the_bank_holds_one_random_view_or_the_plain_image() -> None:
+def test_the_bank_holds_one_view_or_the_plain_image_and_the_cosine_is_the_distance_of_unit_vectors() -> None:
     plain, view = (lra(**{"method.bank": kind, "views.pad": 2}) for kind in ("plain", "view"))
     assert torch.equal(plain.bank, plain.learner.views.plain(plain.data.images).flatten(1))
     assert not torch.equal(view.bank, plain.bank) and torch.equal(view.plain, plain.bank)
     assert torch.equal(view._bank(), view.bank)
-
-
-def test_the_cosine_is_the_euclidean_distance_of_unit_vectors() -> None:
     cosine = lra(**{"method.distance": "cosine", "method.bank": "plain", "method.query": "cached"})
     z = cosine.bank.double()
     similar = functional.normalize(z, dim=1) @ functional.normalize(z, dim=1).T

@@ -36,16 +36,13 @@ def test_margins_are_the_two_largest_probabilities(soft: tuple[np.ndarray, np.nd
 
 
 @pytest.mark.parametrize(("kind", "half"), [(1, 0.375), (2, 0.875), (3, 1 - 0.875 / 3)])
-def test_the_noise_functions_at_margins_of_nothing_one_half_and_one(kind: int, half: float) -> None:
+def test_the_noise_functions_at_margins_of_nothing_one_half_and_one_and_what_is_kept_there(
+    kind: int, half: float
+) -> None:
     tau = pmd.leave_probability(np.array([0.0, 0.5, 1.0]), kind)
     np.testing.assert_allclose(tau, [0.5 if kind == 1 else 1.0, half, 0.0])
-
-
-@pytest.mark.parametrize("kind", [1, 2, 3])
-def test_sure_images_are_kept_with_the_inverse_factor_in_the_code_and_always_in_the_paper(kind: int) -> None:
-    sure = np.array([1.0])
-    assert pmd.keep_probability(sure, kind, 1.43, "code")[0] == pytest.approx(1 / 1.43)
-    assert pmd.keep_probability(sure, kind, 1.43, "paper")[0] == 1.0
+    assert pmd.keep_probability(np.ones(1), kind, 1.43, "code")[0] == pytest.approx(1 / 1.43)
+    assert pmd.keep_probability(np.ones(1), kind, 1.43, "paper")[0] == 1.0
 
 
 @pytest.mark.parametrize("kind", [1, 2, 3])
@@ -73,16 +70,13 @@ def test_a_rate_that_cannot_be_had_is_refused_with_the_range(soft: tuple[np.ndar
         pmd.solve_factor(pmd.margins(probabilities), clean, 1, 0.99)
 
 
-def test_uniform_noise_on_top_moves_its_share_and_never_to_the_same_label() -> None:
+def test_uniform_noise_on_top_moves_its_share_to_other_labels_and_asymmetric_noise_follows_its_arrows() -> None:
     labels = np.arange(50_000) % 10
     noisy = pmd.add_uniform(labels, 0.3, 10, np.random.default_rng(0))
     moved = noisy != labels
     assert moved.mean() == pytest.approx(0.3, abs=0.01)
     steps = np.bincount((noisy - labels)[moved] % 10, minlength=10)
     assert steps[0] == 0 and steps[1:] == pytest.approx(np.full(9, moved.sum() / 9), rel=0.1)
-
-
-def test_asymmetric_noise_on_top_follows_its_arrows_only() -> None:
     labels, flips = np.arange(50_000) % 10, noise.CIFAR10_FLIPS
     noisy = pmd.add_asymmetric(labels, 0.3, flips, np.random.default_rng(0))
     expected = noise.nominal_matrix(10, 0.3, flips)

@@ -32,14 +32,19 @@ def equal(mu: Tensor) -> Tensor:
     return torch.full((len(mu),), TAU)
 
 
-def test_prototypes_are_unit_sums_by_prediction_whatever_the_size_of_a_class() -> None:
-    v, p, _, _ = clusters()
+def test_prototypes_are_unit_sums_by_prediction_and_similarities_are_with_the_own_one_and_the_nearest_other() -> None:
+    v, p, labels, _ = clusters()
     mu = prototypes(v, p)
     for k in range(C):
         total = sum((p[i, k] * v[i] for i in range(N)), torch.zeros(D))
         torch.testing.assert_close(mu[k], total / total.norm(), atol=1e-5, rtol=0)
     factors = torch.tensor([0.1, 1.0, 3.0, 7.0, 0.5])
     torch.testing.assert_close(prototypes(v, p * factors), mu, atol=1e-6, rtol=0)
+    own, other = similarities(v, labels, mu)
+    for i in range(len(v)):
+        similar = [float(v[i] @ centre) for centre in mu]
+        assert float(own[i]) == pytest.approx(similar.pop(int(labels[i])), abs=1e-5)
+        assert float(other[i]) == pytest.approx(max(similar), abs=1e-5)
 
 
 def test_classes_are_gaussians_around_their_prototypes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,13 +88,3 @@ def test_scores_that_are_all_equal_give_one_half(count: int, own: dict[str, Any]
     v, p = torch.eye(1, D).expand(count, D), torch.full((count, C), 1 / C)
     found = diagnose(v, p, torch.zeros(count, dtype=torch.int64), settings(**own))
     assert found.w.tolist() == [0.5] * count and found.score is None
-
-
-def test_the_similarities_of_a_label_are_with_its_own_prototype_and_the_nearest_other() -> None:
-    v, p, labels, _ = clusters()
-    mu = prototypes(v, p)
-    own, other = similarities(v, labels, mu)
-    for i in range(len(v)):
-        similar = [float(v[i] @ centre) for centre in mu]
-        assert float(own[i]) == pytest.approx(similar.pop(int(labels[i])), abs=1e-5)
-        assert float(other[i]) == pytest.approx(max(similar), abs=1e-5)

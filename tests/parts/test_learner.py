@@ -173,12 +173,16 @@ def test_every_sample_of_a_class_is_equally_likely() -> None:
     assert (hits[:6] - 1000).abs().max() < 5 * 26
 
 
-def test_a_rate_falls_by_its_factor_at_each_step_and_the_curve_of_tcl_has_the_published_values() -> None:
+def test_a_rate_falls_at_each_step_or_in_one_cycle_and_that_of_tcl_has_the_published_values() -> None:
     params = tiny.params(**{"optim.lr": 0.02, "optim.drop_epochs": [150, 200]})
     rates = [epochs.learning_rate(params, time) for time in (0, 149.9, 150, 199, 200, 300)]
     assert rates == pytest.approx([0.02, 0.02, 0.002, 0.002, 0.0002, 0.0002])
     rates = [epochs.warm_cosine(time, 0.12, 20, 200, 0.01) for time in (0, 10, 20, 100, 200)]
     assert rates == pytest.approx([0, 0.06, 0.12, 0.0790, 0.0041], abs=5e-5)
+    cycle = {"optim.drop_epochs": [], "optim.schedule": "cosine", "optim.warm_up": 2.0, "optim.lr": 0.1}
+    params = tiny.params(**cycle, **{"training.epochs": 10})
+    rates = [epochs.learning_rate(params, time) for time in (0, 1, 2, 6, 10)]
+    assert rates == pytest.approx([0, 0.05, 0.1, 0.05, 0])
 
 
 def test_the_curve_of_pre_training_is_a_line_that_joins_a_cosine_and_may_be_all_there_is() -> None:
@@ -187,10 +191,3 @@ def test_the_curve_of_pre_training_is_a_line_that_joins_a_cosine_and_may_be_all_
     assert rates == pytest.approx([0.01, 0.2549384, 0.4998768, 0.25025, 0.0736501, 0.0005], abs=1e-6)
     short = [epochs.joined_cosine(time, 0.5, 0.01, 10, 3, 0.001) for time in range(4)]
     assert short == pytest.approx([0.01, 0.00905, 0.0081, 0.00715])
-
-
-def test_one_cycle_rises_to_the_peak_and_ends_at_zero_with_the_run() -> None:
-    cycle = {"optim.drop_epochs": [], "optim.schedule": "cosine", "optim.warm_up": 2.0, "optim.lr": 0.1}
-    params = tiny.params(**cycle, **{"training.epochs": 10})
-    rates = [epochs.learning_rate(params, time) for time in (0, 1, 2, 6, 10)]
-    assert rates == pytest.approx([0, 0.05, 0.1, 0.05, 0])
