@@ -71,8 +71,7 @@ def _is_variation(cell: str, cells: dict[str, Path], endings: Collection[str]) -
     return any(load_params(cells[one]).data == load_params(cells[cell]).data for one in shorter)
 
 
-KINDS = {"sym": "symmetric", "asym": "asymmetric", "pmd": "PMD"}
-"""Kinds of noise in the names of cells, in the order in which pages stand."""
+KINDS = {"sym": "symmetric", "asym": "asymmetric", "pmd": "PMD"}  # of noise in the names of cells, as pages stand
 
 
 def title(cell: str) -> str:

@@ -14,8 +14,7 @@ from nlkit.params import load_params, registry
 from nlkit.training import encoders
 from nlkit.training.runs import Run, load_run, run_path
 
-LOOKS = registry.contestants()
-"""The contestants by paper and ending of the cell's name, in the order of the book."""
+LOOKS = registry.contestants()  # by paper and ending of the cell's name, in the order of the book
 NOT_RUN = "not run here"
 BASELINES = ("cross_entropy-views", "cross_entropy")
 SHARED = ("data", "noise", "model", "views")  # what runs that can be ranked have in common, beside their passes
@@ -26,8 +25,7 @@ TIED = "\N{NO-BREAK SPACE}≈"
 DRAW = "-noise-"  # stands in the name of a cell before the number of a further draw of its wrong labels
 Rivals = Mapping[str, Sequence[Run]]
 """Runs of several seeds by contestant, a key of LOOKS, all on one cell."""
-Groups = Mapping[str, Rivals]
-"""The rivals of each cell."""
+Groups = Mapping[str, Rivals]  # of each cell
 
 
 def all_runs() -> list[Run]:
@@ -123,10 +121,7 @@ def draws_table(runs: Sequence[Run], cell: str) -> pd.DataFrame:
 
 
 def interval(mean: float, count: int) -> tuple[float, float]:
-    """The 95 % interval in percent (Wilson) of a mean accuracy on `count` test images.
-
-    All runs see the same test images, so that further seeds do not make it narrower.
-    """
+    """The 95 % interval in percent (Wilson) of a mean accuracy on `count` test images, the same ones for all seeds."""
     from scipy.stats import binomtest  # takes a second to import, which other tables need not spend
 
     found = binomtest(round(mean / 100 * count), count).proportion_ci(method="wilson")

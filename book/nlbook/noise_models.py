@@ -116,8 +116,8 @@ class NoiseModels:
 def wrong_spread(clean: np.ndarray, noisy: np.ndarray, classes: int) -> tuple[float, float]:
     """How the wrong labels of each of three or more classes are spread, means over wrong labels; NaN without any.
 
-    First the share that names the most frequent wrong class: 1 for asymmetric noise, about 1 / (classes - 1) for
-    symmetric noise. Then the entropy over log(classes - 1): 0 and about 1. A few labels have less than many.
+    The share that names the most frequent wrong class, and the entropy over log(classes - 1): 1 and 0 for asymmetric
+    noise, for symmetric noise about 1 / (classes - 1) and 1. A few labels have less than many.
     """
     wrong = noisy != clean
     if not wrong.any():

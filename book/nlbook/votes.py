@@ -120,10 +120,7 @@ def _picks(run: Run, count: int) -> list[int]:
 
 
 def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
-    """A few training images, their nearest neighbours with the labels that these carry, and the vote of all k.
-
-    A label is blue where it is right, vermilion where it is wrong, black where that is not known.
-    """
+    """A few training images, their nearest neighbours with labels (blue: right, red: wrong), and the vote of all k."""
     row, picks = run.epochs.iloc[-1], _picks(run, count)
     names = run.record["data"]["classes"]
     shown = _label_vectors(run).shape[1]

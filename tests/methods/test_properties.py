@@ -38,7 +38,7 @@ def train(method: Method, *epochs: int) -> list[dict[str, float]]:
 def test_a_run_is_decided_by_its_seed_and_changes_nothing_but_itself(name: str, problem: Problem) -> None:
     images, labels, stream = problem.train.images.clone(), problem.train.labels.clone(), torch.get_rng_state()
     first, second, other = (tiny.method(name, problem.train, seed=seed) for seed in (0, 0, 1))
-    assert same(first.state_dict(), second.state_dict())
+    assert same(first.state_dict(), second.state_dict()) and not same(first.state_dict(), other.state_dict())
     results = train(first, 0, 1, 2)
     assert torch.equal(torch.get_rng_state(), stream)
     torch.rand(7)

@@ -90,10 +90,7 @@ def _name_classes(ax: Axes, run: Run, points: np.ndarray, prototypes: np.ndarray
 
 
 def neighbour_gallery(run: Run, images: Images) -> Figure:
-    """Training images (top row) and, below each, the images with the nearest features, with the names of the classes.
-
-    Blue: the same true class as the image at the top, vermilion: another one; no names where no class is known.
-    """
+    """Training images above those of the nearest features, whose names are blue for the same true class, else red."""
     index = np.array(run.epochs["neighbours"].iloc[-1]).reshape(QUERIES, SHOWN)
     names, known = run.record["data"]["classes"], run.samples.get("clean")
     figure, axes = image_grid(SHOWN + 1, QUERIES, extra=0.18)

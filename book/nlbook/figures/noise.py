@@ -44,8 +44,7 @@ MODELS = {
     "human, aggregate": ("#999933", "<"),
     "human, random 1": ("#000000", "p"),
     "human, worst": ("#D55E00", "*"),
-}
-"""Colour and marker of the noise models, in the order of the page."""
+}  # colour and marker of each noise model, in the order of the page
 
 
 def matrix_grid(summary: NoiseSummary) -> Figure:
@@ -56,9 +55,8 @@ def matrix_grid(summary: NoiseSummary) -> Figure:
     most = float(np.nanmax(beside))
     for ax, (name, one), shares in zip(axes, shown.items(), beside, strict=True):
         image = ax.imshow(shares, norm=PowerNorm(0.5, 0, most), cmap="cividis")
-        ax.set_facecolor("#DDDDDD")
+        ax.set(facecolor="#DDDDDD", title=f"{name}, {100 * one.rate:.0f} %")
         ax.grid(False)
-        ax.set_title(f"{name}, {100 * one.rate:.0f} %")
         ax.set_yticks(range(len(names)), names)
         below = names if ax in axes[-3:] else [""] * len(names)
         ax.set_xticks(range(len(names)), below, rotation=90 if max(map(len, names)) > 2 else 0)
