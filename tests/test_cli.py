@@ -94,21 +94,17 @@ def test_a_folder_with_files_of_somebody_else_is_refused(
         assert Path(name).name in said
 
 
-def test_own_files_in_a_folder_of_ours_stay(tmp_path: Path, finished: Path) -> None:
-    done = Path(shutil.copytree(finished, tmp_path / "run"))
-    (done / "checkpoints").mkdir()
-    (done / "checkpoints/best.pt").write_text("mine")
-    assert main(["run", write_params(tmp_path / "p.yaml"), "--out", str(done), "--quiet", "--fresh"]) == 0
-    assert (done / "checkpoints/best.pt").read_text() == "mine"
-
-
-def test_a_folder_in_which_another_process_works_is_refused_to_other_parameters(
+def test_a_folder_in_which_another_process_works_is_refused_to_other_parameters_and_own_files_stay(
     refused: Callable[..., str], tmp_path: Path, finished: Path
 ) -> None:
     done, path = Path(shutil.copytree(finished, tmp_path / "run")), write_params(tmp_path / "p.yaml")
     with owned_folder(done, "other parameters"):
         assert "another process" in refused("run", path, "--out", done, "--fresh")
         assert main(["run", path, "--out", str(done)]) == 0  # what is finished is shown meanwhile
+    (done / "checkpoints").mkdir()
+    (done / "checkpoints/best.pt").write_text("mine")
+    assert main(["run", path, "--out", str(done), "--quiet", "--fresh"]) == 0
+    assert (done / "checkpoints/best.pt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_each_adjustment_is_that_of_torchvision_and_a_neutral_one_changes_nothin
     torch.testing.assert_close(ours(pixels, neutral), pixels, atol=1e-6, rtol=0)
 
 
-def test_each_image_is_changed_in_the_order_of_its_own() -> None:
+def test_each_image_is_changed_in_the_order_of_its_own_and_solarisation_inverts_from_the_threshold_up() -> None:
     pixels, orders = images(), torch.tensor(list(permutations(range(4))))
     strong = factors(0.6, 1.4)
     factor = torch.stack([strong, strong.flip(0), strong.roll(5), factors(-0.1, 0.1)], dim=1)
@@ -147,9 +147,6 @@ def test_each_image_is_changed_in_the_order_of_its_own() -> None:
             one = SINGLE[number](one, float(f[number]))
         expected.append(one)
     torch.testing.assert_close(jitter(pixels, factor, orders), torch.stack(expected), atol=1e-4, rtol=0)
-
-
-def test_solarisation_inverts_what_is_at_least_the_threshold() -> None:
     levels = torch.arange(256)
     assert solarise(levels.float()).tolist() == [255 - level if level >= 128 else level for level in range(256)]
 
