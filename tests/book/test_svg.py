@@ -69,7 +69,8 @@ def test_no_pixel_and_no_word_changes_paths_stay_within_a_hundredth_of_a_point_a
     assert all(re.fullmatch(r"([\w-]+: [^;:]+(; |$))+", style) for style in re.findall(r'<text style="([^"]*)"', after))
     assert "px," not in after
     assert len(after) < 0.8 * len(figure)
-    before, compact = paths(figure), paths(after)
+    closed = "M 1 2 Q 3 4 5 6 z M 7 8 C 1 1 2 2 3 3 z L 4 5"
+    before, compact = [points(closed), *paths(figure)], [points(svg.relative(closed)), *paths(after)]
     assert len(before) == len(compact) > 10
     for old, new in zip(before, compact, strict=True):
         np.testing.assert_allclose(new, old, atol=0.00501)

@@ -12,7 +12,7 @@ from torch.nn.functional import cross_entropy as ce
 
 from nlkit.methods import confident_learning
 from nlkit.methods.confident_learning import ConfidentLearning, stratified_folds
-from nlkit.methods.elr import early_learning
+from nlkit.methods.elr import early_learning, moved
 from nlkit.parts import confident, semi
 
 
@@ -52,6 +52,7 @@ def test_elr_moves_the_target_of_a_sample_once_an_epoch_before_it_uses_it() -> N
     assert values["penalty"] == pytest.approx(float(expected), abs=1e-6)
     tiny.train(method, 1)
     torch.testing.assert_close(method.targets.sum(dim=1), torch.full((24,), 0.51))
+    torch.testing.assert_close(moved(torch.zeros(1, 2), torch.ones(1, 2), 0.7), torch.full((1, 2), 0.15))
 
 
 def build(**settings: Any) -> ConfidentLearning:
