@@ -51,9 +51,9 @@ def damaged(content: bytes, count: int = COUNT) -> Iterator[bytes]:
         yield bytes(copy)
 
 
-def refused(work: Callable[[], object]) -> str:
-    """The one line with which something is refused."""
-    with pytest.raises(NlkitError) as caught:
+def refused(work: Callable[[], object], match: str | None = None) -> str:
+    """The one line with which something is refused, in which a pattern must be found."""
+    with pytest.raises(NlkitError, match=match) as caught:
         work()
     assert "\n" not in str(caught.value)
     return str(caught.value)

@@ -31,6 +31,13 @@ def photographs(count: int, short: int = 24, seed: int = 0) -> list[np.ndarray]:
     return found
 
 
+def save(path: Path, image: np.ndarray | Image.Image, **options: Any) -> Path:
+    """Write an image, in a folder that is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
+    return path
+
+
 def batch_of(images: Sequence[np.ndarray], side: int, pad: int = 0) -> ImageBatch:
     """Images uint8 [H, W, 3] one after the other, behind `pad` other bytes; their views get squares of this side."""
     flat = np.concatenate([np.full(pad, 99, np.uint8), *(image.ravel() for image in images)])

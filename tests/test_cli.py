@@ -45,12 +45,6 @@ def write_params(path: Path, **overrides: Any) -> str:
         ("cell=2020-13-45", "not valid YAML"),
         ("a=" + "[" * 5000, "not valid YAML"),
         (".".join("a" * 5000) + "=1", "too deep"),
-        ("training.threads=1000000", "threads"),
-        ("training.batch_size=100000000000000000000", "batch_size"),
-        ("views.pad=1000000", "pad"),
-        ("optim.lr=1e300", "lr"),
-        ("optim.drop_epochs=[-1]", "drop_epochs"),
-        ("training.snapshots=[0]", "snapshots"),
         ("model.width=2000000000", "model.width 2000000000"),
         ("model.width=30000", "GiB of memory, and this machine has"),
     ],
@@ -90,13 +84,6 @@ def test_an_output_that_cannot_be_written_is_refused_before_training(
         assert "cannot write" in refused("run", write_params(tmp_path / "p.yaml"), "--out", tmp_path / name, *options)
 
 
-def test_a_file_in_the_place_of_the_checkpoints_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out/checkpoints").write_text("in the way")
-    said = refused("run", write_params(tmp_path / "p.yaml"), "--out", tmp_path / "out", "--quiet")
-    assert "checkpoints/epoch-00001.safetensors: cannot write there" in said
-
-
 @pytest.mark.parametrize("name", ["notes.txt", "samples.parquet", "record.json", "checkpoints/best.pt"])
 def test_a_folder_with_files_of_somebody_else_is_refused(
     refused: Callable[..., str], tmp_path: Path, name: str
@@ -108,21 +95,17 @@ def test_a_folder_with_files_of_somebody_else_is_refused(
         assert Path(name).name in said
 
 
-def test_own_files_in_a_folder_of_ours_stay(tmp_path: Path, finished: Path) -> None:
-    done = Path(shutil.copytree(finished, tmp_path / "run"))
-    (done / "checkpoints").mkdir()
-    (done / "checkpoints/best.pt").write_text("mine")
-    assert main(["run", write_params(tmp_path / "p.yaml"), "--out", str(done), "--quiet", "--fresh"]) == 0
-    assert (done / "checkpoints/best.pt").read_text() == "mine"
-
-
-def test_a_folder_in_which_another_process_works_is_refused_to_other_parameters(
+def test_a_folder_in_which_another_process_works_is_refused_to_other_parameters_and_own_files_stay(
     refused: Callable[..., str], tmp_path: Path, finished: Path
 ) -> None:
     done, path = Path(shutil.copytree(finished, tmp_path / "run")), write_params(tmp_path / "p.yaml")
     with owned_folder(done, "other parameters"):
         assert "another process" in refused("run", path, "--out", done, "--fresh")
         assert main(["run", path, "--out", str(done)]) == 0  # what is finished is shown meanwhile
+    (done / "checkpoints").mkdir()
+    (done / "checkpoints/best.pt").write_text("mine")
+    assert main(["run", path, "--out", str(done), "--quiet", "--fresh"]) == 0
+    assert (done / "checkpoints/best.pt").read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -194,14 +177,6 @@ def test_what_belongs_to_no_project_or_proves_nothing_is_not_adopted(
 def test_a_gpu_that_is_not_there_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     params = write_params(tmp_path / "p.yaml")
     assert "--device cuda: no GPU" in refused("run", params, "--device", "cuda", "--out", tmp_path / "out")
-
-
-@pytest.mark.parametrize("name", ["record.json", "epochs.parquet", "samples.parquet"])
-def test_a_damaged_record_is_refused(refused: Callable[..., str], tmp_path: Path, finished: Path, name: str) -> None:
-    done = Path(shutil.copytree(finished, tmp_path / "run"))
-    (done / name).write_bytes((done / name).read_bytes()[:-10])
-    for arguments in (["show", done], ["run", write_params(tmp_path / "p.yaml"), "--out", done], ["adopt", done]):
-        assert name in refused(*arguments)
 
 
 def test_a_run_says_where_its_record_is_and_what_came_out(

@@ -39,12 +39,16 @@ def test_who_waits_is_told(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     assert "waiting" in told and (tmp_path / "log").read_bytes() == b"<>"
 
 
-def test_a_file_is_replaced_as_a_whole_and_its_folder_is_made(tmp_path: Path) -> None:
+def test_a_file_is_replaced_as_a_whole_in_a_folder_that_is_made_and_never_through_a_link(tmp_path: Path) -> None:
     path = tmp_path / "new" / "file"
     for content in ("ä", b"\x00\xff"):
         write_atomically(path, content)
         assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode())
     assert list(path.parent.iterdir()) == [path]
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / ".file.writing").symlink_to(tmp_path / "mine")
+    write_atomically(tmp_path / "file", "new")
+    assert (tmp_path / "mine").read_text() == "mine" and (tmp_path / "file").read_text() == "new"
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
@@ -64,13 +68,6 @@ def test_the_commit_is_not_that_of_a_repository_which_the_environment_names(
     subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
     monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
     assert commit() == own
-
-
-def test_a_link_in_the_place_of_a_temporary_file_is_not_written_through(tmp_path: Path) -> None:
-    (tmp_path / "mine").write_text("mine")
-    (tmp_path / ".file.writing").symlink_to(tmp_path / "mine")
-    write_atomically(tmp_path / "file", "new")
-    assert (tmp_path / "mine").read_text() == "mine" and (tmp_path / "file").read_text() == "new"
 
 
 @pytest.mark.parametrize("name", ["file/below", "folder", "x" * 300, "\x00"])

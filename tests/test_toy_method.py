@@ -80,11 +80,7 @@ def said(tree: Path) -> list[str]:
     return python(tree, "-c", FOUND).splitlines()
 
 
-def test_the_property_tests_take_it_up(said: list[str]) -> None:
-    assert said[0].startswith("trained: ") and sum("toy]" in line for line in said[:-1]) >= 10
-
-
-def test_tables_comparison_pages_and_contents_show_it(said: list[str]) -> None:
+def test_property_tests_tables_comparison_pages_and_contents_take_it_up(said: list[str]) -> None:
     found = json.loads(said[-1])
     assert found["fragments"] == ["params_toy.md", "results_toy_digits.md"]
     assert [row["cell"] for row in found["settings"]] == [row["cell"] for row in found["results"]] == ["digits-sym-50"]
@@ -95,6 +91,7 @@ def test_tables_comparison_pages_and_contents_show_it(said: list[str]) -> None:
     chapters = [chapter for part in found["toc"]["parts"] for chapter in part["chapters"]]
     (chapter,) = [one for one in chapters if one["file"] == "book/toy"]
     assert [section["file"] for section in chapter["sections"]] == ["book/pages/toy-digits-sym-50"]
+    assert said[0].startswith("trained: ") and sum("toy]" in line for line in said[:-1]) >= 10
 
 
 def test_the_engine_makes_its_page_and_its_runs(tree: Path) -> None:
@@ -104,11 +101,6 @@ def test_the_engine_makes_its_page_and_its_runs(tree: Path) -> None:
     for seed in (3, 4):
         run = f"params/toy/digits-sym-50.yaml -s seed={seed} --out $(dirname runs/toy/digits-sym-50/seed-{seed}/"
         assert found.count(run) == 1
-
-
-@pytest.mark.slow
-def test_the_properties_hold_for_it(tree: Path) -> None:
-    python(tree, "-m", "pytest", "-p", "no:cacheprovider", "-k", "toy", "tests/methods/test_properties.py")
 
 
 @pytest.mark.slow

@@ -203,24 +203,22 @@ TREES: dict[str, Callable[..., Expected]] = {
 }
 
 
-def photo(label: int, classes: int, rng: random.Random) -> Image.Image:
-    """A picture of a class, of either orientation, with a short side of 20 to 60 pixels."""
-    height, width = rng.randint(20, 60), rng.randint(20, 60)
-    colour = np.array(colorsys.hsv_to_rgb(label / classes, 0.8, 0.9)) * 229
-    grain = np.frombuffer(rng.randbytes(height * width), np.uint8).reshape(height, width, 1) % 24
-    return Image.fromarray((colour + grain).astype(np.uint8))
-
-
 def _photos(
     root: Path, labels: Labels, classes: int, rng: random.Random, flaws: tuple[str, ...] = ()
 ) -> dict[str, str]:
-    """Write images, three of each odd kind and one for each flaw; returns the flaws by name."""
+    """Write images of 20 to 60 pixels, three of each odd kind and one for each flaw; returns the flaws by name."""
     odd = rng.sample(list(labels), 3 * len(KINDS) + len(flaws))
     kinds = {name: KINDS[i % len(KINDS)] for i, name in enumerate(odd[len(flaws) :])}
     broken = dict(zip(odd, flaws, strict=False))
     for name, label in labels.items():
-        data = _encoded(photo(label, classes, rng), kinds.get(name, "plain"))
-        _write(root / name, data, broken.get(name))
+        height, width = rng.randint(20, 60), rng.randint(20, 60)
+        colour = np.array(colorsys.hsv_to_rgb(label / classes, 0.8, 0.9)) * 229
+        grain = np.frombuffer(rng.randbytes(height * width), np.uint8).reshape(height, width, 1) % 24
+        data = _encoded(Image.fromarray((colour + grain).astype(np.uint8)), kinds.get(name, "plain"))
+        spoilt = {"truncated": data[: len(data) // 2], "zero": b"", "html": b"<!DOCTYPE html><title>404</title>"}
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        if broken.get(name) != "missing":
+            (root / name).write_bytes(spoilt.get(broken.get(name, ""), data))
     return broken
 
 
@@ -233,14 +231,6 @@ def _encoded(image: Image.Image, kind: str) -> bytes:
     mode = {"grey": "L", "cmyk": "CMYK"}.get(kind, "RGB")
     image.convert(mode).save(stream, "PNG" if kind == "png" else "JPEG", quality=90, exif=exif)
     return stream.getvalue()
-
-
-def _write(path: Path, data: bytes, flaw: str | None) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if flaw == "missing":
-        return
-    html = b"<!DOCTYPE html><html><title>404 Not Found</title></html>"
-    path.write_bytes({"truncated": data[: len(data) // 2], "zero": b"", "html": html}.get(flaw or "", data))
 
 
 def _lines(path: Path, lines: list[str]) -> None:

@@ -21,8 +21,6 @@ from nlkit.params.registry import Entry
 ROOMS = ("params", "data", "noise", "kernels", "views", "models", "parts", "training")
 """What decides the outcome of a run, beside its method; all else only shows it."""
 SEED = 0
-Entries = list[dict[str, Any]]
-"""Entries of the table of contents."""
 QUOTED = re.compile(r"^````.*?^````$", re.MULTILINE | re.DOTALL)
 INCLUDED = re.compile(r"^```\{(?:include|figure)\} _generated/([\w.+-]+)$", re.MULTILINE)
 
@@ -36,10 +34,7 @@ def papers() -> dict[str, list[Entry]]:
 
 
 def run_pages(root: Path, is_fresh: Callable[[str], bool] = lambda page: False) -> list[str]:
-    """The pages of runs, `<paper>-<cell>`, in the order of the book: of committed records and of fresh runs.
-
-    Such a page has a notebook and a parameter file.
-    """
+    """The pages of runs, `<paper>-<cell>`, in the order of the book: of committed records and of fresh runs."""
     found = []
     for paper, entries in papers().items():
         endings = {ending for entry in entries for ending, look in entry.looks.items() if look.page}
@@ -77,8 +72,7 @@ def _is_variation(cell: str, cells: dict[str, Path], endings: Collection[str]) -
     return any(load_params(cells[one]).data == load_params(cells[cell]).data for one in shorter)
 
 
-KINDS = {"sym": "symmetric", "asym": "asymmetric", "pmd": "PMD"}
-"""Kinds of noise in the names of cells, in the order in which pages stand."""
+KINDS = {"sym": "symmetric", "asym": "asymmetric", "pmd": "PMD"}  # of noise in the names of cells, as pages stand
 
 
 def title(cell: str) -> str:
@@ -148,32 +142,27 @@ def code(page: str) -> list[Path]:
     found = [path for paths in files_of for path in paths if path.suffix in (".py", ".yaml")]
     if "-digits" in page:
         found = [path for path in found if not any(part.startswith(("photo", "sources.yaml")) for part in path.parts)]
-    return [*found, Path("nlkit/seeding.py"), *_method_files(_parameters(page).method.name)]
+    return [*found, Path("nlkit/seeding.py"), *sorted(_method_files(_parameters(page).method.name))]
 
 
 @cache
-def _method_files(name: str) -> list[Path]:
+def _method_files(name: str) -> set[Path]:
     """The file of a method, and those beside it that it stands on."""
-    found: dict[str, Path] = {}
-    open_ones = ["base", name]
-    while open_ones:
-        name = open_ones.pop()
-        found[name] = Path("nlkit", "methods", f"{name}.py")
-        for node in ast.walk(ast.parse(found[name].read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and str(node.module).startswith(registry.PACKAGE):
-                inner = str(node.module).removeprefix(registry.PACKAGE).removeprefix(".")
-                open_ones += {inner or one.name for one in node.names} - set(found)
-    return sorted(found.values())
+    found = {Path("nlkit", "methods", f"{name}.py")}
+    for node in ast.walk(ast.parse(min(found).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(registry.PACKAGE):
+            inner = str(node.module).removeprefix(registry.PACKAGE).removeprefix(".")
+            found = found.union(*(_method_files(inner or one.name) for one in node.names))
+    return found
 
 
 def table_of_contents(root: Path, pages: Sequence[str]) -> dict[str, Any]:
-    """The skeleton in `_toc.yml`, where `methods` and `experiments` stand for what the methods bring.
+    """The skeleton in `_toc.yml`, with the chapters of all methods in place of `methods`, in the order of the book.
 
-    `methods`: their chapters, in the order of the book. `experiments`: the chapter `experiments_<chapter>` of each,
-    with the pages of its runs below it; where there is none, the pages stand below the method's own chapter.
+    In place of `experiments`: each `experiments_<chapter>`, above the pages of runs; else they stand below `<chapter>`.
     """
     toc: dict[str, Any] = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    runs: dict[str, Entries] = {}
+    runs: dict[str, list[dict[str, Any]]] = {}
     for paper, entries in papers().items():
         cells, chapter = [page.split("-", 1)[1] for page in pages if page.startswith(f"{paper}-")], entries[0].chapter
         if (root / "book" / f"{chapter}.md").exists():
@@ -181,7 +170,7 @@ def table_of_contents(root: Path, pages: Sequence[str]) -> dict[str, Any]:
             runs.setdefault(chapter, []).extend(found)
         elif cells:
             raise NlkitError(f"book/{chapter}.md is missing: the chapter of '{paper}', below which its runs stand")
-    made: dict[str, Entries] = {"methods": [], "experiments": []}
+    made: dict[str, list[dict[str, Any]]] = {"methods": [], "experiments": []}
     for chapter, sections in runs.items():
         below: dict[str, Any] = {"file": f"book/{chapter}"}
         made["methods"].append(below)

@@ -14,22 +14,18 @@ from nlkit.params import load_params, registry
 from nlkit.training import encoders
 from nlkit.training.runs import Run, load_run, run_path
 
-LOOKS = registry.contestants()
-"""The contestants by paper and ending of the cell's name, in the order of the book."""
+LOOKS = registry.contestants()  # by paper and ending of the cell's name, in the order of the book
 NOT_RUN = "not run here"
 BASELINES = ("cross_entropy-views", "cross_entropy")
-SHARED = ("data", "noise", "model", "views")
-"""What runs have in common that can be ranked, beside their passes."""
+SHARED = ("data", "noise", "model", "views")  # what runs that can be ranked have in common, beside their passes
 BUDGETS = {1_347: 1440, 10_000: 600, 50_000: 150}
 """Passes an image, pre-training included, that runs may take if they are to be ranked, by number of training images."""
 TOLERANCE = 0.1
 TIED = "\N{NO-BREAK SPACE}≈"
-DRAW = "-noise-"
-"""What stands in the name of a cell before the number of a further draw of its wrong labels."""
+DRAW = "-noise-"  # stands in the name of a cell before the number of a further draw of its wrong labels
 Rivals = Mapping[str, Sequence[Run]]
 """Runs of several seeds by contestant, a key of LOOKS, all on one cell."""
-Groups = Mapping[str, Rivals]
-"""The rivals of each cell."""
+Groups = Mapping[str, Rivals]  # of each cell
 
 
 def all_runs() -> list[Run]:
@@ -59,11 +55,7 @@ def contestants(runs: Sequence[Run], cells: Sequence[str]) -> dict[str, dict[str
 
 
 def entry(paper: str, cell: str, cells: Sequence[str]) -> tuple[str, str] | None:
-    """Contestant and cell of a run, None for one that does not compete.
-
-    Its own cell is one of the cells, followed by an ending under which its method competes. Other endings tell
-    variations, which belong to the chapter of the method.
-    """
+    """Contestant and cell of a run on one of the cells; None for a run on another one, and for a variation."""
     found = ((f"{paper}{cell.removeprefix(base)}", base) for base in cells if cell.startswith(base))
     return next((one for one in found if one[0] in LOOKS), None)
 
@@ -92,10 +84,7 @@ def unequal(rivals: Rivals) -> Rivals:
 
 
 def accuracy_table(groups: Groups, ranked: bool = True) -> pd.DataFrame:
-    """One row a method, one column a cell: last accuracy in percent, mean and standard deviation, number of seeds.
-
-    Where they are `ranked`, a mark stands at the best of a cell, and at those whose interval overlaps that of the best.
-    """
+    """One row a method, one column a cell: last accuracy in percent over seeds; `ranked`: a mark at ties for best."""
     table = pd.DataFrame(NOT_RUN, index=[LOOKS[name].label for name in present(groups)], columns=list(groups))
     for cell, rivals in groups.items():
         last = {name: pd.Series([run.record["accuracy"]["last"] for run in runs]) for name, runs in rivals.items()}
@@ -132,10 +121,7 @@ def draws_table(runs: Sequence[Run], cell: str) -> pd.DataFrame:
 
 
 def interval(mean: float, count: int) -> tuple[float, float]:
-    """The 95 % interval in percent (Wilson) of a mean accuracy on `count` test images.
-
-    All runs see the same test images, so that further seeds do not make it narrower.
-    """
+    """The 95 % interval in percent (Wilson) of a mean accuracy on `count` test images, the same ones for all seeds."""
     from scipy.stats import binomtest  # takes a second to import, which other tables need not spend
 
     found = binomtest(round(mean / 100 * count), count).proportion_ci(method="wilson")
@@ -165,10 +151,9 @@ def percent(share: float | None) -> str:
 
 
 def cost_table(rivals: Rivals) -> pd.DataFrame:
-    """One row a method with runs: passes, seconds, memory; means over seeds.
+    """One row a method with runs: passes (forward-equivalents per image), seconds, memory; means over seeds.
 
-    `passes` are forward-equivalents per image. The seconds of a shared pre-training stand beside the methods that use
-    it, and are not part of theirs; its passes are part of theirs.
+    The passes of a shared pre-training are part of those of each method that uses it; its seconds stand beside.
     """
     return pd.DataFrame({LOOKS[name].label: _cost(runs) for name, runs in rivals.items()}).T.rename_axis("method")
 

@@ -1,13 +1,11 @@
 """Looking at labels one after the other, the most suspicious first: what is found, and how soon."""
 
-from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
@@ -15,7 +13,6 @@ from nlbook.contest import LOOKS, NOT_RUN, Groups, Rivals, spread
 from nlbook.figures.contest import Quantity, dots, handle, line_style, say_not_run
 from nlkit.figures.matrices import run_matrices
 from nlkit.figures.style import NEUTRAL, panels, threshold
-from nlkit.params.registry import Look
 from nlkit.training.runs import Run
 
 DIGITS = {
@@ -40,10 +37,7 @@ def inspection_order(run: Run, quality: np.ndarray) -> np.ndarray:
 
 
 def detection_table(rivals: Rivals) -> pd.DataFrame:
-    """One row a method with runs, means over seeds: how well it ranks wrong labels, and how good its own set is.
-
-    Where records hold out-of-fold probabilities, further readings of them follow: self-confidence, and cleanlab's.
-    """
+    """How well each method, and each other reading of its record, ranks and marks wrong labels: means over seeds."""
     rows: list[dict[str, Any]] = []
     for name, run in ((name, run) for name, runs in rivals.items() for run in runs):
         # the AUC of the record is of P(clean) in full precision
@@ -57,10 +51,7 @@ def detection_table(rivals: Rivals) -> pd.DataFrame:
 
 
 def own_judgement(run: Run) -> Judgement:
-    """P(clean) of a run, in half precision as recorded; marked is what confident learning calls an issue.
-
-    Other methods mark what is not above their threshold.
-    """
+    """P(clean) as recorded, and what is marked: issues of confident learning, else what is not above the threshold."""
     p_clean = run.samples["p_clean"].to_numpy(np.float64)
     issue = f"issue_{run.params.training.epochs}"
     marked = run.samples[issue].to_numpy() > 0.5 if issue in run.samples else p_clean <= threshold(run)
@@ -74,10 +65,7 @@ def out_of_fold(run: Run) -> np.ndarray | None:
 
 
 def out_of_fold_judgements(run: Run) -> dict[str, Judgement]:
-    """Readings of the out-of-fold probabilities of a record by name; none where it holds none.
-
-    Self-confidence, then cleanlab's scores and sets: its defaults, and confident learning.
-    """
+    """Self-confidence and cleanlab's scores and sets, by name, from out-of-fold probabilities, if a record has them."""
     p, labels = out_of_fold(run), run.samples["noisy"].to_numpy(np.int64)
     if p is None:
         return {}
@@ -96,10 +84,7 @@ def out_of_fold_judgements(run: Run) -> dict[str, Judgement]:
 
 
 def measures(run: Run, quality: np.ndarray, marked: np.ndarray | None) -> dict[str, float | None]:
-    """AUC, precision at the number E of wrong labels, and number, precision and recall of the marked labels.
-
-    After E labels precision and recall are the same number; None where E is zero.
-    """
+    """AUC, precision at the number E of wrong labels (None for 0), and number, precision and recall of the marked."""
     wrong = wrong_labels(run)
     errors, order = int(wrong.sum()), inspection_order(run, quality)
     values: dict[str, float | None] = {
@@ -124,10 +109,7 @@ def errors_table(rivals: Rivals) -> pd.DataFrame:
 
 
 def joint_matrices(run: Run) -> dict[str, np.ndarray]:
-    """Transition matrices [C, C], true class to label: given where the truth is known, and of the confident joint.
-
-    The record must hold out-of-fold probabilities; cleanlab counts the joint as our method does.
-    """
+    """Matrices [C, C] from true class to label: given where known, and of the joint of recorded probabilities."""
     from cleanlab.count import compute_confident_joint
 
     p, labels = out_of_fold(run), run.samples["noisy"].to_numpy(np.int64)
@@ -143,10 +125,7 @@ def detection_dots(groups: Groups) -> Figure:
 
 
 def detection_curves(rivals: Rivals) -> Figure:
-    """Precision and recall over the number of inspected labels, one line a method: mean of the seeds.
-
-    Dotted: the number of wrong labels; grey: an order that knows them all, and one that knows nothing.
-    """
+    """Precision and recall over inspected labels, mean of the seeds; grey: a perfect and a random order."""
     figure, axes = panels(2, 3.4)
     axes[0].set(title="wrong among the inspected", ylabel="precision in %")
     axes[1].set(title="found among the wrong", ylabel="recall in %")
@@ -161,16 +140,12 @@ def detection_curves(rivals: Rivals) -> Figure:
         ax.plot(x, random, "-.", **grey)
         ax.plot([share, share], [0, 103], ":", **grey)
     for number, (name, runs) in enumerate(rivals.items()):
-        _curves(axes, LOOKS[name], runs, number)
+        count = min(len(run.samples) for run in runs)
+        inspected = np.unique(np.linspace(max(count // 100, 1), count, POINTS).astype(int))
+        found = [np.cumsum(wrong_labels(run)[inspection_order(run, own_judgement(run)[0])]) for run in runs]
+        hits, errors = np.mean([one[inspected - 1] for one in found], axis=0), np.mean([one[-1] for one in found])
+        style = line_style(LOOKS[name]) | {"markevery": (4 + 2 * number, POINTS // 6)}  # markers at different places
+        for ax, values in zip(axes, (hits / inspected, hits / max(errors, 1)), strict=True):
+            ax.plot(100 * inspected / count, 100 * values, **style)
     figure.legend(handles=[handle(LOOKS[name]) for name in rivals], loc="outside lower center", ncols=4)
     return figure
-
-
-def _curves(axes: Sequence[Axes], look: Look, runs: Sequence[Run], number: int) -> None:
-    """Both curves of one method; markers of different methods stand at different places."""
-    count = min(len(run.samples) for run in runs)
-    inspected = np.unique(np.linspace(max(count // 100, 1), count, POINTS).astype(int))
-    found = [np.cumsum(wrong_labels(run)[inspection_order(run, own_judgement(run)[0])]) for run in runs]
-    hits, errors = np.mean([one[inspected - 1] for one in found], axis=0), np.mean([one[-1] for one in found])
-    for ax, values in zip(axes, (hits / inspected, hits / max(errors, 1)), strict=True):
-        ax.plot(100 * inspected / count, 100 * values, markevery=(4 + 2 * number, POINTS // 6), **line_style(look))

@@ -114,9 +114,8 @@ def draw(name: str, source: Source, path: Path) -> None:
     elif paper and callable(getattr(figures, kind, None)):
         figure = getattr(figures, kind)(source.run(paper, cell))
     else:
-        raise NlkitError(
-            "no figure is called so; expected <function of nlkit.figures>_<paper>_<cell> or epoch_curves_<cell>"
-        )
+        expected = "<function of nlkit.figures>_<paper>_<cell> or epoch_curves_<cell>"
+        raise NlkitError(f"no figure is called so; expected {expected}")
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
     path.write_text(compact(path.read_text(encoding="utf-8")), encoding="utf-8")
@@ -146,14 +145,12 @@ def write_downloads(out: Path, root: Path) -> None:
     shutil.copytree(root / "notebooks", out / "notebooks", ignore=shutil.ignore_patterns(".*"))
     (out / "records").mkdir()
 
-    def fresh(page: str) -> Path:
-        return root / "runs" / contents.committed(page).relative_to("results")
-
-    for page in contents.run_pages(root, lambda page: fresh(page).exists()):
-        path = fresh(page) if fresh(page).exists() else root / contents.committed(page)
-        with tarfile.open(out / "records" / f"{page}-{path.parent.name}.tar.xz", "w:xz") as archive:
+    fresh = {f"{path.parts[-4]}-{path.parts[-3]}" for path in root.glob(f"runs/*/*/seed-{contents.SEED}/record.json")}
+    for page in contents.run_pages(root, fresh.__contains__):
+        folder = Source(root).run(*page.split("-", 1)).folder
+        with tarfile.open(out / "records" / f"{page}-{folder.name}.tar.xz", "w:xz") as archive:
             for name in records.FILES:
-                archive.add(path.with_name(name), name, filter=lambda one: one.replace(uname="", gname="", deep=False))
+                archive.add(folder / name, name, filter=lambda one: one.replace(uname="", gname="", deep=False))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -83,10 +83,11 @@ class NoiseModels:
         """All numbers of the page."""
         models = {name: self._numbers(labels) for name, labels in self.labels.items()}
         agreements = {name: agreement(self.clean, *pair, len(self.names)) for name, pair in self._pairs().items()}
-        count, lifts = len(self.clean), self._lifts()
-        return NoiseSummary(
-            title=self.title, names=self.names, count=count, models=models, lifts=lifts, agreements=agreements
-        )
+        alone = [name for name in self.labels if name not in (WORST, AGGREGATE)]  # these two are made of the people's
+        wrong = {name: self.labels[name] != self.clean for name in alone}
+        lifts = {one: {two: lift(self.clean, wrong[one], wrong[two]) for two in wrong if two != one} for one in wrong}
+        known: dict[str, Any] = {"title": self.title, "names": self.names, "count": len(self.clean)}
+        return NoiseSummary(**known, models=models, lifts=lifts, agreements=agreements)
 
     def hit_rows(self, first: str, second: str, count: int = 6) -> dict[str, np.ndarray]:
         """Images that two models both hit, and that one of them hits only: the first of each class, at most `count`."""
@@ -97,18 +98,11 @@ class NoiseModels:
 
     def _numbers(self, labels: np.ndarray) -> ModelNumbers:
         clean, classes, wrong = self.clean, len(self.names), labels != self.clean
-        rate, matrix = float(wrong.mean()), transition_matrix(clean, labels, classes).tolist()
-        share, spread = wrong_spread(clean, labels, classes)
-        auc, error = within_class_auc(self.margin, wrong, clean)
-        curve = rates_by_margin(self.margin, wrong, clean).tolist()
-        return ModelNumbers(
-            rate=rate, matrix=matrix, top_share=share, entropy=spread, auc=auc, auc_error=error, curve=curve
-        )
-
-    def _lifts(self) -> dict[str, dict[str, float]]:
-        alone = [name for name in self.labels if name not in (WORST, AGGREGATE)]  # these two are made of the people's
-        wrong = {name: self.labels[name] != self.clean for name in alone}
-        return {one: {two: lift(self.clean, wrong[one], wrong[two]) for two in wrong if two != one} for one in wrong}
+        matrix, curve = transition_matrix(clean, labels, classes), rates_by_margin(self.margin, wrong, clean)
+        found: dict[str, Any] = {"rate": float(wrong.mean()), "matrix": matrix.tolist(), "curve": curve.tolist()}
+        found["top_share"], found["entropy"] = wrong_spread(clean, labels, classes)
+        found["auc"], found["auc_error"] = within_class_auc(self.margin, wrong, clean)
+        return ModelNumbers(**found)
 
     def _pairs(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Two draws of a model, and each two of the three people."""
@@ -122,8 +116,8 @@ class NoiseModels:
 def wrong_spread(clean: np.ndarray, noisy: np.ndarray, classes: int) -> tuple[float, float]:
     """How the wrong labels of each of three or more classes are spread, means over wrong labels; NaN without any.
 
-    First the share that names the most frequent wrong class: 1 for asymmetric noise, about 1 / (classes - 1) for
-    symmetric noise. Then the entropy over log(classes - 1): 0 and about 1. A few labels have less than many.
+    The share that names the most frequent wrong class, and the entropy over log(classes - 1): 1 and 0 for asymmetric
+    noise, for symmetric noise about 1 / (classes - 1) and 1. A few labels have less than many.
     """
     wrong = noisy != clean
     if not wrong.any():
@@ -136,9 +130,8 @@ def wrong_spread(clean: np.ndarray, noisy: np.ndarray, classes: int) -> tuple[fl
 def within_class_auc(margin: np.ndarray, wrong: np.ndarray, clean: np.ndarray) -> tuple[float, float]:
     """The chance that of two images of one class the one with the wrong label has the smaller margin; ties count half.
 
-    Over all such pairs of a wrong and a correct label [N]. One half for noise that does not look at the image; that
-    classes differ in margin and in rate does not matter. The second number is the standard error that a value of one
-    half would have without ties. Both from the ranks within the classes (Mann and Whitney's U); NaN without a pair.
+    One half for noise that does not look at the image. The second number is the standard error that this value would
+    have without ties. Both from the ranks [N] within the classes (Mann and Whitney's U); NaN without a pair.
     """
     classes, ranks = pd.Series(wrong).groupby(clean), pd.Series(margin).groupby(clean).rank()
     bad, size = classes.sum(), classes.size()
@@ -150,10 +143,7 @@ def within_class_auc(margin: np.ndarray, wrong: np.ndarray, clean: np.ndarray) -
 
 
 def lift(clean: np.ndarray, first: np.ndarray, second: np.ndarray) -> float:
-    """How many images two kinds of noise hit [N] both, over the number if they were independent within each class.
-
-    NaN where no image would be hit by both.
-    """
+    """How many images two kinds of noise hit [N] both, over what independence within classes would give, NaN for 0."""
     expected = sum(first[clean == c].mean() * second[clean == c].sum() for c in np.unique(clean))
     return float((first & second).sum() / expected) if expected else math.nan
 

@@ -95,10 +95,7 @@ def noise_view(params: Params) -> NoiseView:
 
 
 def human_and_synthetic(seed: int = 123) -> Figure | HTML:
-    """Transition matrices of the human labels in a committed record, and of symmetric noise of the same rate.
-
-    One line where the record is missing, as in a notebook that was downloaded alone.
-    """
+    """Transition matrices of the human labels in a record and of symmetric noise of their rate, or what is missing."""
     try:
         clean, noisy, names = recorded_labels()
     except NlkitError as error:

@@ -26,8 +26,7 @@ from nlkit.training.runs import load_run
 
 RECORD = Path("results") / "confident_learning" / "cifar10n-worst-laptop" / "seed-0"
 KEPT = Path("results") / "noise_models" / "cifar10.json"
-ASYMMETRIC = 0.4
-"""Nominal rate of asymmetric noise; above one half most labels of a class that flips would be wrong."""
+ASYMMETRIC = 0.4  # the nominal rate; above one half most labels of a class that flips would be wrong
 PMD_FOLDER, PMD_COUNT = "noise-labels/lra", 45_000
 """The published files hold the labels of the first images; the others were set aside."""
 PMD_FILES = {"PMD I": "", "PMD I + uniform": "_U_0.3", "PMD I + asymmetric": "_A_0.3"}
@@ -38,7 +37,7 @@ def digits_models(rate: float, seed: int = 123) -> NoiseModels:
     """All synthetic models on the digits; `rate` is what each comes to, but for asymmetric noise."""
     digits = data.load_dataset("digits", Path())
     clean, classes = digits.labels, len(digits.class_names)
-    labels, again = (_synthetic(clean, rate, classes, noise.DIGITS_FLIPS, start) for start in (seed, seed + 10))
+    labels, again = (_synthetic(clean, rate, noise.DIGITS_FLIPS, start) for start in (seed, seed + 10))
 
     def pmd(kind: int, share: float, start: int, extra: ExtraNoiseParams | None = None) -> np.ndarray:
         asked = PMDNoiseParams(kind="pmd", type=kind, rate=share, seed=start, extra=extra)  # type: ignore[arg-type]
@@ -57,14 +56,10 @@ def digits_models(rate: float, seed: int = 123) -> NoiseModels:
     return NoiseModels("digits", list(digits.class_names), clean, labels, again, margin, digits.images)
 
 
-def _synthetic(
-    clean: np.ndarray, rate: float, classes: int, flips: Mapping[int, int], seed: int
-) -> dict[str, np.ndarray]:
+def _synthetic(clean: np.ndarray, rate: float, flips: Mapping[int, int], seed: int) -> dict[str, np.ndarray]:
     """Symmetric noise in which every chosen label is wrong, and asymmetric noise on other images."""
-    return {
-        "symmetric": noise.symmetric(clean, rate, classes, seed, own_class=False),
-        "asymmetric": noise.asymmetric(clean, ASYMMETRIC, flips, seed + 1),
-    }
+    symmetric = noise.symmetric(clean, rate, int(clean.max()) + 1, seed, own_class=False)
+    return {"symmetric": symmetric, "asymmetric": noise.asymmetric(clean, ASYMMETRIC, flips, seed + 1)}
 
 
 def true_margin(p: np.ndarray, clean: np.ndarray) -> np.ndarray:
@@ -80,14 +75,13 @@ def recorded_labels() -> tuple[np.ndarray, np.ndarray, list[str]]:
 
 
 def cifar_models(root: Path, seed: int = 123) -> NoiseModels:
-    """Synthetic, PMD and human noise on the first CIFAR-10 images: as much of it as this machine has.
+    """Synthetic, PMD and human noise on the first CIFAR-10 images: as much of it as committed records and `root` have.
 
-    Clean labels, the worst human ones and the margin come from committed records. The other human labels, PMD label
-    files and images are looked for below `root`, and what is missing is named.
+    Of other human labels, PMD label files and images those that are not below `root` are named as missing.
     """
     clean, worst, names = recorded_labels()
     rate = float((worst != clean).mean())
-    labels, again = (_synthetic(clean, rate, len(names), noise.CIFAR10_FLIPS, start) for start in (seed, seed + 10))
+    labels, again = (_synthetic(clean, rate, noise.CIFAR10_FLIPS, start) for start in (seed, seed + 10))
     missing: list[str] = []
     labels |= _pmd_files(root, len(clean), missing) | _people(root, clean, missing) | {WORST: worst}
     p = out_of_fold(load_run(project_root() / RECORD))

@@ -12,8 +12,7 @@ NOTES = re.compile(
 )
 FONT = re.compile(r"; (font-family: [^;\"]*)")
 PLACES = re.compile(r'(?<= [xy]=")[\d.-]+(?=")|(?<=translate\()[^)]*(?=\))')
-STEP = 100
-"""Points are kept to a hundredth, of 72 an inch."""
+STEP = 100  # points are kept to a hundredth, of 72 an inch
 
 
 def compact(svg: str) -> str:

@@ -13,7 +13,7 @@ import yaml
 from nlbook import contents
 from nlbook.contest import DRAW, LOOKS, NOT_RUN, Rivals, percent, runs_below, spread
 from nlkit.errors import NlkitError
-from nlkit.params import Params, load_params
+from nlkit.params import load_params
 from nlkit.training.runs import Run, load_run
 
 Rows = Iterator[dict[str, Any]]
@@ -178,7 +178,8 @@ def variations(source: Source, name: str) -> Rows:
     for path in source.parameter_files(paper):
         if not f"{path.stem}-".startswith(f"{cell}-"):
             continue
-        values = _leaves(load_params(path))
+        (row,) = pd.json_normalize(load_params(path).model_dump(mode="json")).to_dict("records")
+        values = {str(key).replace(".first.", "."): value for key, value in row.items()}  # of a first stage too
         base = base or values  # the shortest name comes first
         changes = [f"`{key}` {value}" for key, value in values.items() if base.get(key) != value and key not in UNSHOWN]
         group = of(source.rows, paper, path.stem)
@@ -190,9 +191,3 @@ def variations(source: Source, name: str) -> Rows:
             "seeds": len(group) or "",
             "run it": "" if len(group) else f"`nlkit run params/{paper}/{path.name}`",
         }
-
-
-def _leaves(params: Params) -> dict[str, Any]:
-    """Values by dotted key; those of a first stage stand where they stand without a second."""
-    (row,) = pd.json_normalize(params.model_dump(mode="json")).to_dict("records")
-    return {str(key).replace(".first.", "."): value for key, value in row.items()}

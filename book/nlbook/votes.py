@@ -21,10 +21,9 @@ from nlkit.training.runs import Run
 
 
 def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.DataFrame:
-    """Test accuracy in percent of a vote of k neighbours, among raw pixels and among the encoder's features.
+    """Test accuracy in percent of a vote of k neighbours, among raw pixels and the features of the run's encoder.
 
-    The voters are the training images with clean labels, and with symmetric noise of 50 and 80 %. Where the encoder of
-    the run is not on this machine, the table has one line that says so.
+    The voters are the training images, of whose labels 0, 50 and 80 % are redrawn. One line where there is no encoder.
     """
     encoder = encoders.find(run.params, run.record["data"]["sha256"])
     if encoder is None:
@@ -46,11 +45,9 @@ def vote_accuracy(run: Run, neighbours: Sequence[int] = (5, 20, 50, 100)) -> pd.
     for rate in (0.0, 0.5, 0.8):
         labels = torch.from_numpy(noise.symmetric(data.labels.numpy(), rate, data.classes, 123))
         for name, index in ranked.items():
-            row = {"voters": f"{100 * rate:.0f} % noise", "features": name}
-            for k in neighbours:
-                voted = count_votes(labels, index[:, :k], data.classes).argmax(dim=1)
-                row[f"k = {k}"] = f"{100 * float((voted == truth).double().mean()):.1f}"
-            rows.append(row)
+            voted = {k: count_votes(labels, index[:, :k], data.classes).argmax(dim=1) for k in neighbours}
+            right = {f"k = {k}": f"{100 * float((v == truth).double().mean()):.1f}" for k, v in voted.items()}
+            rows.append({"voters": f"{100 * rate:.0f} % noise", "features": name} | right)
     return pd.DataFrame(rows)
 
 
@@ -59,10 +56,8 @@ VOTERS = ("averaged weights", "weights of the last step", "vote of the neighbour
 
 def accuracy_columns(run: Run) -> dict[str, str]:
     """The columns of LRA-diffusion's epoch table: test accuracy in percent of both kinds of weights and of the vote."""
-    weights = ["accuracy_1", "accuracy_2"]
-    if getattr(run.params.method, "evaluate", "ema") == "raw":
-        weights.reverse()
-    return dict(zip(VOTERS, (*weights, "accuracy_3"), strict=True))
+    averaged, raw = (2, 1) if getattr(run.params.method, "evaluate", "ema") == "raw" else (1, 2)
+    return dict(zip(VOTERS, (f"accuracy_{k}" for k in (averaged, raw, 3)), strict=True))
 
 
 def weights_and_vote(runs: Sequence[Run]) -> pd.DataFrame:
@@ -125,10 +120,7 @@ def _picks(run: Run, count: int) -> list[int]:
 
 
 def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
-    """A few training images, their nearest neighbours with the labels that these carry, and the vote of all k.
-
-    A label is blue where it is right, vermilion where it is wrong, black where that is not known.
-    """
+    """A few training images, their nearest neighbours with labels (blue: right, red: wrong), and the vote of all k."""
     row, picks = run.epochs.iloc[-1], _picks(run, count)
     names = run.record["data"]["classes"]
     shown = _label_vectors(run).shape[1]

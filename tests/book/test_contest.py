@@ -116,15 +116,12 @@ def test_every_figure_is_drawn_with_and_without_records(runs: Sequence[Run], cho
         figure.canvas.draw()
 
 
-def test_the_dots_lie_at_the_means_of_the_records(runs: Sequence[Run]) -> None:
+def test_the_dots_lie_at_the_means_of_the_records_and_every_method_has_a_look_of_its_own(runs: Sequence[Run]) -> None:
     figure = drawn.accuracy_dots(contest.contestants(runs, CELLS[:1]))
     shown = {(line.get_marker(), round(float(line.get_xdata()[0]), 6)) for line in figure.axes[0].lines}
     for paper in ("cross_entropy", "dividemix"):
         values = [run.record["accuracy"]["last"] for run in runs if run.params.paper == paper]
         assert (LOOKS[paper].marker, round(float(np.mean(values)), 6)) in shown
-
-
-def test_every_method_has_a_look_of_its_own() -> None:
     assert {key.split("-")[0] for key in LOOKS} == {entry.paper for entry in registry.everything() if entry.looks}
     for part in ("label", "colour", "marker"):
         assert len({getattr(look, part) for look in LOOKS.values()}) == len(LOOKS)

@@ -1,6 +1,7 @@
-"""The tables that chapters include: what each is called, what it says, and what it says of what was not run."""
+"""What the book is made of: pages, the table of contents, what a run depends on, and the tables of its chapters."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from fuzzing import refused
 
 from nlbook import contents, fragments, tables
 from nlbook.tables import Source
-from nlkit import NlkitError
 from nlkit.params import read_tree, registry
 
 ROOT = Path(__file__).parents[2]
@@ -47,9 +47,6 @@ def test_each_kind_of_claim_is_answered_by_its_own_measurement() -> None:
     assert measured("imagenet_top1") == "51.0 ± 1.4"
     assert measured("selected") == "71.0 ± 0.0"
     assert measured("best_single", "cifar10-sym-50") == "65.0"
-
-
-def test_what_was_not_measured_is_not_answered_by_something_else() -> None:
     assert measured("top1", "clothing1m") == measured("imagenet_top1", "cifar10-sym-50") == "not run here"
 
 
@@ -72,33 +69,26 @@ def test_all_that_chapters_include_has_rows(asked: str, source: Source, monkeypa
     assert len(text.splitlines()) > 2 and "nan" not in text.split()
 
 
-@pytest.mark.parametrize("asked", ["result_tcl", "params_nobody", "variations_nobody_digits-sym-50"])
-def test_a_name_that_nothing_makes_ends_with_one_line(asked: str, source: Source) -> None:
+NOTHING = ["result_tcl", "params_nobody", "variations_nobody_digits-sym-50", "loss_ridges_tcl", "epoch_curves_digits"]
+NOTHING += ["gallery_tcl_digits-sym-50x", "figure_tcl_digits-sym-50"]
+
+
+@pytest.mark.parametrize("asked", NOTHING)
+def test_a_name_that_nothing_makes_or_draws_ends_with_one_line(asked: str, source: Source, tmp_path: Path) -> None:
     refused(lambda: fragments.table(asked, source))
+    refused(lambda: fragments.draw(asked, source, tmp_path / "drawn.svg"))
 
 
-@pytest.mark.parametrize(
-    "asked", ["loss_ridges_tcl", "gallery_tcl_digits-sym-50x", "figure_tcl_digits-sym-50", "epoch_curves_digits"]
-)
-def test_a_figure_that_nothing_draws_ends_with_one_line(asked: str, source: Source, tmp_path: Path) -> None:
-    with pytest.raises(NlkitError):
-        fragments.draw(asked, source, tmp_path / "drawn.svg")
-
-
-def test_the_shown_settings_are_those_of_the_method(source: Source) -> None:
+def test_settings_are_those_of_the_method_variations_tell_what_differs_and_a_summary_has_no_pre_training(
+    source: Source,
+) -> None:
     table = fragments.table("params_dividemix", source).set_index("cell")
     assert [name.strip("`") for name in table.columns[3:]] == list(registry.find("dividemix").shown)
     assert table.loc["digits-sym-50", "epochs"] > 0
-
-
-def test_variations_tell_what_differs(source: Source) -> None:
     table = fragments.table("variations_codim_digits-sym-50", source).set_index("cell")
     assert list(table.index) == [f"digits-sym-50{ending}" for ending in ("", "-no-ctr", "-sup", "-weak")]
     assert table.loc["digits-sym-50", "changed"] == "–"
     assert "`method.variant` sup" in table.loc["digits-sym-50-sup", "changed"]
-
-
-def test_a_summary_has_no_pre_training_and_results_have_the_papers_that_are_named(source: Source) -> None:
     assert "simclr" not in set(fragments.table("summary_digits", source)["method"])
     both = fragments.table("results_mixup-elr_digits", source)
     assert set(both["method"]) == {"mixup", "elr"} and all(both["cell"].str.startswith("digits-"))
@@ -127,8 +117,7 @@ def test_a_project_without_records_has_tables_that_say_so(tmp_path: Path) -> Non
     assert fragments.table("variations_mixup_toy", source)["last"].tolist() == ["not run here"]
     for name in ("results_mixup", "results_mixup_digits", "summary_digits", "memorisation_toy", "vote_lra_diffusion"):
         assert fragments.markdown(fragments.table(name, source)) == "Not run here.\n"
-    with pytest.raises(NlkitError, match=r"nlkit run params/mixup/toy\.yaml"):
-        source.run("mixup", "toy")
+    refused(lambda: source.run("mixup", "toy"), r"nlkit run params/mixup/toy\.yaml")
 
 
 def test_the_fresh_run_comes_before_the_committed_one(source: Source, tmp_path: Path) -> None:
@@ -139,3 +128,79 @@ def test_the_fresh_run_comes_before_the_committed_one(source: Source, tmp_path: 
     assert Source(tmp_path).run("tcl", "digits-sym-50").params.seed == 0
     (tmp_path / "runs" / "tcl" / "digits-sym-50" / "seed-0").unlink()
     assert Source(tmp_path).run("tcl", "digits-sym-50").params.seed == 1
+
+
+@pytest.mark.parametrize(
+    ("cell", "title"),
+    [
+        ("digits", "Digits"), ("digits-sym-50", "Digits, symmetric 50 %"), ("digits-pmd-35", "Digits, PMD 35 %"),
+        ("digits-sym-50-sup", "Digits, symmetric 50 %, Sup"), ("digits-asym-40", "Digits, asymmetric 40 %"),
+        ("cifar10n-worst-laptop", "CIFAR-10N, Worst on a laptop"), ("cifar10-laptop", "CIFAR-10 on a laptop"),
+    ],
+)  # fmt: skip
+def test_a_cell_in_words(cell: str, title: str) -> None:
+    assert contents.title(cell) == title
+
+
+def test_contestants_have_pages_and_variations_have_none() -> None:
+    pages = set(contents.run_pages(Path()))
+    assert {"codim-digits-sym-50", "codim-digits-sym-50-sup", "tcl-cifar10n-worst-laptop", "simclr-digits"} <= pages
+    assert not {"tcl-digits-sym-80-plus", "codim-digits-sym-50-weak", "cross_entropy-digits-sym-50-views"} & pages
+    assert "tcl-cifar10-sym-50" not in pages
+    assert "tcl-cifar10-sym-50" in contents.run_pages(Path(), lambda page: page == "tcl-cifar10-sym-50")
+    others = ["compare", "detection", "laptop", "noise", "noise_models", "speed", "your_data"]
+    assert contents.other_pages(Path()) == others
+
+
+def test_every_parameter_file_stands_once_in_the_grid() -> None:
+    grid = contents.grid(Path())
+    everything = grid.pop("all")
+    files = {str(path) for path in Path("params").glob("*/*.yaml") if path.parent.name != "bases"}
+    assert sorted(files) == sorted(str(contents.parameter_file(page)) for page in everything)
+    assert sorted(everything) == sorted(page for pages in grid.values() for page in pages)
+    assert {"tcl-cifar10n-worst-laptop", "elr-cifar10n-worst-laptop-50k"} <= set(grid["laptop"])
+    assert "simclr-digits" in grid["digits"] and "dividemix-cifar100n" in grid["cifar100"]
+    assert set(grid) == {"digits", "laptop", "cifar10", "cifar100", "photographs"}
+
+
+def test_every_page_stands_once_in_the_table_of_contents() -> None:
+    pages = contents.run_pages(Path())
+    toc = contents.table_of_contents(Path(), pages)
+    entries = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    files = [one["file"] for chapter in entries for one in [chapter, *chapter.get("sections", [])]]
+    assert len(files) == len(set(files))
+    assert {f"book/pages/{page}" for page in [*pages, *contents.other_pages(Path())]} <= set(files)
+    assert {f"book/{path.stem}" for path in Path("book").glob("*.md")} == {
+        one for one in [*files, toc["root"]] if "/pages/" not in one
+    }
+
+
+def test_pages_stand_below_the_chapter_where_there_is_none_of_experiments(tmp_path: Path) -> None:
+    shutil.copyfile("_toc.yml", tmp_path / "_toc.yml")
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "tcl.md").touch()
+    toc = contents.table_of_contents(tmp_path, ["tcl-digits-sym-50"])
+    page = {"file": "book/pages/tcl-digits-sym-50", "title": "Digits, symmetric 50 %"}
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    assert {"file": "book/tcl", "sections": [page]} in chapters
+    refused(lambda: contents.table_of_contents(tmp_path, ["elr-digits-sym-50"]), r"book/elr\.md is missing")
+
+
+def test_a_run_depends_on_its_method_its_pre_training_and_the_rooms_that_decide_its_outcome() -> None:
+    code = {str(path) for path in contents.code("tcl-digits-sym-50")}
+    assert {"nlkit/methods/tcl.py", "nlkit/methods/base.py", "nlkit/training/loop.py", "nlkit/seeding.py"} <= code
+    assert not {"nlkit/methods/dividemix.py", "nlkit/methods/tcl_plus.py", "nlkit/views/photos.py"} & code
+    assert not any("figures" in path or "cleaning" in path for path in code)
+    assert "nlkit/methods/dividemix.py" in map(str, contents.code("codim-digits-sym-50"))  # CoDiM inherits DivideMix
+    assert "nlkit/views/photos.py" in map(str, contents.code("tcl-webvision"))
+    assert contents.pretraining("codim-digits-sym-50") == ["simclr-digits-short"]
+    assert contents.pretraining("tcl-digits-sym-50") == []
+
+
+def test_chapters_include_what_is_made_by_name(tmp_path: Path) -> None:
+    (tmp_path / "book").mkdir()
+    text = "```{include} _generated/params_toy.md\n```\n```{figure} _generated/loss_ridges_toy_digits-sym-50.svg\n```\n"
+    quoted = "````\n```{include} _generated/params_quoted.md\n```\n````\n"
+    (tmp_path / "book" / "toy.md").write_text(text + quoted)
+    names = {"params_toy.md": "toy.md", "loss_ridges_toy_digits-sym-50.svg": "toy.md"}
+    assert contents.fragments(tmp_path) == names

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from pictures import save
 from PIL import Image, ImageOps
 from torchvision.transforms.v2.functional import resize
 from tqdm import tqdm
@@ -27,11 +28,6 @@ def noise(height: int, width: int, *channels: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     ground = np.linspace(0, 150, height * width).reshape(height, width, *(1 for _ in channels))
     return (ground + rng.integers(0, 100, (height, width, *channels))).astype(np.uint8)
-
-
-def save(path: Path, image: np.ndarray | Image.Image, **options: Any) -> Path:
-    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(path, **options)
-    return path
 
 
 def one_image(path: Path, side: int = 8) -> np.ndarray:
@@ -148,13 +144,17 @@ def test_images_are_turned_as_exif_says(tmp_path: Path, orientation: int, ending
 # What a square is.
 
 
-def test_modes_become_the_same_colours(tmp_path: Path) -> None:
+def test_modes_become_the_same_colours_and_of_a_long_image_the_centre_is_kept_and_not_distorted(tmp_path: Path) -> None:
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 255
     cmyk = one_image(save(tmp_path / "cmyk.jpg", Image.fromarray(red).convert("CMYK"), quality=95))
     assert np.abs(as_rgb(cmyk) - red[:8, :8]).max() < 12
     assert np.array_equal(one_image(save(tmp_path / "palette.gif", Image.fromarray(red).convert("P"))), red[:8, :8])
     assert (one_image(save(tmp_path / "clear.png", np.dstack([red, 0 * red[..., :1]]))) == 255).all()
+    pixels = np.zeros((16, 64), np.uint8)
+    pixels[:, 24:40] = 200
+    assert (one_image(save(tmp_path / "wide.png", pixels), 16)[..., 0] == 200).all()
+    assert (one_image(save(tmp_path / "thin.png", np.full((1, 3000), 77, np.uint8)), 16) == 77).all()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -164,13 +164,6 @@ def test_grey_images_keep_their_depth_and_get_one_channel(tmp_path: Path, dtype:
     assert found.shape == (8, 8, 1) and np.array_equal(found[0, :, 0], np.linspace(0, 255, 8).astype(np.uint8))
     save(tmp_path / "colour.png", noise(9, 9, 3))
     assert decode_all([tmp_path / "ramp.png", tmp_path / "colour.png"], 8, False).images.shape == (2, 8, 8, 3)
-
-
-def test_the_centre_of_a_long_image_is_kept_and_not_distorted(tmp_path: Path) -> None:
-    pixels = np.zeros((16, 64), np.uint8)
-    pixels[:, 24:40] = 200
-    assert (one_image(save(tmp_path / "wide.png", pixels), 16)[..., 0] == 200).all()
-    assert (one_image(save(tmp_path / "thin.png", np.full((1, 3000), 77, np.uint8)), 16) == 77).all()
 
 
 def test_decoded_images_are_read_again_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,8 +83,7 @@ def test_files_that_are_too_large_or_no_files_are_refused(tmp_path: Path, monkey
         with pytest.raises(NlkitError, match=words):
             read_array(tmp_path / name)
     (tmp_path / "large").write_bytes(bytes(11))
-    with pytest.raises(NlkitError, match="at most 10"):
-        read_bytes(tmp_path / "large", 10)
+    refused(lambda: read_bytes(tmp_path / "large", 10), "at most 10")
 
 
 @pytest.mark.parametrize(
@@ -104,8 +103,7 @@ def test_names_within_the_folder_pass_and_so_do_links_that_stay_there(tmp_path: 
     (tmp_path / "in/out").symlink_to(tmp_path)
     (tmp_path / "alias").symlink_to(tmp_path / "in")
     assert inside(tmp_path / "alias", f"link/{name}", "x") == tmp_path / "in/a" / name
-    with pytest.raises(NlkitError, match="is a link that leaves the folder"):
-        inside(tmp_path / "in", f"out/{name}", "x")
+    refused(lambda: inside(tmp_path / "in", f"out/{name}", "x"), "is a link that leaves the folder")
 
 
 def parse(data: bytes) -> dict[str, Any]:
@@ -141,8 +139,7 @@ def test_hostile_calls_do_not_run(tmp_path: Path, function: Callable[..., Any], 
         open: (str(marker), "w"),
     }.get(function, ("os", "system"))
     hostile = pickle.dumps({"data": Call(function, *arguments)}, protocol=protocol)
-    with pytest.raises(NlkitError, match=r"some/file: not a dictionary .*is not admitted"):
-        parse(hostile)
+    refused(lambda: parse(hostile), r"some/file: not a dictionary .*is not admitted")
     assert not marker.exists()
     if function is os.system:
         pickle.loads(hostile)  # an unrestricted reader runs it
@@ -178,8 +175,7 @@ TOWERS = [b"2\x86" * 60, b"\x85" * 100_000, *(hidden + b"q\x00h\x00\x86" for hid
     ],
 )
 def test_misused_names_and_opcodes_are_refused(value: bytes) -> None:
-    with pytest.raises(NlkitError):
-        parse(b"\x80\x04}X\x04\x00\x00\x00data" + value + b"s.")
+    refused(lambda: parse(b"\x80\x04}X\x04\x00\x00\x00data" + value + b"s."))
 
 
 @pytest.mark.parametrize("tower", TOWERS)
@@ -197,5 +193,4 @@ def test_tuples_of_tuples_are_not_hashed(tower: bytes) -> None:
     ],
 )
 def test_only_a_dictionary_of_numbers_with_text_keys_is_taken(content: Any) -> None:
-    with pytest.raises(NlkitError, match="some/file: not a dictionary"):
-        parse(pickle.dumps(content, protocol=2))
+    refused(lambda: parse(pickle.dumps(content, protocol=2)), "some/file: not a dictionary")

@@ -7,32 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 from fuzzing import refused
-from PIL import Image
+from pictures import photographs, save
 
 from nlkit.data.folder import class_names, load_folder
 from nlkit.data.listing import Listing, read_listing
 from nlkit.params.sections import FolderDataParams
 
+(PICTURE,) = photographs(1)
 Rows = Sequence[tuple[str, str]]
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Twelve coloured images of different shapes in a folder of their own."""
-    path = tmp_path / "images"
-    path.mkdir()
-    for i in range(12):
-        save(path / f"{i}.png", noise((20 + i, 40 - i, 3), i))
-    return path
-
-
-def noise(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
-
-
-def save(path: Path, pixels: np.ndarray, **options: Any) -> None:
-    path.parent.mkdir(exist_ok=True)
-    Image.fromarray(pixels).save(path, **options)
+    for i, image in enumerate(photographs(12)):
+        save(tmp_path / "images" / f"{i}.png", image)
+    return tmp_path / "images"
 
 
 def table(folder: Path, rows: Rows, name: str = "labels.csv", header: str = "path,label") -> Path:
@@ -56,15 +46,12 @@ def pairs(listing: Listing) -> list[tuple[str, str]]:
 # What a table may say.
 
 
-def test_a_table_gives_images_labels_and_names_in_its_order(folder: Path) -> None:
+def test_a_table_gives_images_labels_and_names_in_its_order_from_columns_in_any_order(folder: Path) -> None:
     found = load_folder(params(folder, table(folder, good_rows()[::-1])))
     assert found.train.images.shape == (12, 16, 16, 3) and found.train.images.dtype == np.uint8
     assert found.train.names == tuple(f"{i}.png" for i in range(12))[::-1]
     assert found.train.labels.tolist() == [1, 0] * 6 and found.class_names == ("a", "b")
     assert (found.test, found.train.truth, found.dropped, found.notes) == (None, None, (), ())
-
-
-def test_columns_may_stand_in_any_order_beside_others_after_a_byte_order_mark(folder: Path) -> None:
     path = folder.parent / "l.csv"
     path.write_text("\ufeff who , label,path\r\nme,a,0.png\r\n\r\nme, b ,1.png\r\n", encoding="utf-8")
     assert pairs(read_listing(folder, path)) == [("0.png", "a"), ("1.png", "b")]
@@ -73,12 +60,12 @@ def test_columns_may_stand_in_any_order_beside_others_after_a_byte_order_mark(fo
 @pytest.mark.parametrize("name", ["link", "up/secret.png", "../outside/secret.png"])
 def test_a_path_or_a_link_that_leaves_the_folder_is_refused_by_line(folder: Path, name: str) -> None:
     outside = folder.parent / "outside"
-    save(outside / "secret.png", noise((8, 8, 3)))
+    save(outside / "secret.png", PICTURE)
     (folder / "link").symlink_to(outside / "secret.png")
     (folder / "up").symlink_to(outside)
     message = refused(lambda: read_listing(folder, table(folder, [*good_rows(), (name, "a")])))
     assert "labels.csv, line 14" in message and "leaves the folder" in message
-    save(folder / "a" / "x.png", noise((8, 8, 3)))
+    save(folder / "a" / "x.png", PICTURE)
     (folder / "a" / "y.png").symlink_to(outside / "secret.png")
     assert "link that leaves" in refused(lambda: read_listing(folder, None))
 
@@ -120,8 +107,7 @@ def test_a_folder_or_a_table_that_is_not_there_is_refused(folder: Path) -> None:
 
 def test_a_tree_takes_its_labels_from_the_first_level(folder: Path) -> None:
     for name in ("katze/1.PNG", "katze/deep/2.png", "犬/3.png", "犬/.hidden.png", ".git/4.png"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        save(folder / name, noise((9, 9, 3)))
+        save(folder / name, PICTURE)
     (folder / "犬" / "notes.txt").write_text("no image")
     listing = read_listing(folder, None)
     assert pairs(listing) == [("katze/1.PNG", "katze"), ("katze/deep/2.png", "katze"), ("犬/3.png", "犬")]
@@ -142,14 +128,11 @@ def test_a_held_out_part_has_its_share_of_each_class_and_is_the_same_again(folde
     assert load_folder(params(folder, labels, hold_out=0.34, split_seed=1)).train.names != found.train.names
 
 
-def test_images_of_the_test_table_are_not_trained_on(folder: Path) -> None:
+def test_images_of_the_test_table_are_not_trained_on_and_an_unseen_label_is_refused_by_line(folder: Path) -> None:
     test = table(folder, [("0.png", "b"), ("1.png", "b")], "test.csv")
     found = load_folder(params(folder, table(folder, good_rows()), test=str(test)))
     assert found.test is not None and found.test.labels.tolist() == [1, 1]
     assert found.train.names == tuple(f"{i}.png" for i in range(2, 12)) and "2 images are held out" in found.notes[0]
-
-
-def test_an_unseen_label_of_the_test_table_is_refused_by_line(folder: Path) -> None:
     test = table(folder, [("0.png", "b"), ("1.png", "zebra")], "test.csv")
     message = refused(lambda: load_folder(params(folder, table(folder, good_rows()), test=str(test))))
     assert "test.csv, line 3" in message and "'zebra'" in message and "not among the training labels" in message

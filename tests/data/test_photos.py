@@ -36,7 +36,9 @@ def written(tmp_path: Path, content: bytes | str) -> Path:
     return path
 
 
-def test_rows_keep_their_place_and_lose_white_space_marks_and_empty_neighbours(tmp_path: Path) -> None:
+def test_rows_keep_their_place_and_lose_white_space_and_marks_and_lines_that_are_none_are_refused(
+    tmp_path: Path,
+) -> None:
     path = written(tmp_path, "\ufeff a 1\r\n\n\t b\u00e9 2 \n  \nc 3")
     expected = [("line 1", "a", 1), ("line 3", "b\u00e9", 2), ("line 5", "c", 3)]
     assert list(read_numbered(path, 4)) == [(f"{path}, {line}", name, label) for line, name, label in expected]
@@ -44,8 +46,6 @@ def test_rows_keep_their_place_and_lose_white_space_marks_and_empty_neighbours(t
     for content in ("class\na b\nc", "a b\nc"):
         assert read_names(written(tmp_path, content), 2, header="class") == ("a b", "c")
 
-
-def test_lines_that_are_none_are_refused(tmp_path: Path) -> None:
     def said(content: bytes | str) -> str:
         return refused(lambda: list(read_numbered(written(tmp_path, content), 14)))
 

@@ -100,14 +100,10 @@ def test_a_store_holds_what_decoding_one_by_one_gives(photos: PhotoList) -> None
     assert store.sha256 == hashlib.sha256(digests).hexdigest()
 
 
-def test_images_are_read_one_after_the_other(photos: PhotoList) -> None:
+def test_images_are_read_one_after_the_other_and_what_cannot_be_read_is_told_in_one_line(photos: PhotoList) -> None:
     store = make(photos)
     for indices in ([], [5], [26, 0], range(27), range(26, -1, -1), [3, 4, 5, 9, 10, 2, 3, 3], [0, 1, 1, 2]):
         assert pixels_of(store, *indices) == b"".join(pixels_of(store, i) for i in indices)
-
-
-def test_what_cannot_be_read_is_told_in_one_line(photos: PhotoList) -> None:
-    store = make(photos)
     file = store.files[0]
     file.write_bytes(file.read_bytes()[:-1])
     assert refused(lambda: pixels_of(store, 3)).startswith(f"{file}: the stored images are cut short")

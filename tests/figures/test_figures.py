@@ -10,6 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import tiny
+from fuzzing import refused
 from matplotlib.figure import Figure
 
 import nlkit
@@ -81,12 +82,6 @@ def test_the_viewer_carries_every_epoch_and_only_plain_data(run: nlkit.Run, know
         assert one["mixtures"][-1]["means"] == pytest.approx(list(shown.epochs["mixture_means"].iloc[-1]), 1e-4)
 
 
-def test_the_matrices_of_a_run_are_row_stochastic(run: nlkit.Run) -> None:
-    sums = np.concatenate([matrix.sum(axis=1) for matrix in figures.run_matrices(run).values()])
-    assert len(sums) == 10 * (1 + ("clean" in run.samples))
-    np.testing.assert_allclose(sums[sums > 0], 1)
-
-
 def test_the_gallery_shows_what_its_titles_say_with_the_images_of_the_problem(run: nlkit.Run) -> None:
     assert np.array_equal(run.images(), run.problem().train.images.numpy())
     rows = gallery_rows(run, 5)
@@ -138,12 +133,10 @@ def test_thumbnails_that_are_damaged_too_large_or_of_other_images_are_refused(
     good, other = (ROOT / PHOTOS / images.NAME).read_bytes(), images.png(known, images.at_hand(known))
     for blob in (good[:9000], good + bytes(images.LIMIT), other, b""):
         (photos.folder / images.NAME).write_bytes(blob)
-        with pytest.raises(nlkit.NlkitError, match=r"gallery\.png: damaged, of other images, or above"):
-            show_gallery(photos)
+        refused(lambda: show_gallery(photos), r"gallery\.png: damaged, of other images, or above")
     noise = np.random.default_rng(0).integers(0, 256, (10_000, 32, 32, 3), np.uint8)
     monkeypatch.setattr(nlkit.Run, "images", lambda *_: noise)
-    with pytest.raises(nlkit.NlkitError, match="would take"):
-        images.write_gallery(photos)
+    refused(lambda: images.write_gallery(photos), "would take")
 
 
 def test_every_page_of_photographs_has_the_thumbnails_of_its_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,13 +149,12 @@ def test_every_page_of_photographs_has_the_thumbnails_of_its_gallery(monkeypatch
 
 def test_images_that_are_not_those_of_the_record_are_refused(known: nlkit.Run) -> None:
     other = replace(known, info=known.info | {"data": {**known.info["data"], "sha256": "0"}})
-    with pytest.raises(nlkit.NlkitError, match="not what the record was made from"):
-        other.images()
+    refused(lambda: other.images(), "not what the record was made from")
 
 
 def test_a_mixture_is_drawn_where_its_values_lie_and_holds_the_whole_share_of_each_component() -> None:
     ax = plt.subplots()[1]
-    draw_mixture(ax, [[0.3, 0.7], [0.4, 0.6], [0.001, 0.002]], low=1.0, high=5.0, scale=50)
+    draw_mixture(ax, [0.3, 0.7], [0.4, 0.6], [0.001, 0.002], low=1.0, high=5.0, scale=50)
     for line, weight, peak in zip(ax.lines, (0.3, 0.7), (2.6, 3.4), strict=True):
         x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
         assert x[y.argmax()] == pytest.approx(peak, abs=0.01)

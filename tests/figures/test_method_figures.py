@@ -70,9 +70,14 @@ def test_the_figures_of_codim_are_drawn_and_a_start_without_encoder_is_called_ra
     assert [ax.get_title() for ax in contrast.feature_geometry(codim).axes] == ["random start", "after epoch 3"]
 
 
-def test_the_figures_of_tcl_are_drawn_and_a_map_shows_prototypes_by_the_names_of_classes(tcl: nlkit.Run) -> None:
+def test_the_figures_of_tcl_are_drawn_with_names_of_classes_and_the_recorded_scores_and_mixture(tcl: nlkit.Run) -> None:
     assert_drawn(tcl, {contrast.score_histograms: 3, contrast.feature_maps: 2, contrast.label_map: 3})
     assert [text.get_text() for text in contrast.feature_maps(tcl).axes[1].texts] == tcl.record["data"]["classes"]
+    figure = contrast.score_histograms(tcl)
+    lines = 2 if tcl.params.method.mixture_per == "set" else 0  # type: ignore[union-attr]
+    for ax, epoch in zip(figure.axes, (1, 2, 3), strict=True):
+        assert sum(patch.get_height() for patch in ax.patches) == tcl.samples[f"score_{epoch}"].notna().sum() == 300
+        assert len(ax.lines) == lines
 
 
 def test_the_figures_of_diffusion_are_drawn_with_and_without_clean_labels(diffusion: nlkit.Run) -> None:
@@ -85,14 +90,6 @@ def test_pre_training_has_maps_and_neighbours_of_which_the_first_is_the_nearest(
     assert_drawn(pretraining, {contrast.feature_maps: 2, **gallery}, both=False)
     index = np.array(pretraining.epochs["neighbours"].iloc[-1]).reshape(8, 6)
     assert all(row not in index[row] and len(set(index[row])) == 6 for row in range(8))
-
-
-def test_the_scores_of_a_figure_are_those_of_the_record_and_the_mixture_lies_over_them(tcl: nlkit.Run) -> None:
-    figure = contrast.score_histograms(tcl)
-    lines = 2 if tcl.params.method.mixture_per == "set" else 0  # type: ignore[union-attr]
-    for ax, epoch in zip(figure.axes, (1, 2, 3), strict=True):
-        assert sum(patch.get_height() for patch in ax.patches) == tcl.samples[f"score_{epoch}"].notna().sum() == 300
-        assert len(ax.lines) == lines
 
 
 def test_pairs_grow_from_variant_to_variant_and_are_coloured_by_the_truth(codim: nlkit.Run) -> None:

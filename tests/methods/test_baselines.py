@@ -1,11 +1,18 @@
-"""mixup and ELR: their losses in closed form, the targets as state, and what they do about wrong labels."""
+"""mixup, ELR and confident learning: losses in closed form, targets as state, and who judges what it has not seen."""
 
+from typing import Any
+
+import numpy as np
 import pytest
 import tiny
 import torch
 from recording import Recording
+from torch.nn import functional
 from torch.nn.functional import cross_entropy as ce
 
+from nlkit.methods import confident_learning
+from nlkit.methods import confident_learning as confident
+from nlkit.methods.confident_learning import ConfidentLearning, stratified_folds
 from nlkit.methods.elr import early_learning, moved
 from nlkit.parts import semi
 
@@ -36,14 +43,6 @@ def test_the_gradient_of_the_penalty_is_that_of_the_paper() -> None:
     torch.testing.assert_close(z.grad, (-p * (t - inner) / (1 - inner) / 5).detach())
 
 
-def test_targets_are_running_means_of_predictions() -> None:
-    p = torch.tensor([[0.6, 0.3, 0.3]])
-    t = torch.zeros(1, 3)
-    for step in range(1, 30):
-        t = moved(t, p, 0.7)
-        torch.testing.assert_close(t, (1 - 0.7**step) * p / 1.2)
-
-
 def test_elr_moves_the_target_of_a_sample_once_an_epoch_before_it_uses_it() -> None:
     method = tiny.method("elr", 24, **tiny.PLAIN, **{"training.batch_size": 24, "method.weight": 2})
     recording = Recording(method)
@@ -54,3 +53,65 @@ def test_elr_moves_the_target_of_a_sample_once_an_epoch_before_it_uses_it() -> N
     assert values["penalty"] == pytest.approx(float(expected), abs=1e-6)
     tiny.train(method, 1)
     torch.testing.assert_close(method.targets.sum(dim=1), torch.full((24,), 0.51))
+    torch.testing.assert_close(moved(torch.zeros(1, 2), torch.ones(1, 2), 0.7), torch.full((1, 2), 0.15))
+
+
+def build(**settings: Any) -> ConfidentLearning:
+    return tiny.method("confident_learning", 50, **tiny.PLAIN, **settings)
+
+
+@pytest.mark.parametrize("folds", [2, 3, 7])
+def test_each_network_is_trained_on_all_samples_but_those_that_it_judges(folds: int) -> None:
+    method = build(**{"method.folds": folds})
+    for epoch in (0, 1):
+        recording = Recording(method)
+        tiny.train(method, epoch)
+        for k in range(folds):
+            assert recording.seen(k) == torch.nonzero(method.fold != k)[:, 0].tolist()
+
+
+@pytest.mark.parametrize(("count", "classes", "folds"), [(100, 3, 3), (101, 7, 4), (5, 2, 3), (2, 2, 5)])
+def test_folds_are_of_nearly_equal_size_as_a_whole_and_within_each_label(count: int, classes: int, folds: int) -> None:
+    labels = torch.from_numpy(np.random.default_rng(0).integers(0, classes, count))
+    fold = stratified_folds(labels, folds, np.random.default_rng(1))
+    for group in (torch.ones(count, dtype=torch.bool), *(labels == c for c in range(classes))):
+        sizes = torch.bincount(fold[group], minlength=folds)
+        assert int(sizes.max() - sizes.min()) <= 1 and len(sizes) == folds
+    assert not torch.equal(fold, stratified_folds(labels, folds, np.random.default_rng(2))) or count < 5
+
+
+def test_each_is_judged_by_the_network_that_has_not_seen_it_and_the_ensemble_is_the_mean_probability() -> None:
+    method = build()
+    tiny.train(method, 0)
+    logits, split = method.out_of_fold(), method.split()
+    for k, learner in enumerate(method.nets):
+        mine = method.fold == k
+        torch.testing.assert_close(logits[mine], learner.predict(method.data.images)[mine])
+    losses = functional.cross_entropy(logits, method.data.labels, reduction="none")
+    margin = confident.normalised_margin(logits.softmax(dim=1), method.data.labels)
+    for k in range(3):
+        torch.testing.assert_close(split.losses[k], losses)
+        torch.testing.assert_close(split.p_clean[k], margin)
+    ensemble, singles = method.logits(method.data.images)
+    assert singles.shape == (3, 50, 3)
+    torch.testing.assert_close(ensemble.softmax(dim=1), singles.softmax(dim=2).mean(dim=0))
+
+
+def test_the_score_can_be_chosen_and_self_confidence_is_the_exponential_of_the_loss() -> None:
+    split = build(**{"method.score": "self_confidence"}).split()
+    torch.testing.assert_close(split.p_clean, (-split.losses).exp())
+
+
+def test_out_of_fold_probabilities_are_kept_after_the_last_epoch_unless_there_are_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    method = build()
+    tiny.train(method, 2)
+    assert set(method.split().samples) == {"issue"}
+    tiny.train(method, 3)
+    samples = method.split().samples
+    p = torch.stack([samples[f"oof_{c}"] for c in range(3)], dim=1)
+    torch.testing.assert_close(p, method.out_of_fold().softmax(dim=1))
+    assert samples["issue"].bool().tolist() == confident.issues(p.double(), method.data.labels).tolist()
+    monkeypatch.setattr(confident_learning, "KEPT", 149)
+    assert set(method.split().samples) == {"issue"}

@@ -1,5 +1,6 @@
-"""CoDiM: DivideMix where its own parts are switched off, and what each of these parts does."""
+"""SimCLR, and CoDiM, which may start from it: DivideMix with its own parts switched off, and what each part does."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,10 @@ from recording import divide
 from torch import Tensor, nn
 
 from nlkit.methods import codim as codim_module
+from nlkit.methods import simclr as simclr_module
 from nlkit.methods.codim import CoDiM
 from nlkit.methods.dividemix import Batch, DivideMix
+from nlkit.methods.simclr import SimCLR
 from nlkit.parts.learner import Learner
 
 OFF = {"method.ssl_views": "weak", "method.lambda_c": 0, "method.clip": None}
@@ -54,7 +57,7 @@ def momenta(net: Learner) -> dict[str, Tensor]:
     return {common(name): state[w]["momentum_buffer"] for name, w in net.net.named_parameters() if state.get(w)}
 
 
-def test_both_networks_start_from_the_encoder_which_stays_and_have_classifiers_of_their_own() -> None:
+def test_networks_start_from_the_encoder_which_stays_with_classifiers_and_if_asked_projectors_of_their_own() -> None:
     method = codim(encoder=True)
     first, second = (net.net.state_dict() for net in method.nets)
     assert method.data.encoder is not None and len(method.data.encoder) == len(first) - 2
@@ -65,9 +68,6 @@ def test_both_networks_start_from_the_encoder_which_stays_and_have_classifiers_o
     before = tiny.copied(method.data.encoder)
     tiny.train(method, 0, 1)
     assert tiny.same(method.data.encoder, before)
-
-
-def test_a_fresh_projector_is_not_that_of_pre_training() -> None:
     kept, fresh = (codim(encoder=True, **{"method.projector": name}).nets[0].net for name in ("kept", "fresh"))
     for name, value in kept.state_dict().items():
         assert torch.equal(value, fresh.state_dict()[name]) == (not name.startswith("projector"))
@@ -173,10 +173,63 @@ def test_variants_differ_in_the_contrastive_loss_alone() -> None:
     assert len({float(row["loss_c"]) for row in rows}) == 4
 
 
-def test_recorded_epochs_have_guesses_and_places_and_the_last_one_where_it_began() -> None:
-    method, kinds = codim(**{"training.snapshots": [1]}), []
-    for epoch in range(4):
-        tiny.train(method, epoch)
-        kinds.append(set(method.split().samples))
-    places = {"guess", "sure", *(f"map_{axis}" for axis in range(1, 9))}
-    assert kinds == [places, set(), set(), places | {f"start_{axis}" for axis in range(1, 9)}]
+def test_recorded_epochs_have_guesses_and_places_and_the_last_of_codim_where_it_began() -> None:
+    places, starts = ({f"{name}_{axis}" for axis in range(1, 9)} for name in ("map", "start"))
+    guesses, own = places | {"guess", "sure"}, {"training.snapshots": [1]}
+    for method, last in ((codim(**own), guesses | starts), (simclr(**own), places)):
+        kinds = [set(method.split().samples) for epoch in range(4) if tiny.train(method, epoch)]
+        assert kinds == [last - starts, set(), set(), last]
+    assert len(method.split().epoch["neighbours"]) == 8 * 6
+
+
+def simclr(count: int = 70, labels: Tensor | None = None, **own: Any) -> SimCLR:
+    data = tiny.problem(count=count).train
+    return tiny.method("simclr", data if labels is None else replace(data, labels=labels), **own)
+
+
+def test_other_labels_give_the_same_weights_bit_for_bit() -> None:
+    first, second = simclr(), simclr(labels=torch.randint(3, (70,)))
+    for method in (first, second):
+        tiny.train(method, 0, 1, split=True)
+    assert tiny.same(first.state_dict(), second.state_dict())
+    assert not torch.equal(first.split().p_clean, second.split().p_clean)
+
+
+def test_everything_but_the_classifier_is_trained_and_shared() -> None:
+    method = simclr()
+    before = tiny.copied(method.learner.net.state_dict())
+    tiny.train(method, 0)
+    after = method.learner.net.state_dict()
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert same == {"classifier.weight", "classifier.bias"} == before.keys() - method.shared_weights().keys()
+
+
+def test_a_step_contrasts_two_views_of_a_full_batch_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, passes = simclr(), list[Tensor]()
+    method.learner.net.encoder.register_forward_hook(lambda module, inputs, output: passes.append(inputs[0]))
+    losses = tiny.spied(monkeypatch, simclr_module, "nt_xent")
+    tiny.train(method, 0)
+    assert [len(inputs) for inputs in passes] == [32] * 4  # 70 images: the last 6 are left out
+    assert all(not torch.equal(*inputs.chunk(2)) for inputs in passes)
+    for (first, second, tau), _ in losses:
+        assert first.shape == second.shape == (16, 8) and tau == 0.5
+        torch.testing.assert_close(torch.cat([first, second]).norm(dim=1), torch.ones(32))
+
+
+def test_the_first_loss_is_near_that_of_chance_and_falls() -> None:
+    losses = [row["loss"] for row in tiny.train(simclr(**{"optim.lr": 0.2, "training.epochs": 12}), *range(12))]
+    assert losses[0] == pytest.approx(math.log(31), abs=0.05) and losses[-1] < losses[0] - 0.04
+
+
+def test_the_vote_is_that_of_the_nearest_other_images_smoothed_by_one_count_a_class() -> None:
+    method = simclr()
+    tiny.train(method, 0)
+    z, labels = method.learner.features(method.data.images), method.data.labels
+    nearest = torch.cdist(z, z).fill_diagonal_(torch.inf).topk(7, largest=False).indices
+    votes = torch.nn.functional.one_hot(labels[nearest], 3).sum(dim=1)
+    split, mine = method.split(), labels[:, None]
+    torch.testing.assert_close(split.p_clean[0], votes.gather(1, mine)[:, 0] / 7)
+    torch.testing.assert_close(split.losses[0], -((votes.gather(1, mine)[:, 0] + 1) / 10).log())
+    shares = method.logits(method.data.images.flip(1))[0].exp() * 10 - 1
+    torch.testing.assert_close(shares, shares.round(), atol=1e-4, rtol=0)
+    torch.testing.assert_close(shares.sum(dim=1), torch.full((70,), 7.0))

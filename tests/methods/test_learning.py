@@ -1,16 +1,25 @@
-"""What methods learn from digits of which four labels in ten are wrong: who is wrong, and the right label."""
+"""What methods learn from digits with wrong labels; and they train on images of varying sizes from a store as well."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny
 import torch
+from pictures import photographs, store_of
 from sklearn.metrics import roc_auc_score
 
+from nlkit import figures
+from nlkit.data.photos import stored
+from nlkit.data.photos.store import Store
+from nlkit.data.photos.stored import StoredImages
 from nlkit.data.problem import Problem
+from nlkit.params import Params, make_params, registry
 from nlkit.training import loop as training
 from nlkit.training.problem import load_problem
+from nlkit.training.runs import train as train_run
 
 PLAIN = {"training.epochs": 25, "views.pad": 0, "optim.lr": 0.02}
 TURNED = {"kind": "affine", "pad": 0, "rotate": 10.0, "zoom": 0.1}
@@ -51,3 +60,98 @@ def test_dividemix_keeps_most_labels_where_none_is_wrong(tmp_path: Path) -> None
     _, ours = fit_digits(tmp_path, "dividemix", **own, **{"noise.rate": 0, "views.pad": 0, "optim.lr": 0.02})
     row = ours.rows[-1]
     assert min(row["labelled_1"], row["labelled_2"]) > 0.8 * 600 and row["accuracy"] > 80
+
+
+CPU = torch.device("cpu")
+SIDE = 16
+COUNT, TESTED = 40, 9
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in registry.names()}
+METHODS["dividemix, balanced"] = "dividemix", {"method.balanced": 18}
+METHODS["codim, policy"] = "codim", {"strong": {"kind": "autoaugment_imagenet"}}
+SIMCLR = {"kind": "simclr", "blur": 0.5}
+
+
+def with_views(settings: dict[str, Any], strong: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a method, or of its first stage, with strong views that can cut photographs."""
+    nested = {key: with_views(value, strong) if isinstance(value, dict) else value for key, value in settings.items()}
+    return nested | ({"strong": strong} if "strong" in settings else {})
+
+
+def params_of(name: str, strong: dict[str, Any] = SIMCLR, **own: Any) -> Params:
+    content = {
+        "cell": "stored",
+        "data": {"name": "webvision", "short": 24},
+        "noise": {"kind": "none"},
+        "views": {"kind": "resized_crop", "size": SIDE},
+        "training": {"epochs": 3, "batch_size": 8, "eval_batch_size": 7, "precision": "fp32"},
+        "method": with_views(dict(registry.find(name).tiny), strong),
+    }
+    made = tiny.params(name).model_dump(mode="json")
+    return make_params(made | content, own, source="stored")
+
+
+def part(store: Store, rows: slice) -> Store:
+    """Some images of a store."""
+    columns = ("shards", "offsets", "heights", "widths", "digests", "kept")
+    return replace(store, **{name: getattr(store, name)[rows] for name in columns})
+
+
+@pytest.fixture
+def problem(tmp_path: Path) -> Problem:
+    """Images of three classes that differ in brightness, of varying sizes, and a test set."""
+    base = tiny.problem(count=COUNT, rate=0.2, channels=3)
+    clean = torch.arange(COUNT + TESTED) % 3
+    drawn = photographs(COUNT + TESTED)
+    bright = [np.minimum(image, 150) + np.uint8(45 * c) for image, c in zip(drawn, clean.tolist(), strict=True)]
+    store = store_of(bright, tmp_path)
+    train = replace(base.train, images=StoredImages(part(store, slice(COUNT)), SIDE, CPU))
+    test = StoredImages(part(store, slice(COUNT, None)), SIDE, CPU), clean[COUNT:]
+    return replace(base, train=train, clean=clean[:COUNT], tests={"test": test})
+
+
+@pytest.mark.parametrize("case", METHODS)
+def test_a_method_trains_and_is_measured_and_recorded(case: str, problem: Problem, tmp_path: Path) -> None:
+    name, own = METHODS[case]
+    run = train_run(problem, params_of(name, **own), tmp_path / "run", tmp_path, progress=False)
+    assert len(run.epochs) == 3 and bool(np.isfinite(run.epochs["accuracy"]).all())
+    seen = int(np.isfinite(run.samples["loss"]).sum())
+    assert len(run.samples) == COUNT and (seen == COUNT or "balanced" in case)
+
+
+@pytest.mark.parametrize("name", ["dividemix", "codim", "lra_diffusion"])
+def test_pixels_on_the_device_give_the_same_run(name: str, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether batches are read or kept decides nothing."""
+    images = problem.train.images
+    assert isinstance(images, StoredImages)
+    monkeypatch.setattr(stored, "_fits", lambda store, device, most: True)
+    kept = StoredImages(images.store, SIDE, CPU)
+    results = []
+    for train in (problem.train, replace(problem.train, images=kept)):
+        method = registry.find(name).build(train, params_of(name))
+        tiny.train(method, 0, 1, split=True)
+        results.append(method.state_dict())
+    assert tiny.same(*results)
+
+
+def test_features_from_a_file_find_their_stored_images(problem: Problem, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).random((COUNT + TESTED, 5), dtype=np.float32)
+    np.save(tmp_path / "train.npy", rows[:COUNT])
+    np.save(tmp_path / "test.npy", rows[COUNT:])
+    paths = {"kind": "file", "train": str(tmp_path / "train.npy"), "test": str(tmp_path / "test.npy")}
+    own = {"method.encoder": paths, "method.query": "cached", "method.bank": "plain"}
+    params = params_of("lra_diffusion", **own)
+    features = params.method.given_tensors(problem, tmp_path, False)
+    method: Any = registry.find("lra_diffusion").build(replace(problem.train, encoder=features), params)
+    np.testing.assert_array_equal(method.frozen.images(problem.tests["test"][0]), rows[COUNT:])
+    np.testing.assert_array_equal(method.bank, rows[:COUNT])
+
+
+def test_galleries_show_whole_stored_images(problem: Problem, tmp_path: Path) -> None:
+    params = params_of("cross_entropy")
+    run = train_run(problem, params, tmp_path / "run", tmp_path, progress=False)
+    assert problem.clean is not None
+    shown = figures.gallery(run, problem.train.images, 3)
+    noisy = figures.noise_gallery(problem.train.images, problem.clean.numpy(), run.samples["noisy"].to_numpy(), "abc")
+    for figure in (shown, noisy):
+        pictures = [np.asarray(ax.images[0].get_array()) for ax in figure.axes if ax.images]
+        assert pictures and all(max(picture.shape[:2]) > SIDE for picture in pictures)

@@ -1,17 +1,23 @@
+"""Generators of noise against the official code and a slow oracle, transitions, and label files that were released."""
+
+import os
 import random
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from fuzzing import refused
 from trees import mnist_files
 
 from nlkit import noise
-from nlkit.data import load_dataset, sources
+from nlkit.data import load_dataset, sources, verify
+from nlkit.data.dataset import FACTS
 from nlkit.errors import NlkitError
+from nlkit.noise import human, label_sources
+from nlkit.noise.human import read_released
 from nlkit.params.sections import NoiseParams, PMDNoiseParams
 from nlkit.training.problem import observed_labels
 
@@ -73,13 +79,6 @@ def test_published_noise_rates(data_folder: Path) -> None:
     np.testing.assert_allclose(dataset.images.mean((0, 1, 2)) / 255, dataset.mean, atol=1e-3)
 
 
-def test_the_shuffled_index_list_starts_as_in_the_official_code() -> None:
-    expected = [38712, 34233, 25555, 46929, 30485, 42186, 35381, 13510]
-    clean = np.zeros(50_000, dtype=np.int64)
-    flipped = [noise.asymmetric(clean, (length + 0.5) / 50_000, {0: 1}, 123) for length in range(9)]
-    assert [int((after - before).argmax()) for before, after in pairwise(flipped)] == expected
-
-
 @pytest.mark.parametrize(("count", "rate", "classes", "seed"), [(1, 0.9, 2, 0), (37, 0.29, 3, 5), (500, 0.8, 10, 123)])
 def test_the_generators_equal_a_slow_oracle(count: int, rate: float, classes: int, seed: int) -> None:
     clean = np.random.default_rng(count).integers(0, classes, count)
@@ -109,12 +108,9 @@ def test_realised_transitions_approach_the_nominal_matrix(flips: dict[int, int] 
     np.testing.assert_allclose(noise.transition_matrix(clean, noisy, 10), nominal, atol=0.02)
 
 
-def test_transition_matrix_counts_pairs() -> None:
+def test_transitions_are_counted_and_the_realised_rate_where_the_truth_is_known() -> None:
     matrix = noise.transition_matrix(np.array([0, 0, 0, 0, 1]), np.array([0, 1, 1, 2, 1]), 3)
     np.testing.assert_allclose(matrix, [[0.25, 0.5, 0.25], [0, 1, 0], [0, 0, 0]])
-
-
-def test_noisy_labels_measure_the_realised_rate_where_the_truth_is_known() -> None:
     observed = noise.NoisyLabels.of(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]), nominal=0.3)
     assert (observed.nominal, observed.realised) == (0.3, 0.25)
     assert noise.NoisyLabels.of(np.array([0, 1]), None, None).realised is None
@@ -136,3 +132,59 @@ def test_noise_that_a_data_set_does_not_have_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(NlkitError, match=said):
             observed(**params)
+
+
+@pytest.fixture
+def clean_labels(data_folder: Path) -> Callable[[str], np.ndarray]:
+    """A function that gives the own training labels of CIFAR, from CIFAR-N's file or from CIFAR itself, or skips."""
+
+    def find(dataset: str) -> np.ndarray:
+        path = human.human_file(f"{dataset}n", data_folder)
+        if path.is_file():
+            return human.read_human_file(f"{dataset}n", path, None)["clean"]
+        if sources()[dataset].missing(data_folder):
+            reason = "names a folder without them" if "NLKIT_DATA" in os.environ else "is not set"
+            pytest.skip(f"the labels of {dataset} are needed, and NLKIT_DATA {reason}")
+        return load_dataset(dataset, data_folder).labels  # type: ignore[arg-type]
+
+    return find
+
+
+RELEASED = {
+    Path("noise-labels", folder, f"{name}.npy"): rate
+    for folder, facts in FACTS["noise-labels"].items()
+    for name, rate in facts["rates"].items()
+}
+
+
+def released(place: Path, root: Path, clean_labels: Clean) -> tuple[np.ndarray, np.ndarray]:
+    """Labels of a file, and clean ones of the same images."""
+    if not (root / place).is_file():
+        pytest.skip(f"{place} is not below NLKIT_DATA")
+    labels = read_released(root / place)
+    return labels, clean_labels("cifar100" if "cifar100" in place.name else "cifar10")[: len(labels)]
+
+
+@pytest.mark.parametrize("place", RELEASED, ids=lambda place: place.stem)
+def test_a_released_file_has_the_rate_that_was_measured(place: Path, data_folder: Path, clean_labels: Clean) -> None:
+    labels, clean = released(place, data_folder, clean_labels)
+    assert (labels != clean).mean() == pytest.approx(RELEASED[place], abs=5e-5)
+
+
+def test_released_files_are_listed_and_checked(tmp_path: Path) -> None:
+    known = label_sources()
+    for path in known["noise-labels"].needed(tmp_path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.zeros(45_000 if path.parent.name == "lra" else 50_000, np.uint8))
+    assert verify("noise-labels", tmp_path, known) == "noise-labels: 21 files, 990000 labels"
+    np.save(path, np.full(50_000, 100))
+    refused(lambda: verify("noise-labels", tmp_path, known), f"{path.name}: label 100 at index 0 is outside")
+
+
+def test_the_asymmetric_file_of_tcl_uses_only_arrows_of_our_generator(data_folder: Path, clean_labels: Clean) -> None:
+    labels, clean = released(Path("noise-labels/tcl/asym_noise_cifar10_40.npy"), data_folder, clean_labels)
+    flips, wrong = noise.flips_of("cifar10"), labels != clean
+    moved = set(zip(clean[wrong].tolist(), labels[wrong].tolist(), strict=True))
+    assert all(flips[before] == after for before, after in moved)
+    shares = {source: wrong[clean == source].mean() for source in range(10)}
+    assert all(abs(shares[source] - 0.4) < 0.02 if source in flips else shares[source] == 0 for source in range(10))

@@ -9,8 +9,11 @@ from typing import Any
 import pytest
 import tiny
 import yaml
+from fuzzing import refused
 
 from nlkit import load_params
+from nlkit.params import make_params, read_tree
+from nlkit.params.views import PhotoViewParams, ViewParams
 from nlkit.training import encoders
 
 ROOT = Path(__file__).parents[2]
@@ -106,6 +109,32 @@ def test_a_bad_value_is_refused_in_one_line_with_file_and_key(name: str, key: st
 @pytest.mark.parametrize("one", REFUSED["contradictions"], ids=lambda one: f"{one['file']} {one['settings']}")
 def test_settings_that_contradict_each_other_are_refused(one: dict[str, Any]) -> None:
     assert one["says"] in tiny.refusal(PARAMS / f"{one['file']}.yaml", **one["settings"])
+
+
+@pytest.mark.parametrize("one", REFUSED["sections"], ids=operator.itemgetter("says"))
+def test_sections_that_do_not_fit_the_others_are_refused(one: dict[str, Any]) -> None:
+    content = read_tree(PARAMS / f"{one['file']}.yaml") | {key: one[key] for key in one.keys() - {"file", "says"}}
+    said = refused(lambda: make_params(content, {}, "some.yaml"))
+    assert said.startswith("some.yaml: ") and one["says"] in said
+
+
+FLIP = {"kind": "resized_crop", "size": 224, "smallest": 0.2, "flip": False}
+
+
+@pytest.mark.parametrize(
+    ("file", "given", "views"),
+    [
+        ("tcl/webvision", {"kind": "crop", "size": 224}, PhotoViewParams(kind="crop", size=224)),
+        ("tcl/webvision", FLIP, PhotoViewParams(**FLIP)),  # type: ignore[arg-type]
+        ("elr/cifar10-sym-50", {"pad": 3}, ViewParams(pad=3)),
+        ("elr/cifar10-sym-50", {}, ViewParams()),
+    ],
+)
+def test_the_kind_tells_views_of_photographs_from_others(file: str, given: dict[str, Any], views: object) -> None:
+    content = read_tree(PARAMS / f"{file}.yaml")
+    found = make_params(content | {"views": given}, {}, "some.yaml")
+    assert found.views == views
+    assert make_params(found.model_dump(mode="json"), {}, "record") == found
 
 
 def test_settings_at_their_later_defaults_leave_the_hash_of_older_records_as_it_was() -> None:

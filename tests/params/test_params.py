@@ -1,49 +1,31 @@
-from collections.abc import Iterator
+"""Parameter files: keys, defaults, digests, overrides, and what `base:` means."""
+
+import random
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import tiny
 import yaml
+from fuzzing import refused
 
 from nlkit import load_params
-from nlkit.params import Params, make_params, parse_override, read_tree
+from nlkit.params import MOST_BASES, Params, make_params, parse_override, read_tree, resolve_base, sources
 
-FOLDER = Path(__file__).parents[2] / "params"
-GOOD = FOLDER / "dividemix" / "cifar10-sym-50.yaml"
+PARAMS = Path(__file__).parents[2] / "params"
+CELL = PARAMS / "cross_entropy" / "digits-sym-50-views.yaml"
+GOOD = PARAMS / "dividemix" / "cifar10-sym-50.yaml"
 
 
-def write(folder: Path, text: str) -> Path:
-    path = folder / "some.yaml"
-    path.write_text(text, encoding="utf-8")
+def write(root: Path, **files: str) -> Path:
+    """A folder `params` with files, whose names have two underscores for a slash; gives the path of the last."""
+    (root / "params" / "bases").mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        path = root / "params" / f"{name.replace('__', '/')}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     return path
-
-
-def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("sed", 1), ("noise.colour", "red"), ("method.lambda", 1), ("method.mixture.components", 3),
-        ("seed", -1), ("seed", "one"), ("seed", 1.5), ("seed", True), ("seed", 2**31), ("seed", None),
-        ("noise.rate", 1.2), ("noise.rate", "half"), ("noise.rate", float("nan")), ("noise.kind", "salt"),
-        ("optim.lr", 0), ("optim.lr", float("inf")), ("optim.momentum", 1.0), ("optim.momentum", float("nan")),
-        ("optim.weight_decay", -1e-4), ("optim.drop_epochs", 150), ("views.pad", -1), ("views.zoom", 1.0),
-        ("views.flip", "yes"), ("training.epochs", 0), ("training.batch_size", 64.5), ("training.precision", "fp16"),
-        ("data.name", "svhn"), ("data.train_size", 0), ("model.width", "wide"), ("method.temperature", 0),
-        ("method.alpha", float("nan")), ("method.threshold", 2), ("method.bn", "split"), ("method.warm_up", [10]),
-        ("cell", "../escape"), ("cell", ""), ("cell.deep", 1), ("training", 3), ("method", "dividemix"),
-        ("method.name", "unknown"),
-    ],
-)  # fmt: skip
-def test_a_bad_value_is_refused_with_file_and_key(key: str, value: Any) -> None:
-    assert key.removesuffix(".name").split(".")[-1] in tiny.refusal(GOOD, **{key: value})
 
 
 REQUIRED = {
@@ -52,7 +34,7 @@ REQUIRED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("key", sorted(REQUIRED | dict(leaves(read_tree(GOOD))).keys()))
+@pytest.mark.parametrize("key", sorted(REQUIRED | {*pd.json_normalize(read_tree(GOOD))}))
 def test_a_missing_key_has_a_default_or_is_named(key: str, tmp_path: Path) -> None:
     tree = read_tree(GOOD)
     *parents, last = key.split(".")
@@ -60,7 +42,7 @@ def test_a_missing_key_has_a_default_or_is_named(key: str, tmp_path: Path) -> No
     for parent in parents:
         branch = branch[parent]
     del branch[last]
-    path = write(tmp_path, yaml.safe_dump(tree))
+    path = write(tmp_path, some=yaml.safe_dump(tree))
     if key in REQUIRED:
         assert f"key '{key}' is missing" in tiny.refusal(path)
     else:
@@ -79,7 +61,7 @@ def test_a_missing_key_has_a_default_or_is_named(key: str, tmp_path: Path) -> No
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_a_tree_of_keys_is_refused(text: str, words: str, tmp_path: Path) -> None:
-    assert words in tiny.refusal(write(tmp_path, text))
+    assert words in tiny.refusal(write(tmp_path, some=text))
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
@@ -88,11 +70,6 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "binary.yaml"
     path.write_bytes(b"\xff\xfe\x00seed")
     assert "YAML" in tiny.refusal(path)
-
-
-def test_parameters_cannot_be_changed_once_made() -> None:
-    with pytest.raises(ValueError, match="frozen"):
-        load_params(GOOD).seed = 1  # type: ignore[misc]
 
 
 SECTIONS = {
@@ -114,6 +91,8 @@ def test_the_digest_depends_neither_on_key_order_nor_on_what_is_left_to_defaults
 
     again = make_params(backwards(tree), {}, "reversed")
     assert isinstance(again, Params) and again == load_params(GOOD) and again.digest == load_params(GOOD).digest
+    with pytest.raises(ValueError, match="frozen"):
+        again.seed = 1  # type: ignore[misc]
 
 
 def test_command_line_overrides_are_read_as_yaml_where_exponents_without_a_point_are_numbers() -> None:
@@ -121,3 +100,113 @@ def test_command_line_overrides_are_read_as_yaml_where_exponents_without_a_point
     assert yaml.safe_load("1e-3") == "1e-3"  # the trap that the loader avoids
     assert parse_override("optim.drop_epochs=[1, 2]") == ("optim.drop_epochs", [1, 2])
     assert parse_override("noise.file=a=b") == ("noise.file", "a=b")
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "expected"),
+    [
+        ("a: {b: 1}", "a: null", {"a": None}),
+        ("a: {b: 2}", "a: 1", {"a": 1}),
+        ("a: {kind: x, b: 1, c: 2}", "a: {kind: x, c: 3}", {"a": {"kind": "x", "b": 1, "c": 3}}),
+        ("a: {kind: x, b: 1}", "a: {kind: y, c: 3}", {"a": {"kind": "y", "c": 3}}),
+        ("a: {name: x, b: {kind: p, q: 1}}", "a: {b: {kind: r}}", {"a": {"name": "x", "b": {"kind": "r"}}}),
+        ("a: {kind: x}", "a: {b: 1}", {"a": {"kind": "x", "b": 1}}),
+    ],
+)
+def test_groups_are_merged_all_else_is_replaced(base: str, own: str, expected: dict[str, Any], tmp_path: Path) -> None:
+    path = write(tmp_path, bases__family__one=base, some__cell=f"base: bases/family/one\n{own}")
+    assert read_tree(path) == expected
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_each_value_is_that_of_the_nearest_file_which_sets_it(seed: int, tmp_path: Path) -> None:
+    draw = random.Random(seed)
+    keys = [f"{section}.{group}.{key}" for section in "ab" for group in "cd" for key in "efg"]
+    values = ["null", "0", "0.5", "word", "[1, 2]", "[]"]
+    layers = [{key: yaml.safe_load(draw.choice(values)) for key in keys if draw.random() < 0.4} for _ in range(4)]
+    for place, layer in enumerate(layers):
+        tree: dict[str, Any] = {"base": f"bases/family/layer{place + 1}"} if place < 3 else {}
+        for key, value in layer.items():
+            section, group, last = key.split(".")
+            tree.setdefault(section, {}).setdefault(group, {})[last] = value
+        write(tmp_path, **{f"bases__family__layer{place}": yaml.safe_dump(tree)})
+    found = read_tree(tmp_path / "params/bases/family/layer0.yaml")
+    expected = {key: value for layer in reversed(layers) for key, value in layer.items()}
+    assert {f"{a}.{b}.{c}": v for a, x in found.items() for b, y in x.items() for c, v in y.items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("base", "words"),
+    [
+        ("3", "key 'base' is 3: expected a path below"),
+        ("[bases/one, bases/two]", "key 'base' is ['bases/one', 'bases/two']: expected a path below"),
+        ("bases/../../secret", "expected a path below"),
+        ("/etc/hostname", "expected a path below"),
+        ("bases/.hidden", "expected a path below"),
+        ('"bases/one\\0"', "expected a path below"),
+        ("bases", "there is no file"),
+    ],
+)
+def test_a_base_that_is_no_file_below_params_is_refused(base: str, words: str, tmp_path: Path) -> None:
+    path = write(tmp_path, secret="a: 1", bases__one="a: 1", some__cell=f"base: {base}")
+    message = refused(lambda: read_tree(path))
+    assert message.startswith(f"{path}: key 'base' is") and words in message
+    path = write(tmp_path, bases__one="a: [1", some__cell="base: bases/one")
+    assert refused(lambda: read_tree(path)).startswith(str(tmp_path / "params/bases/one.yaml"))
+
+
+def test_circles_are_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, bases__a="base: bases/b", bases__b="base: bases/a", some__cell="base: bases/a")
+    message = refused(lambda: read_tree(path))
+    assert message.startswith(f"{tmp_path / 'params/bases/b.yaml'}: key 'base' is 'bases/a'")
+    assert "based on this one" in message
+    assert "based on this one" in refused(lambda: read_tree(write(tmp_path, some__cell="base: some/cell")))
+    refused(lambda: resolve_base({"base": "bases/a"}, "notebook", tmp_path / "params"), r"b\.yaml: .*based on this one")
+
+
+def test_only_so_many_files_stand_on_one_another(tmp_path: Path) -> None:
+    for place in range(MOST_BASES):
+        write(tmp_path, **{f"bases__n{place}": f"base: bases/n{place + 1}\na{place}: 1"})
+    write(tmp_path, **{f"bases__n{MOST_BASES}": "last: 1"})
+    assert len(read_tree(tmp_path / "params/bases/n0.yaml")) == MOST_BASES + 1
+    path = write(tmp_path, some__cell="base: bases/n0")
+    assert f"at most {MOST_BASES} files" in refused(lambda: read_tree(path))
+
+
+def test_sources_are_the_file_and_all_that_it_stands_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, bases__family__one="base: bases/two", bases__two="a: 1", some__cell="base: bases/family/one")
+    monkeypatch.chdir(tmp_path)
+    names = ["params/some/cell.yaml", "params/bases/family/one.yaml", "params/bases/two.yaml"]
+    assert [str(path) for path in sources(Path(names[0]))] == names
+    assert sources(Path(names[2])) == [Path(names[2])]
+
+
+def test_bases_are_found_from_the_file_wherever_one_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = load_params(CELL)
+    monkeypatch.chdir(CELL.parent)
+    assert load_params(CELL.name) == expected
+    copy = tmp_path / "mine.yaml"
+    copy.write_bytes(CELL.read_bytes())
+    assert load_params(copy) == expected
+    monkeypatch.chdir(tmp_path)
+    assert load_params(CELL) == expected
+    refused(lambda: load_params("mine.yaml"), r"mine\.yaml: key 'base' is .*there is no file")
+
+
+@pytest.mark.parametrize("path", sorted(PARAMS.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_file_is_named_after_its_content_and_its_keys_alone_are_resolved_as_the_file_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `papermill -f` does: it injects the keys of the file as they stand, `base` among them."""
+    monkeypatch.chdir(PARAMS.parent)
+    params, content = load_params(path), yaml.safe_load(path.read_text(encoding="utf-8"))
+    assert make_params(content, {}, "notebook parameters") == params
+    assert (params.paper, params.cell) == (path.parent.name, path.stem)
+
+
+def test_overrides_are_laid_over_what_is_resolved_and_cannot_change_the_base() -> None:
+    plain, changed = load_params(CELL), load_params(CELL, seed=3, **{"optim.lr": 0.5, "views": {"pad": 3}})
+    assert (changed.seed, changed.optim.lr, changed.views.pad) == (3, 0.5, 3)
+    assert changed.optim == plain.optim.model_copy(update={"lr": 0.5})
+    assert changed.views == plain.views.model_copy(update={"pad": 3})
+    refused(lambda: load_params(CELL, base="bases/cross_entropy/digits"), "unknown key 'base'")

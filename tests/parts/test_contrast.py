@@ -1,15 +1,18 @@
-"""Contrastive losses against the textbook's matrix and closed forms, and who is whose positive."""
+"""Losses that papers share: contrastive ones against the textbook's matrix, who is whose positive, entropies, ramps."""
 
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import tiny
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from nlkit.kernels import soft_losses
 from nlkit.methods.codim import Variant, contrast_classes, contrast_confidence, same_image_or_class
+from nlkit.parts import semi
 from nlkit.parts.features import nt_xent, supcon
 
 TAU = 0.25
@@ -94,18 +97,6 @@ def test_nt_xent_is_the_contrast_of_pairs_and_treats_both_views_alike(batch: int
     torch.testing.assert_close(ours(z.roll(batch, 0)), ours(z), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("views", "tau", "loss"),
-    [
-        (torch.eye(4, 8), TAU, 0.10426),  # log(e^4 + 6) - 4
-        (torch.ones(4, 8) / math.sqrt(8), TAU, math.log(7)),  # collapsed: the number of others
-        (torch.eye(2), 1.0, 0.55144),  # log(e + 2) - 1
-    ],
-)
-def test_known_views_give_the_closed_forms(views: Tensor, tau: float, loss: float) -> None:
-    assert float(nt_xent(views, views, tau)) == pytest.approx(loss, abs=2e-5)
-
-
 def test_large_similarities_do_not_overflow_and_half_precision_is_compared_in_single() -> None:
     value, gradient = with_gradient(lambda x: nt_xent(x[:8], x[8:], 1e-3), 10 * unit(16))
     assert bool(torch.isfinite(value)) and bool(torch.isfinite(gradient).all())
@@ -161,3 +152,38 @@ def test_the_weight_of_a_pair_is_the_product_of_both_confidences_and_that_of_two
     image = torch.arange(X + U).repeat(2)
     expected = torch.where(image[:, None] == image, 1.0, confidence[:, None] * confidence)
     assert torch.equal(mask("sup_pseudo", 0.0, confident=True), expected * mask("sup_pseudo", 0.0))
+
+
+@pytest.mark.parametrize(("alpha", "mean"), [(4.0, 0.637), (1.0, 0.75), (0.5, 0.818)])
+def test_the_mixing_share_is_a_folded_beta_variable(alpha: float, mean: float) -> None:
+    stream = np.random.default_rng(0)
+    shares = [semi.mixing_share(stream, alpha) for _ in range(4000)]
+    assert min(shares) >= 0.5 and max(shares) <= 1
+    assert sum(shares) / len(shares) == pytest.approx(mean, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("logits", "negative_entropy", "negative_marginal"),
+    [
+        (torch.zeros(10, 5), -math.log(5), -math.log(5)),
+        (200 * torch.eye(5).repeat(2, 1), 0, -math.log(5)),
+        (1e4 * torch.eye(5), 0, -math.log(5)),
+        (200 * torch.eye(5)[[0] * 10], 0, 0),
+    ],
+    ids=["uniform", "balanced", "sure", "constant"],
+)
+def test_entropies_have_closed_forms_and_all_gradients_are_finite(
+    logits: Tensor, negative_entropy: float, negative_marginal: float
+) -> None:
+    assert float(semi.negative_entropy(logits)) == pytest.approx(negative_entropy, abs=1e-5)
+    assert float(semi.negative_marginal_entropy(logits)) == pytest.approx(negative_marginal, abs=1e-5)
+    for loss in (semi.negative_entropy, semi.negative_marginal_entropy, soft_losses.prior_penalty):
+        assert math.isfinite(float(loss(logits))) and bool(with_gradient(loss, logits)[1].isfinite().all())
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [(0, 0), (9.99, 0), (10, 0), (10 + 200 / 400, 0.78125), (18, 12.5), (25.9, 24.84375), (26, 25), (300, 25)],
+)
+def test_the_ramp_is_linear_over_sixteen_epochs(time: float, expected: float) -> None:
+    assert 25 * semi.ramp(time, start=10, length=16) == pytest.approx(expected)

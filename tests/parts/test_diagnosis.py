@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from nlkit.parts import mixture
-from nlkit.parts.mixture import DiagnosisParams, diagnose, fit_mixture, posterior, prototypes, spreads
+from nlkit.parts.mixture import DiagnosisParams, diagnose, posterior, prototypes, spreads
 
 N, C, D, TAU = 500, 5, 12, 0.25
 
@@ -32,14 +32,19 @@ def equal(mu: Tensor) -> Tensor:
     return torch.full((len(mu),), TAU)
 
 
-def test_prototypes_are_unit_sums_by_prediction_whatever_the_size_of_a_class() -> None:
-    v, p, _, _ = clusters()
+def test_prototypes_are_unit_sums_by_prediction_and_similarities_are_with_the_own_one_and_the_nearest_other() -> None:
+    v, p, labels, _ = clusters()
     mu = prototypes(v, p)
     for k in range(C):
         total = sum((p[i, k] * v[i] for i in range(N)), torch.zeros(D))
         torch.testing.assert_close(mu[k], total / total.norm(), atol=1e-5, rtol=0)
     factors = torch.tensor([0.1, 1.0, 3.0, 7.0, 0.5])
     torch.testing.assert_close(prototypes(v, p * factors), mu, atol=1e-6, rtol=0)
+    own, other = mixture.similarities(v, labels, mu)
+    for i in range(len(v)):
+        similar = [float(v[i] @ centre) for centre in mu]
+        assert float(own[i]) == pytest.approx(similar.pop(int(labels[i])), abs=1e-5)
+        assert float(other[i]) == pytest.approx(max(similar), abs=1e-5)
 
 
 def test_classes_are_gaussians_around_their_prototypes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,18 +73,6 @@ def test_wrong_labels_are_found(own: dict[str, Any]) -> None:
     assert (found.mixture is None) == (own.get("mixture_per") == "class")
 
 
-def test_the_clean_component_is_the_one_of_the_larger_posterior() -> None:
-    v, p, labels, _ = clusters(noise=0.3)
-    found = diagnose(v, p, labels, settings())
-    mu = prototypes(v, p)
-    gamma = mixture.posterior_of(v, labels, mu, equal(mu))
-    assert found.score is not None and found.mixture is not None
-    stretched = (gamma.max() - gamma) / (gamma.max() - gamma.min())
-    torch.testing.assert_close(found.score, stretched.double(), atol=1e-6, rtol=0)
-    assert torch.equal(found.w, fit_mixture(found.score, settings().mixture).p_clean(found.score).float())
-    assert float(gamma[found.w > 0.5].mean()) > float(gamma[found.w < 0.5].mean())
-
-
 def test_scores_are_stretched_over_the_whole_set_before_classes_are_parted(monkeypatch: pytest.MonkeyPatch) -> None:
     v, p, labels, _ = clusters(noise=0.3)
     seen: list[Tensor] = []
@@ -95,13 +88,3 @@ def test_scores_that_are_all_equal_give_one_half(count: int, own: dict[str, Any]
     v, p = torch.eye(1, D).expand(count, D), torch.full((count, C), 1 / C)
     found = diagnose(v, p, torch.zeros(count, dtype=torch.int64), settings(**own))
     assert found.w.tolist() == [0.5] * count and found.score is None
-
-
-def test_the_similarities_of_a_label_are_with_its_own_prototype_and_the_nearest_other() -> None:
-    v, p, labels, _ = clusters()
-    mu = prototypes(v, p)
-    own, other = mixture.similarities(v, labels, mu)
-    for i in range(len(v)):
-        similar = [float(v[i] @ centre) for centre in mu]
-        assert float(own[i]) == pytest.approx(similar.pop(int(labels[i])), abs=1e-5)
-        assert float(other[i]) == pytest.approx(max(similar), abs=1e-5)

@@ -105,11 +105,6 @@ def test_times_come_in_pairs_that_add_up(batch: int) -> None:
     assert set(antithetic_times(4000, 50, stream(), torch.device("cpu")).tolist()) == set(range(50))
 
 
-def test_the_class_is_the_one_nearest_to_one_and_not_the_largest() -> None:
-    y = torch.tensor([[1.3, 0.95, -0.2], [0.2, 0.1, 0.3]])
-    assert diffusion.closeness(y, 0.1).argmax(dim=1).tolist() == [1, 2] != y.argmax(dim=1).tolist()
-
-
 def floats(one: nn.Module) -> list[torch.Tensor]:
     return [value.detach().double() for value in one.state_dict().values() if value.is_floating_point()]
 

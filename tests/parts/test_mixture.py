@@ -1,13 +1,17 @@
-"""Mixtures of two components against scikit-learn's, and one for each class against one after the other."""
+"""Mixtures of two components against scikit-learn's, also class by class, and confident learning against cleanlab."""
 
 import itertools
 
 import numpy as np
 import pytest
 import torch
+from cleanlab import count as counting
+from cleanlab import filter as filtering
+from cleanlab import rank
 from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
+from nlkit.methods import confident_learning as confident
 from nlkit.params.sections import MixtureParams
 from nlkit.parts.mixture import fit_mixture, fit_two_components, normalise, p_clean_per_class, two_means
 
@@ -83,12 +87,6 @@ def test_p_clean_follows_the_order_of_losses_and_not_their_unit(seed: int) -> No
     torch.testing.assert_close(fit_two_components(5 + 3 * losses), expected, rtol=0, atol=1e-9)
 
 
-def test_normalised_losses_span_zero_to_one_and_keep_their_order() -> None:
-    z = normalise(torch.tensor([3.0, -1.0, 0.5, 7.0]))
-    assert z is not None
-    torch.testing.assert_close(z, torch.tensor([0.5, 0.0, 0.1875, 1.0], dtype=torch.float64))
-
-
 @pytest.mark.parametrize(
     "losses", [[1.0, 1.0, 1.0], [2.0], [1.0, float("nan"), 2.0], [1.0, float("inf"), 2.0], [1.0, 1.0 + 1e-13]]
 )
@@ -143,3 +141,48 @@ def test_classes_that_cannot_be_separated_give_one_half() -> None:
     assert ours[2:].tolist() == [0.5] * 4
     assert float(ours[0]) > 0.99 and float(ours[1]) < 0.01
     assert p_clean_per_class(torch.tensor([0.3]), torch.tensor([1]), 2, LONG).tolist() == [0.5]
+
+
+Sample = tuple[Tensor, Tensor]
+
+
+def judged(seed: int, count: int = 300, classes: int = 5, sharp: float = 2.0) -> Sample:
+    """Random probabilities [N, C] and labels that follow them, of which some were redrawn; the last class is rare."""
+    rng = np.random.default_rng(seed)
+    logits = sharp * rng.normal(size=(count, classes))
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.where(rng.random(count) < 0.3, rng.integers(0, classes - 1, count), p.argmax(axis=1))
+    return torch.from_numpy(p), torch.from_numpy(labels)
+
+
+samples = pytest.mark.parametrize(
+    "sample",
+    [
+        judged(0),
+        judged(1, classes=2),
+        judged(2, classes=17),
+        judged(3, sharp=0.1),
+        judged(4, sharp=20),
+        judged(5, count=7),
+    ],
+    ids=["plain", "two classes", "many classes", "flat", "sure", "few"],
+)
+
+
+@samples
+def test_cleanlab_has_the_same_joint_issues_and_scores(sample: Sample) -> None:
+    p, labels = (part.numpy() for part in sample)
+    joint = confident.confident_joint(*sample)
+    assert joint.tolist() == counting.compute_confident_joint(labels, p, calibrate=False).tolist()
+    theirs = counting.compute_confident_joint(labels, p)  # rounded
+    ours = confident.calibrated(joint, sample[1]).numpy()
+    assert np.abs(ours - theirs).max() < 1 and np.abs((ours - theirs).sum(axis=1)).max() < 1e-6
+    assert confident.estimated_errors(*sample) == pytest.approx(ours.sum() - ours.trace())
+    issues = filtering.find_label_issues(labels, p, filter_by="confident_learning", n_jobs=1)
+    assert confident.issues(*sample).tolist() == issues.tolist()
+    for name, score in (
+        ("self_confidence", confident.self_confidence),
+        ("normalized_margin", confident.normalised_margin),
+    ):
+        theirs = rank.get_label_quality_scores(labels, p, method=name)
+        np.testing.assert_allclose(score(*sample).numpy(), theirs, atol=1e-12)

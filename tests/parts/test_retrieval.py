@@ -1,11 +1,24 @@
-"""Nearest neighbours in blocks are those of the full matrix of distances, and their labels vote."""
+"""Nearest neighbours are those of the full matrix and their labels vote; coordinates are principal components."""
 
+import numpy as np
 import pytest
 import tiny
 import torch
+from sklearn.decomposition import PCA
+from torch import Tensor
 
 from nlkit.kernels.neighbours import naive
-from nlkit.parts.features import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
+from nlkit.parts.features import (
+    POINTS,
+    around_prototypes,
+    count_votes,
+    draw_labels,
+    nearest,
+    nearest_others,
+    places,
+    retrieve,
+    vote_weights,
+)
 
 N = 40
 
@@ -70,11 +83,6 @@ def test_the_own_row_is_a_candidate_as_often_as_the_mode_says(
         assert set(index[row].tolist()) - {row} == set(others[row].tolist())
 
 
-def test_votes_are_counts_of_the_neighbours_labels() -> None:
-    index = torch.tensor([[0, 2, 1], [3, 3, 0]])
-    assert count_votes(torch.tensor([2, 0, 2, 1]), index, 4).tolist() == [[1, 0, 2, 0], [0, 2, 1, 0]]
-
-
 def test_counts_of_candidates_sum_to_k_plus_one_and_labels_are_drawn_by_them(bank: torch.Tensor) -> None:
     counts = count_votes(torch.arange(N) % 3, candidates(bank, 10, "online", False), 3)
     assert (counts.sum(dim=1) == 11).all()
@@ -90,6 +98,31 @@ def test_weights_sum_to_one_and_do_not_depend_on_the_unit_of_the_counts() -> Non
     torch.testing.assert_close(vote_weights(5 * votes), vote_weights(votes))
 
 
-def test_the_vote_is_a_distribution_whose_mode_is_the_majority() -> None:
-    share = vote_logits(torch.tensor([[5, 1, 0], [0, 2, 4]])).exp()
-    assert share.flatten().tolist() == pytest.approx([6 / 9, 2 / 9, 1 / 9, 1 / 9, 3 / 9, 5 / 9])
+def assert_up_to_signs(ours: Tensor, theirs: np.ndarray) -> None:
+    for found, expected in zip(ours.numpy().T, theirs.T, strict=False):
+        np.testing.assert_allclose(np.sign(found @ expected) * found, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize(("count", "dim"), [(50, 12), (9, 20), (30, 3)])
+def test_coordinates_are_those_of_scikit_learn_up_to_the_sign(count: int, dim: int) -> None:
+    features = torch.randn(count, dim) * torch.arange(1, dim + 1) ** -0.5
+    ours, axes = torch.stack([*places(features).values()], dim=1), min(8, dim)
+    assert ours.shape == (count, axes)
+    assert_up_to_signs(ours, PCA(min(axes, count - 1)).fit_transform(features.double().numpy()))
+
+
+@pytest.mark.parametrize(("classes", "dim"), [(5, 12), (3, 2), (20, 12)])
+def test_points_around_prototypes_lie_along_the_principal_axes_of_these(classes: int, dim: int) -> None:
+    v, mu = torch.randn(40, dim), torch.randn(classes, dim)
+    points, centres = around_prototypes(v, mu, axes=2)
+    reference = PCA(2).fit(mu.numpy())
+    assert_up_to_signs(torch.cat([points, centres]), reference.transform(torch.cat([v, mu]).numpy()))
+    _, every = around_prototypes(v, mu, axes=100)
+    assert every.shape[1] == min(classes - 1, dim)
+    torch.testing.assert_close(torch.cdist(every, every), torch.cdist(mu, mu), atol=1e-4, rtol=1e-4)
+
+
+def test_only_the_first_samples_have_places() -> None:
+    found = places(torch.randn(POINTS + 5, 3), "start")
+    assert sorted(found) == ["start_1", "start_2", "start_3"]
+    assert all(int(column.isnan().sum()) == 5 and bool(column[POINTS:].isnan().all()) for column in found.values())

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from fuzzing import refused
 
 from nlkit import NlkitError, load_run, run
 from nlkit.files import OWNER
@@ -73,8 +74,7 @@ def test_an_unfinished_run_of_another_identity_is_left_alone(given: dict[str, An
     if given.get("changed") == "noise":
         given = {"changed": {"noise": replace(tiny.problem(count=70).noise, sha256="0")}}
     before = {path: path.read_bytes() for path in checkpoints(tmp_path / "checkpoints")}
-    with pytest.raises(NlkitError, match=f"unfinished run with other {named}"):
-        fit(tmp_path, **given)
+    refused(lambda: fit(tmp_path, **given), f"unfinished run with other {named}")
     assert {path: path.read_bytes() for path in checkpoints(tmp_path / "checkpoints")} == before
 
 
@@ -83,8 +83,7 @@ def test_a_checkpoint_that_other_code_wrote_is_an_error_and_no_crash(tmp_path: P
     tensors, info, _ = load_latest(tmp_path / "checkpoints")
     del tensors[next(name for name in tensors if name.endswith("weight"))]
     save(tmp_path / "checkpoints", 2, tensors, info)
-    with pytest.raises(NlkitError, match=r"checkpoints.*--fresh"):
-        fit(tmp_path)
+    refused(lambda: fit(tmp_path), r"checkpoints.*--fresh")
 
 
 def test_threads_are_set_for_the_run_and_put_back() -> None:
@@ -125,8 +124,7 @@ def test_fresh_trains_anew_even_over_other_parameters_and_checkpoints(tmp_path: 
 @pytest.mark.parametrize("method", [name for name in registry.names()])
 def test_a_run_that_diverges_is_refused_and_leaves_no_record(method: str, tmp_path: Path) -> None:
     diverging = tiny.params(method, **{"optim.lr": 1e9, "data.train_size": 64, "training.precision": "fp32"})
-    with pytest.raises(NlkitError, match=r"diverged in epoch \d+: .*; lower optim\.lr"):
-        run(diverging, tmp_path / "out", progress=False)
+    refused(lambda: run(diverging, tmp_path / "out", progress=False), r"diverged in epoch \d+: .*; lower optim\.lr")
     assert not (tmp_path / "out/record.json").exists()
 
 

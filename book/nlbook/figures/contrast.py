@@ -20,27 +20,20 @@ from nlkit.figures.style import CLEAN, NEUTRAL, NOISY, epoch_title, groups, lege
 from nlkit.methods.simclr import QUERIES, SHOWN
 from nlkit.training.runs import Run
 
-SIDE = 24
-"""Images of X, and of U, in the batch that is drawn."""
+SIDE = 24  # images of X, and of U, in the batch that is drawn
 VARIANTS = {"self": "Self", "sup": "Sup", "sup_pseudo": "Sup + pseudo-labels"}
 COLOURS = ("white", "black", CLEAN, NOISY, NEUTRAL)
 
 
 def feature_maps(run: Run) -> Figure:
-    """Features laid out by t-SNE at the first and the last recorded epoch, each class with its name.
-
-    Where the record has prototypes, they are squares, and their names those of the classes.
-    """
+    """Features by t-SNE at the first and the last recorded epoch, with the names of classes; squares are prototypes."""
     recorded = snapshots(run)
     epochs = dict.fromkeys([recorded[0], recorded[-1]])
     return _maps(run, {f"after {epoch_title(run, epoch)}": ("map", epoch) for epoch in epochs})
 
 
 def feature_geometry(run: Run) -> Figure:
-    """Features of the first network laid out by t-SNE, at the start of the run and after its last epoch.
-
-    The start is the pre-trained encoder where the run has one, else a random network.
-    """
+    """Features of the first network by t-SNE, before the run (pre-trained or random) and after its last epoch."""
     last = snapshots(run)[-1]
     start = "pre-trained" if run.record.get("encoder") else "random start"
     return _maps(run, {start: ("start", last), f"after {epoch_title(run, last)}": ("map", last)})
@@ -97,10 +90,7 @@ def _name_classes(ax: Axes, run: Run, points: np.ndarray, prototypes: np.ndarray
 
 
 def neighbour_gallery(run: Run, images: Images) -> Figure:
-    """Training images (top row) and, below each, the images with the nearest features, with the names of the classes.
-
-    Blue: the same true class as the image at the top, vermilion: another one; no names where no class is known.
-    """
+    """Training images above those of the nearest features, whose names are blue for the same true class, else red."""
     index = np.array(run.epochs["neighbours"].iloc[-1]).reshape(QUERIES, SHOWN)
     names, known = run.record["data"]["classes"], run.samples.get("clean")
     figure, axes = image_grid(SHOWN + 1, QUERIES, extra=0.18)
@@ -153,8 +143,8 @@ def label_map(run: Run) -> Figure:
 def positive_pairs(run: Run) -> Figure:
     """Positive pairs of one batch under each variant, from what is recorded of the first epoch after the warm-up.
 
-    Each image has two rows, its views; the images of X stand before those of U, and each part is sorted by class. The
-    ensemble's prediction on the plain image stands in for the guesses of a step, which are made on random views.
+    Each image has two rows, its views; those of X come first, and each part is sorted by class. The ensemble's
+    prediction on the plain image stands in for the guesses of a step, which are made on random views.
     """
     method: Any = run.params.method
     epoch = next((one for one in snapshots(run) if one > method.warm_up), snapshots(run)[0])

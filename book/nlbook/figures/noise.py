@@ -44,24 +44,19 @@ MODELS = {
     "human, aggregate": ("#999933", "<"),
     "human, random 1": ("#000000", "p"),
     "human, worst": ("#D55E00", "*"),
-}
-"""Colour and marker of the noise models, in the order of the page."""
+}  # colour and marker of each noise model, in the order of the page
 
 
 def matrix_grid(summary: NoiseSummary) -> Figure:
-    """Where wrong labels go: the transition matrices of all models on one colour scale, without their diagonals.
-
-    Colours follow the square root of a share, so that small ones can be told apart.
-    """
+    """Where wrong labels go: transition matrices without diagonals; colours follow the square root of a share."""
     shown, names = summary.shown(hybrids=True), summary.names
     figure, axes = panels(len(shown), 2.15, sharey=True)
     beside = [np.where(np.eye(len(names)) > 0, np.nan, 100 * np.array(one.matrix)) for one in shown.values()]
     most = float(np.nanmax(beside))
     for ax, (name, one), shares in zip(axes, shown.items(), beside, strict=True):
         image = ax.imshow(shares, norm=PowerNorm(0.5, 0, most), cmap="cividis")
-        ax.set_facecolor("#DDDDDD")
+        ax.set(facecolor="#DDDDDD", title=f"{name}, {100 * one.rate:.0f} %")
         ax.grid(False)
-        ax.set_title(f"{name}, {100 * one.rate:.0f} %")
         ax.set_yticks(range(len(names)), names)
         below = names if ax in axes[-3:] else [""] * len(names)
         ax.set_xticks(range(len(names)), below, rotation=90 if max(map(len, names)) > 2 else 0)
@@ -119,14 +114,11 @@ def lift_maps(summaries: Sequence[NoiseSummary]) -> Figure:
 
 
 def margin_curves(summaries: Sequence[NoiseSummary]) -> Figure:
-    """How often images are hit, by how sure a classifier is of their true class, by model: one panel a data set.
-
-    The images of each class are divided into tenths by the classifier's margin; 1 is the mean rate of the model.
-    """
+    """Noise rate over its mean in each tenth of the classes, by the margin of a classifier: one panel a data set."""
     figure, axes = panels(len(summaries), 3.7, sharey=True)
     for ax, one in zip(axes, summaries, strict=True):
-        ax.set(title=one.title, xlabel="tenth of the class, the least sure first")
-        ax.set(xticks=range(1, 11), xlim=(0.5, 10.5))
+        below = "tenth of the class, the least sure first"
+        ax.set(title=one.title, xlabel=below, xticks=range(1, 11), xlim=(0.5, 10.5))
         ax.axhline(1, color=NEUTRAL, linewidth=0.8, linestyle=":")
         for name, model in one.shown().items():
             colour, marker = MODELS[name]
@@ -137,10 +129,7 @@ def margin_curves(summaries: Sequence[NoiseSummary]) -> Figure:
 
 
 def hit_gallery(models: NoiseModels, first: str, second: str) -> Figure:
-    """Images that two noise models both hit, or only one of them: above is the true class, below the wrong labels.
-
-    Where both models name the same wrong class it stands there once. The images must be here.
-    """
+    """Images that both, or only one of two noise models hit: above is the true class, below each wrong label once."""
     assert models.images is not None
     rows, clean, names = models.hit_rows(first, second), models.clean, models.names
     labels = [models.labels[first], models.labels[second]]
