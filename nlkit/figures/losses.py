@@ -23,27 +23,36 @@ AREA: Any = {"histtype": "stepfilled", "alpha": 0.6}
 
 def loss_histograms(run: Run) -> Figure:
     """Loss of each training sample under network 1 at the recorded epochs, with the fitted mixture over it."""
+    return histograms(run, "loss", "mixture", "low, high")
+
+
+def histograms(run: Run, name: str, mixture: str, components: str, ends: Sequence[float] | None = None) -> Figure:
+    """A column of the samples at the recorded epochs, with the mixture that the epochs keep under another name.
+
+    ends: of the axis, and of the values that the mixture was fitted to; else those of the values themselves.
+    """
     epochs = style.snapshots(run)
     figure, axes = style.panels(len(epochs), 1.9)
     for ax, epoch in zip(axes, epochs, strict=True):
-        losses, row = run.samples[f"loss_{epoch}"].to_numpy(dtype=np.float64), run.epochs.iloc[epoch - 1]
-        bins = list(np.linspace(losses.min(), losses.max(), BINS + 1))
-        parts = style.groups(run.samples)
-        drawn = [ax.hist(losses[mask], bins, color=c, label=name, **AREA) for name, c, mask in parts]
+        values, row = run.samples[f"{name}_{epoch}"].to_numpy(dtype=np.float64), run.epochs.iloc[epoch - 1]
+        low, high = ends or (values.min(), values.max())
+        parts, bins = style.groups(run.samples), list(np.linspace(low, high, BINS + 1))
+        drawn = [ax.hist(values[mask], bins, color=c, label=label, **AREA) for label, c, mask in parts]
         highest = float(max(np.max(counts) for counts, _, _ in drawn))
-        if row["mixture_means"] is not None:
-            mixture = row["mixture_weights"], row["mixture_means"], row["mixture_variances"]
-            draw_mixture(ax, mixture, row["loss_min"], row["loss_max"], len(losses) / BINS)
-        ax.set(title=style.epoch_title(run, epoch), yscale="log", ylim=(0.5, 4 * highest))
+        if row[f"{mixture}_means"] is not None:
+            fitted = [row[f"{mixture}_{part}"] for part in ("weights", "means", "variances")]
+            low, high = ends or (row[f"{name}_min"], row[f"{name}_max"])
+            draw_mixture(ax, fitted, low, high, len(values) / BINS, components)
+        ax.set(title=style.epoch_title(run, epoch), yscale="log", ylim=(0.5, 4 * max(highest, 1.0)))
         ax.minorticks_off()  # they take half of the time that drawing takes
-    plt.setp(axes[-3:], xlabel="loss")
+    plt.setp(axes[-3:], xlabel=name)
     figure.supylabel("samples")
     style.legend_below(figure, axes[-1])
     return figure
 
 
 def draw_mixture(
-    ax: Axes, mixture: Sequence[Sequence[float]], low: float, high: float, scale: float, what: str = "low, high"
+    ax: Axes, mixture: Sequence[Sequence[float]], low: float, high: float, scale: float, what: str
 ) -> None:
     """Draw the two weighted densities of a mixture over values that were normalised from [low, high] to [0, 1].
 

@@ -154,7 +154,7 @@ def test_images_that_are_not_those_of_the_record_are_refused(known: nlkit.Run) -
 
 def test_a_mixture_is_drawn_where_its_values_lie_and_holds_the_whole_share_of_each_component() -> None:
     ax = plt.subplots()[1]
-    draw_mixture(ax, [0.3, 0.7], [0.4, 0.6], [0.001, 0.002], low=1.0, high=5.0, scale=50)
+    draw_mixture(ax, [[0.3, 0.7], [0.4, 0.6], [0.001, 0.002]], 1.0, 5.0, scale=50, what="low, high")
     for line, weight, peak in zip(ax.lines, (0.3, 0.7), (2.6, 3.4), strict=True):
         x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
         assert x[y.argmax()] == pytest.approx(peak, abs=0.01)

@@ -15,7 +15,7 @@ from matplotlib.patches import Patch
 from sklearn.manifold import TSNE
 
 from nlkit.figures.images import Images, image_grid, show
-from nlkit.figures.losses import BINS, draw_mixture
+from nlkit.figures.losses import histograms
 from nlkit.figures.style import CLEAN, NEUTRAL, NOISY, epoch_title, groups, legend_below, panels, snapshots, threshold
 from nlkit.methods.simclr import QUERIES, SHOWN
 from nlkit.training.runs import Run
@@ -105,23 +105,7 @@ def neighbour_gallery(run: Run, images: Images) -> Figure:
 
 def score_histograms(run: Run) -> Figure:
     """Score of each training label at the recorded epochs, with the fitted mixture where there is one for all."""
-    epochs = snapshots(run)
-    figure, axes = panels(len(epochs), 1.9)
-    for ax, epoch in zip(axes, epochs, strict=True):
-        highest, row = 1.0, run.epochs.iloc[epoch - 1]
-        values = run.samples[f"score_{epoch}"].to_numpy(dtype=np.float64)
-        for label, colour, mask in groups(run.samples):
-            counts, *_ = ax.hist(values[mask], list(np.linspace(0, 1, BINS + 1)), color=colour, alpha=0.6, label=label)
-            highest = max(highest, float(np.max(counts)))
-        if row["score_means"] is not None:
-            mixture = (row["score_weights"], row["score_means"], row["score_variances"])
-            draw_mixture(ax, mixture, 0.0, 1.0, len(run.samples) / BINS, "clean, wrong")
-        ax.set(title=epoch_title(run, epoch), yscale="log", ylim=(0.5, 4 * highest))
-        ax.minorticks_off()
-    plt.setp(axes[-3:], xlabel="score")
-    figure.supylabel("samples")
-    legend_below(figure, axes[-1])
-    return figure
+    return histograms(run, "score", "score", "clean, wrong", (0.0, 1.0))
 
 
 def label_map(run: Run) -> Figure:
