@@ -70,7 +70,7 @@ def test_an_archive_is_brought_and_unpacked_only_once_and_what_comes_with_a_pack
     assert load_dataset("cifar10", root).sha256 == load_dataset("cifar10", tmp_path / "original").sha256
     bring(root)
     assert len(site.asked) == 1
-    get("digits", tmp_path / "digits")
+    get("digits", tmp_path / "digits", sources())
     assert not (tmp_path / "digits").exists()
 
 

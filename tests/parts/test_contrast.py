@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nlkit.kernels import soft_losses
+from nlkit.kernels.soft_losses import naive as soft_losses
 from nlkit.methods.codim import Variant, contrast_classes, contrast_confidence, same_image_or_class
 from nlkit.parts import semi
 from nlkit.parts.features import nt_xent, supcon
