@@ -124,7 +124,7 @@ def measure(place: Path, table: pd.DataFrame, method: str) -> dict[str, Any]:
         "precision": round(float(wrong[issue].mean()), 3),
         "recall": round(float(issue[wrong].mean()), 3),
         "corrected": round(float(right.sum() / max(issue.sum(), 1)), 3),
-        "accuracy": round(100 * float((tested["suggested_label"] == tested["truth"]).mean()), 1),
+        "accuracy": round(100 * float((tested["predicted_label"] == tested["truth"]).mean()), 1),
         "seconds": round(time.perf_counter() - start, 1),
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
         "peak_mb": round(used.ru_maxrss / 1000),
