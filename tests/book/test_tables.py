@@ -204,3 +204,10 @@ def test_chapters_include_what_is_made_by_name(tmp_path: Path) -> None:
     (tmp_path / "book" / "toy.md").write_text(text + quoted)
     names = {"params_toy.md": "toy.md", "loss_ridges_toy_digits-sym-50.svg": "toy.md"}
     assert contents.fragments(tmp_path) == names
+
+
+def test_the_chapter_on_own_images_says_what_its_table_says() -> None:
+    found = pd.read_csv(ROOT / "benchmarks/own_photographs.csv").set_index("method")
+    plain, elr, dividemix = (found.loc[name] for name in ("cross_entropy", "elr", "dividemix"))
+    assert plain["auc"] > elr["auc"] and plain["accuracy"] > elr["accuracy"] and elr["kills"] > 0
+    assert abs(plain["accuracy"] - dividemix["accuracy"]) < 3 and dividemix["cpu_seconds"] > 3 * plain["cpu_seconds"]
