@@ -154,7 +154,7 @@ def draw(place: Path, table: pd.DataFrame, scores: Path) -> None:
     found = pd.read_csv(scores).merge(table[["path", "truth"]], on="path")
     worst = found[found["is_label_issue"]].nsmallest(SHOWN[0] * SHOWN[1], "label_quality")
     figures.use_book_style()
-    figure, axes = image_grid(*SHOWN)
+    figure, axes = image_grid(*SHOWN, extra=0.4)
     for ax, (_, row) in zip(axes.flat, worst.iterrows(), strict=False):
         show(ax, np.asarray(Image.open(place / "images" / row["path"])))
         ax.set_title(
