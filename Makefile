@@ -1,5 +1,6 @@
 PYTHON ?= python3
 CORES ?= all
+MINUTES ?= 30
 BIN := .venv/bin
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet rules
 CONSTRAINTS ?= constraints.txt
@@ -8,7 +9,7 @@ VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 # Where bytecode is not to be written, each of the many processes would compile all of its libraries anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: book preview reproduce pdf release links test test-slow lab bench clean
+.PHONY: book preview reproduce queue pdf release links test test-slow lab bench clean
 
 book: .venv/.installed
 	$(SNAKEMAKE) -- book
@@ -21,6 +22,10 @@ preview: .venv/.installed
 # Every cell on digits that has a page is trained anew.
 reproduce: .venv/.installed
 	$(SNAKEMAKE) --config fresh=all -- book
+
+# The most valuable runs of the papers that fit into a time: make queue MINUTES=30. The next call goes on.
+queue: .venv/.installed
+	$(BIN)/python -m benchmarks.queue --minutes $(MINUTES)
 
 # The built book on paper: _build/book.pdf. It needs Chromium or Chrome.
 pdf: .venv/.installed

@@ -4,9 +4,11 @@ The book: the cells in NEW are trained anew, with the pre-training that they ref
 records are shown. `--config fresh=none` trains nothing, `--config fresh=all` trains every cell on digits that has a page.
 
 The grid: `digits`, `laptop`, `cifar10`, `cifar100`, `photographs` and `all` train every cell of that kind below `runs/`,
-with the seeds of `--config seeds=0,1,2`; so does a record or an executed notebook that is asked for by its path.
+with the seeds of `--config seeds=0,1,2`; so does a record or an executed notebook that is asked for by its path. A dry run
+ends with the hours that all runs would take on each machine whose rates are in `benchmarks/results.csv`.
 """
 
+import atexit
 import re
 import shutil
 from pathlib import Path
@@ -29,7 +31,15 @@ def record(page, seed=contents.SEED):
 
 def needs_gpu(run):
     """1 for a run at full size, 0 for one that a laptop makes; `--resources gpu=1` runs one after the other."""
+    due[f"{run.paper}-{run.cell}", run.seed] = True
     return int(contents.kind(run.cell) not in ("digits", "laptop"))
+
+
+def tell_hours():
+    """Print what the runs of a dry run would cost."""
+    from benchmarks import hours
+
+    print(hours.summary([page for page, seed in due]))
 
 
 BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
@@ -59,6 +69,10 @@ if workflow.is_main_process:
         shutil.rmtree(".snakemake/locks", ignore_errors=True)
     except Timeout:
         pass  # another is at work here: Snakemake itself refuses a second one
+
+due = {}  # runs whose resources were asked for
+if workflow.is_main_process and workflow.dryrun:
+    atexit.register(tell_hours)
 
 SEEDS = re.findall(r"\d+", str(config.get("seeds", contents.SEED)))
 

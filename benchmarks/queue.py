@@ -1,10 +1,10 @@
 """As many runs as fit into a given time, the most valuable ones first; for whoever has a GPU for half an hour.
 
-python -m benchmarks.queue --minutes 9 [--more 20] --data DIR --runs DIR --records DIR [--queue FILE] [-s KEY=VALUE ...]
+python -m benchmarks.queue --minutes 9 [--more 20] [--data DIR] [--runs DIR] [--records DIR] [--queue FILE]
 
 `--minutes` is the time of this call, `--more` what further calls will have. A run that cannot end within both is given
 up as soon as the seconds of its epochs are known; one that cannot end within this call is stopped at its end, and the
-next call with the same folders resumes it. Finished records are copied to `--records`.
+next call with the same folders resumes it. Finished records are copied to `--records`, and nothing else is.
 """
 
 from __future__ import annotations
@@ -30,16 +30,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Runs in the order of their worth, as many as fit into the time.")
     parser.add_argument("--minutes", type=float, required=True, help="of this call")
     parser.add_argument("--more", type=float, default=0.0, help="minutes of further calls")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--runs", type=Path, required=True, help="checkpoints, for the next call")
-    parser.add_argument("--records", type=Path, required=True, help="finished records alone")
+    parser.add_argument("--data", type=Path, help="data root (default: $NLKIT_DATA, else data/)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints, for the next call")
+    parser.add_argument("--records", type=Path, default=Path("results"), help="finished records alone")
     parser.add_argument("--queue", type=Path, default=Path(__file__).with_suffix(".yaml"))
     parser.add_argument("-s", "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     options = parser.parse_args(arguments)
     end = time.monotonic() + 60 * options.minutes
     for cell, seed in cells(options.queue):
         folder = options.runs / cell / f"seed-{seed}"
-        if (folder / GIVEN_UP).exists() or (folder / "record.json").exists():
+        there = options.records / cell / f"seed-{seed}" / "record.json"
+        if any(path.exists() for path in (folder / GIVEN_UP, folder / "record.json", there)):
             continue
         if time.monotonic() >= end:
             break
@@ -56,25 +57,14 @@ def cells(queue: Path) -> Iterator[tuple[str, int]]:
             yield from ((cell, seed) for seed in seeds)
 
 
-def one(cell: str, overrides: Sequence[str], folder: Path, data: Path, end: float, more: float) -> str:
+def one(cell: str, overrides: Sequence[str], folder: Path, data: Path | None, end: float, more: float) -> str:
     """Start or resume one run, watch it, and say how it ended."""
     path = f"params/{cell}.yaml"
     params = load_params(Path(path), **dict(map(parse_override, overrides)))
     total, first = params.training.epochs, getattr(params.method, "warm_up", 0) + 1
     settings = [word for override in overrides for word in ("-s", override)]
-    command = [
-        sys.executable,
-        "-m",
-        "nlkit",
-        "run",
-        path,
-        *settings,
-        "--out",
-        str(folder),
-        "--data",
-        str(data),
-        "--quiet",
-    ]
+    root = [] if data is None else ["--data", str(data)]
+    command = [sys.executable, "-m", "nlkit", "run", path, *settings, "--out", str(folder), *root, "--quiet"]
     with subprocess.Popen(command) as process:
         while process.poll() is None:
             time.sleep(EVERY_SECONDS)

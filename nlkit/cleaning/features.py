@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ LEAST_WEIGHT = 0.01
 TEMPERATURE = 0.1
 SIDE = 224  # in pixels, of the images that a network is given
 BLOCK = 512
+NEAR = 64  # rows whose neighbours' features are in memory at once
 ROWS = 4096  # whose votes for all classes are in memory at once
 
 
@@ -87,47 +89,60 @@ def clean_features(
 def _evidence(features: np.ndarray, given: np.ndarray, tested: np.ndarray, classes: int, k: int) -> results.Evidence:
     """Of all rows [N], those that are tested [N] judged by the others; P(clean) is that of the given label."""
     x, y, test = torch.from_numpy(features), torch.from_numpy(given), torch.from_numpy(tested)
-    train_posterior, test_posterior = neighbour_posteriors(x[~test], y[~test], x[test], classes, k)
-    parts = results.judged("train", train_posterior, y[~test]) | results.judged("test", test_posterior, y[test])
-    found = {name: value.numpy() for name, value in parts.items()}
-    return found | {"train.p_clean": found["train.quality"], "threshold": np.array(THRESHOLD)}
+    blocks = neighbour_posteriors(x[~test], y[~test], x[test], classes, k)
+    parts: dict[str, np.ndarray] = {}
+    for part, labels, posteriors in zip(("train", "test"), (y[~test], y[test]), blocks, strict=True):
+        found = [results.judged(part, *both) for both in zip(posteriors, labels.split(ROWS), strict=True)]
+        parts |= {name: torch.cat([block[name] for block in found]).numpy() for name in found[0]}
+    return parts | {"train.p_clean": parts["train.quality"], "threshold": np.array(THRESHOLD)}
 
 
 @torch.no_grad()
 def neighbour_posteriors(
     features: Tensor, labels: Tensor, further: Tensor, classes: int, k: int = 20, rounds: int = 6
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Iterator[Tensor], Iterator[Tensor]]:
     """Probability [N, C] of each class by the labels of a sample's neighbours, its own left out, and [M, C] of others.
 
-    features [N, d], labels int64 [N], N > 1; further [M, d]. A label votes with exp(cosine / 0.1) times the weight
-    P(clean) = max(p(given label), 0.01) of the round before, at first 1: labels that disagree with their surroundings
-    lose their say. At most N - 1 neighbours are asked.
+    Both come in blocks of 4,096 rows, at least one. features [N, d], labels int64 [N], N > 1; further [M, d]. A label
+    votes with exp(cosine / 0.1) times the weight P(clean) = max(p(given label), 0.01) of the round before, at first 1:
+    labels that disagree with their surroundings lose their say. At most N - 1 neighbours are asked.
     """
     centre = features.mean(dim=0)
-    bank = unit(features, centre)
+    bank, queries = unit(features, centre), unit(further, centre)
     k = min(k, len(bank) - 1)
-    distances, index = nearest_others(bank, bank, torch.arange(len(bank)), k)
-    weights = torch.ones(len(bank), dtype=bank.dtype)
+    index, others = nearest_others(bank, bank, torch.arange(len(bank)), k)[1], nearest(queries, bank, k)[1]
+    likeness, weights = cosines(bank, bank, index), torch.ones(len(bank), dtype=torch.float64)
     for _ in range(rounds):
-        before, parts = weights, zip(*(part.split(ROWS) for part in (distances, index, labels)), strict=True)
-        own = [votes(d, labels[i], before[i], classes).gather(1, y[:, None])[:, 0] for d, i, y in parts]
-        weights = torch.cat(own).clamp_min(LEAST_WEIGHT)
-    probability = votes(distances, labels[index], before[index], classes)
-    distances, index = nearest(unit(further, centre), bank, k)
-    return probability, votes(distances, labels[index], weights[index], classes)
+        say = voices(likeness, weights[index])
+        weights = (say * (labels[index] == labels[:, None])).sum(dim=1).clamp_min(LEAST_WEIGHT)
+    return shares(say, labels[index], classes), shares(
+        voices(cosines(queries, bank, others), weights[others]), labels[others], classes
+    )
 
 
 def unit(features: Tensor, centre: Tensor) -> Tensor:
-    """Features [N, d] without their centre, at length 1; the centre itself stays 0."""
-    return functional.normalize((features - centre).double(), dim=1)
+    """Features float32 [N, d] without their centre, at length 1; the centre itself stays 0."""
+    return torch.cat([functional.normalize((part - centre).double(), dim=1).float() for part in features.split(ROWS)])
 
 
-def votes(distances: Tensor, labels: Tensor, weights: Tensor, classes: int) -> Tensor:
-    """Shares [M, C] of the votes of neighbours [M, k] at Euclidean distances between unit vectors."""
-    cosine = 1 - distances**2 / 2
-    say = torch.exp((cosine - cosine.amax(dim=1, keepdim=True)) / TEMPERATURE) * weights
-    total = say.new_zeros(len(say), classes).scatter_add_(1, labels, say)
-    return total.div_(total.sum(dim=1, keepdim=True))
+def cosines(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:
+    """Cosines float64 [M, k] of queries [M, d] and the rows `index` [M, k] of the bank [N, d], 1/2 for a row of 0."""
+    found = torch.empty(index.shape, dtype=torch.float64)  # new pieces of it would lie between what each block frees
+    for q, i, out in zip(queries.split(NEAR), index.split(NEAR), found.split(NEAR), strict=True):
+        torch.sub(1, (q[:, None] - bank[i]).double().square().sum(dim=2), alpha=0.5, out=out)
+    return found
+
+
+def voices(likeness: Tensor, weights: Tensor) -> Tensor:
+    """Shares [M, k] of neighbours in the vote, from cosines [M, k] and weights [M, k]."""
+    say = torch.exp((likeness - likeness.amax(dim=1, keepdim=True)) / TEMPERATURE) * weights
+    return say / say.sum(dim=1, keepdim=True)
+
+
+def shares(say: Tensor, labels: Tensor, classes: int) -> Iterator[Tensor]:
+    """Shares [B, C] of classes from those of neighbours [M, k] and their labels [M, k], block by block."""
+    for part, names in zip(say.split(ROWS), labels.split(ROWS), strict=True):
+        yield part.new_zeros(len(part), classes).scatter_add_(1, names, part)
 
 
 def encode_images(

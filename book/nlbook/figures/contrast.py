@@ -20,7 +20,7 @@ from nlkit.figures.style import CLEAN, NEUTRAL, NOISY, epoch_title, groups, lege
 from nlkit.methods.simclr import QUERIES, SHOWN
 from nlkit.training.runs import Run
 
-SIDE = 24  # images of X, and of U, in the batch that is drawn
+MAPPED, SIDE = 1000, 24  # images on a map of features, where more hide each other; images of X, and of U, in a batch
 VARIANTS = {"self": "Self", "sup": "Sup", "sup_pseudo": "Sup + pseudo-labels"}
 COLOURS = ("white", "black", CLEAN, NOISY, NEUTRAL)
 
@@ -59,7 +59,7 @@ def _maps(run: Run, layouts: Mapping[str, tuple[str, int]]) -> Figure:
 def _layout(run: Run, name: str, epoch: int) -> tuple[np.ndarray, np.ndarray]:
     """Places [n, 2] of recorded images and [C or 0, 2] of prototypes; neighbours are kept, distances are not."""
     columns = [str(one) for one in run.samples if re.fullmatch(rf"{name}_\d+_{epoch}", str(one))]
-    points = run.samples[columns].dropna().to_numpy(dtype=np.float64)
+    points = run.samples[columns].dropna().to_numpy(dtype=np.float64)[:MAPPED]
     row, axes = run.epochs.iloc[epoch - 1], [one.split("_")[1] for one in columns]
     known = all(f"prototypes_{axis}" in row for axis in axes)
     prototypes = np.stack([row[f"prototypes_{axis}"] for axis in axes], axis=1) if known else points[:0]
