@@ -36,10 +36,11 @@ def needs_gpu(run):
 
 
 def tell_hours():
-    """Print what the runs of a dry run would cost."""
-    from benchmarks import hours
+    """After a dry run, print what its runs would cost."""
+    if workflow.dryrun and due:
+        from benchmarks import hours
 
-    print(hours.summary([page for page, seed in due]))
+        print(hours.summary([page for page, seed in due]))
 
 
 BIN = ".venv/bin/" if Path(".venv/bin/python").exists() else ""
@@ -71,8 +72,8 @@ if workflow.is_main_process:
         pass  # another is at work here: Snakemake itself refuses a second one
 
 due = {}  # runs whose resources were asked for
-if workflow.is_main_process and workflow.dryrun:
-    atexit.register(tell_hours)
+if workflow.is_main_process:
+    atexit.register(tell_hours)  # only then it is known to be a dry run
 
 SEEDS = re.findall(r"\d+", str(config.get("seeds", contents.SEED)))
 
@@ -185,7 +186,7 @@ rule html:
         rules.pages.output,
         FRAGMENTS,
         ["_config.yml", "_toc.yml", "book/references.bib"],
-        [str(path) for path in sorted(Path("book").glob("*.md"))],
+        [str(path) for pattern in ("book/*.md", "benchmarks/*.csv") for path in sorted(Path().glob(pattern))],
         [str(path) for path in sorted(Path("book/_static").rglob("*")) + sorted(Path("book/_ext").glob("*.py"))],
         SHOWN,
     output:

@@ -43,7 +43,7 @@ def main() -> None:
     if not options.dry_run:
         machine = describe_device(torch.device("cpu"))
         table["device"] = f"{machine['name']}, {machine['threads']} threads"
-        table["commit"] = commit() or "unknown"
+        table["commit"] = (commit() or "unknown")[:7]
         write_atomically(Path(__file__).with_suffix(".csv"), table.to_csv(index=False))
 
 

@@ -29,7 +29,7 @@ from nlbook import contents
 from nlkit.files import project_root, write_atomically
 from nlkit.methods.base import GRADIENT
 from nlkit.models import build_model, least_memory
-from nlkit.params import Params, load_params
+from nlkit.params import Params, load_params, registry
 from nlkit.parts.learner import choose_precision, through
 from nlkit.training import records
 from nlkit.training.bench import run_passes
@@ -41,8 +41,9 @@ IMAGES = {
     "clothing1m": 1_000_000,
 }  # fmt: skip
 """Training images of the data sets, as their owners count them."""
-SEEDS = 3
+SEEDS, DAY = 3, 86_400
 WORKERS = (1, 8, 64)
+KINDS = ("digits", "laptop", "cifar10", "cifar100", "photographs", "all")
 Rates = Mapping[str, Mapping[str, float]]  # images a second through a training step, by machine and network
 
 
@@ -58,10 +59,19 @@ def cell(page: str) -> Params[Any]:
     return load_params(project_root() / contents.parameter_file(page))
 
 
-def work(params: Params[Any]) -> float:
-    """Images that would go through training steps in the time of a run."""
-    count = getattr(params.data, "train_size", None) or IMAGES[params.data.name]
-    return run_passes(params, count) / GRADIENT
+@cache
+def work(page: str) -> float | None:
+    """Images that would go through training steps in the time of a run; None where a method's passes are not known."""
+    params = cell(page)
+    if getattr(registry.find(params.method.name), "passes", None) is None:
+        return None
+    return run_passes(params, getattr(params.data, "train_size", None) or IMAGES[params.data.name]) / GRADIENT
+
+
+def estimates(pages: Sequence[str], rate: Mapping[str, float]) -> dict[str, float]:
+    """Seconds of each page's run, one seed, without the pages of which work or rate are not known."""
+    known = {page: rate.get(network(cell(page))) for page in pages}
+    return {page: images / speed for page, speed in known.items() if (images := work(page)) and speed}
 
 
 def time_networks(options: Any) -> list[rows.Row]:
@@ -111,41 +121,48 @@ def known_rates(path: Path = rows.RESULTS) -> Rates:
     return found
 
 
-def days(pages: Sequence[str], rate: Mapping[str, float], workers: int) -> float:
-    """Days until runs with so many seeds end on so many machines; each takes the next one that waits, encoders first.
+def days(seconds: Mapping[str, float], workers: int) -> float:
+    """Days until runs with so many seeds end on so many machines; each takes the longest that waits, encoders first.
 
     A run waits for its encoder.
     """
-    seconds = {page: work(cell(page)) / rate[network(cell(page))] for page in pages}
-    encoders = {before for page in pages for before in contents.pretraining(page)}
-    free, ready = [0.0] * workers, dict.fromkeys(encoders, 0.0)
-    for page in sorted(pages, key=lambda page: (page not in encoders, -seconds[page])):
-        for _ in range(1 if page in encoders else SEEDS):
+    encoders = {before for page in seconds for before in contents.pretraining(page)}
+    free, ready = [0.0] * workers, dict[str, float]()
+    for page in sorted(seconds, key=lambda page: (page not in encoders, -seconds[page])):
+        for _ in range(SEEDS):
             begin = max([heapq.heappop(free), *(ready[before] for before in contents.pretraining(page))])
             heapq.heappush(free, begin + seconds[page])
-            if page in encoders:
-                ready[page] = begin + seconds[page]
-    return max(free) / 86_400
+            ready.setdefault(page, begin + seconds[page])  # the first seed's encoder is that of all runs
+    return max(free) / DAY
 
 
 def table(rates: Rates) -> pd.DataFrame:
-    """A row for each machine and kind of cells: runs, hours of one machine, and days on several of them."""
+    """A row for each machine and kind of cells: runs, and days on one machine and on several of them."""
     made = []
     for machine, rate in rates.items():
-        for kind, pages in contents.grid(project_root()).items():
-            if all(network(cell(page)) in rate for page in pages):
-                spent = {f"days on {workers}": days(pages, rate, workers) for workers in WORKERS}
-                made.append({"machine": machine, "cells": kind, "runs": SEEDS * len(pages), **spent})
+        grid = contents.grid(project_root())
+        for kind in sorted(grid, key=KINDS.index):
+            pages = grid[kind]
+            seconds = estimates(pages, rate)
+            spent = {f"on {workers}": in_words(days(seconds, workers)) for workers in WORKERS}
+            facts = {"machine": machine, "cells": kind, "runs": SEEDS * len(seconds)}
+            made.append({**facts, "not known": SEEDS * (len(pages) - len(seconds)), **spent})
     return pd.DataFrame(made)
+
+
+def in_words(spent: float) -> str:
+    """Days as text, or hours where they are few."""
+    return f"{spent:,.0f} days" if spent >= 3 else f"{24 * spent:.1f} h"
 
 
 def summary(pages: Sequence[str]) -> str:
     """A line for each machine: the hours of these runs in turn, and how many have a network without a rate."""
     lines = []
     for machine, rate in known_rates().items():
-        seconds = [work(cell(page)) / rate[network(cell(page))] for page in pages if network(cell(page)) in rate]
-        unknown = f", without {len(pages) - len(seconds)} runs of unknown rate" * (len(seconds) < len(pages))
-        lines.append(f"{sum(seconds) / 3600:,.1f} hours for {len(seconds)} runs on {machine}{unknown}")
+        seconds = estimates(pages, rate)
+        found = [seconds[page] for page in pages if page in seconds]
+        unknown = f"; {len(pages) - len(found)} runs not counted" * (len(found) < len(pages))
+        lines.append(f"about {sum(found) / 3600:,.1f} hours for {len(found)} runs on {machine}{unknown}")
     return "\n".join(lines)
 
 
@@ -154,10 +171,9 @@ def check(rates: Rates) -> pd.DataFrame:
     found: dict[tuple[str, str, str], list[float]] = {}
     for path in sorted((project_root() / "results").rglob("record.json")):
         record = records.load(path.parent).info
-        params, device = cell(f"{record['paper']}-{record['cell']}"), record["device"]
+        page, device = f"{record['paper']}-{record['cell']}", record["device"]
         rate = rates.get(f"{device['name']}, {device['threads']} thread{'s' * (device['threads'] != 1)}", {})
-        if network(params) in rate:
-            estimate = work(params) / rate[network(params)]
+        for estimate in estimates([page], rate).values():
             key = device["name"], contents.kind(record["cell"]), record["params"]["method"]["name"]
             found.setdefault(key, []).append(record["seconds"] / estimate)
     return pd.DataFrame(
