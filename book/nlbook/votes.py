@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from nlbook.contest import spread
 from nlkit import noise
-from nlkit.figures.images import Images, show
+from nlkit.figures.images import Images, show, voters
 from nlkit.figures.style import CLEAN, CYCLE, NEUTRAL, NOISY, WIDTH, groups, panels
 from nlkit.lazy import functional, torch
 from nlkit.parts.diffusion import sampling_times
@@ -81,9 +81,9 @@ def weights_and_vote_curves(run: Run) -> Figure:
     return figure
 
 
-def label_trajectories(run: Run, count: int = 4) -> Figure:
+def label_trajectories(run: Run) -> Figure:
     """Label vectors of a few training images through the sampling steps after the last epoch, one line a class."""
-    vectors, picks = _label_vectors(run), _picks(run, count)
+    vectors, picks = _label_vectors(run), list(voters(run))
     method: Any = run.params.method
     times = ["start", *map(str, reversed(sampling_times(method.timesteps, method.sampling_steps)))]
     names = run.record["data"]["classes"]
@@ -112,29 +112,19 @@ def _label_vectors(run: Run) -> np.ndarray:
     return flat.reshape(method.sampling_steps + 1, -1, len(run.record["data"]["classes"]))
 
 
-def _picks(run: Run, count: int) -> list[int]:
-    """The first recorded images, those with a wrong label before the others, where that is known."""
-    shown = run.samples.head(_label_vectors(run).shape[1])
-    wrong = (shown["noisy"] != shown.get("clean", shown["noisy"])).to_numpy()
-    return [*np.flatnonzero(wrong)[: count - 1], *np.flatnonzero(~wrong)][:count]
-
-
-def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
+def retrieved_labels(run: Run, images: Images) -> Figure:
     """A few training images, their nearest neighbours with labels (blue: right, red: wrong), and the vote of all k."""
-    row, picks = run.epochs.iloc[-1], _picks(run, count)
-    names = run.record["data"]["classes"]
-    shown = _label_vectors(run).shape[1]
-    neighbours = np.asarray(row["neighbours"], dtype=np.int64).reshape(shown, -1)
-    votes = np.asarray(row["votes"], dtype=np.int64).reshape(shown, -1)
-    columns = neighbours.shape[1] + 1
-    size, widths = (WIDTH, 0.95 * len(picks)), [1] * columns + [3.2]
-    figure, axes = plt.subplots(len(picks), columns + 1, figsize=size, squeeze=False, width_ratios=widths)
-    for line, number in zip(axes, picks, strict=True):
-        for ax, index in zip(line[:-1], [number, *neighbours[number]], strict=True):
-            show(ax, images[int(index)])
+    names, near = run.record["data"]["classes"], voters(run)
+    votes = np.asarray(run.epochs["votes"].iloc[-1], dtype=np.int64).reshape(-1, len(names))
+    columns = 1 + max(map(len, near.values()))
+    size, widths = (WIDTH, 0.95 * len(near)), [1] * columns + [3.2]
+    figure, axes = plt.subplots(len(near), columns + 1, figsize=size, squeeze=False, width_ratios=widths)
+    for line, (number, nearest) in zip(axes, near.items(), strict=True):
+        for ax, index in zip(line[:-1], [number, *nearest], strict=True):
+            show(ax, images[index])
             ax.set(xticks=[], yticks=[], frame_on=False)
             ax.grid(visible=False)
-            sample = run.samples.iloc[int(index)]
+            sample = run.samples.iloc[index]
             known = CLEAN if sample["noisy"] == sample.get("clean") else NOISY
             colour = known if "clean" in sample else "black"
             ax.set_xlabel(names[int(sample["noisy"])], color=colour, labelpad=2)
@@ -146,12 +136,13 @@ def retrieved_labels(run: Run, images: Images, count: int = 4) -> Figure:
 
 
 def _bars(ax: Axes, votes: np.ndarray, sample: pd.Series, names: list[str]) -> None:
-    """Votes by class, the largest few where there are many classes; colours as those of the labels."""
-    order = np.sort(np.argsort(-votes, kind="stable")[:10])
+    """Votes of the four classes that have most; colours as those of the labels."""
+    order = [c for c in np.argsort(-votes, kind="stable")[:4] if votes[c]]
     known = {int(sample["noisy"]): NOISY, int(sample.get("clean", -1)): CLEAN}
-    colours = [known.get(int(c), NEUTRAL) for c in order]
-    ax.bar(range(len(order)), votes[order], color=colours)
-    ax.set_xticks(range(len(order)), [names[c] for c in order])
+    ax.barh([names[c] for c in order], votes[order], color=[known.get(int(c), NEUTRAL) for c in order])
+    ax.set(xlim=(0, votes.sum()), ylim=(3.6, -0.6), xticks=[], frame_on=False)
+    ax.grid(visible=False)
+    ax.bar_label(ax.containers[0], padding=2)  # type: ignore[arg-type]
 
 
 def vote_shares(run: Run) -> Figure:

@@ -54,6 +54,18 @@ def gallery_rows(run: Run, count: int = COLUMNS) -> dict[str, pd.DataFrame]:
     return {title: table.head(count) for title, table in rows.items() if len(table)}
 
 
+def voters(run: Run, count: int = 4) -> dict[int, list[int]]:
+    """A few neighbours of a few of the first images, wrongly labelled ones before others; empty without a vote."""
+    last = run.epochs.iloc[-1]
+    if last.get("neighbours") is None:
+        return {}
+    near = np.reshape(last["neighbours"], (len(last["votes"]) // len(run.record["data"]["classes"]), -1))
+    shown = run.samples.head(len(near))
+    wrong = (shown["noisy"] != shown.get("clean", shown["noisy"])).to_numpy()
+    picks = [*np.flatnonzero(wrong)[: count - 1], *np.flatnonzero(~wrong)][:count]
+    return {int(one): near[one, :count].tolist() for one in picks}
+
+
 def gallery(run: Run, images: Images, count: int = COLUMNS) -> Figure:
     """Training images by row: given label (blue: correct, vermilion: wrong), P(clean) and, after it, the guess."""
     rows = gallery_rows(run, count)
@@ -179,12 +191,14 @@ def picture(pixels: np.ndarray) -> Image.Image:
 
 
 def chosen(run: Run) -> list[int]:
-    """The indices of up to COUNT samples: those of the gallery, then those that serve the viewer best.
+    """The indices of up to COUNT samples: those of the gallery, of retrieved labels, then those for the viewer.
 
     The viewer shows images by recorded epoch, bin of the loss, and group. Each next sample is the one that brings most
     over all recorded epochs, where the first image of a bin and group counts 1, the second a half, and so on.
     """
-    rows = list(dict.fromkeys(int(row) for table in gallery_rows(run).values() for row in table.index))[:COUNT]
+    wanted = [row for table in gallery_rows(run).values() for row in table.index]
+    wanted += [row for one, near in voters(run).items() for row in (one, *near)]
+    rows = list(dict.fromkeys(map(int, wanted)))[:COUNT]
     second = ~groups(run.samples)[0][2]
     cells = np.stack([(2 * i + second) * len(LOSS_EDGES) + bins for i, bins in enumerate(loss_bins(run).values())], 1)
     seen = np.bincount(cells[rows].ravel(), minlength=int(cells.max()) + 1)
