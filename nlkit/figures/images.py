@@ -57,7 +57,7 @@ def gallery_rows(run: Run, count: int = COLUMNS) -> dict[str, pd.DataFrame]:
 def voters(run: Run, count: int = 4) -> dict[int, list[int]]:
     """A few neighbours of a few of the first images, wrongly labelled ones before others; empty without a vote."""
     last = run.epochs.iloc[-1]
-    if last.get("neighbours") is None:
+    if last.get("votes") is None:
         return {}
     near = np.reshape(last["neighbours"], (len(last["votes"]) // len(run.record["data"]["classes"]), -1))
     shown = run.samples.head(len(near))

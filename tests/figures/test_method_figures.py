@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 import nlkit
 from nlbook import votes
 from nlbook.figures import contrast
+from nlkit.figures.images import voters
 from nlkit.figures.losses import BINS
 from nlkit.kernels.soft_targets import naive as soft_targets
 from nlkit.methods import codim as contrastive
@@ -84,7 +85,7 @@ def test_the_figures_of_tcl_are_drawn_with_names_of_classes_and_the_recorded_sco
 
 def test_the_figures_of_diffusion_are_drawn_with_and_without_clean_labels(diffusion: nlkit.Run) -> None:
     figures = {votes.label_trajectories: 4, votes.vote_shares: 1, votes.weights_and_vote_curves: 1}
-    assert_drawn(diffusion, figures | {lambda run: votes.retrieved_labels(run, run.images()): 32})
+    assert_drawn(diffusion, figures | {lambda run: votes.retrieved_labels(run, run.images()): 24})
 
 
 def test_pre_training_has_maps_and_neighbours_of_which_the_first_is_the_nearest(pretraining: nlkit.Run) -> None:
@@ -154,8 +155,9 @@ def test_label_vectors_start_at_zero_and_end_at_the_recorded_decision(diffusion:
 def test_the_histogram_counts_every_sample_once_and_the_bars_the_votes_of_k_neighbours(diffusion: nlkit.Run) -> None:
     assert sum(patch.get_height() for patch in votes.vote_shares(diffusion).axes[0].patches) == 300
     figure = votes.retrieved_labels(diffusion, diffusion.images())
-    bars = [sum(patch.get_height() for patch in ax.patches) for ax in figure.axes if ax.patches]
-    assert bars == [10] * 4
+    bars = [[patch.get_width() for patch in ax.patches] for ax in figure.axes if ax.patches]
+    recorded = np.reshape(diffusion.epochs["votes"].iloc[-1], (-1, 10))[list(voters(diffusion))]
+    assert bars == [[count for count in sorted(row, reverse=True)[:4] if count] for row in recorded.tolist()]
 
 
 def test_the_table_has_the_accuracies_of_both_weights_and_of_the_vote(diffusion: nlkit.Run) -> None:
