@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks import rows
 from nlkit.files import commit, write_atomically
 from nlkit.training.provenance import describe_device
 
@@ -35,24 +36,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time and memory of cleaning by features.")
     parser.add_argument("--dry-run", action="store_true", help="print only")
     options, found = parser.parse_args(), []
-    for rows in ROWS:
+    for count in ROWS:
         with tempfile.TemporaryDirectory() as folder:
-            found.append(timed(Path(folder), rows))
+            found.append(timed(Path(folder), count))
     table = pd.DataFrame(found)
     print(table.to_string(index=False))
     if not options.dry_run:
         machine = describe_device(torch.device("cpu"))
-        table["device"] = f"{machine['name']}, {machine['threads']} threads"
+        table["machine"] = rows.short(machine["name"], machine["threads"])
         table["commit"] = (commit() or "unknown")[:7]
         write_atomically(Path(__file__).with_suffix(".csv"), table.to_csv(index=False))
 
 
-def timed(folder: Path, rows: int) -> dict[str, int | float]:
+def timed(folder: Path, count: int) -> dict[str, int | float]:
     """What cleaning so many rows takes, from the file to the scores, with the start of the program."""
     random = np.random.default_rng(0)
-    true, centres = random.integers(0, CLASSES, rows), random.standard_normal((CLASSES, COLUMNS), dtype=np.float32)
-    features = centres[true] + 1.5 * random.standard_normal((rows, COLUMNS), dtype=np.float32)
-    given = np.where(random.random(rows) < WRONG, random.integers(0, CLASSES, rows), true)
+    true, centres = random.integers(0, CLASSES, count), random.standard_normal((CLASSES, COLUMNS), dtype=np.float32)
+    features = centres[true] + 1.5 * random.standard_normal((count, COLUMNS), dtype=np.float32)
+    given = np.where(random.random(count) < WRONG, random.integers(0, CLASSES, count), true)
     np.savez(folder / "features.npz", features=features, labels=given)
     words = ["clean", "--features", str(folder / "features.npz"), "--out", str(folder / "scores.csv")]
     begin = time.perf_counter()
@@ -60,8 +61,8 @@ def timed(folder: Path, rows: int) -> dict[str, int | float]:
     seconds = time.perf_counter() - begin
     right = (pd.read_csv(folder / "scores.csv")["suggested_label"] == true).mean()
     peak = int(done.stdout.split()[-1]) / 1024
-    facts = {"rows": rows, "columns": COLUMNS, "classes": CLASSES, "seconds": round(seconds, 1)}
-    return {**facts, "peak MB": round(peak), "right suggestions %": round(100 * float(right), 1)}
+    good = round(100 * float(right), 1)
+    return {"rows": count, "seconds": round(seconds, 1), "peak MB": round(peak), "right suggestions %": good}
 
 
 if __name__ == "__main__":

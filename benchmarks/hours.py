@@ -116,8 +116,9 @@ def known_rates(path: Path = rows.RESULTS) -> Rates:
     with path.open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["benchmark"] == "rate":
-                machine = f"{row['device']}, {row['threads']} thread{'s' * (row['threads'] != '1')}"
-                found.setdefault(machine, {})[row["variant"]] = float(row["images_per_second"])
+                found.setdefault(rows.short(row["device"], row["threads"]), {})[row["variant"]] = float(
+                    row["images_per_second"]
+                )
     return found
 
 
@@ -172,7 +173,7 @@ def check(rates: Rates) -> pd.DataFrame:
     for path in sorted((project_root() / "results").rglob("record.json")):
         record = records.load(path.parent).info
         page, device = f"{record['paper']}-{record['cell']}", record["device"]
-        rate = rates.get(f"{device['name']}, {device['threads']} thread{'s' * (device['threads'] != 1)}", {})
+        rate = rates.get(rows.short(device["name"], device["threads"]), {})
         for estimate in estimates([page], rate).values():
             key = device["name"], contents.kind(record["cell"]), record["params"]["method"]["name"]
             found.setdefault(key, []).append(record["seconds"] / estimate)

@@ -82,6 +82,11 @@ def options_of(description: str, repeats: int) -> argparse.ArgumentParser:
     return parser
 
 
+def short(device: str, threads: int | str) -> str:
+    """A machine in few words: `Intel Xeon, 2 threads`."""
+    return f"{device.replace('(R)', '').removesuffix(' Processor')}, {threads} thread{'s' * (int(threads) != 1)}"
+
+
 def load() -> str:
     """How busy the machine is, for a note."""
     return f"load average {os.getloadavg()[0]:.1f}"
