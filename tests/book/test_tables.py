@@ -79,9 +79,7 @@ def test_a_name_that_nothing_makes_or_draws_ends_with_one_line(asked: str, sourc
     refused(lambda: fragments.draw(asked, source, tmp_path / "drawn.svg"))
 
 
-def test_settings_are_those_of_the_method_variations_tell_what_differs_and_a_summary_has_no_pre_training(
-    source: Source,
-) -> None:
+def test_settings_are_of_the_method_variations_tell_differences_and_summaries_lack_pre_training(source: Source) -> None:
     table = fragments.table("params_dividemix", source).set_index("cell")
     assert [name.strip("`") for name in table.columns[3:]] == list(registry.find("dividemix").shown)
     assert table.loc["digits-sym-50", "epochs"] > 0

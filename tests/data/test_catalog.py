@@ -76,9 +76,7 @@ def test_digits_have_the_images_and_the_split_that_records_were_made_with() -> N
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 @pytest.mark.parametrize("name", CIFAR)
-def test_cifar_is_read_batch_by_batch_and_its_rows_are_channel_major(
-    tmp_path: Path, small_cifar: None, name: Any, protocol: int
-) -> None:
+def test_cifar_has_batches_of_channel_major_rows(tmp_path: Path, small_cifar: None, name: Any, protocol: int) -> None:
     folder, layout = cifar_folder(tmp_path, name, protocol), cifar.LAYOUTS[name]
     dataset = load_dataset(name, tmp_path)
     assert dataset.name == name and len(dataset.mean) == len(dataset.std) == 3
@@ -120,9 +118,7 @@ def test_the_official_sums_are_those_of_torchvision_and_the_archive_itself_gives
         *(("batches.meta", {"label_names": one}, "label_names") for one in (["a"] * 9, "abcdefghij", [1] * 10, ...)),
     ],
 )  # fmt: skip
-def test_wrong_content_of_cifar_is_refused(
-    tmp_path: Path, small_cifar: None, file: str, changes: dict[str, Any], message: str
-) -> None:
+def test_wrong_cifar_is_refused(tmp_path: Path, small_cifar: None, file: str, changes: Any, message: str) -> None:
     path = cifar_folder(tmp_path) / file
     batch = pickle.loads(path.read_bytes()) | changes
     path.write_bytes(pickle.dumps({key: value for key, value in batch.items() if value is not ...}, protocol=2))

@@ -61,9 +61,7 @@ def oracle(path: Path, short: int) -> np.ndarray:
     ("shape", "short"), [*((shape, 24) for shape in SHAPES), *(((40, 56), s) for s in (8, 40, 61))]
 )
 @pytest.mark.parametrize("ending", ["png", "jpg"])
-def test_images_of_any_shape_are_scaled_as_torchvision_scales(
-    tmp_path: Path, shape: tuple[int, int], short: int, ending: str
-) -> None:
+def test_any_shape_is_scaled_as_by_torchvision(tmp_path: Path, shape: tuple[int, int], short: int, ending: str) -> None:
     path = save(tmp_path / f"x.{ending}", noise(*shape, 3))
     found = read_photo(path, short)
     assert found.dtype == np.uint8 and min(found.shape[:2]) == short and max(found.shape[:2]) <= 4 * short
@@ -99,9 +97,7 @@ ODD: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("budget", [0, decode.LIGHT_BYTES])
 @pytest.mark.parametrize("kind", ODD)
-def test_odd_kinds_become_rgb_alone_or_beside_others(
-    tmp_path: Path, kind: str, budget: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_odd_kinds_are_rgb_even_alone(tmp_path: Path, kind: str, budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
     image, ending, options = ODD[kind]
     path = save(tmp_path / f"ünïcode 图.{ending}", image, **options)
     monkeypatch.setattr(decode, "LIGHT_BYTES", budget)

@@ -61,9 +61,7 @@ def entries(root: Path) -> list[str]:
     return sorted(path.name for path in root.iterdir()) if root.exists() else []
 
 
-def test_an_archive_is_brought_and_unpacked_only_once_and_what_comes_with_a_package_never(
-    tmp_path: Path, site: Any, offer: Offer, archive: bytes
-) -> None:
+def test_an_archive_is_brought_once_and_digits_never(tmp_path: Path, site: Any, offer: Offer, archive: bytes) -> None:
     root, bring = tmp_path / "new" / "root", offer(archive)
     bring(root)
     assert entries(root) == ["cifar-10-batches-py"]
@@ -75,9 +73,7 @@ def test_an_archive_is_brought_and_unpacked_only_once_and_what_comes_with_a_pack
 
 
 @pytest.mark.parametrize("what", ["broken", "wrong", "refused"])
-def test_a_failed_download_leaves_nothing_and_the_next_one_works(
-    tmp_path: Path, site: Any, offer: Offer, archive: bytes, what: str
-) -> None:
+def test_a_failed_download_leaves_no_trace(tmp_path: Path, site: Any, offer: Offer, archive: bytes, what: str) -> None:
     root, bring = tmp_path / "root", offer(archive)
     site.breaks_after = 5000 if what == "broken" else None
     site.content = {"broken": site.content, "wrong": {"/some.tar.gz": archive[:-1] + b"?"}, "refused": {}}[what]

@@ -36,9 +36,7 @@ def written(tmp_path: Path, content: bytes | str) -> Path:
     return path
 
 
-def test_rows_keep_their_place_and_lose_white_space_and_marks_and_lines_that_are_none_are_refused(
-    tmp_path: Path,
-) -> None:
+def test_rows_keep_their_place_and_lose_white_space_and_marks_and_other_lines_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path, "\ufeff a 1\r\n\n\t b\u00e9 2 \n  \nc 3")
     expected = [("line 1", "a", 1), ("line 3", "b\u00e9", 2), ("line 5", "c", 3)]
     assert list(read_numbered(path, 4)) == [(f"{path}, {line}", name, label) for line, name, label in expected]
@@ -70,9 +68,7 @@ def test_a_folder_tells_its_images_sorted_and_nothing_else(tmp_path: Path) -> No
 
 
 @sets
-def test_lists_are_read_in_their_order_and_their_numbers_are_noted(
-    tmp_path: Path, name: str, official: Callable[..., None]
-) -> None:
+def test_lists_are_read_in_order_and_numbers_noted(tmp_path: Path, name: str, official: Callable[..., None]) -> None:
     expected = TREES[name](tmp_path)
     photos = load_photos(name, tmp_path)
     found = {part: labels_of(images) for part, images in photos.parts.items()}

@@ -127,9 +127,7 @@ def test_adopted_thumbnails_give_the_gallery_of_the_data(
     assert main(["adopt", "run"]) == 0 and "gallery was left out: cifar10 is missing" in capsys.readouterr().out
 
 
-def test_thumbnails_that_are_damaged_too_large_or_of_other_images_are_refused(
-    photos: nlkit.Run, known: nlkit.Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unfit_thumbnails_are_refused(photos: nlkit.Run, known: nlkit.Run, monkeypatch: pytest.MonkeyPatch) -> None:
     good, other = (ROOT / PHOTOS / images.NAME).read_bytes(), images.png(known, images.at_hand(known))
     for blob in (good[:9000], good + bytes(images.LIMIT), other, b""):
         (photos.folder / images.NAME).write_bytes(blob)

@@ -107,9 +107,7 @@ def test_equal_rows_are_all_found_and_no_query_gives_no_row(form: None, device: 
 
 @pytest.mark.parametrize(("count", "classes", "rows"), [(1, 2, 1), (5, 3, 2), (5, 3, 5), (70, 10, 33), (9, 33, 4)])
 @pytest.mark.parametrize("scale", [1.0, 40.0])
-def test_losses_agree_in_values_and_gradients(
-    triton: None, device: torch.device, count: int, classes: int, rows: int, scale: float
-) -> None:
+def test_losses_agree(triton: None, device: torch.device, count: int, classes: int, rows: int, scale: float) -> None:
     """At the larger scale a class may be predicted by no row at all, where the penalty is cut off."""
     stream = tiny.stream(count)
     start = (scale * torch.randn(count, classes, generator=stream)).to(device)

@@ -102,9 +102,7 @@ def test_the_score_can_be_chosen_and_self_confidence_is_the_exponential_of_the_l
     torch.testing.assert_close(split.p_clean, (-split.losses).exp())
 
 
-def test_out_of_fold_probabilities_are_kept_after_the_last_epoch_unless_there_are_too_many(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_out_of_fold_probabilities_are_kept_at_the_last_epoch_unless_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     method = build()
     tiny.train(method, 2)
     assert set(method.split().samples) == {"issue"}

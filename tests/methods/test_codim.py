@@ -153,9 +153,7 @@ def test_targets_come_from_weak_views_without_gradient_losses_from_strong(monkey
         ({"method.contrast_strong": {"kind": "affine", "pad": 2}}, (4, 4)),
     ],
 )
-def test_strong_views_are_drawn_where_they_are_used(
-    settings: dict[str, Any], draws: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_strong_views_are_drawn_where_used(settings: Any, draws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     method = codim(**settings)
     strong, contrast_strong = (tiny.spied(monkeypatch, method, name) for name in ("strong", "contrast_strong"))
     one_step(method)

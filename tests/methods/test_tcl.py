@@ -117,9 +117,7 @@ def test_the_one_pass_has_six_rows_an_image_and_the_weak_view_enters_no_loss() -
 
 
 @pytest.mark.parametrize(("views", "order"), [("corrected", "weak 1 2"), ("published_code", "1 2 weak")])
-def test_the_first_public_code_compared_a_strong_view_with_the_weak_one(
-    views: str, order: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_first_code_compared_strong_with_weak(views: str, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method, seen = tcl(**{"method.views": views}), list[str]()
     names, forward = {3.0: "weak", 1.0: "1", 2.0: "2"}, method._forward
     strong = iter((1.0, 2.0))

@@ -84,9 +84,7 @@ def test_unusable_weights_get_one_line_that_names_the_key_and_no_pickle_among_th
     assert not (tmp_path / "ran").exists()
 
 
-def test_missing_imagenet_weights_tell_where_to_put_them_and_photographs_have_three_channels(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_missing_weights_tell_where_to_put_them_and_photos_have_three_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     from torchvision.models import WeightsEnum
 
     monkeypatch.setattr(WeightsEnum, "get_state_dict", Mock(side_effect=OSError("no network")))

@@ -35,9 +35,7 @@ def test_margins_are_the_two_largest_probabilities(soft: tuple[np.ndarray, np.nd
 
 
 @pytest.mark.parametrize(("kind", "half"), [(1, 0.375), (2, 0.875), (3, 1 - 0.875 / 3)])
-def test_the_noise_functions_at_margins_of_nothing_one_half_and_one_and_what_is_kept_there(
-    kind: int, half: float
-) -> None:
+def test_the_noise_functions_at_margins_of_zero_one_half_and_one_and_what_is_kept_there(kind: int, half: float) -> None:
     tau = noise.leave_probability(np.array([0.0, 0.5, 1.0]), kind)
     np.testing.assert_allclose(tau, [0.5 if kind == 1 else 1.0, half, 0.0])
     assert noise.keep_probability(np.ones(1), kind, 1.43, "code")[0] == pytest.approx(1 / 1.43)
@@ -104,9 +102,7 @@ def problem_of(**overrides: object) -> Problem:
     return load_problem(params, Path("unused"), CPU)
 
 
-def test_the_network_is_trained_once_aside_from_the_global_stream_and_again_where_its_file_is_damaged(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_network_is_trained_once_and_again_where_it_is_damaged(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = torch.get_rng_state()
     first = problem_of()
     assert torch.equal(torch.get_rng_state(), stream)

@@ -94,9 +94,7 @@ def test_a_file_gives_each_image_its_row_in_any_order(problem: Problem, tmp_path
         (None, r"key 'method\.encoder\.train': .*train.npy: no such file"),
     ],
 )
-def test_a_file_of_features_that_does_not_fit_is_refused_in_one_line(
-    content: Any, words: str, problem: Problem, tmp_path: Path
-) -> None:
+def test_features_that_do_not_fit_are_refused(content: Any, words: str, problem: Problem, tmp_path: Path) -> None:
     write_features(tmp_path, problem)
     (tmp_path / "train.npy").unlink()
     if isinstance(content, bytes):

@@ -91,9 +91,7 @@ def test_two_losses_that_are_accumulated_make_the_step_of_their_mean(problem: Pr
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("size", [1, 7, 96, 1000])
-def test_prediction_is_in_order_in_evaluation_mode_and_leaves_no_trace(
-    training: bool, size: int, learner: Learner, problem: Problem
-) -> None:
+def test_prediction_keeps_order_mode_and_weights(training: bool, size: int, learner: Learner, problem: Problem) -> None:
     learner.step(some_loss(learner, problem))
     learner.net.train(training)
     before = tiny.copied(learner.tensors())

@@ -72,9 +72,7 @@ def test_among_equal_rows_a_row_may_miss_itself_and_has_as_many_others() -> None
     ("mode", "exclude_self", "own"), [("online", False, 2), ("online", True, 1), ("precomputed", False, 1),
                                       ("precomputed", True, 0)],
 )  # fmt: skip
-def test_the_own_row_is_a_candidate_as_often_as_the_mode_says(
-    bank: torch.Tensor, mode: str, exclude_self: bool, own: int
-) -> None:
+def test_own_rows_are_candidates_as_often_as_modes_say(bank: Tensor, mode: str, exclude_self: bool, own: int) -> None:
     index = candidates(bank, 7, mode, exclude_self)
     assert index.shape == (N, 8)
     assert ((index == torch.arange(N)[:, None]).sum(dim=1) == own).all()

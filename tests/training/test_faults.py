@@ -177,9 +177,7 @@ POINTS = [
 
 @every
 @pytest.mark.parametrize("point", POINTS, ids=" ".join)
-def test_a_kill_in_the_middle_of_writing_does_not_show_in_the_record(
-    method: str, point: tuple[str, str], starter: Starter, tmp_path: Path
-) -> None:
+def test_a_kill_while_writing_is_unseen(method: str, point: tuple[str, str], starter: Starter, tmp_path: Path) -> None:
     assert starter.run(command(method, tmp_path, SHORT), *point) == -signal.SIGKILL
     assert (tmp_path / "out/record.json").exists() == (point == ("after", "record.json"))
     assert starter.run(command(method, tmp_path, SHORT)) == 0
@@ -187,9 +185,7 @@ def test_a_kill_in_the_middle_of_writing_does_not_show_in_the_record(
 
 
 @pytest.mark.parametrize("name", ["epochs.parquet", "record.json"])
-def test_a_kill_while_a_record_is_replaced_leaves_the_old_one_or_a_run_to_resume(
-    name: str, starter: Starter, tmp_path: Path
-) -> None:
+def test_a_kill_while_replacing_a_record_is_unseen(name: str, starter: Starter, tmp_path: Path) -> None:
     undisturbed, _ = starter.calm("cross_entropy", SHORT)
     shutil.copytree(undisturbed, tmp_path / "out")
     order = command("cross_entropy", tmp_path, SHORT)

@@ -46,9 +46,7 @@ def test_two_runs_on_a_cpu_give_the_same_record_and_another_seed_another_one_of_
     assert "noise" not in found and "samples.noisy" not in found
 
 
-def test_where_all_checkpoints_are_damaged_training_starts_anew_and_says_so(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_with_damaged_checkpoints_only_training_starts_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stop_at(3, tmp_path)
     for path in checkpoints(tmp_path / "checkpoints"):
         path.write_bytes(b"")

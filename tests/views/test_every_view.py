@@ -54,9 +54,7 @@ def chosen(images: Batch, index: Tensor) -> Batch:
 
 
 @pytest.mark.parametrize("count", [0, 1, 12])
-def test_a_view_of_any_number_of_images_has_its_shape_and_8_bit_levels(
-    view: tuple[View, str], images: Batch, count: int
-) -> None:
+def test_a_view_of_any_number_has_its_shape_and_8_bit_levels(view: tuple[View, str], images: Batch, count: int) -> None:
     found = view[0](chosen(images, torch.arange(count)), stream())
     assert found.shape == (count, 3, SIDE, SIDE) and found.dtype == torch.float32
     seen = levels(found)
