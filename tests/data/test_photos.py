@@ -27,9 +27,6 @@ def labels_of(photos: PhotoList) -> list[tuple[str, int]]:
     return list(zip(photos.names, photos.labels.tolist(), strict=True))
 
 
-# Lists of any set.
-
-
 def written(tmp_path: Path, content: bytes | str) -> Path:
     path = tmp_path / "list.txt"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -62,9 +59,6 @@ def test_a_folder_tells_its_images_sorted_and_nothing_else(tmp_path: Path) -> No
     assert "nothing" in refused(lambda: folder_images(tmp_path / "nothing"))
     (tmp_path / "\udcff.jpg").touch()
     assert "not UTF-8" in refused(lambda: folder_images(tmp_path))
-
-
-# Every set.
 
 
 @sets
@@ -160,9 +154,6 @@ def test_a_bad_row_is_named(tmp_path: Path, name: str, row: str, said: str) -> N
         file.write(row.format(first=first, other=(label + 1) % 50) + "\n")
     message = refused(lambda: load_photos(name, tmp_path))
     assert message.startswith(f"{path}, line {count + 1}: ") and said in message
-
-
-# One set after the other.
 
 
 @pytest.mark.parametrize("folders", ["numbers", "synsets"])
@@ -265,9 +256,6 @@ def test_animal10n_a_name_without_label_is_refused(tmp_path: Path, name: str) ->
     assert "training: names no images" in refused(lambda: load_photos("animal10n", tmp_path))
     (tmp_path / "animal10n/training" / name).touch()
     assert "begins with no label; expected 0_ to 9_" in refused(lambda: load_photos("animal10n", tmp_path))
-
-
-# Files.
 
 
 def test_the_text_is_short_and_the_table_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

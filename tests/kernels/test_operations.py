@@ -37,9 +37,7 @@ def padded_slice(image: Tensor, dy: int, dx: int, flip: bool, pad: int) -> Tenso
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("pad", "views"), [(0, 1), (1, 2), (4, 1), (9, 3)])
-def test_crop_and_flip_equal_padding_slicing_and_flipping_image_by_image(
-    form: None, device: torch.device, shape: tuple[int, ...], pad: int, views: int
-) -> None:
+def test_crops_are_plain_slices(form: None, device: torch.device, shape: tuple[int, ...], pad: int, views: int) -> None:
     """A pad of 9 can move an image of 8 x 8 out of sight: all pixels are 0 before normalisation."""
     images, dy, dx, flip, mean, std = drawn(shape, pad, views, device)
     found = crop_flip.crop_flip(images, dy, dx, flip, mean, std)
@@ -166,10 +164,8 @@ SOURCES = {
          "block": 1024}
         for out in ("*fp32", "*i16")
     ],
-    "mixture": [
-        {**dict.fromkeys(["values", "settings", "out"], "*fp64"), "inside": "*i1", "high": "*i1", "length": "i32",
-         "max_iter": "i32", "block": 1024}
-    ],
+    "mixture": [{**dict.fromkeys(["values", "settings", "out"], "*fp64"), **dict.fromkeys(["inside", "high"], "*i1"),
+                 "length": "i32", "max_iter": "i32", "block": 1024}],
     "neighbours": [
         {"queries": kind, "bank": kind, "out": "*i64", **dict.fromkeys(["count", "size", "width"], "i32"),
          "most": 16, "rows": 16, "columns": 64, "depth": 32}

@@ -123,11 +123,8 @@ def test_clean_labels_and_those_of_tests_change_only_measurements(name: str, pro
     assert problem.clean is not None
     images, labels = problem.tests["test"]
     scrambled = replace(problem, clean=(problem.clean + 1) % 3, tests={"test": (images, labels.flip(0))})
-    unknown = replace(problem, clean=None)
-    fits = [
-        training.fit(one, tiny.params(name), tmp_path / str(number), progress=False)
-        for number, one in enumerate((problem, scrambled, unknown))
-    ]
+    problems = problem, scrambled, replace(problem, clean=None)
+    fits = [training.fit(one, tiny.params(name), tmp_path / str(k), progress=False) for k, one in enumerate(problems)]
     for other in fits[1:]:
         assert same(fits[0].method.state_dict(), other.method.state_dict())
         assert fits[0].rows[-1]["auc"] != other.rows[-1]["auc"]

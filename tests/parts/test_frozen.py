@@ -1,6 +1,5 @@
 """Frozen encoders: what they make of images and views, and what they say when something is missing."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -101,8 +100,7 @@ def test_features_that_do_not_fit_are_refused(content: Any, words: str, problem:
         (tmp_path / "train.npy").write_bytes(content)
     elif content is not None:
         np.save(tmp_path / "train.npy", content)
-    said = refused(lambda: file_params(tmp_path).method.given_tensors(problem, tmp_path, cut=False))
-    assert re.match(words, said)
+    refused(lambda: file_params(tmp_path).method.given_tensors(problem, tmp_path, cut=False), f"^{words}")
 
 
 def simclr_params() -> Params:
