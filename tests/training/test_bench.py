@@ -52,8 +52,6 @@ def test_times_in_words() -> None:
     assert [bench.duration(seconds) for seconds in words] == list(words.values())
 
 
-def test_without_parameter_files_it_is_refused(
-    refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert "no digits-sym-50.yaml" in refused("bench")
+def test_without_parameter_files_it_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        assert "no digits-sym-50.yaml" in refused("bench")
