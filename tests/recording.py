@@ -84,14 +84,12 @@ def _four_views(call: Call, unlabelled: int) -> list[Call]:
     return [replace(call, inputs=inputs, logits=logits) for inputs, logits in pairs]
 
 
-def dividemix(
-    above: tuple[int, int] = (41, 54), problem: dict[str, Any] | None = None, name: str = "dividemix", **overrides: Any
-) -> Any:
-    """DivideMix, or a method that stands on it, past its warm-up; views do nothing, so that inputs tell the sample.
+def dividemix(above: tuple[int, int] = (41, 54), problem: dict[str, Any] | None = None, **overrides: Any) -> Any:
+    """DivideMix past its warm-up; views do nothing, so that inputs tell the sample.
 
     Network 1 gets `above[0]` labelled samples of 96, network 2 `above[1]`; every P(clean) is another number.
     """
-    method = tiny.method(name, tiny.problem(**(problem or {})).train, **{**tiny.PLAIN, **overrides})
+    method = tiny.method("dividemix", tiny.problem(**(problem or {})).train, **{**tiny.PLAIN, **overrides})
     divide(method, above)
     return method
 

@@ -42,9 +42,7 @@ def test_get_names_the_source_of_what_it_does_not_bring(tmp_path: Path, refused:
     assert said == f"nlkit: {name} is not downloaded from here: {sources()[name].origin}\n"
 
 
-def test_get_is_content_with_what_is_there_and_refuses_what_is_damaged(
-    tmp_path: Path, run: Callable[..., Said], official: Callable[..., None]
-) -> None:
+def test_get_refuses_damaged_files(tmp_path: Path, run: Callable[..., Said], official: Callable[..., None]) -> None:
     animal10n_tree(tmp_path)
     assert run("get", "animal10n")[0] == 2
     official("animal10n", {"train": 200, "test": 50})

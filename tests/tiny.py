@@ -120,8 +120,9 @@ def spied(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[tuple[
     calls, real = list[tuple[tuple[Any, ...], Any]](), getattr(owner, name)
 
     def spy(*given: Any) -> Any:
-        calls.append((given, real(*given)))
-        return calls[-1][1]
+        result = real(*given)
+        calls.append((given, result))
+        return result
 
     monkeypatch.setattr(owner, name, spy)
     return calls

@@ -24,12 +24,7 @@ from nlkit.noise import human
 
 Labels = dict[str, int]
 
-FLAWS = {
-    "truncated": "damaged",
-    "zero": "empty file",
-    "missing": "no such file",
-    "html": "not an image of a known kind",
-}
+FLAWS = {"truncated": "damaged", "zero": "empty file", "missing": "no such file", "html": "not an image of a known"}
 """The ways in which an image can be unusable, and how the reason begins."""
 KINDS = ("grey", "cmyk", "rotated", "png")
 
@@ -195,24 +190,18 @@ def mnist_files(folder: Path, place: str = "MNIST/raw", packed: bool = False) ->
     return arrays
 
 
-TREES: dict[str, Callable[..., Expected]] = {
-    "webvision": webvision_tree,
-    "food101n": food101n_tree,
-    "clothing1m": clothing1m_tree,
-    "animal10n": animal10n_tree,
-}
+TREES: dict[str, Callable[..., Expected]] = {"webvision": webvision_tree, "food101n": food101n_tree}
+TREES |= {"clothing1m": clothing1m_tree, "animal10n": animal10n_tree}
 
 
-def _photos(
-    root: Path, labels: Labels, classes: int, rng: random.Random, flaws: tuple[str, ...] = ()
-) -> dict[str, str]:
+def _photos(root: Path, labels: Labels, hues: int, rng: random.Random, flaws: tuple[str, ...] = ()) -> dict[str, str]:
     """Write images of 20 to 60 pixels, three of each odd kind and one for each flaw; returns the flaws by name."""
     odd = rng.sample(list(labels), 3 * len(KINDS) + len(flaws))
     kinds = {name: KINDS[i % len(KINDS)] for i, name in enumerate(odd[len(flaws) :])}
     broken = dict(zip(odd, flaws, strict=False))
     for name, label in labels.items():
         height, width = rng.randint(20, 60), rng.randint(20, 60)
-        colour = np.array(colorsys.hsv_to_rgb(label / classes, 0.8, 0.9)) * 229
+        colour = np.array(colorsys.hsv_to_rgb(label / hues, 0.8, 0.9)) * 229
         grain = np.frombuffer(rng.randbytes(height * width), np.uint8).reshape(height, width, 1) % 24
         data = _encoded(Image.fromarray((colour + grain).astype(np.uint8)), kinds.get(name, "plain"))
         spoilt = {"truncated": data[: len(data) // 2], "zero": b"", "html": b"<!DOCTYPE html><title>404</title>"}

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
+SOUGHT = {"co-refinement": "dividemix", "loss": "problem", "reproduce": "how_to_run", "mislabeled images": "your_data"}
 PAPER, CELL = "cross_entropy", "digits-sym-20"  # is never trained anew
 
 BAD_IMAGES = """() => [...document.querySelectorAll('article img')].filter(image => {
@@ -136,15 +137,7 @@ def test_navigation_opens_on_a_phone(visit: Visit, front_page: str) -> None:
     visit.page.wait_for_url("**/dividemix.html")
 
 
-@pytest.mark.parametrize(
-    ("words", "chapter"),
-    [
-        ("co-refinement", "dividemix"),
-        ("loss", "problem"),
-        ("reproduce", "how_to_run"),
-        ("mislabeled images", "your_data"),
-    ],
-)
+@pytest.mark.parametrize(("words", "chapter"), SOUGHT.items())
 def test_search_finds_chapters_before_runs_and_shows_no_raw_formula(visit: Visit, words: str, chapter: str) -> None:
     visit.open(f"search.html?q={words}&html=")  # `open` adds an ending
     visit.page.wait_for_selector("#search-results ul.search li a")

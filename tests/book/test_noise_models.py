@@ -1,7 +1,4 @@
-"""The noise models of the page: their rates, their statistics, what is kept, and what is said where data are missing.
-
-The statistics are compared with closed forms and slow loops, and where independence makes the answer known.
-"""
+"""The noise models of the page: rates, what is kept, and statistics against closed forms and slow loops."""
 
 import itertools
 from pathlib import Path

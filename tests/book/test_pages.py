@@ -58,9 +58,7 @@ def resolves(address: str, path: Path, html: Path) -> bool:
     return unquote(parts.fragment) in anchors(target)
 
 
-def test_front_page_leads_to_the_book_and_style_sheets_import_nothing_from_elsewhere(
-    html: Path, front_page: str
-) -> None:
+def test_front_page_leads_to_the_book_and_style_sheets_load_nothing_from_elsewhere(html: Path, front_page: str) -> None:
     refresh = soup(html / "index.html").find("meta", attrs={"http-equiv": "Refresh"})
     assert refresh is not None and refresh["content"].endswith(f"url={front_page}.html")
     sheets = [*html.glob("_static/*.css"), *html.glob("_static/styles/*.css")]
@@ -105,9 +103,7 @@ def shortened(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def test_each_notebook_for_download_has_no_outputs_one_cell_of_parameters_and_the_files_that_it_names(
-    html: Path,
-) -> None:
+def test_each_notebook_for_download_has_no_outputs_one_cell_of_parameters_and_the_files_it_names(html: Path) -> None:
     files = [*html.glob("_sources/**/*.ipynb"), *html.glob("downloads/**/*.ipynb")]
     assert len(files) > len(PAGES)
     for file in files:

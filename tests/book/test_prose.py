@@ -76,9 +76,7 @@ CELLS = re.compile(
 CLAIMS: list[dict[str, Any]] = yaml.safe_load((ROOT / "book" / "claims.yaml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(
-    "claim", CLAIMS, ids=lambda claim: f"{claim.get('paper')}-{claim.get('cell')}-{claim.get('metric')}"
-)
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda one: f"{one.get('paper')}-{one.get('cell')}-{one.get('metric')}")
 def test_claim_is_well_formed(claim: dict[str, Any]) -> None:
     assert set(claim) - {"std"} == REQUIRED
     assert claim["paper"] in METHODS | BASELINES

@@ -31,10 +31,8 @@ def info(cell: str, seed: int, paper: str = "dividemix", **accuracy: float) -> d
 
 
 def measured(metric: str, cell: str = "webvision") -> str:
-    rows = tables.rows_of(
-        [info("webvision", seed, last_imagenet=50.0 + seed, selected=71.0) for seed in (0, 2)]
-        + [info("cifar10-sym-50", 0)]
-    )
+    photographs = [info("webvision", seed, last_imagenet=50.0 + seed, selected=71.0) for seed in (0, 2)]
+    rows = tables.rows_of([*photographs, info("cifar10-sym-50", 0)])
     claim = {"paper": "dividemix", "cell": cell, "metric": metric, "value": 75.0, "letter": "a"}
     (row,) = tables.claimed_and_measured(pd.DataFrame([claim]), rows)
     assert row[metric] == "75 (a)"
@@ -79,9 +77,7 @@ def test_a_name_that_nothing_makes_or_draws_ends_with_one_line(asked: str, sourc
     refused(lambda: fragments.draw(asked, source, tmp_path / "drawn.svg"))
 
 
-def test_settings_are_those_of_the_method_variations_tell_what_differs_and_a_summary_has_no_pre_training(
-    source: Source,
-) -> None:
+def test_settings_are_of_the_method_variations_tell_differences_and_summaries_lack_pre_training(source: Source) -> None:
     table = fragments.table("params_dividemix", source).set_index("cell")
     assert [name.strip("`") for name in table.columns[3:]] == list(registry.find("dividemix").shown)
     assert table.loc["digits-sym-50", "epochs"] > 0
@@ -109,9 +105,8 @@ def test_a_project_without_records_has_tables_that_say_so(tmp_path: Path) -> Non
     folder.mkdir(parents=True)
     (folder / "toy.yaml").write_text(yaml.safe_dump(read_tree(ROOT / "params" / "mixup" / "digits-sym-50.yaml")))
     (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "claims.yaml").write_text(
-        yaml.safe_dump([dict.fromkeys(("paper", "cell", "metric", "source", "evidence"), "tcl")])
-    )
+    claim = dict.fromkeys(("paper", "cell", "metric", "source", "evidence"), "tcl")
+    (tmp_path / "book" / "claims.yaml").write_text(yaml.safe_dump([claim]))
     source = Source(tmp_path)
     assert len(fragments.table("params_mixup", source)) == 1
     assert fragments.table("variations_mixup_toy", source)["last"].tolist() == ["not run here"]
@@ -170,9 +165,8 @@ def test_every_page_stands_once_in_the_table_of_contents() -> None:
     files = [one["file"] for chapter in entries for one in [chapter, *chapter.get("sections", [])]]
     assert len(files) == len(set(files))
     assert {f"book/pages/{page}" for page in [*pages, *contents.other_pages(Path())]} <= set(files)
-    assert {f"book/{path.stem}" for path in Path("book").glob("*.md")} == {
-        one for one in [*files, toc["root"]] if "/pages/" not in one
-    }
+    chapters = {one for one in [*files, toc["root"]] if "/pages/" not in one}
+    assert chapters == {f"book/{path.stem}" for path in Path("book").glob("*.md")}
 
 
 def test_pages_stand_below_the_chapter_where_there_is_none_of_experiments(tmp_path: Path) -> None:

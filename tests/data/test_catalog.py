@@ -66,7 +66,6 @@ def test_what_is_not_there_is_missed_in_one_line(tmp_path: Path, name: str) -> N
 
 def test_digits_have_the_images_and_the_split_that_records_were_made_with() -> None:
     dataset = load_dataset("digits", Path("unused"))
-    assert dataset.images.shape == (1347, 8, 8, 1) and dataset.test_images.shape == (450, 8, 8, 1)
     assert dataset.images.dtype == np.uint8 and dataset.labels.dtype == dataset.test_labels.dtype == np.int64
     assert np.isclose(dataset.images.mean() / 255, dataset.mean[0], atol=1e-4)
     assert np.isclose(dataset.images.std() / 255, dataset.std[0], atol=1e-4)
@@ -76,18 +75,14 @@ def test_digits_have_the_images_and_the_split_that_records_were_made_with() -> N
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
 @pytest.mark.parametrize("name", CIFAR)
-def test_cifar_is_read_batch_by_batch_and_its_rows_are_channel_major(
-    tmp_path: Path, small_cifar: None, name: Any, protocol: int
-) -> None:
+def test_cifar_has_batches_of_channel_major_rows(tmp_path: Path, small_cifar: None, name: Any, protocol: int) -> None:
     folder, layout = cifar_folder(tmp_path, name, protocol), cifar.LAYOUTS[name]
     dataset = load_dataset(name, tmp_path)
     assert dataset.name == name and len(dataset.mean) == len(dataset.std) == 3
     assert len(dataset.class_names) == layout.classes
     *train_files, test_file, _ = layout.files
-    for images, labels, files in (
-        (dataset.images, dataset.labels, train_files),
-        (dataset.test_images, dataset.test_labels, [test_file]),
-    ):
+    tested = dataset.test_images, dataset.test_labels, [test_file]
+    for images, labels, files in ((dataset.images, dataset.labels, train_files), tested):
         batches = [pickle.loads((folder / file).read_bytes()) for file in files]
         rows = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
         assert (images.dtype, labels.dtype) == (np.uint8, np.int64)
@@ -95,9 +90,7 @@ def test_cifar_is_read_batch_by_batch_and_its_rows_are_channel_major(
         assert labels.tolist() == [label for batch in batches for label in batch[layout.label_key]]
 
 
-def test_the_official_sums_are_those_of_torchvision_and_the_archive_itself_gives_no_warning(
-    tmp_path: Path, small_cifar: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_official_sums_are_those_published(tmp_path: Path, small_cifar: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, kind in (("cifar10", official_sets.CIFAR10), ("cifar100", official_sets.CIFAR100)):
         sums = {**dict(kind.train_list + kind.test_list), kind.meta["filename"]: kind.meta["md5"]}
         assert cifar.LAYOUTS[name].files == sums and cifar.LAYOUTS[name].md5 == kind.tgz_md5
@@ -120,9 +113,7 @@ def test_the_official_sums_are_those_of_torchvision_and_the_archive_itself_gives
         *(("batches.meta", {"label_names": one}, "label_names") for one in (["a"] * 9, "abcdefghij", [1] * 10, ...)),
     ],
 )  # fmt: skip
-def test_wrong_content_of_cifar_is_refused(
-    tmp_path: Path, small_cifar: None, file: str, changes: dict[str, Any], message: str
-) -> None:
+def test_wrong_cifar_is_refused(tmp_path: Path, small_cifar: None, file: str, changes: Any, message: str) -> None:
     path = cifar_folder(tmp_path) / file
     batch = pickle.loads(path.read_bytes()) | changes
     path.write_bytes(pickle.dumps({key: value for key, value in batch.items() if value is not ...}, protocol=2))
@@ -150,22 +141,17 @@ def header(*sizes: int, kind: int = 8) -> bytes:
     return bytes((0, 0, kind, len(sizes))) + np.array(sizes, ">u4").tobytes()
 
 
+PIXELS = bytes(200 * 784)
+NO_IDX = [b"", b"\x1f\x8b" + bytes(40), header(0, 28, 28), header(2**32 - 1, 28, 28) + PIXELS]
+NO_IDX += [header(200, 28, 28, kind=13) + PIXELS, header(200, 784) + PIXELS]
+
+
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        *(
-            (IMAGES, content, "not an idx file of unsigned bytes [N, 28, 28] with N from 1 to 60000")
-            for content in (
-                b"",
-                b"\x1f\x8b" + bytes(40),
-                header(200, 28, 28, kind=13) + bytes(200 * 784),
-                header(200, 784) + bytes(200 * 784),
-                header(2**32 - 1, 28, 28) + bytes(200 * 784),
-                header(0, 28, 28),
-            )
-        ),
-        (IMAGES, header(200, 28, 28) + bytes(200 * 784 - 1), "its header says"),
-        (IMAGES, header(200, 28, 28) + bytes(200 * 784 + 1), "its header says"),
+        *((IMAGES, one, "not an idx file of unsigned bytes [N, 28, 28] with N from 1 to 60000") for one in NO_IDX),
+        (IMAGES, header(200, 28, 28) + PIXELS[1:], "its header says"),
+        (IMAGES, header(200, 28, 28) + PIXELS + b"\0", "its header says"),
         (LABELS, header(199) + bytes(199), "expected [200], one for each image"),
         (f"{LABELS}.gz", gzip.compress(bytes(2**24)), "its header says"),
         (f"{LABELS}.gz", gzip.compress(header(200) + bytes(200))[:-6], "not a readable gzip file"),

@@ -54,16 +54,9 @@ def oracle(path: Path, short: int) -> np.ndarray:
     return resized(np.asarray(image.crop((left, top, left + width, top + height))), short)
 
 
-# What a stored image is.
-
-
-@pytest.mark.parametrize(
-    ("shape", "short"), [*((shape, 24) for shape in SHAPES), *(((40, 56), s) for s in (8, 40, 61))]
-)
+@pytest.mark.parametrize(("shape", "short"), [*((one, 24) for one in SHAPES), *(((40, 56), s) for s in (8, 40, 61))])
 @pytest.mark.parametrize("ending", ["png", "jpg"])
-def test_images_of_any_shape_are_scaled_as_torchvision_scales(
-    tmp_path: Path, shape: tuple[int, int], short: int, ending: str
-) -> None:
+def test_any_shape_is_scaled_as_by_torchvision(tmp_path: Path, shape: tuple[int, int], short: int, ending: str) -> None:
     path = save(tmp_path / f"x.{ending}", noise(*shape, 3))
     found = read_photo(path, short)
     assert found.dtype == np.uint8 and min(found.shape[:2]) == short and max(found.shape[:2]) <= 4 * short
@@ -99,9 +92,7 @@ ODD: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("budget", [0, decode.LIGHT_BYTES])
 @pytest.mark.parametrize("kind", ODD)
-def test_odd_kinds_become_rgb_alone_or_beside_others(
-    tmp_path: Path, kind: str, budget: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_odd_kinds_are_rgb_even_alone(tmp_path: Path, kind: str, budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
     image, ending, options = ODD[kind]
     path = save(tmp_path / f"ünïcode 图.{ending}", image, **options)
     monkeypatch.setattr(decode, "LIGHT_BYTES", budget)
@@ -139,9 +130,6 @@ def test_images_are_turned_as_exif_says(tmp_path: Path, orientation: int, ending
         parts = {"above": found[:3], "below": found[5:], "left": found[:, :3], "right": found[:, 5:]}
         assert parts[light].mean() > 235
     assert np.array_equal(read_photo(path, 24), oracle(path, 24))
-
-
-# What a square is.
 
 
 def test_modes_become_the_same_colours_and_of_a_long_image_the_centre_is_kept_and_not_distorted(tmp_path: Path) -> None:
@@ -185,9 +173,6 @@ def test_sides_are_those_of_readable_images(tmp_path: Path) -> None:
     assert probe([sides[0], tmp_path / "bad.png", sides[1]]) == [20, 29]
 
 
-# What cannot be used.
-
-
 def png_that_declares(width: int, height: int) -> bytes:
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -208,18 +193,13 @@ JPEG = encoded("JPEG", 64, 64, 3)
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "empty file"),
-        (b"<!doctype html><title>404</title>", "not an image of a known kind"),
-        (JPEG[:700], "damaged"),
-        (JPEG[:10], "damaged"),
-        (png_that_declares(40_000, 40_000), "pixels"),
-        (png_that_declares(10_001, 10_001), "pixels"),
-        (encoded("PPM", 8, 8, 3).replace(b"8 8", b"99999 99999"), "pixels"),
-        (png_that_declares(64, 64), "damaged"),
+        (b"", "empty file"), (None, "no such file"), (b"<!doctype html>", "not an image of a known kind"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n", "not an image of a known kind"),
-        (None, "no such file"),
+        (JPEG[:700], "damaged"), (JPEG[:10], "damaged"), (png_that_declares(64, 64), "damaged"),
+        (png_that_declares(40_000, 40_000), "pixels"), (png_that_declares(10_001, 10_001), "pixels"),
+        (encoded("PPM", 8, 8, 3).replace(b"8 8", b"99999 99999"), "pixels"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_decoded_has_one_reason_whoever_reads(tmp_path: Path, content: bytes | None, said: str) -> None:
     path = tmp_path / "odd.jpg"
     if content is not None:
@@ -234,9 +214,6 @@ def test_a_pipe_or_a_folder_in_the_place_of_an_image_is_not_waited_for(tmp_path:
     (tmp_path / "sub.png").mkdir()
     decoded = decode_all([tmp_path / "pipe.png", tmp_path / "sub.png"], 8, progress=False)
     assert decoded.faults == {0: "not a regular file", 1: "not a regular file"}
-
-
-# Many at once.
 
 
 @pytest.mark.parametrize("threads", [1, 3])

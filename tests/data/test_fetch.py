@@ -6,7 +6,7 @@ import socket
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,7 @@ def entries(root: Path) -> list[str]:
     return sorted(path.name for path in root.iterdir()) if root.exists() else []
 
 
-def test_an_archive_is_brought_and_unpacked_only_once_and_what_comes_with_a_package_never(
-    tmp_path: Path, site: Any, offer: Offer, archive: bytes
-) -> None:
+def test_an_archive_is_brought_once_and_digits_never(tmp_path: Path, site: Any, offer: Offer, archive: bytes) -> None:
     root, bring = tmp_path / "new" / "root", offer(archive)
     bring(root)
     assert entries(root) == ["cifar-10-batches-py"]
@@ -75,15 +73,12 @@ def test_an_archive_is_brought_and_unpacked_only_once_and_what_comes_with_a_pack
 
 
 @pytest.mark.parametrize("what", ["broken", "wrong", "refused"])
-def test_a_failed_download_leaves_nothing_and_the_next_one_works(
-    tmp_path: Path, site: Any, offer: Offer, archive: bytes, what: str
-) -> None:
+def test_a_failed_download_leaves_no_trace(tmp_path: Path, site: Any, offer: Offer, archive: bytes, what: str) -> None:
     root, bring = tmp_path / "root", offer(archive)
     site.breaks_after = 5000 if what == "broken" else None
     site.content = {"broken": site.content, "wrong": {"/some.tar.gz": archive[:-1] + b"?"}, "refused": {}}[what]
-    said = (
-        "the server answers 404 (Not Found); download" if what == "refused" else "was removed; try again, or download"
-    )
+    missing = {"refused": "the server answers 404 (Not Found); download"}
+    said = missing.get(what, "was removed; try again, or download")
     assert said in refused(lambda: bring(root)) and entries(root) == []
     site.breaks_after, site.content = None, {"/some.tar.gz": archive}
     bring(root)
@@ -151,39 +146,37 @@ def test_what_is_in_the_way_is_left_alone(tmp_path: Path, small_cifar: None, off
     refused(lambda: offer(b"")(tmp_path / "file" / "root"), "cannot store cifar10")
 
 
-@dataclass
-class Site:
+class Site(ThreadingHTTPServer):
     """A local server: the content of each path, what was asked for, and after how many bytes it breaks off."""
 
-    address: str = ""
-    content: dict[str, bytes] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
-    breaks_after: int | None = None
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server_port}"
+        self.content, self.asked = dict[str, bytes](), list[str]()
+        self.breaks_after: int | None = None
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Site
+
+    def do_GET(self) -> None:
+        data = self.server.content.get(self.path)
+        self.server.asked.append(self.path)
+        if data is None:
+            return self.send_error(404)
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[: self.server.breaks_after])
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
 
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    site = Site()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            data = site.content.get(self.path)
-            site.asked.append(self.path)
-            if data is None:
-                return self.send_error(404)
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data[: site.breaks_after])
-
-        def log_message(self, *_arguments: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        site.address = f"http://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with Site() as site:
+        threading.Thread(target=site.serve_forever, args=(0.01,)).start()
         yield site
-        server.shutdown()
-        thread.join()
+        site.shutdown()

@@ -43,9 +43,6 @@ def pairs(listing: Listing) -> list[tuple[str, str]]:
     return [(entry.name, entry.label) for entry in listing.entries]
 
 
-# What a table may say.
-
-
 def test_a_table_gives_images_labels_and_names_in_its_order_from_columns_in_any_order(folder: Path) -> None:
     found = load_folder(params(folder, table(folder, good_rows()[::-1])))
     assert found.train.images.shape == (12, 16, 16, 3) and found.train.images.dtype == np.uint8
@@ -82,15 +79,12 @@ def test_repeated_rows_and_links_to_an_image_count_once_and_contradicting_ones_a
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"", "expected the columns path,label"),
-        (b"file,label\n0.png,a\n", "expected the columns path,label"),
-        (b"path,label\n", "no images"),
-        (b"path,label\n0.png,a,b\n", "line 2: 3 cells"),
-        (b"path,label\n0.png,\n", "has no label"),
-        (b"path,label\n\xff\xfe,a\n", "UTF-8"),
+        (b"", "expected the columns path,label"), (b"file,label\n0.png,a\n", "expected the columns path,label"),
+        (b"path,label\n", "no images"), (b"path,label\n0.png,a,b\n", "line 2: 3 cells"),
+        (b"path,label\n0.png,\n", "has no label"), (b"path,label\n\xff\xfe,a\n", "UTF-8"),
         (b'path,label\n"' + b"x" * 200_000 + b'",a\n', "not CSV"),
     ],
-)
+)  # fmt: skip
 def test_a_table_that_is_none_is_refused(folder: Path, content: bytes, said: str) -> None:
     path = folder.parent / "labels.csv"
     path.write_bytes(content)
@@ -112,9 +106,6 @@ def test_a_tree_takes_its_labels_from_the_first_level(folder: Path) -> None:
     listing = read_listing(folder, None)
     assert pairs(listing) == [("katze/1.PNG", "katze"), ("katze/deep/2.png", "katze"), ("犬/3.png", "犬")]
     assert "12 images lie beside the class folders" in listing.notes[0]
-
-
-# What is made of both.
 
 
 def test_a_held_out_part_has_its_share_of_each_class_and_is_the_same_again(folder: Path) -> None:

@@ -27,18 +27,13 @@ def labels_of(photos: PhotoList) -> list[tuple[str, int]]:
     return list(zip(photos.names, photos.labels.tolist(), strict=True))
 
 
-# Lists of any set.
-
-
 def written(tmp_path: Path, content: bytes | str) -> Path:
     path = tmp_path / "list.txt"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
 
 
-def test_rows_keep_their_place_and_lose_white_space_and_marks_and_lines_that_are_none_are_refused(
-    tmp_path: Path,
-) -> None:
+def test_rows_keep_their_place_and_lose_white_space_and_marks_and_other_lines_are_refused(tmp_path: Path) -> None:
     path = written(tmp_path, "\ufeff a 1\r\n\n\t b\u00e9 2 \n  \nc 3")
     expected = [("line 1", "a", 1), ("line 3", "b\u00e9", 2), ("line 5", "c", 3)]
     assert list(read_numbered(path, 4)) == [(f"{path}, {line}", name, label) for line, name, label in expected]
@@ -66,13 +61,8 @@ def test_a_folder_tells_its_images_sorted_and_nothing_else(tmp_path: Path) -> No
     assert "not UTF-8" in refused(lambda: folder_images(tmp_path))
 
 
-# Every set.
-
-
 @sets
-def test_lists_are_read_in_their_order_and_their_numbers_are_noted(
-    tmp_path: Path, name: str, official: Callable[..., None]
-) -> None:
+def test_lists_are_read_in_order_and_numbers_noted(tmp_path: Path, name: str, official: Callable[..., None]) -> None:
     expected = TREES[name](tmp_path)
     photos = load_photos(name, tmp_path)
     found = {part: labels_of(images) for part, images in photos.parts.items()}
@@ -164,9 +154,6 @@ def test_a_bad_row_is_named(tmp_path: Path, name: str, row: str, said: str) -> N
         file.write(row.format(first=first, other=(label + 1) % 50) + "\n")
     message = refused(lambda: load_photos(name, tmp_path))
     assert message.startswith(f"{path}, line {count + 1}: ") and said in message
-
-
-# One set after the other.
 
 
 @pytest.mark.parametrize("folders", ["numbers", "synsets"])
@@ -269,9 +256,6 @@ def test_animal10n_a_name_without_label_is_refused(tmp_path: Path, name: str) ->
     assert "training: names no images" in refused(lambda: load_photos("animal10n", tmp_path))
     (tmp_path / "animal10n/training" / name).touch()
     assert "begins with no label; expected 0_ to 9_" in refused(lambda: load_photos("animal10n", tmp_path))
-
-
-# Files.
 
 
 def test_the_text_is_short_and_the_table_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

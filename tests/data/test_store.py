@@ -5,10 +5,9 @@ import multiprocessing
 import os
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
@@ -46,9 +45,7 @@ def photos(tmp_path: Path) -> PhotoList:
     return PhotoList(root, names, np.zeros(30, np.int64))
 
 
-def make(
-    photos: PhotoList, folder: Path | None = None, corrupt: Literal["drop", "fail"] = "drop", short: int = SHORT
-) -> Store:
+def make(photos: PhotoList, folder: Path | None = None, corrupt: Any = "drop", short: int = SHORT) -> Store:
     return build(photos, short, folder or photos.root.parent / ".stores", corrupt, progress=False)
 
 
@@ -70,20 +67,11 @@ def same(one: Store, other: Store) -> bool:
     return alike and pixels_of(one, *range(len(one))) == pixels_of(other, *range(len(other)))
 
 
-def count_decoding(monkeypatch: pytest.MonkeyPatch, each: Callable[[Path], object] = lambda path: None) -> list[Path]:
-    """Note every file that is decoded, after `each`."""
-    seen: list[Path] = []
-
-    def counted(path: Path, short: int) -> np.ndarray:
-        each(path)
-        seen.append(path)
-        return read_photo(path, short)
-
-    monkeypatch.setattr(module, "read_photo", counted)
+def decoding(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is decoded from now on."""
+    seen: list[Any] = []
+    monkeypatch.setattr(module, "read_photo", lambda *given: seen.append(given) or read_photo(*given))
     return seen
-
-
-# What a store holds.
 
 
 def test_a_store_holds_what_decoding_one_by_one_gives(photos: PhotoList) -> None:
@@ -124,28 +112,25 @@ def test_shards_and_threads_leave_no_trace(photos: PhotoList, tmp_path: Path, mo
 
 def test_a_finished_store_is_found_and_nothing_else_is_left(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make(photos)
-    seen = count_decoding(monkeypatch)
+    seen = decoding(monkeypatch)
     assert same(make(photos), store) and seen == []
     folder = store.files[0].parent
     assert sorted(path.suffix for path in folder.parent.iterdir()) == ["", ".lock"]
-    assert sorted(path.name for path in folder.iterdir()) == sorted(
-        name for file in store.files for name in (file.name, f"{file.stem}.safetensors")
-    )
+    expected = {name for file in store.files for name in (file.name, f"{file.stem}.safetensors")}
+    assert {path.name for path in folder.iterdir()} == expected
 
 
 def test_corrupt_images_may_be_fatal_and_nothing_is_lost(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
     message = refused(lambda: make(photos, corrupt="fail"))
     assert "3 of 30 images cannot be used" in message and f"{photos.names[5]!r}: empty file" in message
-    seen = count_decoding(monkeypatch)
+    seen = decoding(monkeypatch)
     assert make(photos).faults == FAULTS and seen == []
     assert refused(lambda: make(photos, corrupt="fail")) == message
     unreadable = part(photos, photos.names[5], photos.names[29])
     assert "2 of 2 images cannot be used" in refused(lambda: make(unreadable))
 
 
-def test_requests_that_cannot_be_met_are_refused_in_one_line(
-    photos: PhotoList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_impossible_requests_are_refused(photos: PhotoList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "leaves the folder" in refused(lambda: make(part(photos, "../x.png", "/etc/passwd", "x\0.png")))
     (tmp_path / "file").write_text("")
     assert "cannot write there" in refused(lambda: make(photos, tmp_path / "file"))
@@ -156,16 +141,13 @@ def test_requests_that_cannot_be_met_are_refused_in_one_line(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", Mock(side_effect=OSError(28, "No space left on device")))
         assert "No space left" in refused(lambda: make(photos))
-    seen = count_decoding(monkeypatch)
+    seen = decoding(monkeypatch)
     assert len(make(photos)) == 27 and len(seen) == 26
-
-
-# Content and requests.
 
 
 def test_the_hash_follows_content_the_request_files(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
     store = make(photos)
-    seen = count_decoding(monkeypatch)
+    seen = decoding(monkeypatch)
     for path in photos.root.rglob("*.png"):
         os.utime(path, ns=(1, 1))
     assert same(make(photos), store) and len(seen) == 30
@@ -196,17 +178,15 @@ def test_other_images_are_another_store(photos: PhotoList, change: str) -> None:
 
 
 def test_a_file_that_changes_meanwhile_is_noticed(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
-    def change(path: Path) -> None:
+    def change(path: Path, short: int) -> np.ndarray:
         if path.name == "图 20.png":
             Image.fromarray(np.zeros((5, 5, 3), np.uint8)).save(photos.root / photos.names[0])
+        return read_photo(path, short)
 
     with monkeypatch.context() as patch:
-        count_decoding(patch, change)
+        patch.setattr(module, "read_photo", change)
         assert "were changed" in refused(lambda: make(photos))
     assert make(photos).heights[0] == SHORT == make(photos).widths[0]
-
-
-# Interruption and damage.
 
 
 def build_slowly(photos: PhotoList, folder: Path, decoded: Path) -> None:
@@ -221,9 +201,7 @@ def build_slowly(photos: PhotoList, folder: Path, decoded: Path) -> None:
     build(photos, SHORT, folder, "drop", progress=False)
 
 
-def test_killed_at_any_moment_it_goes_on_to_the_same_store(
-    photos: PhotoList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_at_any_moment_it_ends_alike(photos: PhotoList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected, folder, rng = make(photos), tmp_path / "killed", np.random.default_rng(0)
 
     def shards() -> int:
@@ -238,19 +216,16 @@ def test_killed_at_any_moment_it_goes_on_to_the_same_store(
         time.sleep(rng.uniform(0, 0.02))
         process.kill()
         process.join()
-    seen = count_decoding(monkeypatch)
+    seen = decoding(monkeypatch)
     found = make(photos, folder)
     assert same(found, expected) and len(seen) <= 30 - 4 * 4 + 4
 
 
 def test_two_processes_that_want_the_same_decode_it_once(photos: PhotoList, tmp_path: Path) -> None:
     decoded, folder = tmp_path / "decoded", tmp_path / "two"
-    processes: list[Any] = [FORK.Process(target=build_slowly, args=(photos, folder, decoded)) for _ in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0, 0] and decoded.stat().st_size == 30
+    with FORK.Pool(2) as pool:
+        pool.starmap(build_slowly, [(photos, folder, decoded)] * 2, chunksize=1)
+    assert decoded.stat().st_size == 30
     assert same(make(photos, folder), make(photos))
 
 
@@ -258,7 +233,7 @@ def test_a_shard_that_is_damaged_is_made_again(photos: PhotoList, monkeypatch: p
     store = make(photos)
     index = store.files[2].with_suffix(".safetensors")
     whole, other = index.read_bytes(), store.files[3].with_suffix(".safetensors").read_bytes()
-    seen = count_decoding(monkeypatch)
+    seen = decoding(monkeypatch)
     for copy in [*damaged(whole, count=12), other, b""]:
         index.write_bytes(copy)
         assert same(make(photos), store) and len(seen) == 4

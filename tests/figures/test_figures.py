@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,8 +26,7 @@ from nlkit.figures.notebook import show_gallery
 from nlkit.figures.viewer import loss_viewer
 from nlkit.training.records import LOSS_EDGES
 
-ROOT = Path(__file__).parents[2]
-RECORDED = ROOT / "results/dividemix/digits-sym-50/seed-0"
+RECORDED = tiny.ROOT / "results/dividemix/digits-sym-50/seed-0"
 PHOTOS = "results/tcl/cifar10n-worst-laptop/seed-0"
 OF_A_RUN = ["loss_histograms", "p_clean_histograms", "loss_heatmap", "loss_ridges", "memorisation"]
 OF_A_RUN += ["accuracy_curves", "split_curves", "split_confusion"]
@@ -72,9 +72,8 @@ def test_the_viewer_carries_every_epoch_and_only_plain_data(run: nlkit.Run, know
     for one, shown in zip(content["runs"], (run, known), strict=True):
         drawn = np.array([part["counts"] for part in one["parts"]]).sum(axis=0)
         assert np.array_equal(drawn, np.stack(list(known.epochs["hist_clean"] + known.epochs["hist_noisy"])))
-        assert [said.split(" %")[0] for said in one["said"]] == [
-            f"test accuracy {x:.1f}" for x in shown.epochs["accuracy"]
-        ]
+        said = [words.split(" %")[0] for words in one["said"]]
+        assert said == [f"test accuracy {x:.1f}" for x in shown.epochs["accuracy"]]
         assert ("AUC" in one["said"][0]) == ("clean" in shown.samples)
         rows = shown.samples.iloc[images.chosen(shown)]
         for name, column in (("given", "noisy"), ("predicted", "prediction")):
@@ -102,7 +101,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> nlkit.Run:
     monkeypatch.chdir(tmp_path)
     for name in ("params", "notebooks"):  # as a project has them
         (tmp_path / name).mkdir()
-    return nlkit.load_run(shutil.copytree(ROOT / PHOTOS, "run", ignore=shutil.ignore_patterns(images.NAME)))
+    return nlkit.load_run(shutil.copytree(tiny.ROOT / PHOTOS, "run", ignore=shutil.ignore_patterns(images.NAME)))
 
 
 def pictures(run: nlkit.Run) -> list[list[int]]:
@@ -111,9 +110,7 @@ def pictures(run: nlkit.Run) -> list[list[int]]:
     return [ax.images[0].get_array().ravel().tolist() for ax in axes if ax.images]
 
 
-def test_adopted_thumbnails_give_the_gallery_of_the_data(
-    photos: nlkit.Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_adopted_thumbnails_give_the_gallery(photos: nlkit.Run, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     levels = np.random.default_rng(0).integers(0, 256, (10_000, 1, 1, 3), np.uint8)
     with monkeypatch.context() as patch:
         patch.setattr(nlkit.Run, "images", lambda *_: np.broadcast_to(levels, (10_000, 32, 32, 3)))
@@ -127,10 +124,8 @@ def test_adopted_thumbnails_give_the_gallery_of_the_data(
     assert main(["adopt", "run"]) == 0 and "gallery was left out: cifar10 is missing" in capsys.readouterr().out
 
 
-def test_thumbnails_that_are_damaged_too_large_or_of_other_images_are_refused(
-    photos: nlkit.Run, known: nlkit.Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    good, other = (ROOT / PHOTOS / images.NAME).read_bytes(), images.png(known, images.at_hand(known))
+def test_unfit_thumbnails_are_refused(photos: nlkit.Run, known: nlkit.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    good, other = (tiny.ROOT / PHOTOS / images.NAME).read_bytes(), images.png(known, images.at_hand(known))
     for blob in (good[:9000], good + bytes(images.LIMIT), other, b""):
         (photos.folder / images.NAME).write_bytes(blob)
         refused(lambda: show_gallery(photos), r"gallery\.png: damaged, of other images, or above")
@@ -140,8 +135,8 @@ def test_thumbnails_that_are_damaged_too_large_or_of_other_images_are_refused(
 
 
 def test_every_page_of_photographs_has_the_thumbnails_of_its_gallery(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    for page in (page for page in contents.run_pages(ROOT) if "-digits" not in page):
+    monkeypatch.chdir(tiny.ROOT)
+    for page in (page for page in contents.run_pages(tiny.ROOT) if "-digits" not in page):
         run = nlkit.load_run(contents.committed(page).parent)
         shown = {index for table in gallery_rows(run).values() for index in table["index"]}
         assert shown <= set(images.read_thumbnails(run)), "write them again with nlkit.figures.images.write_gallery"

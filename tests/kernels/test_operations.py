@@ -37,9 +37,7 @@ def padded_slice(image: Tensor, dy: int, dx: int, flip: bool, pad: int) -> Tenso
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("pad", "views"), [(0, 1), (1, 2), (4, 1), (9, 3)])
-def test_crop_and_flip_equal_padding_slicing_and_flipping_image_by_image(
-    form: None, device: torch.device, shape: tuple[int, ...], pad: int, views: int
-) -> None:
+def test_crops_are_plain_slices(form: None, device: torch.device, shape: tuple[int, ...], pad: int, views: int) -> None:
     """A pad of 9 can move an image of 8 x 8 out of sight: all pixels are 0 before normalisation."""
     images, dy, dx, flip, mean, std = drawn(shape, pad, views, device)
     found = crop_flip.crop_flip(images, dy, dx, flip, mean, std)
@@ -107,9 +105,7 @@ def test_equal_rows_are_all_found_and_no_query_gives_no_row(form: None, device: 
 
 @pytest.mark.parametrize(("count", "classes", "rows"), [(1, 2, 1), (5, 3, 2), (5, 3, 5), (70, 10, 33), (9, 33, 4)])
 @pytest.mark.parametrize("scale", [1.0, 40.0])
-def test_losses_agree_in_values_and_gradients(
-    triton: None, device: torch.device, count: int, classes: int, rows: int, scale: float
-) -> None:
+def test_losses_agree(triton: None, device: torch.device, count: int, classes: int, rows: int, scale: float) -> None:
     """At the larger scale a class may be predicted by no row at all, where the penalty is cut off."""
     stream = tiny.stream(count)
     start = (scale * torch.randn(count, classes, generator=stream)).to(device)
@@ -168,10 +164,8 @@ SOURCES = {
          "block": 1024}
         for out in ("*fp32", "*i16")
     ],
-    "mixture": [
-        {**dict.fromkeys(["values", "settings", "out"], "*fp64"), "inside": "*i1", "high": "*i1", "length": "i32",
-         "max_iter": "i32", "block": 1024}
-    ],
+    "mixture": [{**dict.fromkeys(["values", "settings", "out"], "*fp64"), **dict.fromkeys(["inside", "high"], "*i1"),
+                 "length": "i32", "max_iter": "i32", "block": 1024}],
     "neighbours": [
         {"queries": kind, "bank": kind, "out": "*i64", **dict.fromkeys(["count", "size", "width"], "i32"),
          "most": 16, "rows": 16, "columns": 64, "depth": 32}

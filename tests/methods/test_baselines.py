@@ -10,7 +10,6 @@ from recording import Recording
 from torch.nn import functional
 from torch.nn.functional import cross_entropy as ce
 
-from nlkit.methods import confident_learning
 from nlkit.methods import confident_learning as confident
 from nlkit.methods.confident_learning import ConfidentLearning, stratified_folds
 from nlkit.methods.elr import early_learning, moved
@@ -102,9 +101,7 @@ def test_the_score_can_be_chosen_and_self_confidence_is_the_exponential_of_the_l
     torch.testing.assert_close(split.p_clean, (-split.losses).exp())
 
 
-def test_out_of_fold_probabilities_are_kept_after_the_last_epoch_unless_there_are_too_many(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_out_of_fold_probabilities_are_kept_at_the_last_epoch_unless_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
     method = build()
     tiny.train(method, 2)
     assert set(method.split().samples) == {"issue"}
@@ -113,5 +110,5 @@ def test_out_of_fold_probabilities_are_kept_after_the_last_epoch_unless_there_ar
     p = torch.stack([samples[f"oof_{c}"] for c in range(3)], dim=1)
     torch.testing.assert_close(p, method.out_of_fold().softmax(dim=1))
     assert samples["issue"].bool().tolist() == confident.issues(p.double(), method.data.labels).tolist()
-    monkeypatch.setattr(confident_learning, "KEPT", 149)
+    monkeypatch.setattr(confident, "KEPT", 149)
     assert set(method.split().samples) == {"issue"}

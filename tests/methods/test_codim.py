@@ -1,6 +1,5 @@
 """SimCLR, and CoDiM, which may start from it: DivideMix with its own parts switched off, and what each part does."""
 
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -153,9 +152,7 @@ def test_targets_come_from_weak_views_without_gradient_losses_from_strong(monkey
         ({"method.contrast_strong": {"kind": "affine", "pad": 2}}, (4, 4)),
     ],
 )
-def test_strong_views_are_drawn_where_they_are_used(
-    settings: dict[str, Any], draws: tuple[int, int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_strong_views_are_drawn_where_used(settings: Any, draws: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     method = codim(**settings)
     strong, contrast_strong = (tiny.spied(monkeypatch, method, name) for name in ("strong", "contrast_strong"))
     one_step(method)
@@ -208,17 +205,13 @@ def test_a_step_contrasts_two_views_of_a_full_batch_in_one_pass(monkeypatch: pyt
     method, passes = simclr(), list[Tensor]()
     method.learner.net.encoder.register_forward_hook(lambda module, inputs, output: passes.append(inputs[0]))
     losses = tiny.spied(monkeypatch, simclr_module, "nt_xent")
-    tiny.train(method, 0)
+    (row,) = tiny.train(method, 0)
+    assert row["loss"] == pytest.approx(sum(float(value.detach()) for _, value in losses) / 4)
     assert [len(inputs) for inputs in passes] == [32] * 4  # 70 images: the last 6 are left out
     assert all(not torch.equal(*inputs.chunk(2)) for inputs in passes)
     for (first, second, tau), _ in losses:
         assert first.shape == second.shape == (16, 8) and tau == 0.5
         torch.testing.assert_close(torch.cat([first, second]).norm(dim=1), torch.ones(32))
-
-
-def test_the_first_loss_is_near_that_of_chance_and_falls() -> None:
-    losses = [row["loss"] for row in tiny.train(simclr(**{"optim.lr": 0.2, "training.epochs": 12}), *range(12))]
-    assert losses[0] == pytest.approx(math.log(31), abs=0.05) and losses[-1] < losses[0] - 0.04
 
 
 def test_the_vote_is_that_of_the_nearest_other_images_smoothed_by_one_count_a_class() -> None:

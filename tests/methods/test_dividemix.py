@@ -59,17 +59,15 @@ def test_the_second_network_guesses_with_the_updated_first_one() -> None:
     assert all(not torch.equal(one.mixed.weights, next_.mixed.weights) for one, next_ in pairwise(steps[:3]))
 
 
-@pytest.mark.parametrize(
-    ("above", "unlabelled"), [(48, [16] * 3), (33, [16] * 3), (41, [16] * 3), (76, [16, 4, 16, 4, 16])]
-)
-def test_an_epoch_is_one_pass_over_x_and_u_starts_again_when_it_ends(above: int, unlabelled: list[int]) -> None:
+@pytest.mark.parametrize(("above", "sizes"), [(48, [16] * 3), (33, [16] * 3), (41, [16] * 3), (76, [16, 4, 16, 4, 16])])
+def test_an_epoch_is_one_pass_over_x_and_u_starts_again_when_it_ends(above: int, sizes: list[int]) -> None:
     method = dividemix((above, 48))
     recording = Recording(method)
     train(method)
     steps = recording.steps(0)
     assert len(steps) == math.ceil(above / SIZE)
     batches = [recording.samples(step.own[0].inputs) for step in steps]
-    assert [len(batch) for batch in batches] == unlabelled
+    assert [len(batch) for batch in batches] == sizes
     if above == 76:
         first, second = batches[0] + batches[1], batches[2] + batches[3]
         assert len(set(first)) == 20 and set(first) == set(second) and first != second

@@ -12,7 +12,6 @@ from pictures import photographs, store_of
 from sklearn.metrics import roc_auc_score
 
 from nlkit import figures
-from nlkit.data.photos import stored
 from nlkit.data.photos.store import Store
 from nlkit.data.photos.stored import StoredImages
 from nlkit.data.problem import Problem
@@ -116,21 +115,6 @@ def test_a_method_trains_and_is_measured_and_recorded(case: str, problem: Proble
     assert len(run.epochs) == 3 and bool(np.isfinite(run.epochs["accuracy"]).all())
     seen = int(np.isfinite(run.samples["loss"]).sum())
     assert len(run.samples) == COUNT and (seen == COUNT or "balanced" in case)
-
-
-@pytest.mark.parametrize("name", ["dividemix", "codim", "lra_diffusion"])
-def test_pixels_on_the_device_give_the_same_run(name: str, problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether batches are read or kept decides nothing."""
-    images = problem.train.images
-    assert isinstance(images, StoredImages)
-    monkeypatch.setattr(stored, "_fits", lambda store, device, most: True)
-    kept = StoredImages(images.store, SIDE, CPU)
-    results = []
-    for train in (problem.train, replace(problem.train, images=kept)):
-        method = registry.find(name).build(train, params_of(name))
-        tiny.train(method, 0, 1, split=True)
-        results.append(method.state_dict())
-    assert tiny.same(*results)
 
 
 def test_features_from_a_file_find_their_stored_images(problem: Problem, tmp_path: Path) -> None:

@@ -119,17 +119,12 @@ def test_an_epoch_reports_finite_losses_evidence_and_progress(name: str, count: 
 
 
 @methods
-def test_clean_labels_and_those_of_tests_change_measurements_and_nothing_else(
-    name: str, problem: Problem, tmp_path: Path
-) -> None:
+def test_clean_labels_and_those_of_tests_change_only_measurements(name: str, problem: Problem, tmp_path: Path) -> None:
     assert problem.clean is not None
     images, labels = problem.tests["test"]
     scrambled = replace(problem, clean=(problem.clean + 1) % 3, tests={"test": (images, labels.flip(0))})
-    unknown = replace(problem, clean=None)
-    fits = [
-        training.fit(one, tiny.params(name), tmp_path / str(number), progress=False)
-        for number, one in enumerate((problem, scrambled, unknown))
-    ]
+    problems = problem, scrambled, replace(problem, clean=None)
+    fits = [training.fit(one, tiny.params(name), tmp_path / str(k), progress=False) for k, one in enumerate(problems)]
     for other in fits[1:]:
         assert same(fits[0].method.state_dict(), other.method.state_dict())
         assert fits[0].rows[-1]["auc"] != other.rows[-1]["auc"]
@@ -179,9 +174,7 @@ def counted(method: Any, epochs: int, needs_split: bool) -> tuple[float, pd.Data
     + [("codim", {"method.cl_subset": "unlabelled"}), ("codim", {"method.lambda_c": 0})],
 )
 @pytest.mark.parametrize("count", [64, 75])
-def test_the_cost_of_a_method_is_that_of_the_passes_which_its_networks_make(
-    name: str, settings: dict[str, Any], count: int
-) -> None:
+def test_the_cost_of_a_method_is_that_of_the_passes_it_makes(name: str, settings: dict[str, Any], count: int) -> None:
     epochs, passes = EPOCHS - 1, registry.find(name).passes
     never, always, hooked = (tiny.method(name, count, **settings) for _ in range(3))
     # A split that training can do without serves figures and is not counted.

@@ -21,7 +21,6 @@ from nlkit.parts.learner import TwinLearner
 from nlkit.parts.mixture import diagnose
 from nlkit.training import loop as training
 
-ROOT = Path(__file__).parents[2]
 C = 3
 
 
@@ -117,22 +116,14 @@ def test_the_one_pass_has_six_rows_an_image_and_the_weak_view_enters_no_loss() -
 
 
 @pytest.mark.parametrize(("views", "order"), [("corrected", "weak 1 2"), ("published_code", "1 2 weak")])
-def test_the_first_public_code_compared_a_strong_view_with_the_weak_one(
-    views: str, order: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    method, seen = tcl(**{"method.views": views}), list[str]()
-    names, forward = {3.0: "weak", 1.0: "1", 2.0: "2"}, method._forward
-    strong = iter((1.0, 2.0))
-    monkeypatch.setattr(method, "strong", lambda images, stream: torch.full((len(images), 1, 8, 8), next(strong)))
-    monkeypatch.setattr(method.learner.views, "weak", lambda images, stream: torch.full((len(images), 1, 8, 8), 3.0))
-
-    def record(weak: Tensor, mixed: Tensor, *compared: Tensor) -> Any:
-        seen.extend(names[float(rows[0, 0, 0, 0])] for rows in (weak, *compared))
-        return forward(weak, mixed, *compared)
-
-    monkeypatch.setattr(method, "_forward", record)
+def test_the_first_code_compared_strong_with_weak(views: str, order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = tcl(**{"method.views": views})
+    weak, strong = (tiny.spied(monkeypatch, *one) for one in ((method.learner.views, "weak"), (method, "strong")))
+    passes = tiny.spied(monkeypatch, method, "_forward")
     losses_of(method)
-    assert seen == order.split()
+    made = dict(zip(("weak", "1", "2"), (view for _, view in weak + strong), strict=True))
+    first, _, *compared = passes[0][0]
+    assert all(rows is made[name] for rows, name in zip((first, *compared), order.split(), strict=True))
 
 
 def test_the_first_diagnosis_is_that_of_the_untrained_network_and_each_is_frozen_for_an_epoch() -> None:
@@ -175,7 +166,7 @@ def test_a_row_tells_the_mixture_of_scores_and_the_places_of_prototypes(own: dic
 
 
 def test_the_network_of_cifar_has_512_features_two_heads_and_a_norm_on_the_logits() -> None:
-    params = load_params(ROOT / "params/tcl/cifar10-sym-50.yaml")
+    params = load_params(tiny.ROOT / "params/tcl/cifar10-sym-50.yaml")
     data = TrainingSet(torch.zeros(2, 32, 32, 3, dtype=torch.uint8), torch.tensor([0, 1]), 10, (0.5,) * 3, (0.5,) * 3)
     net: Any = TwinLearner(data, params, "net1").net
 

@@ -35,16 +35,13 @@ def randomised(net: nn.Module) -> nn.Module:
 @pytest.mark.parametrize(
     ("name", "classes", "expected"),
     [
-        ("preact_resnet18", 10, 11_171_274),
-        ("preact_resnet18", 100, 11_217_444),
-        ("resnet34", 10, 21_282_122),
-        ("resnet50", 10, 23_520_842),
+        ("preact_resnet18", 10, 11_171_274), ("preact_resnet18", 100, 11_217_444),
+        ("resnet34", 10, 21_282_122), ("resnet50", 10, 23_520_842),
         ("inception_resnet_v2", 50, 54_383_314),  # in the official file of DivideMix; the others are documented
-        ("torchvision_resnet18", 1000, 11_689_512),
-        ("torchvision_resnet34", 1000, 21_797_672),
+        ("torchvision_resnet18", 1000, 11_689_512), ("torchvision_resnet34", 1000, 21_797_672),
         ("torchvision_resnet50", 1000, 25_557_032),
     ],
-)
+)  # fmt: skip
 def test_networks_have_as_many_parameters_as_published(name: str, classes: int, expected: int) -> None:
     with torch.device("meta"):  # where weights have shapes and no values
         assert sum(weight.numel() for weight in make(name, classes=classes, width=64).parameters()) == expected
@@ -119,19 +116,9 @@ def test_a_pooled_block_adds_its_second_convolution_to_the_pooled_first() -> Non
 B, C, D, H, T = 12, 3, 5, 8, 20
 
 
-@pytest.fixture
-def denoiser() -> LabelDenoiser:
-    return LabelDenoiser(C, D, H, T)
-
-
-def inputs() -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    stream = tiny.stream(1)
+def test_the_network_is_that_of_the_equations_and_every_weight_gets_a_gradient() -> None:
+    denoiser, t, stream = LabelDenoiser(C, D, H, T), torch.arange(B), tiny.stream(1)
     embedding, y, z = (torch.randn(B, width, generator=stream) for width in (H, C, D))
-    return embedding, y, torch.arange(B), z
-
-
-def test_the_network_is_that_of_the_equations_and_every_weight_gets_a_gradient(denoiser: LabelDenoiser) -> None:
-    embedding, y, t, z = inputs()
     found = denoiser(embedding, y, t, z)
 
     def norm(x: Tensor) -> Tensor:

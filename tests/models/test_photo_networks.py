@@ -11,6 +11,7 @@ import safetensors.torch
 import torch
 from fuzzing import Call, refused
 from torch import Tensor, nn
+from torchvision.models import WeightsEnum, resnet18
 
 from nlkit.errors import NlkitError
 from nlkit.models import build_model, photo
@@ -48,8 +49,6 @@ def test_logits_have_one_row_an_image_and_one_column_a_class(name: str, size: in
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_two_networks_from_a_file_share_the_body_and_differ_in_the_head(tmp_path: Path, suffix: str) -> None:
-    from torchvision.models import resnet18
-
     path, published = tmp_path / f"resnet18{suffix}", resnet18().state_dict()
     if suffix == ".pth":
         torch.save(published, path)
@@ -84,11 +83,7 @@ def test_unusable_weights_get_one_line_that_names_the_key_and_no_pickle_among_th
     assert not (tmp_path / "ran").exists()
 
 
-def test_missing_imagenet_weights_tell_where_to_put_them_and_photographs_have_three_channels(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from torchvision.models import WeightsEnum
-
+def test_missing_weights_tell_where_to_put_them_and_photos_have_three_channels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(WeightsEnum, "get_state_dict", Mock(side_effect=OSError("no network")))
     with pytest.raises(NlkitError, match=r"download https://.*resnet18.*\.pth to .*checkpoints.*, or name a file"):
         make("torchvision_resnet18", 5, "imagenet")

@@ -98,9 +98,6 @@ def test_status_and_verify_know_the_labels_of_people(tmp_path: Path, cifar10: Da
     assert states()["cifar10n"] == "corrupt"
 
 
-# Files of one's own.
-
-
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64", "uint64", ">i4"])
 @pytest.mark.parametrize("ending", [".npy", ".npz", ".NPY"])
 def test_integers_are_read(tmp_path: Path, ending: str, dtype: str) -> None:

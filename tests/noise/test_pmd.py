@@ -14,12 +14,12 @@ from nlkit.data.problem import Problem
 from nlkit.training import pmd_network
 from nlkit.training.problem import load_problem
 
-ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
+Soft = tuple[np.ndarray, np.ndarray]
 
 
 @pytest.fixture
-def soft() -> tuple[np.ndarray, np.ndarray]:
+def soft() -> Soft:
     """Probabilities [20000, 7] of a good but unsure classifier, and clean labels [20000]."""
     rng = np.random.default_rng(0)
     clean = rng.integers(0, 7, 20_000)
@@ -27,7 +27,7 @@ def soft() -> tuple[np.ndarray, np.ndarray]:
     return np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), clean
 
 
-def test_margins_are_the_two_largest_probabilities(soft: tuple[np.ndarray, np.ndarray]) -> None:
+def test_margins_are_the_two_largest_probabilities(soft: Soft) -> None:
     found = noise.margins(soft[0])
     for row, u, s, delta in zip(soft[0][:200], found.first, found.second, found.delta, strict=False):
         largest = sorted(range(7), key=lambda c: -row[c])[:2]
@@ -35,9 +35,7 @@ def test_margins_are_the_two_largest_probabilities(soft: tuple[np.ndarray, np.nd
 
 
 @pytest.mark.parametrize(("kind", "half"), [(1, 0.375), (2, 0.875), (3, 1 - 0.875 / 3)])
-def test_the_noise_functions_at_margins_of_nothing_one_half_and_one_and_what_is_kept_there(
-    kind: int, half: float
-) -> None:
+def test_the_noise_functions_at_margins_of_zero_one_half_and_one_and_what_is_kept_there(kind: int, half: float) -> None:
     tau = noise.leave_probability(np.array([0.0, 0.5, 1.0]), kind)
     np.testing.assert_allclose(tau, [0.5 if kind == 1 else 1.0, half, 0.0])
     assert noise.keep_probability(np.ones(1), kind, 1.43, "code")[0] == pytest.approx(1 / 1.43)
@@ -46,9 +44,7 @@ def test_the_noise_functions_at_margins_of_nothing_one_half_and_one_and_what_is_
 
 @pytest.mark.parametrize("kind", [1, 2, 3])
 @pytest.mark.parametrize(("reading", "rate"), [("code", 0.35), ("code", 0.7), ("paper", 0.3)])
-def test_the_solved_factor_gives_the_wanted_rate(
-    soft: tuple[np.ndarray, np.ndarray], kind: int, reading: noise.Reading, rate: float
-) -> None:
+def test_the_solved_factor_gives_the_wanted_rate(soft: Soft, kind: int, reading: noise.Reading, rate: float) -> None:
     probabilities, clean = soft
     found = noise.margins(probabilities)
     factor = noise.solve_factor(found, clean, kind, rate, reading)
@@ -63,7 +59,7 @@ def test_the_solved_factor_gives_the_wanted_rate(
         assert share == pytest.approx(keep[part].mean(), abs=4 * 0.5 / np.sqrt(part.sum()))
 
 
-def test_a_rate_that_cannot_be_had_is_refused_with_the_range(soft: tuple[np.ndarray, np.ndarray]) -> None:
+def test_a_rate_that_cannot_be_had_is_refused_with_the_range(soft: Soft) -> None:
     probabilities, clean = soft
     with pytest.raises(NlkitError, match=r"noise\.rate' is 0\.99: .* from 0\.\d+ to 0\.\d+ only"):
         noise.solve_factor(noise.margins(probabilities), clean, 1, 0.99)
@@ -104,9 +100,7 @@ def problem_of(**overrides: object) -> Problem:
     return load_problem(params, Path("unused"), CPU)
 
 
-def test_the_network_is_trained_once_aside_from_the_global_stream_and_again_where_its_file_is_damaged(
-    here: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_network_is_trained_once_and_again_where_it_is_damaged(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stream = torch.get_rng_state()
     first = problem_of()
     assert torch.equal(torch.get_rng_state(), stream)
@@ -142,9 +136,7 @@ def probabilities(value: float = 0.1, rows: int = 300) -> np.ndarray:
     return found
 
 
-@pytest.mark.parametrize(
-    "values", [probabilities(rows=299), *(probabilities(value) for value in (-0.1, 0.5, np.nan)), None]
-)
+@pytest.mark.parametrize("values", [probabilities(rows=299), *map(probabilities, (-0.1, 0.5, np.nan)), None])
 def test_a_file_that_holds_no_probabilities_is_refused_in_one_line(values: np.ndarray | None, here: Path) -> None:
     if values is not None:
         np.save(here / "eta.npy", values)

@@ -52,9 +52,7 @@ def oracle(y: Tensor, abar: Tensor, mean: Tensor) -> Denoiser:
 
 
 @pytest.mark.parametrize(("steps", "error"), [(10, 1.0e-3), (5, 2.0e-3)])
-def test_with_the_true_noise_the_sampler_returns_the_label_up_to_the_known_error(
-    abar: Tensor, steps: int, error: float
-) -> None:
+def test_with_true_noise_the_sampler_returns_labels_up_to_a_known_error(abar: Tensor, steps: int, error: float) -> None:
     y = torch.eye(C, dtype=torch.float64)
     for mean in (torch.zeros_like(y), torch.rand(C, C, generator=stream(), dtype=torch.float64)):
         end = sample_from_mean(oracle(y, abar, mean), mean, abar, steps)[-1]
@@ -86,9 +84,7 @@ def bayes(prior: Tensor, abar: Tensor) -> Denoiser:
         ([0.40, 0.35, 0.25], [0.983, 0.011, 0.005]),
     ],
 )  # fmt: skip
-def test_with_the_bayes_denoiser_the_sampler_finds_the_mode_and_a_mean_only_shifts_it(
-    abar: Tensor, prior: list[float], end: list[float]
-) -> None:
+def test_with_bayes_the_mode_is_found_and_a_mean_shifts_it(abar: Tensor, prior: list[float], end: list[float]) -> None:
     plain = bayes(torch.tensor(prior, dtype=torch.float64), abar)
     found = sample_from_mean(plain, torch.zeros(1, len(prior)).double(), abar, 10)
     assert found[-1, 0].tolist() == pytest.approx(end, abs=2e-3)

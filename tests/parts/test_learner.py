@@ -91,9 +91,7 @@ def test_two_losses_that_are_accumulated_make_the_step_of_their_mean(problem: Pr
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("size", [1, 7, 96, 1000])
-def test_prediction_is_in_order_in_evaluation_mode_and_leaves_no_trace(
-    training: bool, size: int, learner: Learner, problem: Problem
-) -> None:
+def test_prediction_keeps_order_mode_and_weights(training: bool, size: int, learner: Learner, problem: Problem) -> None:
     learner.step(some_loss(learner, problem))
     learner.net.train(training)
     before = tiny.copied(learner.tensors())
@@ -117,9 +115,8 @@ def test_losses_are_those_of_the_observed_labels_in_order_of_the_samples(learner
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 @pytest.mark.parametrize("sizes", [(16, 16, 16, 16), (7, 7, 1, 1), (0, 0, 5, 5)])
-def test_batches_in_one_pass_equal_separate_passes_and_leave_the_same_running_statistics(
-    dtype: torch.dtype, tolerance: float, sizes: tuple[int, ...]
-) -> None:
+def test_one_pass_equals_separate_passes(dtype: torch.dtype, tolerance: float, sizes: tuple[int, ...]) -> None:
+    """Also in the running statistics that it leaves."""
     data, params = tiny.problem(size=32, channels=3).train, tiny.params(**{"model.name": "preact_resnet18"})
     together, apart = Learner(data, params, "net1"), Learner(data, params, "net1")
     for one in (together, apart):

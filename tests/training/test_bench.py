@@ -16,9 +16,7 @@ from nlkit.training import bench
 from nlkit.training.bench import SETTINGS, Setting
 
 
-def test_every_method_and_network_has_a_row(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_each_method_and_network_has_a_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     own = {name: tiny.params(name, **{"training.threads": 1}) for name in ("cross_entropy", "dividemix", "tcl")}
     monkeypatch.setattr(bench, "cells_of", lambda setting: own)
     monkeypatch.setitem(SETTINGS, "laptop", Setting(("", ""), (8, 8, 3), 10, 10))
@@ -54,8 +52,6 @@ def test_times_in_words() -> None:
     assert [bench.duration(seconds) for seconds in words] == list(words.values())
 
 
-def test_without_parameter_files_it_is_refused(
-    refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert "no digits-sym-50.yaml" in refused("bench")
+def test_without_parameter_files_it_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    with chdir(tmp_path):
+        assert "no digits-sym-50.yaml" in refused("bench")

@@ -1,7 +1,6 @@
 """Encoders: made once, found again, made anew where damaged, and never mistaken for one another."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,17 @@ from nlkit.params import Params
 from nlkit.training import checkpoints, encoders, records
 
 CPU = torch.device("cpu")
+SMALL = {"data.train_size": 64, "training.epochs": 2}
 
 
 def pretraining(**own: Any) -> Params[Any]:
     """Parameters of a tiny pre-training."""
-    return tiny.params("simclr", **{"data.train_size": 64, "training.epochs": 2, "cell": "pre", **own})
+    return tiny.params("simclr", **{**SMALL, "cell": "pre", **own})
 
 
 def user(**own: Any) -> Params[Any]:
     """Parameters of a tiny run that refers to an encoder."""
-    return tiny.params(
-        "codim", **{"data.train_size": 64, "training.epochs": 2, "method.encoder": "params/pre.yaml", **own}
-    )
+    return tiny.params("codim", **{**SMALL, "method.encoder": "params/pre.yaml", **own})
 
 
 @pytest.fixture
@@ -58,15 +56,6 @@ def provide(params: Params, project: Path) -> encoders.Encoder:
     return encoders.provide(params, project, CPU, progress=False)
 
 
-def test_an_encoder_is_trained_once_and_then_read(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = provide(pretraining(), project)
-    assert files(project) == [".lock", ".safetensors"]
-    monkeypatch.setattr(SimCLR, "train_epoch", None)
-    second = provide(pretraining(), project)
-    assert first.summary() == second.summary() and first.seconds > 0
-    assert tiny.same(first.tensors, second.tensors)
-
-
 def test_the_name_and_the_noise_do_not_change_an_encoder_and_everything_else_does() -> None:
     one = encoders.identity(pretraining())
     same = [{"cell": "other"}, {"noise.rate": 0.8}, {"noise.kind": "none", "noise.rate": 0}, {"noise.seed": 1}]
@@ -77,9 +66,7 @@ def test_the_name_and_the_noise_do_not_change_an_encoder_and_everything_else_doe
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "flip", "other"])
-def test_a_damaged_file_is_made_again(
-    damage: str, project: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_file_is_made_again(damage: str, project: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first = provide(pretraining(), project)
     target = kept(project)
     blob = target.read_bytes()
@@ -100,9 +87,7 @@ def test_an_interrupted_pre_training_goes_on(project: Path, monkeypatch: pytest.
     undisturbed = provide(params, project)
     kept(project).unlink()
     epochs, train = list[int](), SimCLR.train_epoch
-    monkeypatch.setattr(
-        SimCLR, "train_epoch", lambda self, epoch, tick: epochs.append(epoch) or train(self, epoch, tick)
-    )
+    monkeypatch.setattr(SimCLR, "train_epoch", lambda one, epoch, tick: epochs.append(epoch) or train(one, epoch, tick))
     with tiny.interrupted("simclr", 2):
         provide(params, project)
     assert tiny.same(provide(params, project).tensors, undisturbed.tensors)
@@ -137,22 +122,19 @@ def test_the_record_tells_the_encoder_and_its_cost_apart_from_the_run(project: P
     assert "encoder" not in without.record
 
 
-def test_a_record_with_another_encoder_is_never_loaded(project: Path) -> None:
+def test_a_record_with_another_encoder_is_never_loaded_and_a_committed_one_is_passed_over(project: Path) -> None:
     run = nlkit.run(user(), progress=False)
     assert nlkit.run(user(), progress=False).origin == "loaded"
+    records.adopt(run.folder, project / "results")
     write(project / "params/pre.yaml", pretraining(**{"method.temperature": 0.1}))
     refused(lambda: nlkit.run(user(), progress=False), r"another encoder .*method\.encoder.*--fresh")
     fresh = nlkit.run(user(), fresh=True, progress=False)
     assert fresh.record["encoder"]["params_sha256"] != run.record["encoder"]["params_sha256"]
-
-
-def test_a_committed_record_with_another_encoder_is_passed_over(project: Path) -> None:
-    run = nlkit.run(user(), progress=False)
-    records.adopt(run.folder, project / "results")
     (run.folder / "record.json").unlink()
-    assert nlkit.run(user(), progress=False).folder == project / "results" / "codim/tiny/seed-0"
-    write(project / "params/pre.yaml", pretraining(**{"method.temperature": 0.1}))
     assert nlkit.run(user(), progress=False).origin == "trained"
+    (run.folder / "record.json").unlink()
+    write(project / "params/pre.yaml", pretraining())
+    assert nlkit.run(user(), progress=False).folder == project / "results" / "codim/tiny/seed-0"
 
 
 def test_an_unfinished_run_with_another_encoder_is_not_resumed(project: Path) -> None:
@@ -175,9 +157,7 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("ours", "theirs", "message"), WRONG)
-def test_a_reference_that_cannot_be_followed_is_one_clear_line(
-    ours: dict[str, Any], theirs: dict[str, Any], message: str, project: Path, refused: Callable[..., str]
-) -> None:
+def test_a_bad_reference_is_one_clear_line(ours: Any, theirs: Any, message: str, project: Path, refused: Any) -> None:
     content = pretraining().model_dump(mode="json") | theirs
     (project / "params/pre.yaml").write_text(yaml.safe_dump(content))
     write(project / "params/run.yaml", user(**ours))

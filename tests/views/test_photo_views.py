@@ -1,7 +1,6 @@
 """Views of images of varying sizes: where they are cut, and torchvision's pipelines on Pillow images."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from tiny import stream
 from torch import Tensor
 from torchvision import transforms
 
-from nlkit.params.views import PhotoViewParams, SimCLRParams, ViewParams
+from nlkit.params.views import PhotoViewParams, SimCLRParams
 from nlkit.views import Views
 from nlkit.views.photos import crop_boxes, longest_side
 from nlkit.views.strong import strong_view
@@ -77,23 +76,6 @@ def test_the_plain_view_is_the_centre_crop_of_torchvision(size: int) -> None:
     finish = transforms.Compose([transforms.CenterCrop(size), transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
     expected = torch.stack([finish(Image.fromarray(image)) for image in written])
     torch.testing.assert_close(views(size=size).plain(batch_of(written, size)), expected, atol=1e-4, rtol=0)
-
-
-def test_squares_as_large_as_their_views_are_seen_as_a_tensor_is() -> None:
-    dense = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (9, 16, 16, 3), dtype=np.uint8))
-    still, small = views(flip=False), Views(ViewParams(pad=0, flip=False), *GIVEN)
-    index = torch.tensor([4, 4, 0, 8])
-    images = rows(batch_of(list(dense.numpy()), 16), index)
-    assert torch.equal(still.plain(images), small.plain(dense[index]))
-    assert torch.equal(still.weak(images, stream()), small.plain(dense[index]))
-
-
-def test_a_view_is_the_same_wherever_the_bytes_of_an_image_lie() -> None:
-    written, index = photographs(9), torch.tensor([7, 2, 2, 5])
-    among, packed = rows(batch_of(written, 16), index), batch_of([written[i] for i in index], 16)
-    packed = replace(packed, largest=among.largest)
-    for kind in ("crop", "resized_crop"):
-        assert torch.equal(views(kind).weak(among, stream()), views(kind).weak(packed, stream()))
 
 
 def test_a_weak_crop_is_a_square_of_the_image_and_every_square_is_as_likely() -> None:
