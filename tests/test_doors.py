@@ -27,7 +27,7 @@ import tiny
 import torch
 import yaml
 from fuzzing import watched
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pictures import write_images
 
@@ -43,24 +43,18 @@ TEXTS = ["", " ", "é", "\u202egnp.exe", "\ufeff", "\0", "a\rb", "\n", "=1+1", "
 TEXTS += ["nan", "x" * 300, "\udcff", "\x1b[31m", "犬", "-1", "--", "a.b", "$x", "%s", "{}", "a/0.png", "a//0.png"]
 PLACES = ["images", "labels.csv", "f.npz", "done", "taken", "taken.csv", "new", "new.csv", "new/deep.csv", "pipe", "."]
 PLACES += ["elr.yaml", "done/record.json", "images/a/0.png", "/dev/null", "none", "cuda", "elr", "resnet18", "fail"]
+SETS = ["digits", "cifar10", "food101n", "cifar10n", "mnist"]
 NUMBERS = [-1, 0, 1, 2, 2**31, 2**63, 10**30, -0.0, 0.5, 1e-300, 1e9, 1e308, float("nan"), float("inf")]
 DTYPES = ["f8", "f8", "f2", ">f4", "f16", "i8", "u1", "?", "c8", "O", "U3", "S2", "M8[s]", "V4"]
 SHAPES = [(12, 3), (12, 3), (12, 3), (12, 1), (0, 3), (12, 0), (12,), (12, 3, 1), (11, 3), ()]
-FLAGS = {
-    "run": "--out --data --device -s -s -s -s --fresh",
-    "adopt": "--data",
-    "show": "--help",
-    "clean": "--features --labels --out --method --test --hold-out --truth --size --epochs --flip --corrupt --seed "
-    "--overwrite -s --device",
-    "data": "--list --data",
-}
-ALONE = ("--fresh", "--help", "--flip", "--overwrite")
-FIRST = {"run": [f"{name}.yaml" for name in registry.names()], "data": ["status", "get", "verify"], "clean": ["images"]}
+CLEAN = "--features --labels --out --method --test --hold-out --truth --size --epochs --flip --corrupt --seed -s"
+FLAGS = {"run": "--out --data --device -s -s -s -s --fresh", "clean": f"{CLEAN} --overwrite --device"}
+FLAGS |= {"data": "--list --data", "adopt": "--data", "show": "--help"}
+RUNS = [f"{name}.yaml" for name in registry.names()]
+FIRST = {"run": RUNS, "data": ["status", "get", "verify"], "clean": ["images"], "show": ["done"], "adopt": ["done"]}
 KEYS = sorted({key for name in registry.names() for key in pd.json_normalize(tiny.params(name).model_dump())})
-KEYS += ["method.encoder", "method.strong", "data.side", "a.b", ""]
 IMAGES, OUT = ["images", "--epochs", "1", "--size", "8"], ["--out", "s.csv", "--quiet"]
 ROWS = [[f"{'ab'[i % 2]}/{i}.png", f"c{i % 2}", f"c{i % 2}"] for i in range(12)]
-
 READ: dict[str, Callable[[Path], object]] = {
     "record.json": lambda path: load_run(path.parent), "model.safetensors": load_classifier, "params.yaml": load_params,
     "dropped.csv": pd.read_csv, ".csv": lambda path: list(read_table(path, ("path", "label"))),
@@ -71,24 +65,14 @@ leaves = st.none() | st.booleans() | st.sampled_from(NUMBERS) | texts
 odd = leaves | st.lists(leaves, max_size=3) | st.dictionaries(texts, leaves, max_size=2) | st.just([[[{"a": [[]]}]]])
 words = st.sampled_from(PLACES) | texts | st.sampled_from(NUMBERS).map(str)
 which = st.integers(0, 10**6)
-template, counted = Path(), Counter[int]()
+template, counted = Path(), Counter[tuple[str, Any]]()
 
 
 def door(*parts: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[[int], None]]:
     """A test that gives examples of these strategies to a check: a few, and many where tests may be slow."""
     plan = settings(deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    plan = settings(plan, phases=[Phase.generate, Phase.shrink])
-
-    def wrap(check: Callable[..., None]) -> Callable[[int], None]:
-        @pytest.mark.parametrize("count", [20, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
-        def test(count: int) -> None:
-            counted.clear()
-            settings(plan, max_examples=count)(given(*parts)(check))()
-            print(f"{check.__name__}: {count} examples, by exit code {dict(counted)}")
-
-        return test
-
-    return wrap
+    counts = pytest.mark.parametrize("count", [20, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
+    return lambda check: counts(lambda count: settings(plan, max_examples=count)(given(*parts)(check))())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -103,9 +87,9 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     pd.DataFrame(ROWS, columns=["path", "label", "truth"]).to_csv(folder / "labels.csv", index=False)
     (folder / "taken.csv").write_text("my,table\n")
     np.savez(folder / "f.npz", features=np.random.default_rng(0).random((12, 3)), labels=np.arange(12) % 2)
-    for name in registry.names():
-        few = {"data.train_size": 64, "training.epochs": 4 if name == "tcl_plus" else 2}
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(tiny.params(name, **few).model_dump(mode="json")))
+    for name in RUNS:
+        few = {"data.train_size": 64, "training.epochs": 4 if name == "tcl_plus.yaml" else 2}
+        (folder / name).write_text(yaml.safe_dump(tiny.params(name[:-5], **few).model_dump(mode="json")))
     network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(12, 5))
     with pytest.MonkeyPatch.context() as patch:
         for place in ("training.loop", "training.provenance"):
@@ -118,18 +102,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         yield
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"memory has grown by {grown >> 10} MiB")
+    print(f"examples by exit code: {dict(counted)}; memory has grown by {grown >> 10} MiB")
     assert grown < 2**20
 
 
 @contextlib.contextmanager
-def world() -> Iterator[Path]:
+def world() -> Iterator[None]:
     """A copy of the folder, which is the current one inside."""
-    with tempfile.TemporaryDirectory() as outside:
-        folder = Path(shutil.copytree(template, Path(outside) / "world"))
-        os.mkfifo(folder / "pipe")
-        with contextlib.chdir(folder):
-            yield folder
+    with tempfile.TemporaryDirectory() as outside, contextlib.chdir(outside):
+        os.mkfifo(shutil.copytree(template, "world") + "/pipe")
+        os.chdir("world")
+        yield
 
 
 def seen() -> dict[str, Any]:
@@ -151,7 +134,7 @@ def call(*arguments: str) -> bool:
             code = asked.code
         errors.flush()
     said, after = errors.buffer.getvalue().decode(), seen()  # type: ignore[attr-defined]
-    counted[code] += 1
+    counted[arguments[0], code] += 1
     new = [Path(name) for name in after.keys() - before.keys() if not name.endswith("runs/adopt.lock")]
     assert code in (0, 2) and "hangs" not in said, said
     assert {name: after.get(name) for name in before} == before
@@ -163,22 +146,23 @@ def call(*arguments: str) -> bool:
     return code == 0
 
 
-flags = {
-    name: st.lists(st.tuples(st.sampled_from(text.split()), words, st.sampled_from(KEYS), odd), max_size=4)
-    for name, text in FLAGS.items()
+choice = {
+    name: st.tuples(st.sampled_from(text.split()), words, st.sampled_from(KEYS), odd) for name, text in FLAGS.items()
 }
-lines = [st.tuples(st.just(name), st.sampled_from(FIRST.get(name, ["done"])) | words, flags[name]) for name in FLAGS]
+lines = [
+    st.tuples(st.just(name), st.sampled_from(FIRST[name]) | words, st.lists(choice[name], max_size=4)) for name in FLAGS
+]
 
 
-@door(st.one_of(lines), st.sampled_from(["digits", "cifar10", "food101n", "cifar10n", "mnist"]) | words)
+@door(st.one_of(lines), st.sampled_from(SETS) | words)
 def test_odd_command_lines(line: tuple[str, str, list[tuple[str, str, str, Any]]], name: str) -> None:
     command, first, given = line
     said = ["--device", "cpu", "--quiet"] if command in ("run", "clean") else []
     said += [name] if first in ("get", "verify") else []
-    if command == "clean" and "--features" not in [flag for flag, *_ in given]:
-        said += IMAGES[1:]
+    said += IMAGES[1:] if command == "clean" and "--features" not in [flag for flag, *_ in given] else []
     for flag, word, key, value in given:
-        said += [flag] if flag in ALONE else [flag, f"{key}={json.dumps(value)}" if flag == "-s" else word]
+        alone = flag in ("--fresh", "--help", "--flip", "--overwrite")
+        said += [flag] if alone else [flag, f"{key}={json.dumps(value)}" if flag == "-s" else word]
     with world():
         call(command, first, *said)
 
@@ -187,26 +171,25 @@ def test_odd_command_lines(line: tuple[str, str, list[tuple[str, str, str, Any]]
 def test_odd_parameters(file: Path, changes: list[tuple[int, Any]], words: list[str], how: int) -> None:
     tree = read_tree(file)
     keys = [*pd.json_normalize(tree), *tree, "a.b"]
-    with world() as folder:
-        path = folder / "some.yaml"
-        text = yaml.safe_dump(tree) if how % 4 else "\n".join(f"{keys[how % len(keys)]}: {word}" for word in words)
+    text = yaml.safe_dump(tree) if how % 4 else "\n".join(f"{keys[how % len(keys)]}: {word}" for word in words)
+    with world(), watched():
+        path = Path("some.yaml")
         path.write_bytes(text.encode(errors="surrogateescape"))
-        with watched():
-            try:
-                params = load_params(path, **{keys[place % len(keys)]: value for place, value in changes})
-            except NlkitError as error:
-                assert "\n" not in str(error) and str(error).startswith(str(path))
-            else:
-                again = make_params(params.model_dump(mode="json"), {}, "again")
-                assert (again, again.digest) == (params, params.digest)
+        try:
+            params = load_params(path, **{keys[place % len(keys)]: value for place, value in changes})
+        except NlkitError as error:
+            assert "\n" not in str(error) and str(error).startswith("some.yaml: ")
+        else:
+            again = make_params(params.model_dump(mode="json"), {}, "again")
+            assert (again, again.digest) == (params, params.digest)
 
 
 cells = st.sampled_from([cell for row in ROWS for cell in row]) | texts
 edits = st.lists(st.tuples(which, which, cells), max_size=4)
-encodings = st.sampled_from(["utf-8", "utf-8", "utf-8", "utf-8-sig", "latin-1", "utf-16"])
+codes = st.sampled_from(["utf-8", "utf-8", "utf-8", "utf-8-sig", "latin-1", "utf-16"])
 
 
-@door(edits, st.lists(st.lists(cells, max_size=4), max_size=2), st.sampled_from(["\n", "\r\n", "\r"]), encodings, which)
+@door(edits, st.lists(st.lists(cells, max_size=4), max_size=2), st.sampled_from(["\n", "\r\n", "\r"]), codes, which)
 def test_odd_tables(changes: list[tuple[int, int, str]], more: list[list[str]], end: str, code: str, how: int) -> None:
     table, text = [["path", "label", "truth"], *map(list, ROWS)], io.StringIO()
     for line, column, cell in changes:
@@ -218,15 +201,13 @@ def test_odd_tables(changes: list[tuple[int, int, str]], more: list[list[str]], 
         Path("t.csv").write_bytes(content.encode(code, "replace" if code == "latin-1" else "surrogatepass"))
         done = call("clean", *source, "--labels", "t.csv", *(["--truth", "truth"] if how % 5 == 0 else []), *OUT)
         if done and how % 3 == 0:
-            given, found = (
-                [row for _, row in read_table(Path(name), ("path", "label"))] for name in ("t.csv", "s.csv")
-            )
+            given, found = ([row for _, row in read_table(Path(f"{x}.csv"), ("path", "label"))] for x in "ts")
             assert [(path, label.strip()) for path, label in given] == found
 
 
 arrays = st.tuples(st.sampled_from(DTYPES), st.sampled_from(SHAPES), st.lists(st.sampled_from(NUMBERS), max_size=1))
 columns = st.dictionaries(texts | st.sampled_from(["path", "label", "truth", "f"]), st.lists(odd, max_size=3))
-further = st.lists(st.sampled_from(["--labels labels.csv", "--labels labels.csv --truth truth", "--hold-out 0.3"]), unique=True)
+asked = st.lists(st.sampled_from(["--labels labels.csv", "--labels labels.csv --truth truth", "--hold-out 0.3"]))
 
 
 def array(kind: str, shape: tuple[int, ...], values: list[float]) -> np.ndarray:
@@ -237,13 +218,13 @@ def array(kind: str, shape: tuple[int, ...], values: list[float]) -> np.ndarray:
         return (numbers.astype("i8") if kind[0] in "MV" else numbers).astype(kind).reshape(shape)
 
 
-@door(st.sampled_from([".npy", ".npz", ".parquet", "", ".NPZ"]), arrays, arrays, columns, further, which)
+@door(st.sampled_from([".npy", ".npz", ".parquet", "", ".NPZ"]), arrays, arrays, columns, asked, which)
 def test_odd_features(end: str, x: Any, y: Any, more: dict[str, Any], given: list[str], how: int) -> None:
     table = {"path": [row[0] for row in ROWS], "label": ["a", "b"] * 6, "f": np.arange(12.0), "g": 1}
     table |= {name: (values * 12)[:12] or None for name, values in more.items()}
+    no_such_file = contextlib.suppress(ValueError, TypeError, OverflowError, pa.ArrowException)
     with world():
-        refusals = (ValueError, TypeError, OverflowError, pa.ArrowException)
-        with Path(f"odd{end}").open("wb") as file, contextlib.suppress(*refusals):
+        with Path(f"odd{end}").open("wb") as file, no_such_file:
             if end == ".parquet":
                 pd.DataFrame(table).head([12, 12, 12, 12, 4, 0][how % 6]).to_parquet(file)
             elif end == ".npy":
@@ -257,47 +238,41 @@ def test_odd_features(end: str, x: Any, y: Any, more: dict[str, Any], given: lis
 def test_odd_records(changes: list[tuple[int, Any]], command: str, how: int) -> None:
     with world():
         path = Path("done/record.json")
-        info = json.loads(path.read_text())
+        branches = [json.loads(path.read_text())]
+        for branch in branches:
+            branches += [inner for inner in branch.values() if isinstance(inner, dict)]
+        places = [(branch, key) for branch in branches for key in branch]
         for place, value in changes:
-            branches = [info]
-            for branch in branches:
-                branches += [inner for inner in branch.values() if isinstance(inner, dict)]
-            leaves = [(branch, key) for branch in branches for key in branch]
-            branch, key = leaves[place % len(leaves)]
-            branch[key] = value
+            branch, key = places[place % len(places)]
+            branch |= {key: value}
             if value is ...:
                 del branch[key]
-        if how % 2 and isinstance(info.get("params"), dict):
+        if how % 2 and isinstance(branches[0].get("params"), dict):
             with contextlib.suppress(NlkitError):
-                info["params_sha256"] = make_params(info["params"], {}, "odd").digest
-        path.write_text(json.dumps(records._sealed(info) if how % 3 else info))
+                branches[0]["params_sha256"] = make_params(branches[0]["params"], {}, "odd").digest
+        path.write_text(json.dumps(records._sealed(branches[0]) if how % 3 else branches[0]))
         call(command, "done")
 
 
 names = st.builds(str.__add__, texts, st.sampled_from([".png", ".PNG", ".jpg", "", ".csv"]))
 kinds = st.sampled_from(["whole", "cut", "empty", "bomb", "pipe", "folder", "../a/0.png", "/etc/hostname", "none", "."])
-places = st.sampled_from(["a", "b", ".", "c", ".c", "é"])
+files = st.lists(st.tuples(st.sampled_from(["a", "b", ".", "c", ".c", "é"]), names, kinds), max_size=6)
 
 
-@door(st.lists(st.tuples(places, names, kinds), max_size=6), which)
+@door(files, which)
 def test_odd_images(files: list[tuple[str, str, str]], how: int) -> None:
     with world():
-        whole = Path("images/a/0.png").read_bytes()
-        content = {
-            "whole": whole,
-            "cut": whole[:50],
-            "empty": b"",
-            "bomb": whole[:16] + b"\0\1\x86\xa0" * 2 + whole[24:],
-        }
+        png = Path("images/a/0.png").read_bytes()
+        content = {"whole": png, "cut": png[:50], "empty": b"", "bomb": png[:16] + b"\0\1\x86\xa0" * 2 + png[24:]}
         for place, name, kind in files:
             path = Path(f"images/{place}/{name}")
             with contextlib.suppress(OSError, ValueError):
                 path.parent.mkdir(exist_ok=True)
-                if kind in content:
-                    path.write_bytes(content[kind])
-                elif kind in ("pipe", "folder"):
-                    (os.mkfifo if kind == "pipe" else os.mkdir)(path)
-                else:
-                    path.symlink_to(kind)
+                {"pipe": os.mkfifo, "folder": os.mkdir}.get(
+                    kind,
+                    lambda path, kind=kind: (
+                        path.write_bytes(content[kind]) if kind in content else path.symlink_to(kind)
+                    ),
+                )(path)
         source = ["images", "--features", "resnet18"] if how % 2 else IMAGES
         call("clean", *source, "--corrupt", "drop" if how % 5 else "fail", *OUT)
