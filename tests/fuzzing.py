@@ -134,8 +134,15 @@ def fuzz(path: Path, read: Callable[[], tuple[Any, str]], sealed: bool = False, 
 def door(*parts: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Callable[[int], None]]:
     """A test that gives examples of these strategies to a check: a few, and many where tests may be slow."""
     plan = settings(deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-    counts = pytest.mark.parametrize("count", [20, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
-    return lambda check: counts(lambda count: settings(plan, max_examples=count)(given(*parts)(check))())
+
+    def wrap(check: Callable[..., None]) -> Callable[[int], None]:
+        @pytest.mark.parametrize("count", [20, pytest.param(EXAMPLES, marks=pytest.mark.slow)])
+        def test(count: int) -> None:
+            settings(plan, max_examples=count)(given(*parts)(check))()
+
+        return test
+
+    return wrap
 
 
 @contextlib.contextmanager

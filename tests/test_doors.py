@@ -35,7 +35,6 @@ from nlkit.training import records
 FILES = sorted((Path(__file__).parents[1] / "params").glob("*/*.yaml"))[::7]
 PLACES = ["images", "labels.csv", "f.npz", "done", "taken", "taken.csv", "new", "new.csv", "new/deep.csv", "pipe", "."]
 PLACES += ["elr.yaml", "done/record.json", "images/a/0.png", "/dev/null", "none", "cuda", "elr", "resnet18", "fail"]
-SETS = ["digits", "cifar10", "food101n", "cifar10n", "mnist"]
 DTYPES = ["f8", "f8", "f2", ">f4", "i8", "u1", "?", "c8", "U3", "S2", "M8[s]"]
 SHAPES = [(12, 3), (12, 3), (12, 3), (12, 1), (0, 3), (12, 0), (12,), (12, 3, 1), (11, 3), ()]
 CLEAN = "--features --labels --out --method --test --hold-out --truth --size --epochs --flip --corrupt --seed -s"
@@ -56,13 +55,13 @@ template = Path()
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A folder with something for every command, and no network; at the end, how much memory all took."""
     folder = write_images(tmp_path_factory.mktemp("doors"), 2, 6)
+    (folder / "taken.csv").write_text("my,table")
     for name in ("params", "notebooks", "taken", "images/a", "images/b"):
         (folder / name).mkdir()
         (folder / name / "notes.txt").write_text("mine")
     for place, *_ in ROWS:
         (folder / "images" / place[2:]).rename(folder / "images" / place)
     pd.DataFrame(ROWS, columns=["path", "label", "truth"]).to_csv(folder / "labels.csv", index=False)
-    (folder / "taken.csv").write_text("my,table")
     np.savez(folder / "f.npz", features=np.random.default_rng(0).random((12, 3)), labels=np.arange(12) % 2)
     for name in RUNS:
         few = {"data.train_size": 64, "training.epochs": 4 if name == "tcl_plus.yaml" else 2}
@@ -82,12 +81,13 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     assert grown < 2**20
 
 
+names = st.sampled_from(["digits", "cifar10", "food101n", "cifar10n", "mnist"])
 said = st.tuples(words, st.sampled_from(KEYS), odd)
 flags = {name: st.lists(st.tuples(st.sampled_from(text.split()), said), max_size=4) for name, text in FLAGS.items()}
 lines = [st.tuples(st.just(name), st.sampled_from(FIRST[name]) | words, flags[name]) for name in FLAGS]
 
 
-@door(st.one_of(lines), st.sampled_from(SETS) | words, st.sampled_from([None, None, None, 1, 0]))
+@door(st.one_of(lines), names | words, st.sampled_from([None, None, None, 1, 0]))
 def test_odd_command_lines(line: tuple[str, str, list[tuple[str, Any]]], name: str, most: int | None) -> None:
     command, first, given = line
     said = ["--device", "cpu", "--quiet"] if command in ("run", "clean") else []
@@ -148,7 +148,7 @@ def test_odd_features(end: str, x: Any, y: Any, more: dict[str, Any], given: lis
     table = {"path": [row[0] for row in ROWS], "label": ["a", "b"] * 6, "f": np.arange(12.0), "g": 1}
     table |= {name: (values * 12)[:12] or None for name, values in more.items()}
     with world(template):
-        with Path(f"odd{end}").open("wb") as file, contextlib.suppress(ValueError, TypeError, ArithmeticError, RuntimeError):
+        with Path(f"odd{end}").open("wb") as file, contextlib.suppress(ValueError, TypeError, RuntimeError):
             if end == ".parquet":
                 pd.DataFrame(table).head([12, 12, 12, 12, 4, 0][how % 6]).to_parquet(file)
             elif end == ".npy":
@@ -176,7 +176,7 @@ def test_odd_records(changes: list[tuple[int, Any]], command: str, how: int) -> 
 
 
 names = st.builds(str.__add__, texts, st.sampled_from([".png", ".PNG", ".jpg", "", ".csv"]))
-kinds = st.sampled_from(["whole", "cut", "empty", "bomb", "pipe", "folder", "../a/0.png", "/etc/hostname", "none", "."])
+kinds = st.sampled_from(["whole", "cut", "empty", "bomb", "pipe", "folder", "../a/0.png", "/dev/null", "none", "."])
 files = st.lists(st.tuples(st.sampled_from(["a", "b", ".", "c", ".c", "é"]), names, kinds), max_size=6)
 
 
@@ -189,6 +189,7 @@ def test_odd_images(files: list[tuple[str, str, str]], how: int) -> None:
             path = Path(f"images/{place}/{name}")
             with contextlib.suppress(OSError, ValueError):
                 path.parent.mkdir(exist_ok=True)
+                path.unlink(missing_ok=True)
                 if kind in content:
                     path.write_bytes(content[kind])
                 elif kind in ("pipe", "folder"):
