@@ -173,7 +173,7 @@ def call(*arguments: str) -> bool:
             code = asked.code
         errors.flush()
     said, after = errors.buffer.getvalue().decode(), seen()  # type: ignore[attr-defined]
-    counted[arguments[0], code] += 1
+    counted["".join(arguments[:1]), code] += 1
     new = [Path(name) for name in after.keys() - before.keys() if not name.endswith("runs/adopt.lock")]
     assert code in (0, 2) and "hangs" not in said, said
     assert {name: after.get(name) for name in before} == before
