@@ -183,7 +183,7 @@ def _clean_features(options: argparse.Namespace) -> Any:
         if options.folder is None:
             raise NlkitError(f"--features {features}: name the folder of the images to encode")
         place = options.folder, options.labels, options.truth
-        features = encode_images(features, *place, options.corrupt, options.device)
+        features = encode_images(features, *place, options.corrupt, options.device, not options.quiet)
     names = ("labels", "out", "hold_out", "truth", "seed", "overwrite")
     return clean_features(features, **{name: getattr(options, name) for name in names})
 

@@ -146,7 +146,7 @@ def shares(say: Tensor, labels: Tensor, classes: int) -> Iterator[Tensor]:
 
 
 def encode_images(
-    name: str, folder: Path, labels: Path | None, truth: str | None, corrupt: str, device: str
+    name: str, folder: Path, labels: Path | None, truth: str | None, corrupt: str, device: str, progress: bool = True
 ) -> FeatureRows:
     """The images of a folder with their labels, encoded by the network `name`; unreadable ones are left out, or fatal.
 
@@ -157,7 +157,7 @@ def encode_images(
     entries = read_listing(folder, labels, truth).entries
     network = encoder(name).to(choose_device(device))
     rows, sound = [], []
-    for start in tqdm(range(0, len(entries), BLOCK), desc=f"encoding with {name}"):
+    for start in tqdm(range(0, len(entries), BLOCK), desc=f"encoding with {name}", disable=not progress):
         block = entries[start : start + BLOCK]
         decoded = decode_all([entry.path for entry in block], SIDE, progress=False)
         for index, why in decoded.faults.items():

@@ -108,11 +108,7 @@ def load_mnist(name: str, root: Path) -> Dataset:
     fewer = f"{counts[0]} training and {counts[1]} test images instead of {most} and {most_tests}"
     facts: dict[str, Any] = {key: tuple(FACTS["mnist"][name][key]) for key in ("class_names", "mean", "std")}
     return Dataset(
-        name,
-        *arrays,
-        **facts,
-        sha256=content_sha256(arrays),
-        warnings=() if counts == (most, most_tests) else (fewer,),
+        name, *arrays, **facts, sha256=content_sha256(arrays), warnings=() if counts == (most, most_tests) else (fewer,)
     )
 
 

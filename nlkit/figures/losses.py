@@ -117,7 +117,10 @@ def loss_ridges(run: Run, rows: int = 9) -> Figure:
             ax.plot(centres, height - position, color=colour, linewidth=0.8)
     names = [f"epoch {epoch}" + (" (warm-up ends)" if epoch == end else "") for epoch in chosen]
     ax.set_yticks([-position for position in range(len(chosen))], names)
-    shown = _range(sum(counts.sum(axis=0) for _, _, counts in parts), centres)
+    total = sum(counts.sum(axis=0) for _, _, counts in parts)
+    share = np.cumsum(total) / np.sum(total)
+    inside = np.flatnonzero((share > 5e-4) & (share < 1 - 5e-4))  # all but one in a thousand samples
+    shown = centres[max(inside[0] - 1, 0)], centres[min(inside[-1] + 2, len(centres) - 1)]
     ax.set(xscale="log", xlabel="loss of a training sample under its given label", xlim=shown)
     ax.set_ylim(0.3 - len(chosen), 1.0)
     ax.grid(axis="y", visible=False)
@@ -125,13 +128,6 @@ def loss_ridges(run: Run, rows: int = 9) -> Figure:
     ax.tick_params(axis="y", length=0)
     ax.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=2)
     return figure
-
-
-def _range(counts: np.ndarray | float, centres: np.ndarray) -> tuple[float, float]:
-    """The losses between which all but one in a thousand samples of the drawn epochs lie."""
-    share = np.cumsum(counts) / np.sum(counts)
-    inside = np.flatnonzero((share > 5e-4) & (share < 1 - 5e-4))
-    return float(centres[max(inside[0] - 1, 0)]), float(centres[min(inside[-1] + 2, len(centres) - 1)])
 
 
 def accuracy_curves(run: Run) -> Figure:

@@ -26,18 +26,14 @@ def crop_boxes(heights: Tensor, widths: Tensor, smallest: float, stream: torch.G
     fits = (wide > 0) & (wide <= widths) & (high > 0) & (high <= heights)
     first = fits.int().argmax(dim=0, keepdim=True)
     found = fits.gather(0, first)[0]
-    most_high, most_wide = (_longest_beside(b, a) for a, b in ((heights, widths), (widths, heights)))
+    sides = (heights, widths), (widths, heights)  # each of which is cut to 4/3 of the other
+    most_high, most_wide = (torch.minimum(own, (other.double() * WIDEST).round().long()) for own, other in sides)
     wide = torch.where(found, wide.gather(0, first)[0], most_wide)
     high = torch.where(found, high.gather(0, first)[0], most_high)
     top = (u[2].gather(0, first)[0] * (heights - high + 1)).long()
     left = (u[3].gather(0, first)[0] * (widths - wide + 1)).long()
     top, left = torch.where(found, top, (heights - high) // 2), torch.where(found, left, (widths - wide) // 2)
     return top, left, high, wide
-
-
-def _longest_beside(other: Tensor, own: Tensor) -> Tensor:
-    """The length of the side `own` cut to 4/3 of the side `other`."""
-    return torch.minimum(own, (other.double() * WIDEST).round().long())
 
 
 def longest_side(pixels: int) -> int:

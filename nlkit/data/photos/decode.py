@@ -60,7 +60,9 @@ def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: P
         images[index] = np.asarray(square)
 
     faults = find_faults(one, len(paths), "reading images", progress)
-    decoded = Decoded(_without_colour(images), faults)
+    parts = np.array_split(images, max(1, len(images) // 1024)) if len(images) else []
+    grey = all((part == part[..., :1]).all() for part in parts)  # all three channels agree in every image
+    decoded = Decoded(np.ascontiguousarray(images[..., :1]) if grey else images, faults)
     if cache is not None:
         try:
             write_arrays(cache, {"images": decoded.images}, {"state": state, "faults": decoded.faults})
@@ -198,10 +200,3 @@ def _rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", with_alpha.size, "white")
         return Image.alpha_composite(white, with_alpha).convert("RGB")
     return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _without_colour(images: np.ndarray) -> np.ndarray:
-    """One channel where all three agree in every image."""
-    parts = np.array_split(images, max(1, len(images) // 1024)) if len(images) else []
-    grey = all((part == part[..., :1]).all() for part in parts)
-    return np.ascontiguousarray(images[..., :1]) if grey else images
