@@ -3,12 +3,14 @@
 import hashlib
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
+from nlkit import parallel
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, locate, project_root
@@ -88,8 +90,10 @@ def provide(params: Params[Any], root: Path, device: Device, progress: bool = Tr
     """
     problem = load_problem(params, root, device, progress)
     target = path_of(params, problem.sha256)
-    with file_lock(target):
-        if (found := find(params, problem.sha256, device)) is not None:
+    with file_lock(target) if parallel.is_first() else nullcontext():
+        if parallel.by_first(lambda: find(params, problem.sha256) is not None):
+            found = find(params, problem.sha256, device)
+            assert found is not None
             return found
         folder = target.with_suffix("")
         with cpu_threads(params.training.threads):

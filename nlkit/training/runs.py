@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from nlkit import parallel
 from nlkit.data import data_root, load_dataset
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
@@ -78,7 +80,7 @@ def run(
         return None if fresh else _existing(params, pretraining, folder, search_results=out is None)
 
     try:
-        found = existing()
+        found = parallel.by_first(existing)
     except NlkitError:
         if not os.path.exists(folder / OWNER):
             raise
@@ -86,8 +88,8 @@ def run(
     if found is not None and not os.path.exists(folder / "checkpoints"):
         return found
     root, place = data_root(data), choose_device(device)
-    with owned_folder(folder, params.digest):
-        if (found := existing()) is not None:  # perhaps of the process that was waited for
+    with owned_folder(folder, params.digest) if parallel.is_first() else nullcontext():
+        if (found := parallel.by_first(existing)) is not None:  # perhaps of the process that was waited for
             checkpoints.remove(folder / "checkpoints")
             return found
         return train(load_problem(params, root, place, progress), params, folder, root, fresh, progress)
@@ -122,7 +124,7 @@ def train(
             keep(state)
         if params.method.pretrains:
             encoder = encoders.keep(state, params, problem.sha256)
-        record = write_record(state, problem, params, folder, encoder)
+        record = parallel.by_first(lambda: write_record(state, problem, params, folder, encoder))
     checkpoints.remove(folder / "checkpoints")
     return _as_run(record, params, "resumed" if state.resumed else "trained")
 
@@ -161,7 +163,9 @@ def choose_device(name: str) -> Device:
         raise NlkitError(f"--device {name}: expected auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise NlkitError("--device cuda: no GPU that torch can use; take --device auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", parallel.local_gpu()) if parallel.count() > 1 else torch.device("cuda")
 
 
 def _existing(params: Params[Any], pretraining: Params[Any] | None, folder: Path, search_results: bool) -> Run | None:
