@@ -116,7 +116,7 @@ def share_out(part: Callable[[Tensor], Any], inputs: Tensor, sizes: Sequence[int
     own = shares(sizes or [len(inputs)])
     if sum(map(len, own)) == len(inputs):
         return part(inputs)
-    index = torch.tensor([row for rows in own for row in rows], device=inputs.device)
+    index = torch.cat([torch.arange(rows.start, rows.stop, device=inputs.device) for rows in own])
     _rows = index, len(inputs)
     try:
         made = part(inputs[index])
