@@ -114,6 +114,16 @@ def faults(page: Any) -> list[str]:
     return found
 
 
+def test_the_first_screens_say_what_was_found_and_lead_on_and_the_results_stay_short(visit: Visit) -> None:
+    visit.open("book/index")
+    finding, figure = (visit.page.locator(f"article {name}").first.bounding_box() for name in ("ol", "figure img"))
+    ways = [one.bounding_box() for one in visit.page.locator("#four-ways-in .sd-card").all()]
+    assert finding["y"] < figure["y"] and len(ways) == 4
+    assert all(box["y"] + box["height"] <= 1800 for box in ways)
+    visit.open("book/results")
+    assert visit.page.evaluate("() => document.documentElement.scrollHeight") <= 6000
+
+
 def test_dark_mode_can_be_chosen(visit: Visit, front_page: str) -> None:
     visit.open(front_page)
     page = visit.page
