@@ -109,7 +109,8 @@ def keep(state: Fit, params: Params[Any], data_sha256: str) -> Encoder:
     seconds = float(sum(row["seconds"] for row in state.rows))
     name = identity(params)
     info = {"params": params.model_dump(mode="json"), "identity": name, "seconds": seconds}
-    checkpoints.write(path_of(params, data_sha256), weights, info)
+    if parallel.is_first():
+        checkpoints.write(path_of(params, data_sha256), weights, info)
     return Encoder(weights, name, seconds)
 
 
