@@ -33,6 +33,7 @@ def trained(name):
     for epoch in range(3):
         values = method.train_epoch(epoch, lambda share: None)
         split = method.split()
+        parallel.agree([split.losses, split.p_clean, *(getattr(method, kept) for kept in method.kept)])
         row = epoch_row(problem, method, split) | values
         counted = () if sys.argv[1] == "double" else ("share_clean", "precision", "recall", "clean_ratio")  # jump
         kept = [value for name, value in sorted(row.items()) if isinstance(value, float) and name not in counted]
