@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from nlkit import load_run
 from nlkit.figures.images import chosen, loss_bins
@@ -167,6 +168,22 @@ def test_a_long_table_is_sorted_and_filtered(visit: Visit) -> None:
         assert len(found) > 9 and found == sorted(found)
     visit.page.locator("details[open] .nlkit-filter").first.fill("sym-50 cifar100")
     assert len(table.locator("tbody tr").evaluate_all(numbers)) == 1
+
+
+def test_a_figure_is_saved_as_an_svg_as_a_png_and_as_the_numbers_of_the_record(visit: Visit) -> None:
+    visit.open(f"book/pages/{PAPER}-{CELL}")
+    figure = visit.page.locator("figure", has_text="Quality of a split")
+    files: dict[str, Path] = {}
+    for text in ("SVG", "PNG", "CSV"):
+        with visit.page.expect_download() as download:
+            figure.get_by_role("link", name=text).click()
+        files[download.value.suggested_filename.split(".", 1)[1]] = download.value.path()
+    with Image.open(files["png"]) as png:
+        assert png.width > 1200 and png.convert("L").getextrema()[0] < 200  # the ground is white
+    auc = load_run(ROOT / "results" / PAPER / CELL / "seed-0").epochs["auc"]
+    found = pd.read_csv(files["csv"], index_col="series").loc["AUC of P(clean)", "y (split quality)"]
+    np.testing.assert_allclose(found, auc, rtol=1e-5)
+    assert files["svg"].read_bytes().startswith(b"<svg") and not visit.problems
 
 
 @pytest.mark.parametrize("visit", [DESKTOP, PHONE], indirect=True, ids=["desktop", "phone"])

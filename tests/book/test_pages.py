@@ -7,7 +7,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
@@ -38,10 +41,29 @@ def test_a_page_has_one_title_images_with_a_description_and_links_that_lead_some
     assert len(page.select("h1")) == len(page.select("article h1")) == 1
     assert len(page.select("head meta[name=description][content]")) == 1
     assert [fold for fold in page.select("summary") if not (fold.text.strip() or fold.get("aria-label"))] == []
-    assert all(tag.get("alt") for tag in page.select("article img"))
+    assert all(tag.get("alt", tag["src"]) != tag["src"] for tag in page.select("article img"))
     targets = [tag["href"] for tag in page.find_all("a", href=True)]
     assert [address for address in [*targets, *loaded(page)] if not resolves(address, path, html)] == []
     assert [address for address in loaded(page) if urlsplit(address).netloc] == [], "loaded from elsewhere"
+
+
+def test_each_figure_has_its_drawing_and_its_numbers_or_its_record_for_download(html: Path, name: str) -> None:
+    path = html / f"{name}.html"
+    for image in soup(path).select("article figure img"):
+        files = {link.text: path.parent / link["href"] for link in image.find_parent("figure").select(".nlkit-files a")}
+        assert path.parent / image["src"] in files.values()
+        assert {"CSV", "record", "PNG"} & {*files} or "photographs" in image["class"]
+        if "CSV" in files:
+            table = pd.read_csv(files["CSV"])
+            assert len(table) and [*table][:3] == ["panel", "series", "kind"] and table["kind"].notna().all()
+            numbers = table.select_dtypes("number")
+            assert len(numbers.columns) and np.isfinite(numbers.to_numpy()[numbers.notna()]).all()
+
+
+def test_a_page_of_a_notebook_leads_to_the_clean_one_where_the_repository_has_an_address(html: Path, name: str) -> None:
+    url = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+    found = [link for link in soup(html / f"{name}.html").select(".article-header-buttons a") if "/gh/" in link["href"]]
+    assert len(found) == bool(url and (html / f"_sources/{name}.ipynb").exists())
 
 
 def resolves(address: str, path: Path, html: Path) -> bool:
