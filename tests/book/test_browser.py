@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}
 SOUGHT = {"co-refinement": "dividemix", "loss": "problem", "reproduce": "how_to_run", "mislabeled images": "your_data"}
+SOUGHT["DivideMix"] = "dividemix"  # the name of a chapter, which must come first
 PAPER, CELL = "cross_entropy", "digits-sym-20"  # is never trained anew
 
 BAD_IMAGES = """() => [...document.querySelectorAll('article img')].filter(image => {
@@ -145,16 +146,10 @@ def test_search_finds_chapters_before_runs_and_shows_no_raw_formula(visit: Visit
     visit.page.wait_for_function("() => /found/.test(document.querySelector('.search-summary').textContent)")
     links = visit.page.eval_on_selector_all("#search-results ul.search li a", "found => found.map(a => a.pathname)")
     runs = ["/pages/" in link and "-" in link for link in links]
-    assert f"/book/{chapter}.html" in links and runs == sorted(runs)
+    assert f"/book/{chapter}.html" in links[: 1 if words.lower() == chapter else None] and runs == sorted(runs)
     excerpts = visit.page.locator("#search-results p.context").all_inner_texts()
     assert excerpts and not [text for text in excerpts if re.search(r"\\[(\[a-z]", text)]
     assert not visit.problems
-
-
-def test_search_finds_a_chapter_by_its_name(visit: Visit) -> None:
-    visit.open("search.html?q=DivideMix&html=")
-    link = visit.page.locator("#search-results ul.search li a").first
-    assert link.evaluate("a => a.pathname") == "/book/dividemix.html"
 
 
 def test_a_long_table_is_sorted_and_filtered(visit: Visit) -> None:

@@ -18,6 +18,9 @@ from nlbook import contents
 
 bs4 = pytest.importorskip("bs4", reason="the package beautifulsoup4 is not installed")
 
+ROOT = Path(__file__).parents[2]
+URL = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
+
 
 @functools.cache
 def soup(path: Path) -> bs4.BeautifulSoup:
@@ -42,6 +45,7 @@ def test_a_page_has_one_title_images_with_a_description_and_links_that_lead_some
     assert len(page.select("head meta[name=description][content]")) == 1
     assert [fold for fold in page.select("summary") if not (fold.text.strip() or fold.get("aria-label"))] == []
     assert all(tag.get("alt", tag["src"]) != tag["src"] for tag in page.select("article img"))
+    assert len(page.select(".dropdown-launch-buttons")) == bool(URL and (ROOT / f"{name}.ipynb").exists())
     targets = [tag["href"] for tag in page.find_all("a", href=True)]
     assert [address for address in [*targets, *loaded(page)] if not resolves(address, path, html)] == []
     assert [address for address in loaded(page) if urlsplit(address).netloc] == [], "loaded from elsewhere"
@@ -56,14 +60,7 @@ def test_each_figure_has_its_drawing_and_its_numbers_or_its_record_for_download(
         if "CSV" in files:
             table = pd.read_csv(files["CSV"])
             assert len(table) and [*table][:3] == ["panel", "series", "kind"] and table["kind"].notna().all()
-            numbers = table.select_dtypes("number")
-            assert len(numbers.columns) and np.isfinite(numbers.to_numpy()[numbers.notna()]).all()
-
-
-def test_a_page_of_a_notebook_leads_to_the_clean_one_where_the_repository_has_an_address(html: Path, name: str) -> None:
-    url = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
-    found = [link for link in soup(html / f"{name}.html").select(".article-header-buttons a") if "/gh/" in link["href"]]
-    assert len(found) == bool(url and (html / f"_sources/{name}.ipynb").exists())
+            assert not np.isinf(table.select_dtypes("number")).to_numpy().any()
 
 
 def resolves(address: str, path: Path, html: Path) -> bool:
@@ -97,7 +94,6 @@ def test_the_site_is_light_and_holds_nothing_that_no_page_shows(html: Path) -> N
     assert kept and [path.name for path in kept if path.name not in pages] == []
 
 
-ROOT = Path(__file__).parents[2]
 PAGES = [page for page in contents.run_pages(ROOT) if "-digits" in page]
 OF_PAPERS = {page.split("-")[0]: f"_sources/book/pages/{page}.ipynb" for page in reversed(PAGES)}
 OTHERS = [f"downloads/notebooks/{name}.ipynb" for name in ("codim", "noise", "your_data")]
