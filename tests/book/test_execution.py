@@ -51,14 +51,6 @@ def test_a_notebook_sees_nothing_of_the_one_before_and_only_what_changed_is_exec
     assert Path("book/pages/first.ipynb").stat().st_mtime_ns != before[Path("book/pages/first.ipynb")]
 
 
-def test_a_figure_carries_its_numbers_but_shows_the_drawing_only() -> None:
-    write("drawn", "import matplotlib.pyplot as plt\nplt.plot([1, 2], [5, 6])\nplt.gcf()", "1")
-    assert pages.make(["drawn"], 1) == []
-    (figure, number) = outputs("book/pages/drawn.ipynb")
-    assert figure.metadata["csv"] == "panel,series,kind,x,y\n,0,line,1,5\n,0,line,2,6\n"
-    assert "text/csv" not in figure.data and "csv" not in number.metadata
-
-
 def test_what_fails_is_named_and_kept_and_the_others_are_made(capsys: pytest.CaptureFixture[str]) -> None:
     write("bad", "print('before')", "raise ValueError('on purpose')", "print('after')")
     write("good", "print(1)")

@@ -14,7 +14,7 @@ import yaml
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from nlbook import contents
+from nlbook import contents, contest
 
 bs4 = pytest.importorskip("bs4", reason="the package beautifulsoup4 is not installed")
 
@@ -61,6 +61,24 @@ def test_each_figure_has_its_drawing_and_its_numbers_or_its_record_for_download(
             table = pd.read_csv(files["CSV"])
             assert len(table) and [*table][:3] == ["panel", "series", "kind"] and table["kind"].notna().all()
             assert not np.isinf(table.select_dtypes("number")).to_numpy().any()
+
+
+def test_the_numbers_of_the_results_are_those_of_the_records(html: Path) -> None:
+    runs, names = contest.all_runs(), {look.label: name for name, look in contest.LOOKS.items()}
+    first, second, *_ = soup(html / "book/results.html").select("article table")
+    for table, cells in ((first, contest.RANKED["laptop"]), (second, contest.RANKED["digits"])):
+        groups = contest.contestants(runs, list(cells))
+        head, *rows = [[" ".join(one.text.split()) for one in row.select("th, td")] for row in table.select("tr")]
+        for cell, title in cells.items():
+            for row in rows:
+                last = [run.record["accuracy"]["last"] for run in groups[cell].get(names[row[0]], [])]
+                text = f"{np.mean(last):.1f} ± {np.std(last, ddof=1):.1f} ({len(last)})" if last else "not run here"
+                assert row[head.index(title)].removesuffix(" ≈") == text
+
+
+def test_the_environment_lists_every_notebook_and_every_package(html: Path) -> None:
+    rows = {row.select_one("td").text for row in soup(html / "book/environment.html").select("article tbody tr")}
+    assert {*contents.run_pages(ROOT), *contents.other_pages(ROOT), "papermill", "sphinx"} <= rows
 
 
 def resolves(address: str, path: Path, html: Path) -> bool:
