@@ -89,7 +89,8 @@ def clean_features(
 def _evidence(features: np.ndarray, given: np.ndarray, tested: np.ndarray, classes: int, k: int) -> results.Evidence:
     """Of all rows [N], those that are tested [N] judged by the others; P(clean) is that of the given label."""
     x, y, test = torch.from_numpy(features), torch.from_numpy(given), torch.from_numpy(tested)
-    blocks = neighbour_posteriors(x[~test], y[~test], x[test], classes, k)
+    bank = x[~test] if tested.any() else x  # no copy of all
+    blocks = neighbour_posteriors(bank, y[~test], x[test], classes, k)
     parts: dict[str, np.ndarray] = {}
     for part, labels, posteriors in zip(("train", "test"), (y[~test], y[test]), blocks, strict=True):
         found = [results.judged(part, *both) for both in zip(posteriors, labels.split(ROWS), strict=True)]
@@ -122,7 +123,10 @@ def neighbour_posteriors(
 
 def unit(features: Tensor, centre: Tensor) -> Tensor:
     """Features float32 [N, d] without their centre, at length 1; the centre itself stays 0."""
-    return torch.cat([functional.normalize((part - centre).double(), dim=1).float() for part in features.split(ROWS)])
+    found = torch.empty(features.shape)
+    for part, out in zip(features.split(ROWS), found.split(ROWS), strict=True):
+        out.copy_(functional.normalize((part - centre).double(), dim=1))
+    return found
 
 
 def cosines(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:
