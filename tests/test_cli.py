@@ -15,7 +15,7 @@ import yaml
 from fuzzing import watched
 
 from nlkit.cli import main
-from nlkit.files import owned_folder
+from nlkit.outputs import owned_folder
 
 ROOT = str(Path(__file__).parents[1])
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from nlkit import NlkitError
-from nlkit.files import check_place, commit, file_lock, owned_folder, replaced_file, write_atomically
+from nlkit.files import check_place, commit, file_lock, replaced_file, write_atomically
+from nlkit.outputs import owned_folder
 
 FORK = multiprocessing.get_context("fork")
 

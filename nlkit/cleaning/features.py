@@ -18,6 +18,7 @@ from nlkit.data.photos.decode import decode_all
 from nlkit.data.photos.layouts import IMAGENET_MEAN, IMAGENET_STD
 from nlkit.errors import NlkitError
 from nlkit.files import as_path, write_atomically
+from nlkit.outputs import swapped
 from nlkit.parts.features import nearest, nearest_others
 from nlkit.training import measure
 from nlkit.training.runs import choose_device
@@ -78,11 +79,11 @@ def clean_features(
     summary |= {"accuracy": accuracy, "auc": auc, "seconds": time.perf_counter() - begin}
     result = results.FeatureResult(scores=table, test_scores=test, accuracy=accuracy, auc=auc, path=path, folder=target)
     with results.owned_output(path, target, overwrite, source):
-        if (target / results.OUTPUTS[0]).exists() and not overwrite:
+        if (target / "record.json").exists() and not overwrite:
             raise NlkitError(f"{target}: holds a run; choose another --out, or --overwrite")
-        results.remove_outputs(path, target)
-        write_atomically(target / "summary.json", json.dumps(summary, indent=1) + "\n")
-        results.write_tables(result)
+        with swapped(target) as new:
+            write_atomically(new / "summary.json", json.dumps(summary, indent=1) + "\n")
+            results.write_tables(result, new)
     return result
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +41,6 @@ def write(target: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) 
 def checkpoints(folder: Path) -> list[Path]:
     """The checkpoint files of a folder, oldest first."""
     return sorted(path for path in folder.glob("epoch-*.safetensors") if path.is_file())
-
-
-def remove(folder: Path) -> None:
-    """Delete the checkpoints of a folder, and the folder where nothing else lies in it."""
-    with suppress(OSError):
-        for path in [*checkpoints(folder), *folder.glob(".epoch-*.safetensors.writing")]:
-            path.unlink()
-        folder.rmdir()
 
 
 def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:

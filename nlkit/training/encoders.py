@@ -89,12 +89,11 @@ def provide(params: Params[Any], root: Path, device: Device, progress: bool = Tr
     problem = load_problem(params, root, device, progress)
     target = path_of(params, problem.sha256)
     with file_lock(target):
-        if (found := find(params, problem.sha256, device)) is not None:
-            return found
         folder = target.with_suffix("")
-        with cpu_threads(params.training.threads):
-            state = fit(problem, params, folder, progress)
-        encoder = keep(state, params, problem.sha256)
+        if (encoder := find(params, problem.sha256, device)) is None:
+            with cpu_threads(params.training.threads):
+                state = fit(problem, params, folder, progress)
+            encoder = keep(state, params, problem.sha256)
         shutil.rmtree(folder, ignore_errors=True)
         return encoder
 

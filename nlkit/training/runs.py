@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,11 +12,12 @@ import numpy as np
 from nlkit.data import data_root, load_dataset
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.files import OWNER, as_path, owned_folder, project_root
+from nlkit.files import as_path, project_root
 from nlkit.lazy import Device, torch
+from nlkit.outputs import OWNER, owned_folder, remove_checkpoints, swapped, unsettled
 from nlkit.params import Params, make_params
 from nlkit.params.sections import DataParams, NoiseParams
-from nlkit.training import checkpoints, encoders, records
+from nlkit.training import encoders, records
 from nlkit.training.loop import Fit, cpu_threads, fit
 from nlkit.training.problem import load_problem
 from nlkit.training.provenance import keep_freed_memory, write_record
@@ -83,12 +85,12 @@ def run(
         if not os.path.exists(folder / OWNER):
             raise
         found = None  # another process may be writing there
-    if found is not None and not os.path.exists(folder / "checkpoints"):
+    if found is not None and not os.path.exists(folder / "checkpoints") and not unsettled(folder):
         return found
     root, place = data_root(data), choose_device(device)
     with owned_folder(folder, params.digest):
         if (found := existing()) is not None:  # perhaps of the process that was waited for
-            checkpoints.remove(folder / "checkpoints")
+            remove_checkpoints(folder / "checkpoints")
             return found
         return train(load_problem(params, root, place, progress), params, folder, root, fresh, progress)
 
@@ -100,15 +102,15 @@ def train(
     root: Path,
     fresh: bool = False,
     progress: bool = True,
-    keep: Callable[[Fit], None] | None = None,
+    keep: Callable[[Fit], Path] | None = None,
 ) -> Run:
-    """Train, or resume, on a problem in memory and write the record.
+    """Train, or resume, on a problem in memory and write the record, in place of the run that is in the folder.
 
-    `root` is that of the data. `keep` is called with the trained method before the record marks the run as finished.
+    `root` is that of the data. `keep` is called with the trained method and tells where the record goes instead.
     """
     _check_memory(problem, params)
     if fresh:
-        checkpoints.remove(folder / "checkpoints")
+        remove_checkpoints(folder / "checkpoints")
     encoder = encoders.for_run(params, problem, root, progress)
     if encoder is not None:
         problem = replace(problem, train=replace(problem.train, encoder=encoder.tensors))
@@ -118,13 +120,11 @@ def train(
         keep_freed_memory()
     with cpu_threads(params.training.threads):
         state = fit(problem, params, folder, progress)
-        if keep is not None:
-            keep(state)
         if params.method.pretrains:
             encoder = encoders.keep(state, params, problem.sha256)
-        record = write_record(state, problem, params, folder, encoder)
-    checkpoints.remove(folder / "checkpoints")
-    return _as_run(record, params, "resumed" if state.resumed else "trained")
+        with swapped(folder, records.FILES) if keep is None else nullcontext(keep(state)) as place:
+            record = write_record(state, problem, params, place, encoder)
+    return _as_run(replace(record, folder=folder), params, "resumed" if state.resumed else "trained")
 
 
 def _check_memory(problem: Problem, params: Params[Any]) -> None:

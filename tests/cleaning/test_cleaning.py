@@ -14,7 +14,7 @@ from PIL import Image
 import nlkit
 from nlkit.cleaning.defaults import Situation, choose, choose_side, offered
 from nlkit.cli import main
-from nlkit.files import OWNER
+from nlkit.outputs import OWNER
 from nlkit.params import make_params
 from nlkit.training import records
 

@@ -11,7 +11,7 @@ import torch
 from fuzzing import refused
 
 from nlkit import NlkitError, load_run, run
-from nlkit.files import OWNER
+from nlkit.outputs import OWNER
 from nlkit.params import Params, registry
 from nlkit.training import loop as training
 from nlkit.training import records
