@@ -12,11 +12,10 @@ from nlkit.errors import NlkitError
 from nlkit.files import file_lock, replaced_file, write_atomically
 
 OWNER = ".nlkit.lock"  # says whose an output folder is; locked while something is written there
-NEW = ".new"  # holds, in an output folder, finished files that wait for their places
+NEW = ".new"  # holds, in an output folder, finished files that wait for their places; `.new.writing`, unfinished ones
 OLD, BESIDE = "old", "beside.csv"  # there: names of what they replace, and a table that goes beside the folder
 OUTPUTS = ["record.json", "epochs.parquet", "samples.parquet", "params.yaml", "model.safetensors", "model.md"]
-OUTPUTS += ["evidence.safetensors", "report.html", "dropped.csv", "test_scores.csv", "summary.json"]
-"""The files in an output folder, all of one run; the first one says that it is finished."""
+OUTPUTS += ["evidence.safetensors", "report.html", "dropped.csv", "test_scores.csv", "summary.json"]  # all of one run
 
 
 @contextmanager
@@ -27,7 +26,7 @@ def swapped(folder: Path, old: Sequence[str] = OUTPUTS) -> Iterator[Path]:
     files are on the disk and the next process moves on. Raises NlkitError where that cannot be done.
     """
     filled = folder / f"{NEW}.writing"
-    filled.mkdir(parents=True, exist_ok=True)
+    filled.mkdir(parents=True)
     try:
         yield filled
         try:
@@ -41,16 +40,11 @@ def swapped(folder: Path, old: Sequence[str] = OUTPUTS) -> Iterator[Path]:
         shutil.rmtree(filled, ignore_errors=True)
 
 
-def unsettled(folder: Path) -> bool:
-    """Whether a process was killed while it put something into an output folder."""
-    return any(folder.glob(f"{NEW}*"))
-
-
 def settle(folder: Path) -> None:
     """Move what waits in `.new` to its place, once nothing old is left there; what is half-written is deleted."""
     shutil.rmtree(folder / f"{NEW}.writing", ignore_errors=True)
-    new, table = folder / NEW, folder.with_name(f"{folder.name}.csv")
-    if not new.is_dir():
+    new, table = folder / NEW, folder.absolute().with_name(f"{folder.absolute().name}.csv")
+    if new.is_symlink() or not new.is_dir():
         return
     if (new / OLD).exists():
         old = [folder / name for name in OUTPUTS if name.encode() in (new / OLD).read_bytes().split()]

@@ -72,8 +72,8 @@ TOGETHER: dict[str, tuple[Work | None, list[str]]] = {
 METHODS = {name: (None, call(f"run {name}.yaml --out out --quiet")) for name in registry.names()}
 SLOW = pytest.mark.slow
 FEW = [pytest.param(name, 3, id=name) for name in CASES]
-EVERY = [pytest.param(name, 50 if name == "encoder" else 10**6, id=f"{name}, all", marks=SLOW) for name in CASES]
-EVERY += [pytest.param(name, 5, id=name, marks=SLOW) for name in METHODS]
+EVERY = [pytest.param(name, 30 if name == "encoder" else 10**6, id=f"{name}, all", marks=SLOW) for name in CASES]
+EVERY += [pytest.param(name, 3, id=name, marks=SLOW) for name in METHODS]
 
 
 @pytest.fixture(scope="module", autouse=True)

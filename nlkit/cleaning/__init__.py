@@ -145,10 +145,7 @@ def _params(
 def _train(
     params: Params[Any], problem: Problem, target: Path, new: Path, overwrite: bool, progress: bool
 ) -> tuple[Run, results.Evidence]:
-    """The run of these parameters: finished before, resumed, or trained; with the evidence behind its scores.
-
-    What is trained goes to the folder `new`.
-    """
+    """The run of these parameters: finished before, or resumed or trained into `new`; evidence of its scores."""
     file, old, unfinished = target / "record.json", None, checkpoints.load_latest(target / "checkpoints")[1]
     if file.exists():
         with suppress(NlkitError) if overwrite else nullcontext():

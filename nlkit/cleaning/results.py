@@ -21,7 +21,7 @@ from nlkit.data.listing import guarded
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import as_path, check_place, write_atomically
-from nlkit.outputs import BESIDE, owned_folder, unsettled
+from nlkit.outputs import BESIDE, NEW, owned_folder
 from nlkit.training.runs import Run
 
 Evidence = Mapping[str, np.ndarray]  # arrays as `judged` names them, with `train.p_clean` and `threshold`
@@ -66,7 +66,7 @@ def output_paths(out: str | Path, inputs: Sequence[object], overwrite: bool) -> 
         raise NlkitError(f"--out {path}: expected the name of a table that ends in .csv")
     target = path.with_suffix("")
     try:
-        if path.is_dir() or (path.exists() and not overwrite and not unsettled(target)):
+        if path.is_dir() or (path.exists() and not overwrite and not any(target.glob(f"{NEW}*"))):
             raise NlkitError(f"--out {path}: exists; choose another name, or --overwrite to replace it")
         for given in (as_path(one, "clean") for one in inputs if one is not None):
             if given.resolve() == path.resolve() or given.resolve().is_relative_to(target.resolve()):

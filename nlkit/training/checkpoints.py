@@ -60,6 +60,8 @@ def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[s
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and info of one file; raises one of DAMAGE where it is missing or not what was written."""
+    if not path.is_file():
+        raise ValueError("not a regular file" if path.exists() else "no such file")  # a pipe would be waited for
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

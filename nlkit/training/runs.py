@@ -14,7 +14,7 @@ from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import as_path, project_root
 from nlkit.lazy import Device, torch
-from nlkit.outputs import OWNER, owned_folder, remove_checkpoints, swapped, unsettled
+from nlkit.outputs import NEW, OWNER, owned_folder, remove_checkpoints, swapped
 from nlkit.params import Params, make_params
 from nlkit.params.sections import DataParams, NoiseParams
 from nlkit.training import encoders, records
@@ -85,7 +85,7 @@ def run(
         if not os.path.exists(folder / OWNER):
             raise
         found = None  # another process may be writing there
-    if found is not None and not os.path.exists(folder / "checkpoints") and not unsettled(folder):
+    if found is not None and not os.path.exists(folder / "checkpoints") and not any(folder.glob(f"{NEW}*")):
         return found
     root, place = data_root(data), choose_device(device)
     with owned_folder(folder, params.digest):

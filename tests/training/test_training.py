@@ -20,7 +20,7 @@ from nlkit.training.checkpoints import checkpoints, load_latest, save
 
 def params(**own: Any) -> Params[Any]:
     """Parameters of four short epochs of cross-entropy on digits."""
-    return tiny.params("cross_entropy", **{"data.train_size": 64, "training.snapshots": [1, 3]}, **own)
+    return tiny.params("cross_entropy", **{"data.train_size": 64, "training.snapshots": [1, 3, 99]}, **own)
 
 
 def fit(folder: Path, changed: dict[str, Any] | None = None, **own: Any) -> training.Fit:
