@@ -131,7 +131,7 @@ def days(seconds: Mapping[str, float], workers: int) -> float:
     free, ready = [0.0] * workers, dict[str, float]()
     for page in sorted(seconds, key=lambda page: (page not in encoders, -seconds[page])):
         for _ in range(SEEDS):
-            begin = max([heapq.heappop(free), *(ready[before] for before in contents.pretraining(page))])
+            begin = max([heapq.heappop(free), *(ready.get(before, 0.0) for before in contents.pretraining(page))])
             heapq.heappush(free, begin + seconds[page])
             ready.setdefault(page, begin + seconds[page])  # the first seed's encoder is that of all runs
     return max(free) / DAY

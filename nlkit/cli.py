@@ -138,12 +138,17 @@ def _clean_options(clean: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from nlkit import parallel
     from nlkit.params import load_params, parse_override
     from nlkit.training.runs import run
 
     overrides = dict(parse_override(text) for text in options.set)
     params = load_params(options.params, **overrides)
-    done = run(params, options.out, options.data, options.device, options.fresh, not options.quiet)
+    with parallel.joined(options.device):
+        first = parallel.is_first()
+        done = run(params, options.out, options.data, options.device, options.fresh, first and not options.quiet)
+    if not first:
+        return 0
     accuracy = done.record["accuracy"]
     print(f"{'record exists' if done.origin == 'loaded' else done.origin}: {done.folder / 'record.json'}")
     if accuracy["last"] is not None:

@@ -73,7 +73,7 @@ METHODS = {name: (None, call(f"run {name}.yaml --out out --quiet")) for name in 
 SLOW = pytest.mark.slow
 FEW = [pytest.param(name, 3, id=name) for name in CASES]
 EVERY = [pytest.param(name, 30 if name == "encoder" else 10**6, id=f"{name}, all", marks=SLOW) for name in CASES]
-EVERY += [pytest.param(name, 3, id=name, marks=SLOW) for name in METHODS]
+EVERY += [pytest.param(name, 2, id=name, marks=SLOW) for name in METHODS]
 
 
 @pytest.fixture(scope="module", autouse=True)

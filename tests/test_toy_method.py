@@ -1,6 +1,7 @@
 """A new method is a file, a folder of parameters, a notebook and a chapter; all else finds it, nothing is edited."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -116,8 +117,14 @@ def test_it_stands_in_the_built_book(tree: Path, said: list[str]) -> None:
     python(tree, "-c", made)
     toc = {"format": "jb-book", "root": "book/toy", "chapters": [{"file": "book/pages/toy-digits-sym-50"}]}
     (generated / "_toc.yml").write_text(yaml.safe_dump(toc))
+    config = tree / "_config.yml"
+    config.write_text(re.sub(r"\burl: .*", "url: https://github.com/some/where", config.read_text(encoding="utf-8")))
     words = ("build", ".", "--toc", "book/_generated/_toc.yml", "--warningiserror", "-n")
     python(tree, "-c", "from jupyter_book.cli.main import main; main()", *words)
     html = (tree / "_build/html/book/toy.html").read_text(encoding="utf-8")
     page = (tree / "_build/html/book/pages/toy-digits-sym-50.html").read_text(encoding="utf-8")
     assert ("digits-sym-50" in html and "smoothing" in html and "<svg" in page + html) or "<img" in page
+    binder = "mybinder.org/v2/gh/some/where/main?urlpath=lab/tree/notebooks/toy.ipynb"
+    colab = "colab.research.google.com/github/some/where/blob/main/notebooks/toy.ipynb"
+    assert re.findall(r'href="https://(mybinder[^"]*|colab[^"]*)"', page) == [binder, colab]
+    assert "git clone -q https://github.com/some/where" in page and "mybinder" not in html

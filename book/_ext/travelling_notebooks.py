@@ -2,6 +2,8 @@
 
 It carries the parameter files that it names, and those that these refer to. It has no outputs, which stand in the pages
 already. A notebook that reads the records of all runs is not offered: they would weigh more than the book.
+
+Where `repository.url` of `_config.yml` is an address on GitHub, a page of a notebook leads to it on Binder and Colab.
 """
 
 from __future__ import annotations
@@ -13,11 +15,22 @@ from typing import Any
 import nbformat
 import yaml
 from sphinx.application import Sphinx
+from sphinx.errors import ConfigError
 
+from nlbook import contents
 from nlkit.params import read_tree
 
 NAMED = re.compile(r'^params = "([\w/.-]+)"|\bparams/([\w/.-]+)\.yaml\b', re.MULTILINE)
 READS_ALL = re.compile(r"\ball_runs\(|noise_page\.noise_page\(")
+GITHUB = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?")
+LAUNCHERS = {
+    "Binder": "https://mybinder.org/v2/gh/{}/{}?urlpath=lab/tree/{}",
+    "Colab": "https://colab.research.google.com/github/{}/blob/{}/{}",
+}
+"""Where a file of a repository and branch is opened; Binder installs what `environment.yml` names, Colab nothing."""
+FIRST = """<p class="nlkit-launch">Colab has neither package nor parameters. There, first run these lines in a new cell:
+<code>!git clone -q https://github.com/{} clone</code>, <code>!pip install -q "./clone[book]"</code> and
+<code>%cd clone</code>.</p>"""
 CARRIER = """# The parameter files that this notebook names, for a folder that lacks them.
 from nlkit.files import project_root, write_atomically
 
@@ -78,8 +91,34 @@ def offer(app: Sphinx, page: str, template: str, context: dict[str, Any], doctre
             group["buttons"] = [one for one in group.get("buttons", []) if ".ipynb" not in one.get("url", "")]
 
 
+def repository(app: Sphinx) -> tuple[str, str] | None:
+    """Owner/name and branch of the repository; None without an address, ConfigError where it is none on GitHub."""
+    told = yaml.safe_load(Path(app.srcdir, "_config.yml").read_text(encoding="utf-8"))["repository"]
+    found = GITHUB.fullmatch(told["url"])
+    if told["url"] and not found:
+        raise ConfigError(f"_config.yml: repository.url: {told['url']!r} should be https://github.com/OWNER/NAME")
+    return (found[1], told["branch"]) if found else None
+
+
+def launch(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Add links that open the clean notebook of a page elsewhere; runs after the theme has made the buttons."""
+    place = repository(app)
+    if place is None or not Path(app.srcdir, f"{page}.ipynb").is_file():
+        return
+    file = contents.notebook(Path(page).name)
+    links = [
+        {"type": "link", "text": name, "tooltip": f"Open on {name}", "url": address.format(*place, file)}
+        for name, address in LAUNCHERS.items()
+    ]
+    group = {"type": "group", "tooltip": "Open the notebook elsewhere", "icon": "fas fa-rocket", "buttons": links}
+    context["header_buttons"].append(group | {"label": "launch-buttons"})
+    context["body"] = context["body"].replace("</h1>", f"</h1>\n{FIRST.format(place[0])}", 1)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("build-finished", pack_all)
+    app.connect("builder-inited", repository)
     app.connect("html-page-context", offer, priority=502)
+    app.connect("html-page-context", launch, priority=502)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,5 +1,5 @@
 // Long tables are sorted by a click on a heading and filtered by a word; figures open alone, to be enlarged or saved.
-// What is wider than the screen can be scrolled by keyboard.
+// What is wider than the screen can be scrolled by keyboard. Below a figure a PNG is made, and its numbers are unpacked.
 document.addEventListener("DOMContentLoaded", () => {
   for (const image of document.querySelectorAll(".bd-article img:not(a img)")) {
     const link = document.createElement("a");
@@ -12,6 +12,7 @@ document.addEventListener("DOMContentLoaded", () => {
     const plain = table.tHead?.rows.length === 1 && !table.querySelector("[rowspan]");
     if (plain && table.tBodies[0]?.rows.length > 9) serve(table);
   }
+  for (const link of document.querySelectorAll(location.protocol === "file:" ? "none" : ".nlkit-files a")) complete(link);
   const wide = ".bd-article :is(table, pre, .pst-scrollable-table-container, .output, div.math, .nlkit-repro)";
   new ResizeObserver(() => {
     for (const box of document.querySelectorAll(wide)) {
@@ -52,4 +53,39 @@ function serve(table) {
     for (const row of body.rows) row.hidden = !words.every((word) => row.textContent.toLowerCase().includes(word));
   });
   (table.closest(".pst-scrollable-table-container") ?? table).before(filter);
+}
+
+// A page that is opened from a disk may not read other files, so there the links stay as they are.
+function complete(link) {
+  if (link.download.endsWith(".gz")) {
+    link.addEventListener("click", async (event) => {
+      event.preventDefault();
+      const packed = (await fetch(link.href)).body;
+      save(await new Response(packed.pipeThrough(new DecompressionStream("gzip"))).blob(), link.download.slice(0, -3));
+    });
+  } else if (link.download.endsWith(".svg")) {
+    const button = link.cloneNode();
+    button.textContent = "PNG";
+    button.download = link.download.replace(/svg$/, "png");
+    button.addEventListener("click", async (event) => {
+      event.preventDefault();
+      const image = new Image(), canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+      image.src = link.href;
+      await image.decode();
+      [canvas.width, canvas.height] = [3 * image.naturalWidth, 3 * image.naturalHeight]; // 288 pixels an inch
+      pen.fillStyle = "#fff";
+      pen.fillRect(0, 0, canvas.width, canvas.height);
+      pen.drawImage(image, 0, 0, canvas.width, canvas.height);
+      canvas.toBlob((blob) => save(blob, button.download));
+    });
+    link.after(" ", button);
+  }
+}
+
+function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }

@@ -24,6 +24,7 @@ from nlbook.svg import compact
 from nlbook.tables import Rows, Source
 from nlkit import figures
 from nlkit.errors import NlkitError
+from nlkit.figures.numbers import figure_csv
 from nlkit.files import commit, project_root
 from nlkit.lazy import torch
 from nlkit.params import load_params
@@ -116,6 +117,7 @@ def draw(name: str, source: Source, path: Path) -> None:
         expected = "<function of nlkit.figures>_<paper>_<cell> or epoch_curves_<cell>"
         raise NlkitError(f"no figure is called so; expected {expected}")
     figure.savefig(path, metadata={"Date": None})
+    path.with_suffix(".csv").write_text(figure_csv(figure) or "", encoding="utf-8")
     plt.close(figure)
     path.write_text(compact(path.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -29,10 +29,14 @@ os.chdir("{root}")
 matplotlib.pyplot.figure()
 matplotlib.pyplot.close("all")
 matplotlib.pyplot.uninstall_repl_displayhook()
+from IPython.core.formatters import BaseFormatter
+from nlkit.figures.numbers import figure_csv
+matplotlib.figure.Figure._repr_csv_ = figure_csv
+get_ipython().display_formatter.formatters["text/csv"] = BaseFormatter(print_method="_repr_csv_")
 get_ipython().reset(new_session=True)
 """
-"""What a kernel does before each notebook. Figures are many living objects, so garbage is seldom looked for.
-Pyplot's hook, which comes with the first figure, would draw each figure once more than Jupyter's backend does."""
+"""What a kernel does before each notebook. Figures are many living objects, so garbage is seldom looked for. Pyplot's
+hook, which comes with the first figure, would draw it once more than Jupyter's backend does. Figures carry numbers."""
 
 
 def make(names: Sequence[str], workers: int) -> list[str]:
@@ -101,8 +105,9 @@ def _execute(name: str, digest: str, client: NotebookClient) -> None:
         raise
     if contents.is_run(name):
         _name_the_cell(page, name)
-    for data in (one.data for cell in page.cells for one in cell.get("outputs", []) if "data" in one):
-        data.update({kind: compact(text) for kind, text in data.items() if kind == "image/svg+xml"})
+    for one in (one for cell in page.cells for one in cell.get("outputs", []) if "data" in one):
+        one.data.update({kind: compact(text) for kind, text in one.data.items() if kind == "image/svg+xml"})
+        one.metadata.update({"csv": one.data.pop("text/csv")} if "text/csv" in one.data else {})  # Sphinx knows no CSV
     page.metadata["made_from"] = digest
     nbformat.write(page, PAGES / f"{name}.ipynb")
 

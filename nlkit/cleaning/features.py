@@ -90,8 +90,7 @@ def clean_features(
 def _evidence(features: np.ndarray, given: np.ndarray, tested: np.ndarray, classes: int, k: int) -> results.Evidence:
     """Of all rows [N], those that are tested [N] judged by the others; P(clean) is that of the given label."""
     x, y, test = torch.from_numpy(features), torch.from_numpy(given), torch.from_numpy(tested)
-    bank = x[~test] if tested.any() else x  # no copy of all
-    blocks = neighbour_posteriors(bank, y[~test], x[test], classes, k)
+    blocks = neighbour_posteriors(x[~test] if tested.any() else x, y[~test], x[test], classes, k)
     parts: dict[str, np.ndarray] = {}
     for part, labels, posteriors in zip(("train", "test"), (y[~test], y[test]), blocks, strict=True):
         found = [results.judged(part, *both) for both in zip(posteriors, labels.split(ROWS), strict=True)]

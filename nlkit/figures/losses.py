@@ -108,14 +108,14 @@ def loss_ridges(run: Run, rows: int = 9) -> Figure:
     centres = np.sqrt(EDGES[1:] * EDGES[:-1])
     figure, (ax,) = style.panels(1, 0.38 * len(chosen) + 1.1)
     parts = [(label, colour, counts[np.array(chosen) - 1]) for label, colour, counts in loss_counts(run)]
-    for position in range(len(chosen)):
+    names = [f"epoch {epoch}" + (" (warm-up ends)" if epoch == end else "") for epoch in chosen]
+    for position, name in enumerate(names):
         for label, colour, counts in parts:
             smooth = np.convolve(counts[position], [0.25, 0.5, 0.25], mode="same")
             height = 0.9 * smooth / max(smooth.max(), 1)
-            options: dict[str, Any] = {"label": label} if position == 0 else {}
-            ax.fill_between(centres, -position, height - position, color=colour, alpha=0.55, linewidth=0, **options)
-            ax.plot(centres, height - position, color=colour, linewidth=0.8)
-    names = [f"epoch {epoch}" + (" (warm-up ends)" if epoch == end else "") for epoch in chosen]
+            look: dict[str, Any] = {"color": colour, "label": f"_{name}, {label}" if position else label}
+            ax.fill_between(centres, -position, height - position, alpha=0.55, linewidth=0, **look)
+            ax.plot(centres, height - position, color=colour, linewidth=0.8, label="_")
     ax.set_yticks([-position for position in range(len(chosen))], names)
     total = sum(counts.sum(axis=0) for _, _, counts in parts)
     share = np.cumsum(total) / np.sum(total)
@@ -170,11 +170,8 @@ def memorisation(run: Run) -> Figure:
     epochs, accuracy = run.epochs["epoch"], run.epochs["accuracy"]
     axes[1].plot(epochs, accuracy, color="black")
     best = int(accuracy.to_numpy().argmax())
-    for place, marker, colour, label in (
-        (best, "o", style.NEUTRAL, "best epoch"),
-        (-1, "s", style.NOISY, "last epoch"),
-    ):
-        axes[1].plot(epochs.iloc[place], accuracy.iloc[place], marker, color=colour, label=label)
+    for place, *look, label in ((best, "o", style.NEUTRAL, "best epoch"), (-1, "s", style.NOISY, "last epoch")):
+        axes[1].plot(epochs.iloc[place], accuracy.iloc[place], look[0], color=look[1], label=label)
     axes[1].set(xlabel="epoch", ylabel="accuracy in %", title="Test accuracy")
     axes[1].legend()
     return figure

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from nlkit import parallel
 from nlkit.data.problem import Images, TrainingSet
 from nlkit.lazy import Tensor, functional, no_grad, torch
 from nlkit.params import Params
@@ -47,10 +48,15 @@ def cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
-def through(part: Callable[[Tensor], Any], inputs: Tensor, dtype: torch.dtype) -> Any:
-    """What a network or a part of one makes of inputs; with bfloat16 convolutions and products run in it."""
+def through(
+    part: Callable[[Tensor], Any], inputs: Tensor, dtype: torch.dtype, sizes: Sequence[int] | None = None
+) -> Any:
+    """What a network or a part of one makes of inputs; with bfloat16 convolutions and products run in it.
+
+    Several processes share out the rows, or those of each of consecutive parts where their `sizes` are given.
+    """
     with torch.autocast(inputs.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-        return part(inputs.contiguous(memory_format=torch.channels_last))
+        return parallel.share_out(part, inputs.contiguous(memory_format=torch.channels_last), sizes)
 
 
 class Learner:
@@ -59,6 +65,10 @@ class Learner:
     def __init__(self, data: TrainingSet, params: Params[Any], name: str) -> None:
         self.device = data.images.device
         net = self.build_network(data, params, derive(params.seed, name, "init"))
+        if parallel.count() > 1:
+            from nlkit.models.shared import for_shares
+
+            net = for_shares(net)
         self.net: nn.Module = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.views = Views(params.views, data.mean, data.std, self.device)
         self.dtype = choose_precision(params.training.precision, self.device)
@@ -99,8 +109,9 @@ class Learner:
         rounding; convolutions see one large batch.
         """
         sizes = [len(batch) for batch in batches if len(batch)]
-        with _batch_norm_in_parts(self.net, sizes):
-            return self(torch.cat(list(batches))).split([len(batch) for batch in batches])
+        with _batch_norm_in_parts(self.net, [len(rows) for rows in parallel.shares(sizes)]):
+            logits: Tensor = through(self.net, torch.cat(list(batches)), self.dtype, sizes).float()
+        return logits.split([len(batch) for batch in batches])
 
     def step(self, loss: Tensor, clip: float | None = None) -> None:
         """A step down the gradient of a scalar loss, or of the mean of as many as `training.accumulate` says."""
@@ -109,6 +120,7 @@ class Learner:
         (loss / self.accumulate).backward()
         self.waiting = (self.waiting + 1) % self.accumulate
         if self.waiting == 0:
+            parallel.average_gradients(self.net.parameters())
             self.update(clip)
 
     def update(self, clip: float | None) -> None:

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
+from nlkit import parallel
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, locate, project_root
@@ -88,12 +90,15 @@ def provide(params: Params[Any], root: Path, device: Device, progress: bool = Tr
     """
     problem = load_problem(params, root, device, progress)
     target = path_of(params, problem.sha256)
-    with file_lock(target):
+    with file_lock(target) if parallel.is_first() else nullcontext():
         folder = target.with_suffix("")
-        if (encoder := find(params, problem.sha256, device)) is None:
+        if parallel.by_first(lambda: find(params, problem.sha256) is not None):
+            encoder = find(params, problem.sha256, device)
+        else:
             with cpu_threads(params.training.threads):
                 state = fit(problem, params, folder, progress)
             encoder = keep(state, params, problem.sha256)
+        assert encoder is not None
         shutil.rmtree(folder, ignore_errors=True)
         return encoder
 
@@ -104,7 +109,8 @@ def keep(state: Fit, params: Params[Any], data_sha256: str) -> Encoder:
     seconds = float(sum(row["seconds"] for row in state.rows))
     name = identity(params)
     info = {"params": params.model_dump(mode="json"), "identity": name, "seconds": seconds}
-    checkpoints.write(path_of(params, data_sha256), weights, info)
+    if parallel.is_first():
+        checkpoints.write(path_of(params, data_sha256), weights, info)
     return Encoder(weights, name, seconds)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from nlkit import parallel
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import commit
@@ -45,14 +46,15 @@ def fit(problem: Problem, params: Params[Any], folder: Path, progress: bool = Tr
     bar = tqdm(
         total=total,
         initial=len(state.rows),
-        disable=not progress,
+        disable=not progress or not parallel.is_first(),
         desc=f"{params.paper} {params.cell} seed {params.seed}",
         bar_format="{l_bar}{bar}| {n:.1f}/{total} epochs [{elapsed}<{remaining}{postfix}]",
     )
     with bar:
         for epoch in range(len(state.rows), total):
             _epoch(state, problem, params, epoch, bar)
-            _save(state, folder, identity, code)
+            if parallel.is_first():
+                _save(state, folder, identity, code)
     return state
 
 
@@ -61,6 +63,8 @@ def _epoch(state: Fit, problem: Problem, params: Params[Any], epoch: int, bar: t
     try:
         values = state.method.train_epoch(epoch, bar.update)
         state.split = state.method.split()
+        kept = (getattr(state.method, name) for name in state.method.kept)
+        parallel.agree([state.split.losses, state.split.p_clean, *kept])
     except (RuntimeError, ValueError):
         _check_finite(state.method, {}, params, epoch)
         raise
@@ -99,7 +103,7 @@ def _save(state: Fit, folder: Path, identity: dict[str, str], code: str | None) 
 
 def _resume(state: Fit, folder: Path, identity: dict[str, str], device: Device, code: str | None) -> None:
     """Take up the newest sound checkpoint of the very same run, if there is one; an event tells of other code."""
-    tensors, info, notes = checkpoints.load_latest(folder)
+    tensors, info, notes = parallel.by_first(lambda: checkpoints.load_latest(folder))
     for note in notes:
         tqdm.write(f"nlkit: {folder}: {note}")
     if not info:

@@ -139,8 +139,9 @@ def sample_table(
 ) -> pd.DataFrame:
     """One row a training sample: labels, ensemble prediction, mean loss and P(clean), and the snapshots.
 
-    `loss_<e>` and `p_clean_<e>` are those of the first network after epoch e, in half precision; a method may
-    add values of its own under the same scheme. Samples that a network did not look at have NaN.
+    P(clean) is in single precision, so that the quality of the split can be computed from it. `loss_<e>` and
+    `p_clean_<e>` are those of the first network after epoch e, in half precision; a method may add values of its own
+    under the same scheme. Samples that a network did not look at have NaN.
     """
     probability = method.logits(problem.train.images)[0].softmax(dim=1)
     columns: dict[str, Any] = {"index": np.arange(len(problem.train), dtype=np.uint32)}
@@ -151,7 +152,7 @@ def sample_table(
     columns["prediction"] = _numpy(probability.argmax(dim=1), label_type)
     columns["confidence"] = _numpy(probability.amax(dim=1), np.float16)
     columns["loss"] = _numpy(split.losses.nanmean(dim=0), np.float16)
-    columns["p_clean"] = _numpy(split.p_clean.nanmean(dim=0), np.float16)
+    columns["p_clean"] = _numpy(split.p_clean.nanmean(dim=0), np.float32)
     for epoch, snapshot in snapshots.items():
         for name, values in sorted(snapshot.items()):  # a checkpoint does not keep their order
             columns[f"{name}_{epoch}"] = _numpy(values, np.float16)

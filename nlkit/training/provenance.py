@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from nlkit import parallel
 from nlkit.data.problem import Problem
 from nlkit.files import commit
 from nlkit.lazy import Device, torch
@@ -51,7 +52,8 @@ def keep_freed_memory() -> str:
 def describe_device(device: Device) -> dict[str, Any]:
     """Type, name and CPU threads of the device."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else learner.cpu_name()
-    return {"type": device.type, "name": name, "threads": torch.get_num_threads()}
+    several = {"processes": parallel.count()} if parallel.count() > 1 else {}
+    return {"type": device.type, "name": name, "threads": torch.get_num_threads(), **several}
 
 
 def versions() -> dict[str, str]:

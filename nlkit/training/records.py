@@ -208,11 +208,16 @@ def facts(record: Record) -> list[tuple[str, str]]:
 
 
 def differences(a: Record, b: Record) -> list[str]:
-    """What differs between two records apart from times, machine and versions; empty when they agree."""
+    """What differs between two records apart from times, machine and versions; empty when they agree.
+
+    Values that one of them keeps in half precision are compared in it.
+    """
     found = [key for key in RecordInfo.model_fields if key not in TIMES and _fact(a, key) != _fact(b, key)]
     for name in ("epochs", "samples"):
-        frames = (getattr(one, name).drop(columns="seconds", errors="ignore") for one in (a, b))
-        left, right = (pa.Table.from_pandas(frame, preserve_index=False) for frame in frames)
+        frames = [getattr(one, name).drop(columns="seconds", errors="ignore") for one in (a, b)]
+        halved = {column for frame in frames for column in frame if frame[column].dtype == np.float16}
+        halves = (frame.astype({column: np.float16 for column in halved if column in frame}) for frame in frames)
+        left, right = (pa.Table.from_pandas(frame, preserve_index=False) for frame in halves)
         if left.column_names != right.column_names or len(left) != len(right):
             found.append(name)
         else:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from nlkit import parallel
 from nlkit.data import data_root, load_dataset
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
@@ -80,16 +81,17 @@ def run(
         return None if fresh else _existing(params, pretraining, folder, search_results=out is None)
 
     try:
-        found = existing()
+        found = parallel.by_first(existing)
     except NlkitError:
         if not os.path.exists(folder / OWNER):
             raise
         found = None  # another process may be writing there
-    if found is not None and not os.path.exists(folder / "checkpoints") and not any(folder.glob(f"{NEW}*")):
+    left = (folder / "checkpoints", folder / NEW)  # by a process that was killed
+    if found is not None and not parallel.by_first(lambda: any(map(os.path.exists, left))):
         return found
     root, place = data_root(data), choose_device(device)
-    with owned_folder(folder, params.digest):
-        if (found := existing()) is not None:  # perhaps of the process that was waited for
+    with owned_folder(folder, params.digest) if parallel.is_first() else nullcontext():
+        if (found := parallel.by_first(existing)) is not None:  # perhaps of the process that was waited for
             remove_checkpoints(folder / "checkpoints")
             return found
         return train(load_problem(params, root, place, progress), params, folder, root, fresh, progress)
@@ -122,8 +124,12 @@ def train(
         state = fit(problem, params, folder, progress)
         if params.method.pretrains:
             encoder = encoders.keep(state, params, problem.sha256)
-        with swapped(folder, records.FILES) if keep is None else nullcontext(keep(state)) as place:
-            record = write_record(state, problem, params, place, encoder)
+
+        def write() -> records.Record:
+            with swapped(folder, records.FILES) if keep is None else nullcontext(keep(state)) as place:
+                return write_record(state, problem, params, place, encoder)
+
+        record = parallel.by_first(write)
     return _as_run(replace(record, folder=folder), params, "resumed" if state.resumed else "trained")
 
 
@@ -161,7 +167,9 @@ def choose_device(name: str) -> Device:
         raise NlkitError(f"--device {name}: expected auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
         raise NlkitError("--device cuda: no GPU that torch can use; take --device auto or cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", parallel.local_gpu()) if parallel.count() > 1 else torch.device("cuda")
 
 
 def _existing(params: Params[Any], pretraining: Params[Any] | None, folder: Path, search_results: bool) -> Run | None:

@@ -7,13 +7,19 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
+import yaml
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from nlbook import contents
+from nlbook import contents, contest
 
 bs4 = pytest.importorskip("bs4", reason="the package beautifulsoup4 is not installed")
+
+ROOT = Path(__file__).parents[2]
+URL = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["repository"]["url"]
 
 
 @functools.cache
@@ -38,10 +44,41 @@ def test_a_page_has_one_title_images_with_a_description_and_links_that_lead_some
     assert len(page.select("h1")) == len(page.select("article h1")) == 1
     assert len(page.select("head meta[name=description][content]")) == 1
     assert [fold for fold in page.select("summary") if not (fold.text.strip() or fold.get("aria-label"))] == []
-    assert all(tag.get("alt") for tag in page.select("article img"))
+    assert all(tag.get("alt", tag["src"]) != tag["src"] for tag in page.select("article img"))
+    assert len(page.select(".dropdown-launch-buttons")) == bool(URL and (ROOT / f"{name}.ipynb").exists())
     targets = [tag["href"] for tag in page.find_all("a", href=True)]
     assert [address for address in [*targets, *loaded(page)] if not resolves(address, path, html)] == []
     assert [address for address in loaded(page) if urlsplit(address).netloc] == [], "loaded from elsewhere"
+
+
+def test_each_figure_has_its_drawing_and_its_numbers_or_its_record_for_download(html: Path, name: str) -> None:
+    path = html / f"{name}.html"
+    for image in soup(path).select("article figure img"):
+        files = {link.text: path.parent / link["href"] for link in image.find_parent("figure").select(".nlkit-files a")}
+        assert path.parent / image["src"] in files.values()
+        assert {"CSV", "record", "PNG"} & {*files} or "photographs" in image["class"]
+        if "CSV" in files:
+            table = pd.read_csv(files["CSV"])
+            assert len(table) and [*table][:3] == ["panel", "series", "kind"] and table["kind"].notna().all()
+            assert not np.isinf(table.select_dtypes("number")).to_numpy().any()
+
+
+def test_the_numbers_of_the_results_are_those_of_the_records(html: Path) -> None:
+    runs, names = contest.all_runs(), {look.label: name for name, look in contest.LOOKS.items()}
+    first, second, *_ = soup(html / "book/results.html").select("article table")
+    for table, cells in ((first, contest.RANKED["laptop"]), (second, contest.RANKED["digits"])):
+        groups = contest.contestants(runs, list(cells))
+        head, *rows = [[" ".join(one.text.split()) for one in row.select("th, td")] for row in table.select("tr")]
+        for cell, title in cells.items():
+            for row in rows:
+                last = [run.record["accuracy"]["last"] for run in groups[cell].get(names[row[0]], [])]
+                text = f"{np.mean(last):.1f} ± {np.std(last, ddof=1):.1f} ({len(last)})" if last else "not run here"
+                assert row[head.index(title)].removesuffix(" ≈") == text
+
+
+def test_the_environment_lists_every_notebook_and_every_package(html: Path) -> None:
+    rows = {row.select_one("td").text for row in soup(html / "book/environment.html").select("article tbody tr")}
+    assert {*contents.run_pages(ROOT), *contents.other_pages(ROOT), "papermill", "sphinx"} <= rows
 
 
 def resolves(address: str, path: Path, html: Path) -> bool:
@@ -75,7 +112,6 @@ def test_the_site_is_light_and_holds_nothing_that_no_page_shows(html: Path) -> N
     assert kept and [path.name for path in kept if path.name not in pages] == []
 
 
-ROOT = Path(__file__).parents[2]
 PAGES = [page for page in contents.run_pages(ROOT) if "-digits" in page]
 OF_PAPERS = {page.split("-")[0]: f"_sources/book/pages/{page}.ipynb" for page in reversed(PAGES)}
 OTHERS = [f"downloads/notebooks/{name}.ipynb" for name in ("codim", "noise", "your_data")]

@@ -1,4 +1,5 @@
 import base64
+import io
 import json
 import shutil
 import zlib
@@ -9,6 +10,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 from fuzzing import refused
@@ -23,6 +25,7 @@ from nlkit.figures.findings import valley
 from nlkit.figures.images import gallery_rows
 from nlkit.figures.losses import draw_mixture, histogram_medians
 from nlkit.figures.notebook import show_gallery
+from nlkit.figures.numbers import MOST, figure_csv
 from nlkit.figures.viewer import loss_viewer
 from nlkit.training.records import LOSS_EDGES
 
@@ -154,6 +157,37 @@ def test_a_mixture_is_drawn_where_its_values_lie_and_holds_the_whole_share_of_ea
         x, y = np.asarray(line.get_xdata()), np.asarray(line.get_ydata())
         assert x[y.argmax()] == pytest.approx(peak, abs=0.01)
         assert np.trapezoid(y, x) / 4 == pytest.approx(50 * weight, rel=1e-3)
+
+
+def test_the_csv_of_a_histogram_has_the_counts_of_the_record(known: nlkit.Run) -> None:
+    text = io.StringIO(figure_csv(figures.p_clean_histograms(known)))
+    bins = pd.read_csv(text, index_col=["panel", "series"]).groupby(["panel", "series"], sort=False)
+    for epoch in style.snapshots(known):
+        for series, _, mask in style.groups(known.samples):
+            one = bins.get_group((f"epoch {epoch}", series))
+            counts, edges = np.histogram(known.samples[f"p_clean_{epoch}"][mask].astype(float), 25, (0, 1))
+            assert one["y (samples)"].tolist() == counts.tolist() and counts.sum() == mask.sum()
+            np.testing.assert_allclose(one[["x (P(clean))", "x_end"]], np.stack([edges[:-1], edges[1:]], 1))
+
+
+def test_the_csv_of_a_figure_names_what_is_drawn_and_leaves_out_photographs() -> None:
+    figure, (left, right) = plt.subplots(1, 2)
+    left.plot([1, 2], [3, 4], "o-", color="#0072B2")
+    left.fill_between([1, 2], [2, 3], [5, 6], label="_range")
+    left.axvline(1.5)
+    left.set(title="curves", xlabel="epoch")
+    figure.legend(handles=[plt.Line2D([], [], color="#0072B2", marker="o", label="ours")])
+    right.barh(["cat", "dog"], [7, 8], label="votes")
+    right.imshow(np.array([[np.nan, 0.5]]))
+    right.imshow(np.zeros((3, 3), np.uint8))
+    right.scatter([9], [9], label="place")
+    rows = (
+        "curves,ours,line,,1,,3.0, curves,ours,line,,2,,4.0, curves,range,band,,1,,2.0,5 curves,range,band,,2,,3.0,6 "
+        ",votes,bar,,0,7,cat, ,votes,bar,,0,8,dog, ,place,point,,9,,9.0, ,2,cell,0.5,0.5,1.5,cat,"
+    )
+    assert str(figure_csv(figure)).splitlines() == ["panel,series,kind,value,x (epoch),x_end,y,y_end", *rows.split()]
+    left.scatter(*np.zeros((2, MOST + 1)))
+    assert figure_csv(figure) is None and figure_csv(plt.figure()) is None
 
 
 def test_histogram_medians_lie_within_the_bin_of_the_median() -> None:

@@ -132,6 +132,7 @@ def test_adopt_writes_nowhere_but_below_results(folder: Path, tmp_path: Path, ch
     [
         ("epochs", lambda epochs: epochs.drop(columns="auc"), "epochs"),
         ("samples", lambda samples: samples.head(3), "samples"),
+        ("samples", lambda samples: samples.astype({"p_clean": np.float16}).assign(loss=np.float16(1)), "samples.loss"),
         ("epochs", lambda epochs: epochs.assign(auc=pd.Series([None, None], dtype=object)), "epochs.auc"),
         ("epochs", lambda epochs: epochs.assign(hist_clean=[[0] * 65] * 2), "epochs.hist_clean"),
     ],

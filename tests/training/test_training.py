@@ -9,6 +9,7 @@ import pytest
 import tiny
 import torch
 from fuzzing import refused
+from sklearn.metrics import roc_auc_score
 
 from nlkit import NlkitError, load_run, run
 from nlkit.outputs import OWNER
@@ -98,6 +99,14 @@ def test_the_record_of_the_very_same_parameters_is_loaded(finished: Path, monkey
     assert found.origin == "loaded"
     assert found.record == load_run(finished).record
     assert list(found.epochs["epoch"]) == [1, 2, 3, 4] and len(found.samples) == 64
+
+
+def test_the_quality_of_the_split_can_be_computed_from_the_recorded_samples(finished: Path) -> None:
+    record = records.load(finished)
+    samples, split = record.samples, record.info["split"]
+    right, chosen = samples["noisy"] == samples["clean"], samples["p_clean"] > 0.5
+    assert split["auc"] == roc_auc_score(right, samples["p_clean"])
+    assert (split["precision"], split["recall"]) == (right[chosen].mean(), chosen[right].mean())
 
 
 def test_other_parameters_in_the_same_folder_are_an_error_that_names_the_first_key(finished: Path) -> None:

@@ -102,9 +102,10 @@ def _dot(ax: Axes, row: int, look: Look, runs: Sequence[Run], value: Value, holl
     seen = list(values)
     if hollow:
         seen.append(pd.Series([hollow(run) for run in runs], dtype=float).mean())
-        ax.plot(seen[-1], row, look.marker, color=look.colour, markerfacecolor="white", markersize=6)
-    ax.plot([values.min(), values.max()], [row, row], color=look.colour, linewidth=2.2, solid_capstyle="round")
-    ax.plot(values.mean(), row, look.marker, color=look.colour, markersize=7)
+        ax.plot(seen[-1], row, look.marker, color=look.colour, markerfacecolor="white", markersize=6, label="_best")
+    span: dict[str, Any] = {"linewidth": 2.2, "solid_capstyle": "round", "label": "_range"}
+    ax.plot([values.min(), values.max()], [row, row], color=look.colour, **span)
+    ax.plot(values.mean(), row, look.marker, color=look.colour, markersize=7, label="_mean")
     return seen
 
 
@@ -141,6 +142,7 @@ def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float
     values = np.stack([one[:length] for one in found])
     passes = np.linspace(passes_of_pretraining(runs[0]), passes_of(runs[0]) or length, length + 1)[1:]
     band: dict[str, Any] = {"color": look.colour, "alpha": 0.18, "linewidth": 0, "rasterized": True}
+    band["label"] = f"_{look.label}"  # a label that no legend shows names what is for download
     ax.fill_between(passes, values.min(axis=0), values.max(axis=0), **band)
     every = max(length // 6, 1)
     ax.plot(passes, values.mean(axis=0), markevery=(every // 2, every), **line_style(look))

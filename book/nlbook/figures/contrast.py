@@ -20,7 +20,7 @@ from nlkit.figures.style import CLEAN, NEUTRAL, NOISY, epoch_title, groups, lege
 from nlkit.methods.simclr import QUERIES, SHOWN
 from nlkit.training.runs import Run
 
-MAPPED, SIDE = 1000, 24  # images on a map of features, where more hide each other; images of X, and of U, in a batch
+MAPPED, SIDE = 600, 24  # images on a map of features, where more hide each other; images of X, and of U, in a batch
 VARIANTS = {"self": "Self", "sup": "Sup", "sup_pseudo": "Sup + pseudo-labels"}
 COLOURS = ("white", "black", CLEAN, NOISY, NEUTRAL)
 
