@@ -1,9 +1,7 @@
 """Files of the project: where they are, who writes them, and how they are replaced at once or not at all."""
 
-import json
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +13,6 @@ from tqdm.auto import tqdm
 from nlkit.errors import NlkitError
 
 MAX_FILE_BYTES = 600 * 2**20
-OWNER = ".nlkit.lock"  # says whose an output folder is; locked while something is written there
 
 
 def project_root() -> Path:
@@ -133,55 +130,6 @@ def file_lock(target: Path, identity: str = "") -> Iterator[None]:
         with suppress(OSError):
             os.truncate(path, 0)
         lock.release()
-
-
-@contextmanager
-def owned_folder(folder: Path, identity: str) -> Iterator[None]:
-    """Inside, this process alone writes to an output folder; where nothing is written, nothing stays behind.
-
-    Raises NlkitError for a folder with files that are not of this package, and as `file_lock` does.
-    """
-    made = [place for place in (folder, *folder.parents) if not os.path.exists(place)]
-    before = [] if made else _names(folder)
-    if foreign := _foreign(folder, before):
-        raise NlkitError(f"--out {folder}: holds {foreign!r}, which nlkit did not write there; choose another folder")
-    try:  # before any long work
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()  # has no name, so that whatever ends the process leaves none
-    except (OSError, ValueError) as error:
-        raise NlkitError(f"--out {folder}: cannot write there ({error})") from None
-    with file_lock(folder / ".nlkit", identity):
-        try:
-            yield
-        finally:
-            with suppress(OSError):
-                if _names(folder) == sorted([OWNER, *before]):
-                    (folder / OWNER).unlink()
-                for place in made:
-                    place.rmdir()
-
-
-def _names(folder: Path) -> list[str]:
-    """What lies in a folder; nothing where it cannot be read, of which the caller tells."""
-    try:
-        return sorted(os.listdir(folder))
-    except (OSError, ValueError):
-        return []
-
-
-def _foreign(folder: Path, names: list[str]) -> str | None:
-    """A file of a folder with these names that is not an output folder of this package, else None."""
-    if OWNER in names or _is_result(folder / "record.json") or _is_result(folder / "summary.json"):
-        return None
-    if names == ["checkpoints"]:  # of a run that was interrupted before folders had an owner
-        names = [name for name in _names(folder / "checkpoints") if "epoch-" not in name]
-    return names[0] if names else None
-
-
-def _is_result(path: Path) -> bool:
-    with suppress(OSError, ValueError, RecursionError):
-        return path.is_file() and not {"params_sha256", "temperature"}.isdisjoint(json.loads(path.read_bytes()))
-    return False
 
 
 def check_place(path: Path, header: str) -> None:

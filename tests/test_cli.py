@@ -15,7 +15,7 @@ import yaml
 from fuzzing import watched
 
 from nlkit.cli import main
-from nlkit.files import owned_folder
+from nlkit.outputs import owned_folder
 
 ROOT = str(Path(__file__).parents[1])
 
@@ -139,6 +139,9 @@ def test_what_cannot_be_printed_is_one_line(tmp_path: Path) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, **here})
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "No space left" in done.stderr
+    plain = {**os.environ, **here, "PYTHONIOENCODING": "ascii"}
+    said = subprocess.run([*words[:-1], str(tmp_path / "größe")], capture_output=True, env=plain, check=True).stdout
+    assert rb"gr\xf6\xdfe" in said
 
 
 def test_pipes_in_the_place_of_files_are_not_waited_for(refused: Callable[..., str], tmp_path: Path) -> None:
@@ -153,7 +156,11 @@ def test_pipes_in_the_place_of_files_are_not_waited_for(refused: Callable[..., s
 
 
 def test_what_belongs_to_no_project_or_proves_nothing_is_not_adopted(
-    refused: Callable[..., str], tmp_path: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+    refused: Callable[..., str],
+    tmp_path: Path,
+    finished: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     done = Path(shutil.copytree(finished, tmp_path / "run"))
     assert "no project" in refused("adopt", done)
@@ -168,6 +175,9 @@ def test_what_belongs_to_no_project_or_proves_nothing_is_not_adopted(
     info["accuracy"]["last"], info["noise"]["nominal"] = 9.9, "\x1b]0;title\x07"
     (done / "record.json").write_text(json.dumps(info))
     assert "values of another kind" in refused("show", done)
+    info["noise"]["nominal"], info["commit"] = 0.4, "\x1b]0;title\x07"
+    (done / "record.json").write_text(json.dumps(info))
+    assert main(["show", str(done)]) == 0 and r"\x1b]0;title\x07" in capsys.readouterr().out
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from nlkit import NlkitError
-from nlkit.files import check_place, commit, file_lock, owned_folder, replaced_file, write_atomically
+from nlkit.files import check_place, commit, file_lock, replaced_file, write_atomically
+from nlkit.outputs import OWNER, owned_folder, swapped
 
 FORK = multiprocessing.get_context("fork")
 
@@ -46,6 +47,12 @@ def test_a_file_is_replaced_as_a_whole_in_a_folder_that_is_made_and_never_throug
         assert path.read_bytes() == (content if isinstance(content, bytes) else content.encode())
     assert list(path.parent.iterdir()) == [path]
     (tmp_path / "mine").write_text("mine")
+    write_atomically(tmp_path / "out" / OWNER, "")
+    for name in (".new", ".new.writing"):
+        (tmp_path / "out" / name).symlink_to(tmp_path / "new")
+    with owned_folder(tmp_path / "out", ""), pytest.raises(OSError), swapped(tmp_path / "out"):
+        pass
+    assert list(path.parent.iterdir()) == [path]
     (tmp_path / ".file.writing").symlink_to(tmp_path / "mine")
     write_atomically(tmp_path / "file", "new")
     assert (tmp_path / "mine").read_text() == "mine" and (tmp_path / "file").read_text() == "new"
@@ -63,9 +70,13 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: t
 
 def test_the_commit_is_not_of_a_repository_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = commit()
-    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    for words in ("init -q", "-c user.name=a -c user.email=a@b commit -q --allow-empty -m x"):
+        subprocess.run(["git", "-C", str(tmp_path), *words.split()], check=True)
     monkeypatch.setenv("GIT_DIR", str(tmp_path / ".git"))
     assert commit() == own
+    (tmp_path / "files.py").touch()  # a package that lies in the repository of something else
+    monkeypatch.setattr("nlkit.files.__file__", str(tmp_path / "files.py"))
+    assert commit() is None
 
 
 @pytest.mark.parametrize("name", ["file/below", "folder", "x" * 300, "\x00"])

@@ -23,6 +23,7 @@ from nlkit.data.photos.decode import probe
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import as_path, write_atomically
+from nlkit.outputs import swapped
 from nlkit.params import Params, first_problem, make_params
 from nlkit.params.sections import FolderDataParams
 from nlkit.training import checkpoints, runs
@@ -83,30 +84,30 @@ def clean(
         if say is not None:
             say(data, choices)
         problem = folder_problem(data, device)
-        run, evidence = _train(params, problem, path, target, asked.overwrite, progress)
-        train, test, held_out = data.train, data.test, None
-        if test is not None:
-            held_out = results.score_table("test", test.names, test.labels, data.class_names, evidence)
-        result = CleanResult(
-            scores=results.score_table("train", train.names, train.labels, data.class_names, evidence),
-            test_scores=held_out,
-            accuracy=run.record["accuracy"]["last"],
-            auc=run.record["split"]["auc"],
-            dropped=pd.DataFrame(data.dropped, columns=["path", "label", "reason"]),
-            choices=choices,
-            run=run,
-            problem=problem,
-            images=train.images,
-            path=path,
-            folder=target,
-            notes=data.notes,
-        )
-        how_to_load = Path(__file__).with_name("model.md").read_text(encoding="utf-8")
-        write_atomically(target / "model.md", how_to_load.format(folder=target))
-        write_atomically(target / "dropped.csv", results.table_text(result.dropped))
-        write_atomically(target / "report.html", results.report(result))
-        results.write_tables(result)
-        checkpoints.remove(target / "checkpoints")
+        with swapped(target) as new:
+            run, evidence = _train(params, problem, target, new, asked.overwrite, progress)
+            train, test, held_out = data.train, data.test, None
+            if test is not None:
+                held_out = results.score_table("test", test.names, test.labels, data.class_names, evidence)
+            result = CleanResult(
+                scores=results.score_table("train", train.names, train.labels, data.class_names, evidence),
+                test_scores=held_out,
+                accuracy=run.record["accuracy"]["last"],
+                auc=run.record["split"]["auc"],
+                dropped=pd.DataFrame(data.dropped, columns=["path", "label", "reason"]),
+                choices=choices,
+                run=run,
+                problem=problem,
+                images=train.images,
+                path=path,
+                folder=target,
+                notes=data.notes,
+            )
+            how_to_load = Path(__file__).with_name("model.md").read_text(encoding="utf-8")
+            write_atomically(new / "model.md", how_to_load.format(folder=target))
+            write_atomically(new / "dropped.csv", results.table_text(result.dropped))
+            write_atomically(new / "report.html", results.report(result))
+            results.write_tables(result, new)
     return result
 
 
@@ -142,12 +143,9 @@ def _params(
 
 
 def _train(
-    params: Params[Any], problem: Problem, path: Path, target: Path, overwrite: bool, progress: bool
+    params: Params[Any], problem: Problem, target: Path, new: Path, overwrite: bool, progress: bool
 ) -> tuple[Run, results.Evidence]:
-    """The run of these parameters: finished before, resumed, or trained; with the evidence behind its scores.
-
-    The files of a run that is replaced stay as they are until the new one is trained.
-    """
+    """The run of these parameters: finished before, or resumed or trained into `new`; evidence of its scores."""
     file, old, unfinished = target / "record.json", None, checkpoints.load_latest(target / "checkpoints")[1]
     if file.exists():
         with suppress(NlkitError) if overwrite else nullcontext():
@@ -160,15 +158,15 @@ def _train(
         other = f"{target}: holds a run with other settings, labels or images"
         raise NlkitError(f"{other}; choose another --out, or --overwrite")
 
-    def keep(state: Fit) -> None:
-        results.remove_outputs(path, target)
+    def keep(state: Fit) -> Path:
         text = yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         head = "# The settings of this cleaning run; `nlkit run` takes this file."
-        write_atomically(target / "params.yaml", f"{head}\n{text}")
-        save_classifier(target, state.method, problem, params)
-        save_evidence(target, state, problem)
+        write_atomically(new / "params.yaml", f"{head}\n{text}")
+        save_classifier(new, state.method, problem, params)
+        save_evidence(new, state, problem)
+        return new
 
     run = runs.train(problem, params, target, data_root(None), fresh=not ours, progress=progress, keep=keep)
-    found = load_evidence(target, problem.sha256)
+    found = load_evidence(new, problem.sha256)
     assert found is not None
     return run, found

@@ -80,6 +80,8 @@ def load_classifier(folder: str | Path) -> Classifier:
         tensors, info = checkpoints.read(path)
         params = make_params(info["params"], {}, source=str(path))
         shape, names = info["shape"], tuple(info["classes"])
+        if len(shape) != 4 or not len(info["mean"]) == len(info["std"]) == shape[3]:
+            raise ValueError("its shape, mean and std do not fit each other")
         labels = tensors.pop("labels")
         # A method asks its training set for the size and the channels only; the pixels are not needed again.
         images = torch.zeros(1, 1, 1, shape[3], dtype=torch.uint8).expand(*shape)

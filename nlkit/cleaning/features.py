@@ -18,6 +18,7 @@ from nlkit.data.photos.decode import decode_all
 from nlkit.data.photos.layouts import IMAGENET_MEAN, IMAGENET_STD
 from nlkit.errors import NlkitError
 from nlkit.files import as_path, write_atomically
+from nlkit.outputs import swapped
 from nlkit.parts.features import nearest, nearest_others
 from nlkit.training import measure
 from nlkit.training.runs import choose_device
@@ -78,18 +79,18 @@ def clean_features(
     summary |= {"accuracy": accuracy, "auc": auc, "seconds": time.perf_counter() - begin}
     result = results.FeatureResult(scores=table, test_scores=test, accuracy=accuracy, auc=auc, path=path, folder=target)
     with results.owned_output(path, target, overwrite, source):
-        if (target / results.OUTPUTS[0]).exists() and not overwrite:
+        if (target / "record.json").exists() and not overwrite:
             raise NlkitError(f"{target}: holds a run; choose another --out, or --overwrite")
-        results.remove_outputs(path, target)
-        write_atomically(target / "summary.json", json.dumps(summary, indent=1) + "\n")
-        results.write_tables(result)
+        with swapped(target) as new:
+            write_atomically(new / "summary.json", json.dumps(summary, indent=1) + "\n")
+            results.write_tables(result, new)
     return result
 
 
 def _evidence(features: np.ndarray, given: np.ndarray, tested: np.ndarray, classes: int, k: int) -> results.Evidence:
     """Of all rows [N], those that are tested [N] judged by the others; P(clean) is that of the given label."""
     x, y, test = torch.from_numpy(features), torch.from_numpy(given), torch.from_numpy(tested)
-    blocks = neighbour_posteriors(x[~test], y[~test], x[test], classes, k)
+    blocks = neighbour_posteriors(x[~test] if tested.any() else x, y[~test], x[test], classes, k)
     parts: dict[str, np.ndarray] = {}
     for part, labels, posteriors in zip(("train", "test"), (y[~test], y[test]), blocks, strict=True):
         found = [results.judged(part, *both) for both in zip(posteriors, labels.split(ROWS), strict=True)]
@@ -122,7 +123,10 @@ def neighbour_posteriors(
 
 def unit(features: Tensor, centre: Tensor) -> Tensor:
     """Features float32 [N, d] without their centre, at length 1; the centre itself stays 0."""
-    return torch.cat([functional.normalize((part - centre).double(), dim=1).float() for part in features.split(ROWS)])
+    found = torch.empty(features.shape)
+    for part, out in zip(features.split(ROWS), found.split(ROWS), strict=True):
+        out.copy_(functional.normalize((part - centre).double(), dim=1))
+    return found
 
 
 def cosines(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:

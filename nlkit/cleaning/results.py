@@ -20,8 +20,8 @@ from nlkit.data.folder import FolderData
 from nlkit.data.listing import guarded
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.files import as_path, check_place, owned_folder, write_atomically
-from nlkit.training import records
+from nlkit.files import as_path, check_place, write_atomically
+from nlkit.outputs import BESIDE, NEW, owned_folder
 from nlkit.training.runs import Run
 
 Evidence = Mapping[str, np.ndarray]  # arrays as `judged` names them, with `train.p_clean` and `threshold`
@@ -59,11 +59,6 @@ class CleanResult(Result):
     notes: tuple[str, ...]
 
 
-OUTPUTS = [*records.FILES, "params.yaml", "model.safetensors", "model.md", "evidence.safetensors", "report.html"]
-OUTPUTS += ["dropped.csv", "test_scores.csv", "summary.json"]
-"""The files in the folder beside the scores, all of one run; the first one says that it is finished."""
-
-
 def output_paths(out: str | Path, inputs: Sequence[object], overwrite: bool) -> tuple[Path, Path]:
     """A table to write and the folder beside it; raises NlkitError where they would replace `inputs` or others."""
     path = as_path(out, "out")
@@ -71,7 +66,7 @@ def output_paths(out: str | Path, inputs: Sequence[object], overwrite: bool) -> 
         raise NlkitError(f"--out {path}: expected the name of a table that ends in .csv")
     target = path.with_suffix("")
     try:
-        if path.is_dir() or (path.exists() and not overwrite):
+        if path.is_dir() or (path.exists() and not overwrite and not any(target.glob(f"{NEW}*"))):
             raise NlkitError(f"--out {path}: exists; choose another name, or --overwrite to replace it")
         for given in (as_path(one, "clean") for one in inputs if one is not None):
             if given.resolve() == path.resolve() or given.resolve().is_relative_to(target.resolve()):
@@ -89,15 +84,6 @@ def owned_output(path: Path, target: Path, overwrite: bool, identity: str) -> It
             raise NlkitError(f"--out {path}: exists; choose another name, or --overwrite to replace it")
         check_place(path, ",".join(COLUMNS[:3]))
         yield
-
-
-def remove_outputs(path: Path, target: Path) -> None:
-    """Delete what an earlier run left, the marks of its end first, so that all files are always of one run."""
-    try:
-        for file in (target / OUTPUTS[0], path, *(target / name for name in OUTPUTS[1:])):
-            file.unlink(missing_ok=True)
-    except OSError as error:
-        raise NlkitError(f"--out {path}: cannot remove the run that is there ({error})") from None
 
 
 def judged(part: str, probability: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -146,11 +132,11 @@ def class_table(scores: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().sort_values(["share", "images"], ascending=False, ignore_index=True)
 
 
-def write_tables(result: Result) -> None:
-    """Write what came out; the table of scores last, since it marks the whole as finished."""
+def write_tables(result: Result, new: Path) -> None:
+    """Write what came out to the folder `new`, where it waits for its places."""
     if result.test_scores is not None:
-        write_atomically(result.folder / "test_scores.csv", table_text(result.test_scores))
-    write_atomically(result.path, table_text(result.scores))
+        write_atomically(new / "test_scores.csv", table_text(result.test_scores))
+    write_atomically(new / BESIDE, table_text(result.scores))
 
 
 def table_text(table: pd.DataFrame) -> str:

@@ -17,6 +17,7 @@ from safetensors.numpy import save
 from nlkit.errors import NlkitError
 from nlkit.files import MAX_FILE_BYTES, open_file, replaced_file
 
+MAX_ARRAY_BYTES = 4 * 2**30  # of a .npy file; a million rows of 512 numbers have 2 GB
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 
 
@@ -56,7 +57,7 @@ def image_names(names: Iterable[str], folder: Path) -> list[str]:
 def read_array(path: Path, key: str | None = None) -> np.ndarray:
     """The array of a `.npy` file, or of `.npz` the one called `key`, else the only one; else raises NlkitError."""
     if path.suffix.lower() != ".npz":
-        with open_file(path) as file:
+        with open_file(path, MAX_ARRAY_BYTES) as file:
             return _plain_array(file, str(path))
     arrays = read_npz(path)
     if key not in arrays and len(arrays) != 1:

@@ -243,7 +243,7 @@ def _parquet_rows(path: Path, columns: tuple[str, ...], needs_labels: bool) -> t
 
 def _finite(features: np.ndarray, path: Path) -> np.ndarray:
     with np.errstate(over="ignore"):
-        found = features.astype(np.float32)
+        found = np.require(features, np.float32, "W")
     if not np.isfinite(found).all():
         raise NlkitError(f"{path}: row {int(np.argwhere(~np.isfinite(found))[0][0])} is not finite in float32")
     return found

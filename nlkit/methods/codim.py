@@ -10,7 +10,7 @@ from nlkit.methods.base import GRADIENT, Split
 from nlkit.methods.dividemix import Batch, DivideMix
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
-from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
+from nlkit.params.sections import Fraction, NonNegative, PositiveFloat, Width
 from nlkit.params.views import AutoAugmentParams, Strong
 from nlkit.parts.features import places, supcon
 from nlkit.parts.learner import ContrastiveLearner, Learner
@@ -36,8 +36,8 @@ class CoDiMParams(DivisionParams):
     weighted: bool = False  # a pair of one class weighs the product of both confidences
     ssl_views: Literal["strong", "weak"] = "strong"
     projector: Literal["kept", "fresh"] = "kept"
-    dim: Positive = 128  # of the projector, as in pre-training
-    hidden: Positive | None = None
+    dim: Width = 128  # of the projector, as in pre-training
+    hidden: Width | None = None
     strong: Strong = AutoAugmentParams(kind="autoaugment")
     contrast_strong: Strong | None = None  # the views of the contrastive loss where they are others
 

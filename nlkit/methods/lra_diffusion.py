@@ -11,7 +11,7 @@ from nlkit.lazy import DataFrame, Generator, Tensor, functional, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches, split_by_loss
 from nlkit.params import Params
 from nlkit.params.registry import Look, register
-from nlkit.params.sections import GREY, MixtureParams, NonNegative, Positive, PositiveFloat, added
+from nlkit.params.sections import GREY, MixtureParams, NonNegative, Positive, PositiveFloat, Width, added
 from nlkit.parts.diffusion import DiffusionLearner, DiffusionParams, add_noise, antithetic_times, closeness
 from nlkit.parts.epochs import warm_cosine
 from nlkit.parts.features import count_votes, draw_labels, nearest, nearest_others, retrieve, vote_logits, vote_weights
@@ -42,7 +42,7 @@ class LRADiffusionParams(DiffusionParams):
     k: Positive = 10
     exclude_self: bool = False
     weighted: bool = True
-    draws: Positive = 1  # label vectors for each image and step
+    draws: Width = 1  # label vectors for each image and step
     lr_warm_up: NonNegative = 5.0  # epochs, as the horizon, which is the run's end where it is left out
     horizon: PositiveFloat | None = None
     balanced: Positive | None = added(None)  # size of the class-balanced subset of an epoch

@@ -9,7 +9,7 @@ from nlkit.lazy import DataFrame, Generator, Tensor, functional, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams, register
-from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat
+from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat, Width
 from nlkit.params.views import AffineStrongParams, SimCLRParams
 from nlkit.parts.epochs import joined_cosine
 from nlkit.parts.features import count_votes, nearest, nearest_others, nt_xent, places, vote_logits
@@ -31,8 +31,8 @@ class PretrainParams(MethodParams):
     lr_start: NonNegative = 0.01  # of a line
     lr_warm_up: PositiveFloat = 10.0  # epochs of the line, before a cosine whose peak is `optim.lr`
     lr_floor: Fraction = 0.001  # where the cosine ends, as a share of its peak
-    dim: Positive = 128  # of an embedding
-    hidden: Positive | None = None  # width of the projector, that of the features where it is left out
+    dim: Width = 128  # of an embedding
+    hidden: Width | None = None  # width of the projector, that of the features where it is left out
     neighbours: Positive = 200  # that vote in the monitor
     strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(
         kind="simclr", solarise=0.0

@@ -12,7 +12,7 @@ from nlkit.lazy import DataFrame, Generator, Tensor, functional, no_grad, torch
 from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
-from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat, added
+from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat, Width, added
 from nlkit.params.views import AffineStrongParams, SimCLRParams
 from nlkit.parts import semi
 from nlkit.parts.epochs import warm_cosine
@@ -39,8 +39,8 @@ class TCLParams(DiagnosisParams):
     marginal_weight: NonNegative = 1.0
     scale1: Fraction | None = None  # s1 and s2; the estimated share of clean labels where they are left out
     scale2: Fraction | None = None
-    dim: Positive = 256
-    hidden: Positive = 512
+    dim: Width = 256
+    hidden: Width = 512
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
     strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(kind="simclr")
     views: Literal["corrected", "published_code"] = added("corrected")  # the latter compares with the weak view

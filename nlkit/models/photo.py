@@ -70,6 +70,8 @@ def weights_sha256(weights: str) -> str:
 
 def _read(path: Path, here: str) -> dict[str, Tensor]:
     """Named tensors of a .safetensors, .pt or .pth file; of a pickle, tensors only are read."""
+    if path.exists() and not path.is_file():
+        raise NlkitError(f"{here}: {path} is not a regular file")
     try:
         if path.suffix == ".safetensors":
             content: Any = safetensors.torch.load_file(path)

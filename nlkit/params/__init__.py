@@ -220,6 +220,8 @@ class _YamlLoader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        if any(key.tag.endswith(":merge") for key, _ in node.value):
+            raise yaml.YAMLError("the merge key << is refused; write its keys out")
         mapping = super().construct_mapping(node, deep)
         if len(mapping) < len(node.value):
             keys = Counter(self.construct_object(key, deep=True) for key, _ in node.value)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0, lt=2**31)]
+Width = Annotated[int, Field(gt=0, le=2**16)]  # numbers that a network makes of each image
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NonNegative = Annotated[float, Field(ge=0, le=1e9)]
 PositiveFloat = Annotated[float, Field(gt=0, le=1e9)]
@@ -98,7 +99,7 @@ class DataParams(Section):
     """Which images to train on; `train_size` keeps the first so many training images."""
 
     name: Literal["digits", "cifar10", "cifar100", "mnist", "fashion_mnist"]
-    train_size: Positive | None = None
+    train_size: Annotated[int, Field(ge=2, lt=2**31)] | None = None
 
 
 class FolderDataParams(Section):

@@ -32,7 +32,7 @@ class DiffusionParams(MethodParams):
 
     train_encoder: bool = True  # e
     width: Annotated[int, Field(ge=2)] = 512  # h
-    timesteps: Annotated[int, Field(ge=2)] = 1000  # T
+    timesteps: Annotated[int, Field(ge=2, le=2**16)] = 1000  # T
     sampling_steps: Positive = 10  # S
     clip_norm: PositiveFloat = 1.0  # of the gradients of e and of the noise predictor, each
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.9999

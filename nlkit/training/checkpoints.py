@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +43,6 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("epoch-*.safetensors") if path.is_file())
 
 
-def remove(folder: Path) -> None:
-    """Delete the checkpoints of a folder, and the folder where nothing else lies in it."""
-    with suppress(OSError):
-        for path in [*checkpoints(folder), *folder.glob(".epoch-*.safetensors.writing")]:
-            path.unlink()
-        folder.rmdir()
-
-
 def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
     """Tensors and info of the newest sound checkpoint, empty without one, and a line for each damaged one."""
     notes: list[str] = []
@@ -69,6 +60,8 @@ def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[s
 
 def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and info of one file; raises one of DAMAGE where it is missing or not what was written."""
+    if not path.is_file():
+        raise ValueError("not a regular file" if path.exists() else "no such file")  # a pipe would be waited for
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118

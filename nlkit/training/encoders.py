@@ -91,14 +91,14 @@ def provide(params: Params[Any], root: Path, device: Device, progress: bool = Tr
     problem = load_problem(params, root, device, progress)
     target = path_of(params, problem.sha256)
     with file_lock(target) if parallel.is_first() else nullcontext():
-        if parallel.by_first(lambda: find(params, problem.sha256) is not None):
-            found = find(params, problem.sha256, device)
-            assert found is not None
-            return found
         folder = target.with_suffix("")
-        with cpu_threads(params.training.threads):
-            state = fit(problem, params, folder, progress)
-        encoder = keep(state, params, problem.sha256)
+        if parallel.by_first(lambda: find(params, problem.sha256) is not None):
+            encoder = find(params, problem.sha256, device)
+        else:
+            with cpu_threads(params.training.threads):
+                state = fit(problem, params, folder, progress)
+            encoder = keep(state, params, problem.sha256)
+        assert encoder is not None
         shutil.rmtree(folder, ignore_errors=True)
         return encoder
 

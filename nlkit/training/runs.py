@@ -13,11 +13,12 @@ from nlkit import parallel
 from nlkit.data import data_root, load_dataset
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
-from nlkit.files import OWNER, as_path, owned_folder, project_root
+from nlkit.files import as_path, project_root
 from nlkit.lazy import Device, torch
+from nlkit.outputs import NEW, OWNER, owned_folder, remove_checkpoints, swapped
 from nlkit.params import Params, make_params
 from nlkit.params.sections import DataParams, NoiseParams
-from nlkit.training import checkpoints, encoders, records
+from nlkit.training import encoders, records
 from nlkit.training.loop import Fit, cpu_threads, fit
 from nlkit.training.problem import load_problem
 from nlkit.training.provenance import keep_freed_memory, write_record
@@ -85,12 +86,13 @@ def run(
         if not os.path.exists(folder / OWNER):
             raise
         found = None  # another process may be writing there
-    if found is not None and not os.path.exists(folder / "checkpoints"):
+    left = (folder / "checkpoints", folder / NEW)  # by a process that was killed
+    if found is not None and not parallel.by_first(lambda: any(map(os.path.exists, left))):
         return found
     root, place = data_root(data), choose_device(device)
     with owned_folder(folder, params.digest) if parallel.is_first() else nullcontext():
         if (found := parallel.by_first(existing)) is not None:  # perhaps of the process that was waited for
-            checkpoints.remove(folder / "checkpoints")
+            remove_checkpoints(folder / "checkpoints")
             return found
         return train(load_problem(params, root, place, progress), params, folder, root, fresh, progress)
 
@@ -102,15 +104,15 @@ def train(
     root: Path,
     fresh: bool = False,
     progress: bool = True,
-    keep: Callable[[Fit], None] | None = None,
+    keep: Callable[[Fit], Path] | None = None,
 ) -> Run:
-    """Train, or resume, on a problem in memory and write the record.
+    """Train, or resume, on a problem in memory and write the record, in place of the run that is in the folder.
 
-    `root` is that of the data. `keep` is called with the trained method before the record marks the run as finished.
+    `root` is that of the data. `keep` is called with the trained method and tells where the record goes instead.
     """
     _check_memory(problem, params)
     if fresh:
-        checkpoints.remove(folder / "checkpoints")
+        remove_checkpoints(folder / "checkpoints")
     encoder = encoders.for_run(params, problem, root, progress)
     if encoder is not None:
         problem = replace(problem, train=replace(problem.train, encoder=encoder.tensors))
@@ -120,13 +122,15 @@ def train(
         keep_freed_memory()
     with cpu_threads(params.training.threads):
         state = fit(problem, params, folder, progress)
-        if keep is not None:
-            keep(state)
         if params.method.pretrains:
             encoder = encoders.keep(state, params, problem.sha256)
-        record = parallel.by_first(lambda: write_record(state, problem, params, folder, encoder))
-    checkpoints.remove(folder / "checkpoints")
-    return _as_run(record, params, "resumed" if state.resumed else "trained")
+
+        def write() -> records.Record:
+            with swapped(folder, records.FILES) if keep is None else nullcontext(keep(state)) as place:
+                return write_record(state, problem, params, place, encoder)
+
+        record = parallel.by_first(write)
+    return _as_run(replace(record, folder=folder), params, "resumed" if state.resumed else "trained")
 
 
 def _check_memory(problem: Problem, params: Params[Any]) -> None:

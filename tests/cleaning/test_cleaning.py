@@ -1,22 +1,24 @@
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import tiny
 from bs4 import BeautifulSoup
-from fuzzing import refused
+from fuzzing import refused, watched
 from pictures import QUICK, clean, write_images
 from PIL import Image
 
 import nlkit
 from nlkit.cleaning.defaults import Situation, choose, choose_side, offered
 from nlkit.cli import main
-from nlkit.files import OWNER
+from nlkit.outputs import OWNER
 from nlkit.params import make_params
-from nlkit.training import records
+from nlkit.training import checkpoints, records
 
 COLUMNS = ["path", "label", "p_clean", "suggested_label", "confidence"]
 COLUMNS += ["is_label_issue", "label_quality", "given_label", "predicted_label"]
@@ -88,11 +90,17 @@ def test_colour_images_go_to_a_grey_classifier_by_their_luminance_and_what_is_no
     assert found.isna().tolist() == [True, False, False] and found[1] == found[2]
 
 
-@pytest.mark.parametrize("kept", [0, 100, -20])
-def test_a_damaged_model_is_refused(done: Path, kept: int) -> None:
+@pytest.mark.parametrize("damage", [0, 100, -20, "pipe", {"shape": [1]}, {"mean": []}, {"params": 5}, {"classes": 1}])
+def test_a_damaged_model_is_refused(done: Path, damage: Any) -> None:
     path = done / "scores/model.safetensors"
-    path.write_bytes(path.read_bytes()[:kept])
-    refused(lambda: nlkit.load_classifier(done / "scores"), r"model\.safetensors: not a model")
+    blob, (tensors, info) = path.read_bytes(), checkpoints.read(path)
+    if isinstance(damage, dict):
+        checkpoints.write(path, tensors, info | damage)
+    else:
+        path.unlink()
+        os.mkfifo(path) if damage == "pipe" else path.write_bytes(blob[:damage])
+    with watched():
+        refused(lambda: nlkit.load_classifier(done / "scores"), r"model\.safetensors: not a ")
 
 
 def test_the_settings_run_again_to_the_same_record(finished: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -82,7 +83,7 @@ def test_scores_of_a_training_that_diverged_are_not_written(tmp_path: Path) -> N
     assert not (folder / "out/scores.csv").exists() and not (folder / "out/scores/record.json").exists()
 
 
-def test_class_folders_do_not_vanish_in_silence(tmp_path: Path) -> None:
+def test_class_folders_do_not_vanish_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = write_images(tmp_path, 2, 10) / "images"
     for name in ("a", "b", "odd", "none"):
         (images / name).mkdir()
@@ -94,6 +95,8 @@ def test_class_folders_do_not_vanish_in_silence(tmp_path: Path) -> None:
     assert "c: is a link to a folder" in notes[0] and "2 folders hold no images" in notes[1] and len(notes) == 2
     (images / "b/same.png").symlink_to(images / "a/0.png")
     assert "is labelled 'b' here and 'a' as 'a/0.png'" in refusal(lambda: read_listing(images, None))
+    monkeypatch.setattr("os.scandir", Mock(side_effect=PermissionError(13, "Permission denied", "images/b")))
+    assert "images/b: cannot read the folder (Permission denied)" in refusal(lambda: read_listing(images, None))
 
 
 CELLS = ["=cmd|x", "-a", "+b", "@c", "'=d", "''-e", "-1", "+2.5", "'-1", "it's", "'", "=", "a=b", "größe, “x”"]
@@ -112,6 +115,8 @@ def test_tables_hold_no_formula_and_come_back_as_they_were(tmp_path: Path) -> No
 def test_control_characters_in_labels_are_refused(tmp_path: Path, label: str) -> None:
     (tmp_path / "t.csv").write_text(f'path,label\n0.png,"{label}"\n', encoding="utf-8", newline="")
     assert "control character" in refusal(lambda: list(read_table(tmp_path / "t.csv", ("path", "label"))))
+    write_images(tmp_path / label, 2, 1)
+    assert "control character" in refusal(lambda: read_listing(tmp_path, None))
 
 
 def test_options_that_do_not_apply_and_rows_that_contradict_are_refused(
@@ -125,6 +130,7 @@ def test_options_that_do_not_apply_and_rows_that_contradict_are_refused(
     numbers = pd.DataFrame({"path": names, **{f"f{j}": features[:, j] for j in range(3)}})
     numbers.to_parquet(tmp_path / "f.parquet")
     numbers.assign(label=[0.5, 1.5] * 20).to_parquet(tmp_path / "float.parquet")
+    numbers.assign(label=["a", "b"] * 19 + ["a", None]).to_parquet(tmp_path / "null.parquet")
     for file, table, options, said in [
         ("f.npz", "l.csv", ["--method", "bogus"], "--method: has no meaning"),
         ("f.npz", "l.csv", ["-s", "a=1"], "--set: has no meaning"),
@@ -134,6 +140,7 @@ def test_options_that_do_not_apply_and_rows_that_contradict_are_refused(
         ("f.npz", "l.csv", ["--out", tmp_path / "l.csv", "--overwrite"], "would replace"),
         ("f.parquet", "twice.csv", [], "'39.png' has two labels"),
         ("float.parquet", None, [], "floating-point"),
+        ("null.parquet", None, [], "'39.png' has no label"),
     ]:
         given = ["--features", tmp_path / file, *(["--labels", tmp_path / table] if table else [])]
         assert said in refused("clean", *given, "--out", tmp_path / "s.csv", *options)

@@ -83,6 +83,8 @@ def test_files_that_are_too_large_or_no_files_are_refused(tmp_path: Path, monkey
             read_array(tmp_path / name)
     (tmp_path / "large").write_bytes(bytes(11))
     refused(lambda: read_bytes(tmp_path / "large", 10), "at most 10")
+    monkeypatch.setattr(files, "MAX_ARRAY_BYTES", 10)
+    refused(lambda: read_array(tmp_path / "large"), "at most 10")
 
 
 @pytest.mark.parametrize("name", [*OUTSIDE, "a\0b", ""])

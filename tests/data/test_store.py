@@ -201,26 +201,6 @@ def build_slowly(photos: PhotoList, folder: Path, decoded: Path) -> None:
     build(photos, SHORT, folder, "drop", progress=False)
 
 
-def test_killed_at_any_moment_it_ends_alike(photos: PhotoList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected, folder, rng = make(photos), tmp_path / "killed", np.random.default_rng(0)
-
-    def shards() -> int:
-        return len(list(folder.glob("*/*.safetensors")))
-
-    for _ in range(4):
-        process = FORK.Process(target=build_slowly, args=(photos, folder, tmp_path / "decoded"))
-        before = shards()
-        process.start()
-        while shards() == before and process.is_alive():
-            time.sleep(0.001)
-        time.sleep(rng.uniform(0, 0.02))
-        process.kill()
-        process.join()
-    seen = decoding(monkeypatch)
-    found = make(photos, folder)
-    assert same(found, expected) and len(seen) <= 30 - 4 * 4 + 4
-
-
 def test_two_processes_that_want_the_same_decode_it_once(photos: PhotoList, tmp_path: Path) -> None:
     decoded, folder = tmp_path / "decoded", tmp_path / "two"
     with FORK.Pool(2) as pool:

@@ -1,5 +1,6 @@
 """Networks for photographs, CLIP as a frozen encoder among them: scales, inputs, and weights, good and bad."""
 
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ from unittest.mock import Mock
 import pytest
 import safetensors.torch
 import torch
-from fuzzing import Call, refused
+from fuzzing import Call, refused, watched
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum, resnet18
 
@@ -70,6 +71,9 @@ def test_unusable_weights_get_one_line_that_names_the_key_and_no_pickle_among_th
         return message
 
     assert "cannot read" in said(path)
+    os.mkfifo(tmp_path / "pipe.pth")
+    with watched():
+        assert "is not a regular file" in said(tmp_path / "pipe.pth")
     assert "torchvision has no weights of inception_resnet_v2" in said("imagenet", "inception_resnet_v2")
     path.write_bytes(b"<html>not found</html>")
     assert "not a file of weights" in said(path)

@@ -57,6 +57,7 @@ def test_a_missing_key_has_a_default_or_is_named(key: str, tmp_path: Path) -> No
         ("a: !!python/object/apply:os.getcwd []", "YAML"), ("a: &x [*x]", "alias *x"), ("2020-01-01: 1", ""),
         ("cell: 2020-13-45", ""), ("seed: 0b_", ""), ("seed: " + "9" * 5000, ""), ("? [a, b]\n: 1", "YAML"),
         ("? !!binary aGk=\n: 1", ""), ("{}", "missing"), ("a: &x 1\nb: *x", "alias *x"), ("1: 2", "missing"),
+        ("<<: {seed: 1}", "merge key <<"), ("".join(f"k{i}: 1\n" for i in range(60_000)), "has at most 65536"),
         ("cell: 2020-01-01", ""),
     ],
 )  # fmt: skip

@@ -13,7 +13,7 @@ from fuzzing import refused
 
 from nlbook import contest
 from nlkit import NlkitError, run
-from nlkit.files import OWNER
+from nlkit.outputs import OWNER
 from nlkit.training import records
 
 FILES = ["epochs.parquet", "record.json", "samples.parquet"]

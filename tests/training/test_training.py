@@ -12,7 +12,7 @@ from fuzzing import refused
 from sklearn.metrics import roc_auc_score
 
 from nlkit import NlkitError, load_run, run
-from nlkit.files import OWNER
+from nlkit.outputs import OWNER
 from nlkit.params import Params, registry
 from nlkit.training import loop as training
 from nlkit.training import records
@@ -21,7 +21,7 @@ from nlkit.training.checkpoints import checkpoints, load_latest, save
 
 def params(**own: Any) -> Params[Any]:
     """Parameters of four short epochs of cross-entropy on digits."""
-    return tiny.params("cross_entropy", **{"data.train_size": 64, "training.snapshots": [1, 3]}, **own)
+    return tiny.params("cross_entropy", **{"data.train_size": 64, "training.snapshots": [1, 3, 99]}, **own)
 
 
 def fit(folder: Path, changed: dict[str, Any] | None = None, **own: Any) -> training.Fit:
