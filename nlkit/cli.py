@@ -117,9 +117,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _clean_options(clean: argparse.ArgumentParser) -> None:
-    clean.add_argument(
-        "folder", type=Path, nargs="?", help="the folder of the images (not needed with a file of features)"
-    )
+    clean.add_argument("folder", type=Path, nargs="?", help="the folder of the images (none with a file of features)")
     clean.add_argument("--features", help=f"a file of frozen features, or an encoder: {', '.join(ENCODERS)}")
     clean.add_argument("--labels", type=Path, help="a CSV file path,label (default: each sub-folder is a class)")
     clean.add_argument("--out", type=Path, default=Path("scores.csv"), help="the CSV file of the scores")
@@ -145,10 +143,10 @@ def _run(options: argparse.Namespace) -> int:
     overrides = dict(parse_override(text) for text in options.set)
     params = load_params(options.params, **overrides)
     with parallel.joined(options.device):
-        first = parallel.is_first()
-        done = run(params, options.out, options.data, options.device, options.fresh, first and not options.quiet)
-    if not first:
-        return 0
+        progress = parallel.is_first() and not options.quiet
+        done = run(params, options.out, options.data, options.device, options.fresh, progress)
+        if not parallel.is_first():
+            return 0
     accuracy = done.record["accuracy"]
     print(f"{'record exists' if done.origin == 'loaded' else done.origin}: {done.folder / 'record.json'}")
     if accuracy["last"] is not None:
