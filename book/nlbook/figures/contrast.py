@@ -20,7 +20,7 @@ from nlkit.figures.style import CLEAN, NEUTRAL, NOISY, epoch_title, groups, lege
 from nlkit.methods.simclr import QUERIES, SHOWN
 from nlkit.training.runs import Run
 
-MAPPED, SIDE = 600, 24  # images on a map of features, where more hide each other; images of X, and of U, in a batch
+MAPPED, SIDE = 500, 24  # images on a map of features, where more hide each other; images of X, and of U, in a batch
 VARIANTS = {"self": "Self", "sup": "Sup", "sup_pseudo": "Sup + pseudo-labels"}
 COLOURS = ("white", "black", CLEAN, NOISY, NEUTRAL)
 
@@ -71,7 +71,7 @@ def _layout(run: Run, name: str, epoch: int) -> tuple[np.ndarray, np.ndarray]:
 @lru_cache
 def _laid_out(features: bytes, count: int, width: int) -> np.ndarray:
     """Places [n, 2] of features float64 [n, D]; pages of one encoder, made in one kernel, ask for the same ones."""
-    tsne = TSNE(2, init="pca", random_state=0, perplexity=min(30.0, (count - 1) / 3), max_iter=500)
+    tsne = TSNE(2, init="pca", random_state=0, perplexity=min(30.0, (count - 1) / 3), max_iter=350)
     return np.asarray(tsne.fit_transform(np.frombuffer(features).reshape(count, width)))
 
 
