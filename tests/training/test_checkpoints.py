@@ -1,6 +1,8 @@
+import resource
 from pathlib import Path
 
 import torch
+from processes import FORK
 from torch import Tensor
 
 from nlkit.training import checkpoints
@@ -49,3 +51,19 @@ def test_what_is_no_checkpoint_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     _, info, notes = load_latest(tmp_path)
     assert info["epoch"] == 2 and notes == []
+
+
+def test_a_large_file_is_in_memory_once(tmp_path: Path) -> None:
+    path, size = tmp_path / "model.safetensors", 2**28
+    checkpoints.write(path, {"weights": torch.zeros(size, dtype=torch.uint8)}, INFO)
+    found = FORK.RawValue("q")
+
+    def read() -> None:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        checkpoints.read(path)
+        found.value = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+    process = FORK.Process(target=read)
+    process.start()
+    process.join()
+    assert process.exitcode == 0 and size // 2 < found.value * 1024 < 1.5 * size
