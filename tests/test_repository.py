@@ -169,7 +169,7 @@ def test_every_base_file_is_used_and_every_parameter_file_says_where_its_values_
 
 def test_the_citation_is_the_same_wherever_it_stands() -> None:
     cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
-    shown = (ROOT / "book" / "index.md").read_text(encoding="utf-8")
+    shown = (ROOT / "book" / "cite.md").read_text(encoding="utf-8")
     bibtex = dict(re.findall(r"^  (\w+) += \{+(.*?)\}+,?$", shown, re.MULTILINE))
     assert bibtex == {"author": cff["authors"][0]["name"], **{key: cff[key] for key in ("title", "version", "license")}}
     assert f'version = "{cff["version"]}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8").splitlines()
