@@ -64,7 +64,8 @@ def test_each_figure_has_its_drawing_and_its_numbers_or_its_record_for_download(
 
 
 def test_the_numbers_of_the_results_are_those_of_the_records(html: Path) -> None:
-    runs, names = contest.all_runs(), {look.label: name for name, look in contest.LOOKS.items()}
+    """Of the committed ones: a run that was trained anew for this build stands on its own page."""
+    runs, names = contest.runs_below(ROOT / "results"), {look.label: name for name, look in contest.LOOKS.items()}
     first, second, *_ = soup(html / "book/results.html").select("article table")
     for table, cells in ((first, contest.RANKED["laptop"]), (second, contest.RANKED["digits"])):
         groups = contest.contestants(runs, list(cells))
