@@ -94,8 +94,11 @@ def as_path(value: object, name: str) -> Path:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a whole file at once or not at all; raises NlkitError where that cannot be done."""
-    data = content.encode() if isinstance(content, str) else content
+    """Write a whole file at once or not at all; raises NlkitError where that cannot be done.
+
+    Bytes of a file's name that are not UTF-8 stand escaped in a text.
+    """
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     try:
         with replaced_file(path) as temporary:
             temporary.write_bytes(data)

@@ -1,4 +1,5 @@
 import multiprocessing
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -56,6 +57,12 @@ def test_a_file_is_replaced_as_a_whole_in_a_folder_that_is_made_and_never_throug
     (tmp_path / ".file.writing").symlink_to(tmp_path / "mine")
     write_atomically(tmp_path / "file", "new")
     assert (tmp_path / "mine").read_text() == "mine" and (tmp_path / "file").read_text() == "new"
+
+
+def test_a_text_with_a_name_that_is_not_utf8_is_written(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.png")
+    write_atomically(tmp_path / "report.html", f"skipped: {name}")
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == r"skipped: caf\udce9.png"
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError])
