@@ -4,7 +4,9 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import hypot
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -22,6 +24,7 @@ BUDGETS = {1_347: 1440, 10_000: 600, 50_000: 150}
 """Passes an image, pre-training included, that runs may take if they are to be ranked, by number of training images."""
 TOLERANCE = 0.1
 TIED = "\N{NO-BREAK SPACE}≈"
+LABELS = {"last": "", "last_single": ", one network"}  # what of a record stands in which row of a method
 DRAW = "-noise-"  # stands in the name of a cell before the number of a further draw of its wrong labels
 Rivals = Mapping[str, Sequence[Run]]
 """Runs of several seeds by contestant, a key of LOOKS, all on one cell."""
@@ -84,14 +87,24 @@ def unequal(rivals: Rivals) -> Rivals:
 
 
 def accuracy_table(groups: Groups, ranked: bool = True) -> pd.DataFrame:
-    """One row a method, one column a cell: last accuracy in percent over seeds; `ranked`: a mark at ties for best."""
-    table = pd.DataFrame(NOT_RUN, index=[LOOKS[name].label for name in present(groups)], columns=list(groups))
+    """One row a method, one column a cell: last accuracy in percent over seeds; `ranked`: a mark at ties for best.
+
+    A method that tests several networks together has a second row, of one of them.
+    """
+    several = {name for rivals in groups.values() for name, runs in rivals.items() if any(map(_tests_several, runs))}
+    rows = [(name, kind) for name in present(groups) for kind in LABELS if kind == "last" or name in several]
+    table = pd.DataFrame(NOT_RUN, index=[LOOKS[name].label + LABELS[kind] for name, kind in rows], columns=list(groups))
     for cell, rivals in groups.items():
-        last = {name: pd.Series([run.record["accuracy"]["last"] for run in runs]) for name, runs in rivals.items()}
-        marks = tied({name: one.mean() for name, one in last.items()}, _test_images(rivals)) if ranked else {}
-        for name, values in last.items():
-            table.loc[LOOKS[name].label, cell] = f"{spread(values)} ({len(values)}){marks.get(name, '')}"
-    return table.rename_axis(index="method")
+        values = {row: [run.record["accuracy"][row[1]] for run in rivals[row[0]]] for row in rows if row[0] in rivals}
+        marks = tied({row: sum(one) / len(one) for row, one in values.items()}, _test_images(rivals)) if ranked else {}
+        for row, one in values.items():
+            name = LOOKS[row[0]].label + LABELS[row[1]]
+            table.loc[name, cell] = f"{spread(pd.Series(one))} ({len(one)}){marks.get(row, '')}"
+    return table.rename_axis(columns="method")  # stands above the names of the methods
+
+
+def _tests_several(run: Run) -> bool:
+    return run.record["accuracy"]["last"] != run.record["accuracy"]["last_single"]
 
 
 def present(groups: Groups) -> list[str]:
@@ -128,10 +141,15 @@ def interval(mean: float, count: int) -> tuple[float, float]:
     return 100 * found.low, 100 * found.high
 
 
-def tied(means: Mapping[str, float], count: int) -> dict[str, str]:
-    """A mark for each method whose interval on `count` test images overlaps that of the best, else nothing."""
-    lowest = interval(max(means.values()), count)[0] if means else 0.0
-    return {name: TIED if interval(mean, count)[1] >= lowest else "" for name, mean in means.items()}
+def tied(means: Mapping[Any, float], count: int) -> dict[Any, str]:
+    """A mark for each method that `count` test images do not tell from the best, else nothing.
+
+    They do where the 95 % interval of the difference (Newcombe, from the intervals of both) is above zero.
+    """
+    best = max(means.values(), default=0.0)
+    below = best - interval(best, count)[0]
+    far = {name: hypot(below, interval(mean, count)[1] - mean) < best - mean for name, mean in means.items()}
+    return {name: "" if told else TIED for name, told in far.items()}
 
 
 def _test_images(rivals: Rivals) -> int:
@@ -155,7 +173,8 @@ def cost_table(rivals: Rivals) -> pd.DataFrame:
 
     The passes of a shared pre-training are part of those of each method that uses it; its seconds stand beside.
     """
-    return pd.DataFrame({LOOKS[name].label: _cost(runs) for name, runs in rivals.items()}).T.rename_axis("method")
+    costs = {LOOKS[name].label: _cost(runs) for name, runs in rivals.items()}
+    return pd.DataFrame(costs).T.rename_axis(columns="method")
 
 
 def _cost(runs: Sequence[Run]) -> dict[str, str]:
@@ -173,7 +192,8 @@ def _cost(runs: Sequence[Run]) -> dict[str, str]:
         "peak memory in MB": f"{max(run.record['peak_memory_mb'] for run in runs):.0f}",
         "parameters": f"{first['network']['parameters']:,}",
         "threads": str(first["device"].get("threads", "–")),
-        "device": str(first["device"]["name"]),
+        "device": ", ".join(dict.fromkeys(run.record["device"]["name"] for run in runs)),
+        "precision": ", ".join(dict.fromkeys(run.record["precision"] for run in runs)),
     }
 
 
@@ -216,8 +236,8 @@ def ranking(runs: Sequence[Run], cells: dict[str, str], part: Callable[[Rivals],
 def readme(text: str, results: Path) -> str:
     """The README's text with tables between its marks made from the records: photographs, digits, for reference."""
     kinds, found = (("laptop", of_equals), ("digits", of_equals), ("digits", unequal)), runs_below(results)
-    tables = (ranking(found, RANKED[name], part) for name, part in kinds)
-    shown = "\n\n".join(table.replace(NOT_RUN, "").to_markdown(disable_numparse=True) for table in tables)
+    tables = (ranking(found, RANKED[name], part).replace(NOT_RUN, "").rename_axis("method") for name, part in kinds)
+    shown = "\n\n".join(table.to_markdown(disable_numparse=True) for table in tables)
     before, rest = text.split(MARKS[0])
     return f"{before}{MARKS[0]}\n{shown}\n{MARKS[1]}{rest.split(MARKS[1])[1]}"
 

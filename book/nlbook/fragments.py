@@ -73,11 +73,11 @@ MAKERS: dict[str, Callable[[Source, str], Rows | pd.DataFrame]] = {
     "results": tables.results,
     "sources": tables.sources,
     "summary": tables.summary,
-    "memorisation": lambda src, cell: tables.memorisation(contest.contestants(src.runs, [cell])[cell]).reset_index(),
+    "memorisation": lambda source, cell: tables.memorisation(contest.contestants(source.runs, [cell])[cell]),
     "variations": tables.variations,
     "vote": lambda source, paper: votes.weights_and_vote([run for run in source.runs if run.params.paper == paper]),
     "encoder": lambda source, name: votes.vote_accuracy(source.run(*name.rsplit("_", 1))),
-    "ranking": lambda source, cells: contest.ranking(source.runs, contest.RANKED[cells]).reset_index(),
+    "ranking": lambda source, cells: contest.ranking(source.runs, contest.RANKED[cells]),
     "environment": environment,
     "photo_rows": photo_rows,
     "own_photographs": own_photographs,
@@ -89,7 +89,8 @@ def table(name: str, source: Source) -> pd.DataFrame:
     """The table of a name; raises NlkitError for a name that nothing makes."""
     for kind, make in MAKERS.items():
         if f"{name}_".startswith(f"{kind}_"):
-            return pd.DataFrame(make(source, name.removeprefix(kind).removeprefix("_")))
+            found = pd.DataFrame(make(source, name.removeprefix(kind).removeprefix("_")))
+            return found.reset_index(names=found.columns.name) if found.columns.name else found
     raise NlkitError(f"no table is called so; the kinds of tables are {', '.join(MAKERS)}")
 
 

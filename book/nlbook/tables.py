@@ -118,7 +118,7 @@ def claimed_and_measured(claims: pd.DataFrame, rows: pd.DataFrame) -> Rows:
             measured += [f"{kind} {spread(values)}"] if len(values) else []
         nothing = NOT_RUN if Path("params", f"{paper}", f"{cell}.yaml").exists() else "no parameters here"
         method = {"method": paper} if claims["paper"].nunique() > 1 else {}
-        yield {**method, "cell": cell, **row, "measured": ", ".join(measured) or nothing}
+        yield {**method, "cell": cell, "measured": ", ".join(measured) or nothing, **row}
 
 
 def sources(source: Source, name: str) -> Rows:
@@ -154,7 +154,8 @@ def _by_cell(rows: pd.DataFrame) -> Rows:
 
 def memorisation(rivals: Rivals) -> pd.DataFrame:
     """One row a method: accuracies in percent, what was learnt of wrong labels; with a star: chosen with the truth."""
-    return pd.DataFrame({LOOKS[name].label: _memorised(runs) for name, runs in rivals.items()}).T.rename_axis("method")
+    found = {LOOKS[name].label: _memorised(runs) for name, runs in rivals.items()}
+    return pd.DataFrame(found).T.rename_axis(columns="method")
 
 
 def _memorised(runs: Sequence[Run]) -> dict[str, str]:

@@ -63,7 +63,7 @@ class Params(sections.Section, Generic[M]):
 
 
 def load_params(path: str | Path, **overrides: Any) -> Params[Any]:
-    """Read a parameter file and apply overrides, whose keys may be dotted (`**{"noise.rate": 0.2}`).
+    """Read a parameter file and apply overrides, whose keys may be dotted (``**{"noise.rate": 0.2}``).
 
     Raises NlkitError for a missing or unreadable file, an unknown key, a wrong type or an impossible value.
     """

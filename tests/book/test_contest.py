@@ -60,11 +60,13 @@ def test_the_accuracy_table_has_the_mean_of_the_records_and_says_what_was_not_ru
     assert (table[CELLS[1]] == "not run here").all() and table.loc["TCL", CELLS[0]] == "not run here"
 
 
-def test_methods_are_tied_where_the_intervals_of_the_test_images_overlap() -> None:
+def test_methods_are_tied_where_the_interval_of_their_difference_holds_zero() -> None:
     low, high = contest.interval(90.0, 450)
     assert (round(low, 1), round(high, 1)) == (86.9, 92.4)  # Wilson's formula by hand
     tied = contest.tied({"best": 98.0, "near": 97.0, "far": 90.0}, 450)
     assert tied == dict.fromkeys(("best", "near"), contest.TIED) | {"far": ""}
+    assert contest.interval(99.8, 450)[0] < contest.interval(98.2, 450)[1]  # they overlap, and yet
+    assert contest.tied({"best": 99.8, "other": 98.2}, 450) == {"best": contest.TIED, "other": ""}
 
 
 @pytest.mark.parametrize("change", ["data", "noise", "model", "views", "passes"])
