@@ -173,8 +173,6 @@ class _Array:
     def __setstate__(self, state: Any) -> None:
         _version, shape, dtype, fortran, content = state
         plain = content.encode("latin1") if type(content) is str else content
-        if type(plain) is not bytes or type(dtype) is not _Dtype or type(shape) is not tuple:
-            raise pickle.UnpicklingError("an array is not made of bytes, a dtype and a shape")
         self.array = np.frombuffer(plain, dtype.dtype).reshape(shape, order="F" if fortran else "C")
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +90,14 @@ def provide(params: Params[Any], root: Path, device: Device, progress: bool = Tr
     """
     problem = load_problem(params, root, device, progress)
     target = path_of(params, problem.sha256)
+    folder = target.with_suffix("")
     with file_lock(target) if parallel.is_first() else nullcontext():
-        folder = target.with_suffix("")
-        if parallel.by_first(lambda: find(params, problem.sha256) is not None):
-            encoder = find(params, problem.sha256, device)
-        else:
+        encoder = parallel.by_first(lambda: find(params, problem.sha256))
+        if encoder is None:
             with cpu_threads(params.training.threads):
-                state = fit(problem, params, folder, progress)
-            encoder = keep(state, params, problem.sha256)
-        assert encoder is not None
+                encoder = keep(fit(problem, params, folder, progress), params, problem.sha256)
         shutil.rmtree(folder, ignore_errors=True)
-        return encoder
+        return replace(encoder, tensors={name: value.to(device) for name, value in encoder.tensors.items()})
 
 
 def keep(state: Fit, params: Params[Any], data_sha256: str) -> Encoder:
@@ -114,8 +111,8 @@ def keep(state: Fit, params: Params[Any], data_sha256: str) -> Encoder:
     return Encoder(weights, name, seconds)
 
 
-def find(params: Params[Any], data_sha256: str, device: Device | str = "cpu") -> Encoder | None:
-    """The encoder of pre-training parameters, if it is on this machine; of a damaged file a line tells."""
+def find(params: Params[Any], data_sha256: str) -> Encoder | None:
+    """The encoder of pre-training parameters, on the CPU, if it is on this machine; of a damaged file a line tells."""
     target = path_of(params, data_sha256)
     if not target.exists():
         return None
@@ -123,7 +120,7 @@ def find(params: Params[Any], data_sha256: str, device: Device | str = "cpu") ->
         tensors, info = checkpoints.read(target)
         if info["identity"] != identity(params):
             raise ValueError("it belongs to other parameters")
-        return Encoder({name: value.to(device) for name, value in tensors.items()}, info["identity"], info["seconds"])
+        return Encoder(tensors, info["identity"], info["seconds"])
     except checkpoints.DAMAGE as error:
         tqdm.write(f"nlkit: {target}: damaged ({' '.join(str(error).split())}); it is made again")
         return None
