@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from nlkit.errors import NlkitError
-from nlkit.files import MAX_FILE_BYTES, open_file, replaced_file
+from nlkit.files import MAX_FILE_BYTES, open_file, write_atomically
 
 MAX_ARRAY_BYTES = 4 * 2**30  # of a .npy file; a million rows of 512 numbers have 2 GB
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
@@ -115,11 +115,9 @@ def reason(error: Exception) -> str:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
-    """Write arrays and JSON to a safetensors file, at once or not at all; raises OSError."""
+    """Write arrays and JSON to a safetensors file, at once or not at all; else raises NlkitError."""
     text = json.dumps(info)
-    content = save(dict(arrays), {"info": text, "sha256": _digest(arrays, text)})
-    with replaced_file(path) as temporary:
-        temporary.write_bytes(content)
+    write_atomically(path, save(dict(arrays), {"info": text, "sha256": _digest(arrays, text)}))
 
 
 def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:

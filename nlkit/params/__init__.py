@@ -124,11 +124,11 @@ def first_problem(error: ValidationError) -> str:
             return f"key '{key}' is '{context['tag']}': expected one of {context['expected_tags']}"
         return f"key '{key}' is missing"
     if first["type"] == "extra_forbidden":
-        return f"unknown key '{key}' (value {first['input']!r}); remove it or correct its spelling"
+        return f"unknown key '{key}' (value {first['input']!r:.200}); remove it or correct its spelling"
     if first["type"] == "missing":
         return f"key '{key}' is missing"
     message = first["msg"].removeprefix("Value error, ")
-    return f"key '{key}' is {first['input']!r}: {message}" if key else message
+    return f"key '{key}' is {first['input']!r:.200}: {message}" if key else message
 
 
 MOST_BASES = 8

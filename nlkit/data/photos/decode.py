@@ -64,10 +64,7 @@ def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: P
     grey = all((part == part[..., :1]).all() for part in parts)  # all three channels agree in every image
     decoded = Decoded(np.ascontiguousarray(images[..., :1]) if grey else images, faults)
     if cache is not None:
-        try:
-            write_arrays(cache, {"images": decoded.images}, {"state": state, "faults": decoded.faults})
-        except OSError as error:
-            raise NlkitError(f"{cache}: cannot write the decoded images ({error})") from None
+        write_arrays(cache, {"images": decoded.images}, {"state": state, "faults": decoded.faults})
     return decoded
 
 
