@@ -244,11 +244,11 @@ def _verify_photos(options: argparse.Namespace, root: Path) -> int:
 
     if options.list is not None:
         check_place(options.list, "part,path,fault")
-    report = verify_photos(options.name, root, not options.quiet)
-    print(report.text)
+    flaws, report = verify_photos(options.name, root, not options.quiet)
+    print(report)
     if options.list is not None:
-        write_atomically(options.list, report.table)
-    return 1 if report.flaws else 0
+        write_atomically(options.list, flaws.to_csv(index=False, lineterminator="\n"))
+    return 1 if len(flaws) else 0
 
 
 def _bench(options: argparse.Namespace) -> int:

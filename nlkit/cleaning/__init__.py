@@ -123,10 +123,10 @@ def _load(params: FolderDataParams, target: Path, progress: bool) -> FolderData:
 
 def _situation(folder: Path, labels: str | Path | None, asked: Options, gpu: bool) -> Situation:
     """What is known before the images are decoded."""
-    listing = read_listing(folder, None if labels is None else Path(labels), asked.truth)
-    probed = probe([entry.path for entry in listing.entries])
-    images = max(1, round(len(listing.entries) * (1 - asked.hold_out)))
-    classes = len({entry.label for entry in listing.entries})
+    entries, _ = read_listing(folder, None if labels is None else Path(labels), asked.truth)
+    probed = probe([entry.path for entry in entries])
+    images = max(1, round(len(entries) * (1 - asked.hold_out)))
+    classes = len({entry.label for entry in entries})
     return Situation(images, classes, int(np.median(probed or [32])), gpu)
 
 

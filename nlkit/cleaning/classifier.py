@@ -42,14 +42,13 @@ class Classifier:
         """One row an image file: path, predicted label and its probability; NaN where the file is no image."""
         if isinstance(paths, str):
             raise NlkitError(f"predict: expected a list of paths, not {paths[:80]!r}")
-        decoded = decode_all([as_path(path, "predict") for path in paths], self.side, progress)
-        images = torch.from_numpy(to_channels(decoded.images, self.channels))
-        probability = self.probabilities(images).double().numpy()
+        images, faults = decode_all([as_path(path, "predict") for path in paths], self.side, progress)
+        probability = self.probabilities(torch.from_numpy(to_channels(images, self.channels))).double().numpy()
         best = probability.argmax(axis=1)
         table = pd.DataFrame({"path": [str(path) for path in paths]})
         table["predicted_label"] = [self.class_names[k] for k in best]
         table["confidence"] = probability[np.arange(len(best)), best]
-        table.loc[list(decoded.faults), ["predicted_label", "confidence"]] = np.nan
+        table.loc[list(faults), ["predicted_label", "confidence"]] = np.nan
         return table
 
 

@@ -158,18 +158,18 @@ def encode_images(
     """
     if truth is not None and labels is None:
         raise NlkitError(f"--truth {truth}: correct labels are a column of a table; name one with --labels")
-    entries = read_listing(folder, labels, truth).entries
+    entries, _ = read_listing(folder, labels, truth)
     network = encoder(name).to(choose_device(device))
     rows, sound = [], []
     for start in tqdm(range(0, len(entries), BLOCK), desc=f"encoding with {name}", disable=not progress):
         block = entries[start : start + BLOCK]
-        decoded = decode_all([entry.path for entry in block], SIDE, progress=False)
-        for index, why in decoded.faults.items():
+        images, faults = decode_all([entry.path for entry in block], SIDE, progress=False)
+        for index, why in faults.items():
             if corrupt == "fail":
                 raise NlkitError(f"{folder}: {block[index].name!r} cannot be used: {why}")
             tqdm.write(f"nlkit: left out {block[index].name!r}: {why}")
-        good = [i for i in range(len(block)) if i not in decoded.faults]
-        rows.append(encode(network, torch.from_numpy(decoded.images[good])))
+        good = [i for i in range(len(block)) if i not in faults]
+        rows.append(encode(network, torch.from_numpy(images[good])))
         sound += [block[i] for i in good]
     paths, given = tuple(entry.name for entry in sound), tuple(entry.label for entry in sound)
     known = None if truth is None else tuple(str(entry.truth) for entry in sound)

@@ -69,7 +69,7 @@ def feature_rows(path: Path) -> Read:
 
 def table_of_paths(path: Path) -> Read:
     path.write_text("path,label\n" + "".join(f"images/photo {i}.png,größe {i % 3}\n" for i in range(40)))
-    return lambda: text([(entry.name, entry.label) for entry in read_listing(path.parent, path).entries])
+    return lambda: text([(entry.name, entry.label) for entry in read_listing(path.parent, path)[0]])
 
 
 def people(path: Path) -> Read:
@@ -179,10 +179,10 @@ def test_a_damaged_image_has_a_reason_or_the_right_shape(tmp_path: Path, kind: s
     for path, copy in zip(paths, damaged(whole.getvalue(), count=count), strict=True):
         path.write_bytes(copy)
     with watched():
-        decoded = decode_all(paths, 16, progress=False)
-    assert decoded.images.dtype == np.uint8 and decoded.images.shape[:3] == (count, 16, 16)
-    assert not decoded.images[list(decoded.faults)].any()
-    assert len(decoded.faults) > count / 5 and all(why and "\n" not in why for why in decoded.faults.values())
+        images, faults = decode_all(paths, 16, progress=False)
+    assert images.dtype == np.uint8 and images.shape[:3] == (count, 16, 16)
+    assert not images[list(faults)].any()
+    assert len(faults) > count / 5 and all(why and "\n" not in why for why in faults.values())
 
 
 @counts

@@ -1,7 +1,5 @@
 """Sets of photographs in their official layouts: lists, labels, numbers, and what cannot be used."""
 
-import csv
-import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -123,12 +121,12 @@ def test_each_list_that_is_missing_damaged_or_empty_is_said_to_be(tmp_path: Path
 def test_every_image_is_counted_and_only_what_is_broken_is_a_flaw(tmp_path: Path, name: str) -> None:
     """Grey, CMYK and turned images, and a PNG called .jpg, can be used."""
     expected = TREES[name](tmp_path)
-    report = verify_photos(name, tmp_path, progress=False)
+    flaws, report = verify_photos(name, tmp_path, progress=False)
     usable = {"train": len(expected.train) - len(expected.flaws)} | {p: len(one) for p, one in expected.tests.items()}
-    for line, (part, count) in zip(report.lines[1:], usable.items(), strict=False):
+    for line, (part, count) in zip(report.splitlines()[1:], usable.items(), strict=False):
         assert line.startswith(f"  {part}: {count} of ")
-    assert {(part, image) for part, image, _ in report.flaws} == {("train", image) for image in expected.flaws}
-    assert all(why.startswith(FLAWS[expected.flaws[image]]) for _, image, why in report.flaws)
+    assert set(zip(flaws["part"], flaws["path"], strict=True)) == {("train", image) for image in expected.flaws}
+    assert all(row.fault.startswith(FLAWS[expected.flaws[row.path]]) for row in flaws.itertuples())
 
 
 ROWS = [
@@ -258,14 +256,13 @@ def test_animal10n_a_name_without_label_is_refused(tmp_path: Path, name: str) ->
     assert "begins with no label; expected 0_ to 9_" in refused(lambda: load_photos("animal10n", tmp_path))
 
 
-def test_the_text_is_short_and_the_table_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_is_short_and_the_table_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clothing1m_tree(tmp_path)
-    whole = verify_photos("clothing1m", tmp_path, progress=False)
-    assert len(whole.flaws) == 4 and "more" not in whole.text
+    assert "more" not in verify_photos("clothing1m", tmp_path, progress=False)[1]
     monkeypatch.setattr(catalog, "SHOWN", 3)
-    assert "and 1 more" in whole.text and sum(" 'images/" in line for line in whole.text.splitlines()) == 3
-    header, *rows = csv.reader(io.StringIO(whole.table))
-    assert header == ["part", "path", "fault"] and [tuple(row) for row in rows] == whole.flaws
+    flaws, report = verify_photos("clothing1m", tmp_path, progress=False)
+    assert "and 1 more" in report and sum(" 'images/" in line for line in report.splitlines()) == 3
+    assert list(flaws) == ["part", "path", "fault"] and len(flaws) == 4
 
 
 def test_odd_names_and_links_that_leave_the_folder_are_flaws_not_errors(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,19 +31,14 @@ _large = threading.RLock()
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """Squares uint8 [N, S, S, C], C = 1 where every image is grey, else 3; unreadable ones are black, with a fault."""
-
-    images: np.ndarray
-    faults: dict[int, str]
-
-
-def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: Path | None = None) -> Decoded:
+def decode_all(
+    paths: Sequence[Path], side: int, progress: bool, cache: Path | None = None
+) -> tuple[np.ndarray, dict[int, str]]:
     """Decode images in parallel: turned as EXIF says, short side scaled to `side`, centre cut out, RGB or grey.
 
-    `cache` is a file that keeps the result; it is used while paths, sizes and times of the files are the same.
-    Raises NlkitError where the squares would not fit into memory, or the cache cannot be written.
+    Returns squares uint8 [N, S, S, C], C = 1 where every image is grey, else 3, and what is wrong with unreadable ones,
+    which are black, by index. `cache` is a file that keeps both, and is used while paths, sizes and times of the files
+    are the same. Raises NlkitError where the squares would not fit into memory, or the cache cannot be written.
     """
     if len(paths) * side * side * 3 > MAX_TOTAL_BYTES:
         most = f"{MAX_TOTAL_BYTES >> 30} GiB"
@@ -52,7 +46,7 @@ def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: P
     state = state_of_files(f"{side}\n", "", paths)
     kept = None if cache is None else read_arrays(cache)
     if kept is not None and kept[1].get("state") == state:
-        return Decoded(kept[0]["images"], {int(index): why for index, why in kept[1]["faults"].items()})
+        return kept[0]["images"], {int(index): why for index, why in kept[1]["faults"].items()}
     images = np.zeros((len(paths), side, side, 3), np.uint8)
 
     def one(index: int) -> None:
@@ -62,10 +56,10 @@ def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: P
     faults = find_faults(one, len(paths), "reading images", progress)
     parts = np.array_split(images, max(1, len(images) // 1024)) if len(images) else []
     grey = all((part == part[..., :1]).all() for part in parts)  # all three channels agree in every image
-    decoded = Decoded(np.ascontiguousarray(images[..., :1]) if grey else images, faults)
+    images = np.ascontiguousarray(images[..., :1]) if grey else images
     if cache is not None:
-        write_arrays(cache, {"images": decoded.images}, {"state": state, "faults": decoded.faults})
-    return decoded
+        write_arrays(cache, {"images": images}, {"state": state, "faults": faults})
+    return images, faults
 
 
 def find_faults(work: Callable[[int], object], count: int, title: str, progress: bool) -> dict[int, str]:
