@@ -94,7 +94,6 @@ def load_classifier(folder: str | Path) -> Classifier:
 
 def save_evidence(folder: Path, state: Fit, problem: Problem) -> None:
     """Write what the scores are made of, in full precision, for training and held-out images."""
-    assert state.split is not None
     tensors = {"train.p_clean": state.split.p_clean.double().mean(dim=0)}
     for part, (images, labels) in {"train": (problem.train.images, problem.train.labels), **problem.tests}.items():
         tensors |= judged(part, state.method.logits(images)[0].double().softmax(dim=1), labels)

@@ -30,7 +30,7 @@ class Fit:
     rows: list[dict[str, Any]] = field(default_factory=list)
     snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    split: Split | None = None
+    split: Split = field(init=False)  # of the last epoch, so that there is none before the first one
     resumed: bool = False
 
 
@@ -92,7 +92,6 @@ def _check_finite(method: Method, others: Mapping[str, Tensor], params: Params[A
 
 
 def _save(state: Fit, folder: Path, identity: dict[str, str], code: str | None) -> None:
-    assert state.split is not None
     tensors = with_prefix("method", state.method.state_dict())
     tensors |= {"split.losses": state.split.losses, "split.p_clean": state.split.p_clean}
     for epoch, snapshot in state.snapshots.items():

@@ -9,7 +9,7 @@ import pytest
 from fuzzing import refused
 from trees import FLAWS, TREES, clothing1m_tree, food101n_tree, webvision_tree
 
-from nlkit.data import Status, sources, status_of, verify
+from nlkit.data import Status, sources, status_of
 from nlkit.data.photos import PhotoList, catalog, folder_images, read_names, read_numbered, read_rows
 from nlkit.data.photos.catalog import PHOTO_SOURCES, load_photos, sample_files, verify_photos
 from nlkit.data.photos.decode import find_faults, read_rgb
@@ -206,7 +206,7 @@ def test_food101n_classes_may_lack_a_header_and_the_list_may_not(tmp_path: Path)
 
 def test_food101n_the_report_tells_counts_flaws_and_verified_labels(tmp_path: Path) -> None:
     tree = food101n_tree(tmp_path)
-    lines = verify("food101n", tmp_path).splitlines()
+    lines = verify_photos("food101n", tmp_path, progress=False)[1].splitlines()
     flawed = min(tree.train[name] for name in tree.flaws)
     assert lines[:4] == [
         "food101n: 303 images read, 4 cannot be used",
@@ -220,7 +220,8 @@ def test_food101n_the_report_tells_counts_flaws_and_verified_labels(tmp_path: Pa
     assert all(any(repr(name) in line for line in lines[6:]) for name in tree.flaws)
     path = tmp_path / "food-101n/meta/verified_val.tsv"
     path.write_text(path.read_text() + "dish_000/x.jpg\tyes\n")
-    assert "line 15: the verification is 'yes'; expected 0 or 1" in refused(lambda: verify("food101n", tmp_path))
+    said = refused(lambda: verify_photos("food101n", tmp_path, progress=False))
+    assert "line 15: the verification is 'yes'; expected 0 or 1" in said
 
 
 @pytest.mark.parametrize("inner", ["images/", ""])

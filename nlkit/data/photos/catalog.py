@@ -16,20 +16,12 @@ from nlkit.errors import NlkitError
 SHOWN = 20  # images that cannot be used, in the text of a report
 
 
-def photo_sources() -> dict[str, Source]:
-    """What each set of photographs needs, and how it is checked."""
-    return {
-        name: Source(layout.needed, partial(_verified, name), layout.owner, survey=partial(survey, name))
-        for name, layout in PHOTO_SOURCES.items()
-    }
-
-
 def load_photos(name: str, root: Path) -> PhotoSet:
     """Names and labels of a set of photographs below the data root; no image is opened.
 
     Raises NlkitError for lists that are missing or damaged; classes without images, and other numbers, are remarks.
     """
-    present_source(name, root, photo_sources())
+    present_source(name, root, SOURCES)
     layout, notes = PHOTO_SOURCES[name], list[str]()
     parts, class_names = layout.load(layout.needed(root), notes)
     found = {part: len(parts.get(part, ())) for part in layout.official}
@@ -86,10 +78,6 @@ def verify_photos(name: str, root: Path, progress: bool) -> tuple[pd.DataFrame, 
     return pd.DataFrame(found, columns=["part", "path", "fault"]), "\n".join(lines)
 
 
-def _verified(name: str, root: Path) -> str:
-    return verify_photos(name, root, progress=False)[1].removeprefix(f"{name}: ")
-
-
 def _spread(photos: PhotoSet, counts: np.ndarray) -> str:
     """The least and the greatest of the numbers of images of the classes."""
     few, many = int(counts.argmin()), int(counts.argmax())
@@ -103,3 +91,7 @@ def _holds_something(photos: PhotoList, index: int) -> bool:
         return path.is_file() and path.stat().st_size > 0
     except (NlkitError, OSError):
         return False
+
+
+SOURCES = {name: Source(one.needed, partial(survey, name), one.owner) for name, one in PHOTO_SOURCES.items()}
+"""What each set of photographs needs, and how it is looked at."""
