@@ -1,6 +1,7 @@
 """What a trained method leaves in files: a classifier for further images, and the evidence behind the scores."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,7 @@ def load_classifier(folder: str | Path) -> Classifier:
         train = TrainingSet(images, labels, len(names), tuple(info["mean"]), tuple(info["std"]))
         method = registry.find(params.method.name).build(train, params)
         method.load_state_dict(without_prefix("method", tensors))
-    except (*checkpoints.DAMAGE, TypeError, RuntimeError, AttributeError) as error:
+    except (*checkpoints.DAMAGE, TypeError, AttributeError) as error:
         raise NlkitError(f"{path}: not a model that can be loaded ({' '.join(str(error).split())[:200]})") from None
     return Classifier(method, names, shape[1], shape[3])
 
@@ -102,10 +103,8 @@ def save_evidence(folder: Path, state: Fit, problem: Problem) -> None:
 
 def load_evidence(folder: Path, sha256: str) -> Evidence | None:
     """What `save_evidence` wrote; None where it is missing, damaged or of other data."""
-    try:
+    with suppress(*checkpoints.DAMAGE):
         tensors, info = checkpoints.read(folder / EVIDENCE)
-    except checkpoints.DAMAGE:
-        return None
-    if info.get("data") != sha256:
-        return None
-    return {name: value.numpy() for name, value in tensors.items()} | {"threshold": np.array(info["threshold"])}
+        if info["data"] == sha256:
+            return {name: value.numpy() for name, value in tensors.items()} | {"threshold": np.array(info["threshold"])}
+    return None

@@ -110,7 +110,7 @@ def present_source(name: str, root: Path, known: Sources) -> Source:
 
 
 def verify(name: str, root: Path, known: Sources | None = None) -> str:
-    """Counts, hash, noise rates and deviations in a line, of photographs those of `survey`; NlkitError for bad files."""
+    """Counts, hash, noise rates and deviations in a line; raises NlkitError where files are missing or not right."""
     return f"{name}: {present_source(name, root, known or sources()).check(root)[1]}"
 
 

@@ -113,8 +113,8 @@ def show(ax: Axes, image: Any) -> None:
     """One image uint8 [H, W, 1 or 3], an array or a tensor on the CPU."""
     image = np.asarray(image)
     grey = image.shape[-1] == 1
-    look: dict[str, Any] = {"cmap": "gray_r" if grey else None, "interpolation": "none"}  # or it is stored enlarged
-    ax.imshow(image[..., 0] if grey else image, vmin=0, vmax=255, **look)
+    pixels, colours = (image[..., 0], "gray_r") if grey else (image, None)
+    ax.imshow(pixels, colours, vmin=0, vmax=255, interpolation="none")  # or it is stored enlarged
 
 
 def write_gallery(run: Run, data: str | Path | None = None) -> None:
