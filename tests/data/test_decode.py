@@ -18,7 +18,7 @@ from torchvision.transforms.v2.functional import resize
 from tqdm import tqdm
 
 from nlkit.data.photos import decode
-from nlkit.data.photos.decode import decode_all, fault_of, in_parallel, probe, read_photo, read_rgb
+from nlkit.data.photos.decode import attempt, decode_all, in_parallel, probe, read_photo, read_rgb
 
 SHAPES = [(40, 56), (56, 40), (33, 33), (24, 24), (7, 9), (12, 300), (300, 12), (1, 1), (1, 50), (64, 1)]
 
@@ -205,7 +205,7 @@ def test_what_cannot_be_decoded_has_one_reason_whoever_reads(tmp_path: Path, con
     if content is not None:
         path.write_bytes(content)
     reasons = [decode_all([path], 8, progress=False)[1][0]]
-    reasons += [fault_of(lambda: read_photo(path, 8)) or "", fault_of(lambda: read_rgb(path)) or ""]
+    reasons += [str(attempt(lambda: read_photo(path, 8))), str(attempt(lambda: read_rgb(path)))]
     assert all(said in reason and "\n" not in reason for reason in reasons)
 
 

@@ -65,8 +65,8 @@ def decode_all(
 def find_faults(work: Callable[[int], object], count: int, title: str, progress: bool) -> dict[int, str]:
     """Where `work(index)` fails for one of `count` images, by its index: what is wrong; every image is tried."""
     with tqdm(total=count, desc=title, unit="image", disable=not progress) as bar:
-        found = in_parallel(lambda index: fault_of(lambda: work(index)), range(count), bar)
-        return {index: why for index, why in enumerate(found) if why is not None}
+        found = in_parallel(lambda index: attempt(lambda: work(index)), range(count), bar)
+        return {index: why for index, why in enumerate(found) if isinstance(why, str)}
 
 
 def probe(paths: Sequence[Path], most: int = 500) -> list[int]:
@@ -107,7 +107,7 @@ def read_rgb(path: Path, short: int | None = None) -> Image.Image:
     """A whole image in RGB, turned as EXIF says; transparent pixels are white, and 16 bits become 8.
 
     With `short`, a large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice that many pixels a side. Raises
-    NlkitError, or what Pillow raises for a damaged image; `fault_of` tells both in a few words.
+    NlkitError, or what Pillow raises for a damaged image; `attempt` tells both in a few words.
     """
     with _open_image(path, short) as image:
         ImageOps.exif_transpose(image, in_place=True)
@@ -138,15 +138,14 @@ def _open_image(path: Path, short: int | None = None) -> Iterator[Image.Image]:
                 yield image
 
 
-def fault_of(work: Callable[[], object]) -> str | None:
-    """What is wrong with a file, in a few words, or None; a damaged image can raise almost anything."""
+def attempt(work: Callable[[], _Result]) -> _Result | str:
+    """What `work` returns, or in a few words what is wrong with its file; a damaged one can raise almost anything."""
     try:
-        work()
+        return work()
     except NlkitError as error:
         return str(error).rpartition(": ")[2]
     except Exception as error:
         return f"damaged ({' '.join(str(error).split())[:100] or type(error).__name__})"
-    return None
 
 
 def in_parallel(work: Callable[[Any], _Result], items: Sequence[Any], bar: tqdm) -> Generator[_Result]:

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from nlkit.data.files import read_arrays, write_arrays
 from nlkit.data.photos import PhotoList
-from nlkit.data.photos.decode import fault_of, in_parallel, read_photo, state_of_files
+from nlkit.data.photos.decode import attempt, in_parallel, read_photo, state_of_files
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, replaced_file
 
@@ -104,11 +104,15 @@ def _make(photos: PhotoList, short: int, files: list[Path], progress: bool) -> N
     missing = [number for number, file in enumerate(files) if read_shard(file) is None]
     done = (len(files) - len(missing)) * SHARD
     folder = files[0].parent
+
+    def one(place: int) -> Outcome:
+        return attempt(lambda: digested(read_photo(photos.path(place), short)))
+
     try:
         with tqdm(total=len(photos), initial=done, desc="decoding images", disable=not progress) as bar:
             for turn, number in enumerate(missing, 1):
                 places = range(number * SHARD, min((number + 1) * SHARD, len(photos)))
-                outcomes = in_parallel(lambda place: _decode(photos, place, short), places, bar)
+                outcomes = in_parallel(one, places, bar)
                 _write_shard(files[number], zip(places, outcomes, strict=True))
                 _check_space(files[number], len(missing) - turn)
     except OSError as error:
@@ -118,17 +122,11 @@ def _make(photos: PhotoList, short: int, files: list[Path], progress: bool) -> N
         raise NlkitError(f"{photos.root}: images were changed while they were decoded; start again")
 
 
-def _decode(photos: PhotoList, place: int, short: int) -> Outcome:
-    found: list[np.ndarray] = []
-    fault = fault_of(lambda: found.append(read_photo(photos.path(place), short)))
-    return (found[0], image_digest(found[0])) if fault is None else fault
-
-
-def image_digest(pixels: np.ndarray) -> bytes:
-    """SHA-256, 32 bytes, of the shape and the bytes of an image uint8 [H, W, 3]."""
+def digested(pixels: np.ndarray) -> tuple[np.ndarray, bytes]:
+    """An image uint8 [H, W, 3], and the SHA-256, 32 bytes, of its shape and bytes."""
     found = hashlib.sha256(f"{pixels.shape[0]} {pixels.shape[1]} 3\n".encode())
     found.update(pixels.data)
-    return found.digest()
+    return pixels, found.digest()
 
 
 def _check_space(file: Path, shards: int) -> None:
