@@ -22,8 +22,9 @@ from nlkit.data.dataset import MNIST_FILES
 from nlkit.data.files import content_sha256
 from nlkit.data.listing import read_feature_file, read_feature_rows, read_listing
 from nlkit.data.photos import PhotoSet
-from nlkit.data.photos.catalog import PHOTO_SOURCES, load_photos
+from nlkit.data.photos.catalog import load_photos
 from nlkit.data.photos.decode import FORMATS, decode_all
+from nlkit.data.photos.layouts import LAYOUTS
 from nlkit.models.photo import body_weights, weights_sha256
 from nlkit.noise import human, read_label_file
 from nlkit.params import read_tree
@@ -139,7 +140,7 @@ def test_a_damaged_file_is_refused_or_seen(tmp_path: Path, small_cifar: None, na
     assert fuzz(tmp_path / name, prepare(tmp_path / name), count=count) >= least * count
 
 
-LISTS = [(name, place) for name in TREES if name != "animal10n" for place in range(len(PHOTO_SOURCES[name].files))]
+LISTS = [(name, place) for name in TREES if name != "animal10n" for place in range(len(LAYOUTS[name].files))]
 
 
 @pytest.mark.parametrize("count", [30, pytest.param(COUNT, marks=pytest.mark.slow)])
@@ -154,7 +155,7 @@ def test_damaged_lists_are_refused_or_harm_only_what_was_hit(tmp_path: Path, nam
         listed = {part: [list(one.names), one.labels.tolist()] for part, one in found.parts.items()}
         return text(listed, found.class_names)
 
-    assert fuzz(PHOTO_SOURCES[name].needed(tmp_path)[place], read, count=count) >= count / 5
+    assert fuzz(LAYOUTS[name].needed(tmp_path)[place], read, count=count) >= count / 5
 
 
 def check_alike(found: PhotoSet, whole: PhotoSet) -> None:

@@ -9,8 +9,7 @@ import pandas as pd
 
 from nlkit.data import Source, present_source
 from nlkit.data.photos import PhotoList, PhotoSet
-from nlkit.data.photos.layouts import LAYOUTS as PHOTO_SOURCES
-from nlkit.data.photos.layouts import verified_labels
+from nlkit.data.photos.layouts import LAYOUTS, verified_labels
 from nlkit.errors import NlkitError
 
 SHOWN = 20  # images that cannot be used, in the text of a report
@@ -22,7 +21,7 @@ def load_photos(name: str, root: Path) -> PhotoSet:
     Raises NlkitError for lists that are missing or damaged; classes without images, and other numbers, are remarks.
     """
     present_source(name, root, SOURCES)
-    layout, notes = PHOTO_SOURCES[name], list[str]()
+    layout, notes = LAYOUTS[name], list[str]()
     parts, class_names = layout.load(layout.needed(root), notes)
     found = {part: len(parts.get(part, ())) for part in layout.official}
     whole = found == layout.official
@@ -39,7 +38,7 @@ def survey(name: str, root: Path) -> tuple[bool, str]:
     photos = load_photos(name, root)
     count, lacking = sample_files(photos.parts)
     found = f"{len(lacking)} missing or empty, first {lacking[0]!r}" if lacking else "all there"
-    enough = all(len(photos.parts.get(part, ())) >= most for part, most in PHOTO_SOURCES[name].official.items())
+    enough = all(len(photos.parts.get(part, ())) >= most for part, most in LAYOUTS[name].official.items())
     return enough and not lacking, "; ".join((*photos.remarks, f"{count} files looked at, {found}"))
 
 
@@ -93,5 +92,5 @@ def _holds_something(photos: PhotoList, index: int) -> bool:
         return False
 
 
-SOURCES = {name: Source(one.needed, partial(survey, name), one.owner) for name, one in PHOTO_SOURCES.items()}
+SOURCES = {name: Source(one.needed, partial(survey, name), one.owner) for name, one in LAYOUTS.items()}
 """What each set of photographs needs, and how it is looked at."""
