@@ -11,12 +11,12 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from nlkit import parallel
+from nlkit.data.files import DAMAGE, read_tensors, tensors_sha256, write_tensors
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, locate, project_root
 from nlkit.lazy import Device, Tensor
 from nlkit.params import Params, load_params, registry
-from nlkit.training import checkpoints
 from nlkit.training.loop import Fit, cpu_threads, fit
 from nlkit.training.problem import load_problem
 
@@ -31,7 +31,7 @@ class Encoder:
 
     def summary(self) -> dict[str, Any]:
         """What the record of a run says of it."""
-        weights = checkpoints.digest(self.tensors)
+        weights = tensors_sha256(self.tensors)
         return {"params_sha256": self.params_sha256, "weights_sha256": weights, "seconds": self.seconds}
 
 
@@ -67,7 +67,7 @@ def for_run(params: Params[Any], problem: Problem, root: Path, progress: bool) -
         return provide(pretraining, root, problem.device, progress)
     cut = getattr(params.data, "train_size", None) is not None
     tensors = params.method.given_tensors(problem, root, cut)
-    return None if tensors is None else Encoder(tensors, checkpoints.digest(tensors), 0.0)
+    return None if tensors is None else Encoder(tensors, tensors_sha256(tensors), 0.0)
 
 
 def identity(params: Params[Any]) -> str:
@@ -107,7 +107,7 @@ def keep(state: Fit, params: Params[Any], data_sha256: str) -> Encoder:
     name = identity(params)
     info = {"params": params.model_dump(mode="json"), "identity": name, "seconds": seconds}
     if parallel.is_first():
-        checkpoints.write(path_of(params, data_sha256), weights, info)
+        write_tensors(path_of(params, data_sha256), weights, info)
     return Encoder(weights, name, seconds)
 
 
@@ -117,10 +117,10 @@ def find(params: Params[Any], data_sha256: str) -> Encoder | None:
     if not target.exists():
         return None
     try:
-        tensors, info = checkpoints.read(target)
+        tensors, info = read_tensors(target)
         if info["identity"] != identity(params):
             raise ValueError("it belongs to other parameters")
         return Encoder(tensors, info["identity"], info["seconds"])
-    except checkpoints.DAMAGE as error:
+    except DAMAGE as error:
         tqdm.write(f"nlkit: {target}: damaged ({' '.join(str(error).split())}); it is made again")
         return None

@@ -28,7 +28,7 @@ from nlkit.data.photos.layouts import LAYOUTS
 from nlkit.models.photo import body_weights, weights_sha256
 from nlkit.noise import human, read_label_file
 from nlkit.params import read_tree
-from nlkit.training import checkpoints, records
+from nlkit.training import loop, records
 
 LABELS = np.arange(60) % 10
 FEATURES = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
@@ -204,13 +204,13 @@ def test_damaged_records_are_refused(tmp_path: Path, name: str, count: int) -> N
 @counts
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, count: int) -> None:
     tensors = {"weight": torch.randn(6, 4), "count": torch.arange(3)}
-    checkpoints.save(tmp_path, 1, tensors, {"rows": [1, 2, 3]})
-    checkpoints.save(tmp_path, 2, {name: value + 1 for name, value in tensors.items()}, {"rows": [1, 2, 3, 4]})
+    loop.save_checkpoint(tmp_path, 1, tensors, {"rows": [1, 2, 3]})
+    loop.save_checkpoint(tmp_path, 2, {name: value + 1 for name, value in tensors.items()}, {"rows": [1, 2, 3, 4]})
     path, reasons = tmp_path / "epoch-00002.safetensors", list[str]()
     for copy in [*damaged(path.read_bytes(), count=count), b""]:
         path.write_bytes(copy)
         with watched():
-            found, info, notes = checkpoints.load_latest(tmp_path)
+            found, info, notes = loop.load_latest(tmp_path)
         assert torch.equal(found["weight"], tensors["weight"] + (len(info["rows"]) - 3))
         assert len(notes) == (len(info["rows"]) == 3)
         reasons += notes

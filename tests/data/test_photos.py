@@ -221,8 +221,7 @@ def test_food101n_the_report_tells_counts_flaws_and_verified_labels(tmp_path: Pa
     assert all(any(repr(name) in line for line in lines[6:]) for name in tree.flaws)
     path = tmp_path / "food-101n/meta/verified_val.tsv"
     path.write_text(path.read_text() + "dish_000/x.jpg\tyes\n")
-    said = refused(lambda: verify_photos("food101n", tmp_path, progress=False))
-    assert "line 15: the verification is 'yes'; expected 0 or 1" in said
+    assert "line 15: the verification is 'yes'" in refused(lambda: verify_photos("food101n", tmp_path, False))
 
 
 @pytest.mark.parametrize("inner", ["images/", ""])

@@ -5,7 +5,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from joblib import Parallel, cpu_count, delayed
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from nlkit.data.files import read_arrays, write_arrays
+from nlkit.data.files import DAMAGE, read_tensors, write_tensors
 from nlkit.errors import NlkitError
 from nlkit.files import open_file
 from nlkit.lazy import functional, torch
@@ -44,9 +44,10 @@ def decode_all(
         most = f"{MAX_TOTAL_BYTES >> 30} GiB"
         raise NlkitError(f"{len(paths)} images of side {side} do not fit into {most}; lower --size")
     state = state_of_files(f"{side}\n", "", paths)
-    kept = None if cache is None else read_arrays(cache)
-    if kept is not None and kept[1].get("state") == state:
-        return kept[0]["images"], {int(index): why for index, why in kept[1]["faults"].items()}
+    with suppress(*DAMAGE):
+        tensors, info = read_tensors(cache) if cache is not None else ({}, {})
+        if info.get("state") == state:
+            return tensors["images"].numpy(), {int(index): why for index, why in info["faults"].items()}
     images = np.zeros((len(paths), side, side, 3), np.uint8)
 
     def one(index: int) -> None:
@@ -58,7 +59,7 @@ def decode_all(
     grey = all((part == part[..., :1]).all() for part in parts)  # all three channels agree in every image
     images = np.ascontiguousarray(images[..., :1]) if grey else images
     if cache is not None:
-        write_arrays(cache, {"images": images}, {"state": state, "faults": faults})
+        write_tensors(cache, {"images": torch.from_numpy(images)}, {"state": state, "faults": faults})
     return images, faults
 
 

@@ -16,11 +16,12 @@ from typing import Literal
 import numpy as np
 from tqdm.auto import tqdm
 
-from nlkit.data.files import read_arrays, write_arrays
+from nlkit.data.files import DAMAGE, read_tensors, write_tensors
 from nlkit.data.photos import PhotoList
 from nlkit.data.photos.decode import attempt, in_parallel, read_photo, state_of_files
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, replaced_file
+from nlkit.lazy import torch
 
 SHARD = 1000
 RULE = 2  # number of the rule by which images are decoded; another one makes other stores
@@ -151,23 +152,26 @@ def _write_shard(pixels: Path, outcomes: Iterable[tuple[int, Outcome]]) -> None:
             kept.append(place)
             shapes.append(outcome[0].shape[:2])
             digests += outcome[1]
-    columns: dict[str, np.ndarray] = {
+    columns = {
         "kept": np.array(kept, np.int64),
         "shapes": np.array(shapes, np.int64).reshape(-1, 2),
         "digests": np.frombuffer(digests, np.uint8).reshape(-1, 32),
     }
-    write_arrays(pixels.with_suffix(".safetensors"), columns, {"faults": faults})
+    tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
+    write_tensors(pixels.with_suffix(".safetensors"), tensors, {"faults": faults})
 
 
 def read_shard(pixels: Path) -> Store | None:
     """A shard that was finished; None where it was not, or its files differ in size; pixels are not hashed."""
-    found = read_arrays(pixels.with_suffix(".safetensors"))
-    if found is None or not pixels.is_file():
+    try:
+        tensors, info = read_tensors(pixels.with_suffix(".safetensors"))
+        length = pixels.stat().st_size
+    except DAMAGE:
         return None
-    columns, info = found
+    columns = {name: tensor.numpy() for name, tensor in tensors.items()}
     heights, widths = columns["shapes"].T.copy()
     sizes = heights * widths * 3
-    if pixels.stat().st_size != sizes.sum():
+    if length != sizes.sum():
         return None
     faults = {int(place): why for place, why in info["faults"].items()}
     offsets = np.cumsum(sizes) - sizes
