@@ -100,10 +100,9 @@ def owned_folder(folder: Path, identity: str) -> Iterator[None]:
 
 def _names(folder: Path) -> list[str]:
     """What lies in a folder; nothing where it cannot be read, of which the caller tells."""
-    try:
+    with suppress(OSError, ValueError):
         return sorted(os.listdir(folder))
-    except (OSError, ValueError):
-        return []
+    return []
 
 
 def _foreign(folder: Path, names: list[str]) -> str | None:

@@ -66,7 +66,8 @@ def to_channels(images: np.ndarray, channels: int) -> np.ndarray:
 def save_classifier(folder: Path, method: Method, problem: Problem, params: Params[Any]) -> None:
     """Write `model.safetensors`: all that prediction needs, without the optimiser's momenta."""
     train = problem.train
-    state = {name: value.clone() for name, value in method.state_dict().items() if "momentum" not in name.split(".")}
+    own = {name: value.detach().cpu().clone() for name, value in method.state_dict().items()}
+    state = {name: value for name, value in own.items() if "momentum" not in name.split(".")}
     info: dict[str, Any] = {"params": params.model_dump(mode="json"), "classes": problem.class_names}
     info |= {"shape": train.images.shape, "mean": train.mean, "std": train.std}
     write_tensors(folder / MODEL, {**with_prefix("method", state), "labels": train.labels}, info)

@@ -105,7 +105,8 @@ def _save(state: Fit, folder: Path, identity: dict[str, str], code: str | None) 
 def save_checkpoint(folder: Path, epoch: int, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
     """Write the checkpoint after `epoch` by atomic rename; keep the one before, remove damaged ones of later epochs."""
     target = folder / f"epoch-{epoch:05d}.safetensors"
-    write_tensors(target, {name: value.clone() for name, value in tensors.items()}, info)  # some share memory
+    own = {name: value.detach().cpu().clone() for name, value in tensors.items()}  # some of them share memory
+    write_tensors(target, own, info)
     found = checkpoints(folder)
     upto = found.index(target) + 1
     try:
@@ -125,11 +126,9 @@ def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[s
     notes: list[str] = []
     for path in reversed(checkpoints(folder)):
         try:
-            tensors, info = read_tensors(path)
+            return *read_tensors(path), [f"{note}; using the one before it" for note in notes]
         except DAMAGE as error:
             notes.append(f"{path.name} is damaged ({' '.join(str(error).split())})")
-            continue
-        return tensors, info, [f"{note}; using the one before it" for note in notes]
     if notes:
         notes[-1] += "; no sound checkpoint is left, starting anew"
     return {}, {}, notes

@@ -46,12 +46,10 @@ def trained_probabilities(dataset: Dataset, device: torch.device) -> np.ndarray:
     parts = [dataset.sha256, len(dataset.labels), recipe]
     name = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     path = project_root() / "runs" / "pmd" / f"{dataset.name}-{name}.npz"
-    try:
+    with suppress(NlkitError, KeyError):  # there is none, or it is damaged
         kept = read_npz(path)["probabilities"]
         if kept.shape == (len(dataset.labels), len(dataset.class_names)):
             return kept
-    except (NlkitError, KeyError):
-        pass  # there is none, or it is damaged
     with cpu_threads(1 if device.type == "cpu" and dataset.name == "digits" else None):
         probabilities = _train(dataset, recipe, device)
     with suppress(OSError), replaced_file(path) as temporary, temporary.open("wb") as file:

@@ -1,6 +1,7 @@
 """The sets of photographs by name: lists and labels, whether a set is there and whole, and the check of every image."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -85,11 +86,10 @@ def _spread(photos: PhotoSet, counts: np.ndarray) -> str:
 
 
 def _holds_something(photos: PhotoList, index: int) -> bool:
-    try:
+    with suppress(NlkitError, OSError):
         path = photos.path(index)
         return path.is_file() and path.stat().st_size > 0
-    except (NlkitError, OSError):
-        return False
+    return False
 
 
 SOURCES = {name: Source(one.needed, partial(survey, name), one.owner) for name, one in LAYOUTS.items()}
