@@ -19,7 +19,8 @@ from pathlib import Path
 import yaml
 
 from nlkit.params import load_params, parse_override
-from nlkit.training import checkpoints, records
+from nlkit.training import records
+from nlkit.training.loop import load_latest
 
 EVERY_SECONDS = 5.0
 GIVEN_UP = "given-up.txt"
@@ -84,7 +85,7 @@ def one(cell: str, overrides: Sequence[str], folder: Path, data: Path | None, en
 
 def epoch_seconds(folder: Path) -> list[float]:
     """Seconds of the epochs so far, from the newest checkpoint."""
-    return [row["seconds"] for row in checkpoints.load_latest(folder / "checkpoints")[1].get("rows", [])]
+    return [row["seconds"] for row in load_latest(folder / "checkpoints")[1].get("rows", [])]
 
 
 if __name__ == "__main__":

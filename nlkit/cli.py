@@ -221,7 +221,7 @@ def _adopt(options: argparse.Namespace) -> int:
 
 def _data(options: argparse.Namespace) -> int:
     from nlkit import data, noise
-    from nlkit.data.photos.catalog import PHOTO_SOURCES
+    from nlkit.data.photos.catalog import SOURCES
 
     root, known = data.data_root(options.data), data.sources() | noise.label_sources()
     if options.action == "status":
@@ -229,10 +229,10 @@ def _data(options: argparse.Namespace) -> int:
             print(f"{row.name:<13} {row.state:<11} {row.where}  {row.note}".rstrip())
     elif options.action == "get":
         data.get(options.name, root, known)
-    elif options.name in PHOTO_SOURCES:
+    elif options.name in SOURCES:
         return _verify_photos(options, root)
     elif options.list is not None:
-        raise NlkitError(f"--list: {options.name} has no photographs; they are {', '.join(PHOTO_SOURCES)}")
+        raise NlkitError(f"--list: {options.name} has no photographs; they are {', '.join(SOURCES)}")
     else:
         print(data.verify(options.name, root, known))
     return 0
@@ -244,11 +244,11 @@ def _verify_photos(options: argparse.Namespace, root: Path) -> int:
 
     if options.list is not None:
         check_place(options.list, "part,path,fault")
-    report = verify_photos(options.name, root, not options.quiet)
-    print(report.text)
+    flaws, report = verify_photos(options.name, root, not options.quiet)
+    print(report)
     if options.list is not None:
-        write_atomically(options.list, report.table)
-    return 1 if report.flaws else 0
+        write_atomically(options.list, flaws.to_csv(index=False, lineterminator="\n"))
+    return 1 if len(flaws) else 0
 
 
 def _bench(options: argparse.Namespace) -> int:

@@ -52,7 +52,7 @@ def settle(folder: Path) -> None:
             path.unlink(missing_ok=True)
         (new / OLD).unlink()
     remove_checkpoints(folder / "checkpoints")
-    for path in sorted(new.iterdir(), key=lambda path: f"record.json {BESIDE}".find(path.name)):  # last of all
+    for path in sorted(new.iterdir(), key=lambda path: (path.name == BESIDE, path.name == "record.json")):  # last
         if path.name == BESIDE:
             with replaced_file(table) as temporary:  # perhaps on another disk
                 shutil.copyfile(path, temporary)
@@ -100,10 +100,9 @@ def owned_folder(folder: Path, identity: str) -> Iterator[None]:
 
 def _names(folder: Path) -> list[str]:
     """What lies in a folder; nothing where it cannot be read, of which the caller tells."""
-    try:
+    with suppress(OSError, ValueError):
         return sorted(os.listdir(folder))
-    except (OSError, ValueError):
-        return []
+    return []
 
 
 def _foreign(folder: Path, names: list[str]) -> str | None:

@@ -13,7 +13,7 @@ import torch
 
 from nlkit.cli import main
 from nlkit.data import cifar, data_root
-from nlkit.data.photos.catalog import PHOTO_SOURCES
+from nlkit.data.photos.layouts import LAYOUTS
 
 gc.set_threshold(100_000)  # a collection looks at all that was imported, which takes longer and longer
 torch.set_num_threads(1)
@@ -81,6 +81,6 @@ def official(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, dict[str, int]],
     """A function that makes some numbers of images the official ones of a set of photographs."""
 
     def settle(name: str, counts: dict[str, int]) -> None:
-        monkeypatch.setitem(PHOTO_SOURCES, name, replace(PHOTO_SOURCES[name], official=counts))
+        monkeypatch.setitem(LAYOUTS, name, replace(LAYOUTS[name], official=counts))
 
     return settle

@@ -9,7 +9,7 @@ from trees import animal10n_tree, webvision_tree
 
 from nlkit.cli import main
 from nlkit.data import sources
-from nlkit.data.photos.catalog import PHOTO_SOURCES
+from nlkit.data.photos.layouts import LAYOUTS
 from nlkit.noise import label_sources
 
 Said = tuple[int, list[str], list[str]]
@@ -87,5 +87,5 @@ def test_a_list_that_cannot_be_written_is_refused_before_any_image_is_read(
 
 def test_only_photographs_are_listed(tmp_path: Path, refused: Callable[..., str]) -> None:
     said = refused("data", "verify", "digits", "--list", tmp_path / "bad.csv")
-    assert said == f"nlkit: --list: digits has no photographs; they are {', '.join(PHOTO_SOURCES)}\n"
+    assert said == f"nlkit: --list: digits has no photographs; they are {', '.join(LAYOUTS)}\n"
     assert main(["data", "verify", "digits"]) == 0

@@ -55,7 +55,7 @@ def with_tables(run: Run, **frames: pd.DataFrame) -> Run:
 def refusal(path: Path, **overrides: Any) -> str:
     """What is said of a parameter file with these overrides, which must be one line that begins with the file."""
     message = refused(lambda: load_params(path, **overrides))
-    assert message.startswith(f"{path}: ")
+    assert message.startswith(f"{path}: ") and message.count(f"{path}: ") == 1
     return message
 
 

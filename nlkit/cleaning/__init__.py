@@ -26,8 +26,8 @@ from nlkit.files import as_path, write_atomically
 from nlkit.outputs import swapped
 from nlkit.params import Params, first_problem, make_params
 from nlkit.params.sections import FolderDataParams
-from nlkit.training import checkpoints, runs
-from nlkit.training.loop import Fit
+from nlkit.training import runs
+from nlkit.training.loop import Fit, load_latest
 from nlkit.training.problem import folder_problem
 from nlkit.training.runs import Run
 
@@ -123,10 +123,10 @@ def _load(params: FolderDataParams, target: Path, progress: bool) -> FolderData:
 
 def _situation(folder: Path, labels: str | Path | None, asked: Options, gpu: bool) -> Situation:
     """What is known before the images are decoded."""
-    listing = read_listing(folder, None if labels is None else Path(labels), asked.truth)
-    probed = probe([entry.path for entry in listing.entries])
-    images = max(1, round(len(listing.entries) * (1 - asked.hold_out)))
-    classes = len({entry.label for entry in listing.entries})
+    entries, _ = read_listing(folder, None if labels is None else Path(labels), asked.truth)
+    probed = probe([entry.path for entry in entries])
+    images = max(1, round(len(entries) * (1 - asked.hold_out)))
+    classes = len({entry.label for entry in entries})
     return Situation(images, classes, int(np.median(probed or [32])), gpu)
 
 
@@ -146,7 +146,7 @@ def _train(
     params: Params[Any], problem: Problem, target: Path, new: Path, overwrite: bool, progress: bool
 ) -> tuple[Run, results.Evidence]:
     """The run of these parameters: finished before, or resumed or trained into `new`; evidence of its scores."""
-    file, old, unfinished = target / "record.json", None, checkpoints.load_latest(target / "checkpoints")[1]
+    file, old, unfinished = target / "record.json", None, load_latest(target / "checkpoints")[1]
     if file.exists():
         with suppress(NlkitError) if overwrite else nullcontext():
             old = runs.load_run(target)

@@ -1,6 +1,7 @@
 """What a trained method leaves in files: a classifier for further images, and the evidence behind the scores."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ import torch
 from torch import Tensor
 
 from nlkit.cleaning.results import Evidence, judged
+from nlkit.data.files import DAMAGE, read_tensors, write_tensors
 from nlkit.data.photos.decode import decode_all
 from nlkit.data.problem import Problem, TrainingSet
 from nlkit.errors import NlkitError
 from nlkit.files import as_path
 from nlkit.methods.base import Method, with_prefix, without_prefix
 from nlkit.params import Params, make_params, registry
-from nlkit.training import checkpoints
 from nlkit.training.loop import Fit
 
 MODEL = "model.safetensors"
@@ -42,14 +43,13 @@ class Classifier:
         """One row an image file: path, predicted label and its probability; NaN where the file is no image."""
         if isinstance(paths, str):
             raise NlkitError(f"predict: expected a list of paths, not {paths[:80]!r}")
-        decoded = decode_all([as_path(path, "predict") for path in paths], self.side, progress)
-        images = torch.from_numpy(to_channels(decoded.images, self.channels))
-        probability = self.probabilities(images).double().numpy()
+        images, faults = decode_all([as_path(path, "predict") for path in paths], self.side, progress)
+        probability = self.probabilities(torch.from_numpy(to_channels(images, self.channels))).double().numpy()
         best = probability.argmax(axis=1)
         table = pd.DataFrame({"path": [str(path) for path in paths]})
         table["predicted_label"] = [self.class_names[k] for k in best]
         table["confidence"] = probability[np.arange(len(best)), best]
-        table.loc[list(decoded.faults), ["predicted_label", "confidence"]] = np.nan
+        table.loc[list(faults), ["predicted_label", "confidence"]] = np.nan
         return table
 
 
@@ -66,10 +66,11 @@ def to_channels(images: np.ndarray, channels: int) -> np.ndarray:
 def save_classifier(folder: Path, method: Method, problem: Problem, params: Params[Any]) -> None:
     """Write `model.safetensors`: all that prediction needs, without the optimiser's momenta."""
     train = problem.train
-    state = {name: value for name, value in method.state_dict().items() if "momentum" not in name.split(".")}
+    own = {name: value.detach().cpu().clone() for name, value in method.state_dict().items()}
+    state = {name: value for name, value in own.items() if "momentum" not in name.split(".")}
     info: dict[str, Any] = {"params": params.model_dump(mode="json"), "classes": problem.class_names}
     info |= {"shape": train.images.shape, "mean": train.mean, "std": train.std}
-    checkpoints.write(folder / MODEL, {**with_prefix("method", state), "labels": train.labels}, info)
+    write_tensors(folder / MODEL, {**with_prefix("method", state), "labels": train.labels}, info)
 
 
 def load_classifier(folder: str | Path) -> Classifier:
@@ -77,7 +78,7 @@ def load_classifier(folder: str | Path) -> Classifier:
     path = as_path(folder, "load_classifier")
     path = path / MODEL if path.is_dir() else path
     try:
-        tensors, info = checkpoints.read(path)
+        tensors, info = read_tensors(path)
         params = make_params(info["params"], {}, source=str(path))
         shape, names = info["shape"], tuple(info["classes"])
         if len(shape) != 4 or not len(info["mean"]) == len(info["std"]) == shape[3]:
@@ -88,26 +89,23 @@ def load_classifier(folder: str | Path) -> Classifier:
         train = TrainingSet(images, labels, len(names), tuple(info["mean"]), tuple(info["std"]))
         method = registry.find(params.method.name).build(train, params)
         method.load_state_dict(without_prefix("method", tensors))
-    except (*checkpoints.DAMAGE, TypeError, RuntimeError, AttributeError) as error:
+    except DAMAGE as error:
         raise NlkitError(f"{path}: not a model that can be loaded ({' '.join(str(error).split())[:200]})") from None
     return Classifier(method, names, shape[1], shape[3])
 
 
 def save_evidence(folder: Path, state: Fit, problem: Problem) -> None:
     """Write what the scores are made of, in full precision, for training and held-out images."""
-    assert state.split is not None
     tensors = {"train.p_clean": state.split.p_clean.double().mean(dim=0)}
     for part, (images, labels) in {"train": (problem.train.images, problem.train.labels), **problem.tests}.items():
         tensors |= judged(part, state.method.logits(images)[0].double().softmax(dim=1), labels)
-    checkpoints.write(folder / EVIDENCE, tensors, {"data": problem.sha256, "threshold": state.split.threshold})
+    write_tensors(folder / EVIDENCE, tensors, {"data": problem.sha256, "threshold": state.split.threshold})
 
 
 def load_evidence(folder: Path, sha256: str) -> Evidence | None:
     """What `save_evidence` wrote; None where it is missing, damaged or of other data."""
-    try:
-        tensors, info = checkpoints.read(folder / EVIDENCE)
-    except checkpoints.DAMAGE:
-        return None
-    if info.get("data") != sha256:
-        return None
-    return {name: value.numpy() for name, value in tensors.items()} | {"threshold": np.array(info["threshold"])}
+    with suppress(*DAMAGE):
+        tensors, info = read_tensors(folder / EVIDENCE)
+        if info["data"] == sha256:
+            return {name: value.numpy() for name, value in tensors.items()} | {"threshold": np.array(info["threshold"])}
+    return None

@@ -114,10 +114,10 @@ def neighbour_posteriors(
     index, others = nearest_others(bank, bank, torch.arange(len(bank)), k)[1], nearest(queries, bank, k)[1]
     likeness, weights = cosines(bank, bank, index), torch.ones(len(bank), dtype=torch.float64)
     for _ in range(rounds):
-        say = voices(likeness, weights[index])
-        weights = (say * (labels[index] == labels[:, None])).sum(dim=1).clamp_min(LEAST_WEIGHT)
-    return shares(say, labels[index], classes), shares(
-        voices(cosines(queries, bank, others), weights[others]), labels[others], classes
+        votes = vote_shares(likeness, weights[index])
+        weights = (votes * (labels[index] == labels[:, None])).sum(dim=1).clamp_min(LEAST_WEIGHT)
+    return class_shares(votes, labels[index], classes), class_shares(
+        vote_shares(cosines(queries, bank, others), weights[others]), labels[others], classes
     )
 
 
@@ -137,15 +137,15 @@ def cosines(queries: Tensor, bank: Tensor, index: Tensor) -> Tensor:
     return found
 
 
-def voices(likeness: Tensor, weights: Tensor) -> Tensor:
+def vote_shares(likeness: Tensor, weights: Tensor) -> Tensor:
     """Shares [M, k] of neighbours in the vote, from cosines [M, k] and weights [M, k]."""
-    say = torch.exp((likeness - likeness.amax(dim=1, keepdim=True)) / TEMPERATURE) * weights
-    return say / say.sum(dim=1, keepdim=True)
+    votes = torch.exp((likeness - likeness.amax(dim=1, keepdim=True)) / TEMPERATURE) * weights
+    return votes / votes.sum(dim=1, keepdim=True)
 
 
-def shares(say: Tensor, labels: Tensor, classes: int) -> Iterator[Tensor]:
+def class_shares(votes: Tensor, labels: Tensor, classes: int) -> Iterator[Tensor]:
     """Shares [B, C] of classes from those of neighbours [M, k] and their labels [M, k], block by block."""
-    for part, names in zip(say.split(ROWS), labels.split(ROWS), strict=True):
+    for part, names in zip(votes.split(ROWS), labels.split(ROWS), strict=True):
         yield part.new_zeros(len(part), classes).scatter_add_(1, names, part)
 
 
@@ -158,18 +158,18 @@ def encode_images(
     """
     if truth is not None and labels is None:
         raise NlkitError(f"--truth {truth}: correct labels are a column of a table; name one with --labels")
-    entries = read_listing(folder, labels, truth).entries
+    entries, _ = read_listing(folder, labels, truth)
     network = encoder(name).to(choose_device(device))
     rows, sound = [], []
     for start in tqdm(range(0, len(entries), BLOCK), desc=f"encoding with {name}", disable=not progress):
         block = entries[start : start + BLOCK]
-        decoded = decode_all([entry.path for entry in block], SIDE, progress=False)
-        for index, why in decoded.faults.items():
+        images, faults = decode_all([entry.path for entry in block], SIDE, progress=False)
+        for index, why in faults.items():
             if corrupt == "fail":
                 raise NlkitError(f"{folder}: {block[index].name!r} cannot be used: {why}")
             tqdm.write(f"nlkit: left out {block[index].name!r}: {why}")
-        good = [i for i in range(len(block)) if i not in decoded.faults]
-        rows.append(encode(network, torch.from_numpy(decoded.images[good])))
+        good = [i for i in range(len(block)) if i not in faults]
+        rows.append(encode(network, torch.from_numpy(images[good])))
         sound += [block[i] for i in good]
     paths, given = tuple(entry.name for entry in sound), tuple(entry.label for entry in sound)
     known = None if truth is None else tuple(str(entry.truth) for entry in sound)

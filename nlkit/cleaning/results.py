@@ -32,7 +32,7 @@ LISTED = 20  # images that were left out and are printed; all of them are in a t
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
+class FeatureResult:
     """Scores, one row an image; held-out predictions; accuracy in percent and AUC of P(clean) where they are known."""
 
     scores: pd.DataFrame
@@ -43,12 +43,8 @@ class Result:
     folder: Path
 
 
-class FeatureResult(Result):
-    """What came out of features that were given."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class CleanResult(Result):
+class CleanResult(FeatureResult):
     """Also what was left out, the run, why its settings are so, and the scored images uint8 [N, S, S, C] in order."""
 
     dropped: pd.DataFrame
@@ -132,7 +128,7 @@ def class_table(scores: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().sort_values(["share", "images"], ascending=False, ignore_index=True)
 
 
-def write_tables(result: Result, new: Path) -> None:
+def write_tables(result: FeatureResult, new: Path) -> None:
     """Write what came out to the folder `new`, where it waits for its places."""
     if result.test_scores is not None:
         write_atomically(new / "test_scores.csv", table_text(result.test_scores))
@@ -153,7 +149,7 @@ def print_settings(data: FolderData, choices: pd.DataFrame) -> None:
     sys.stdout.flush()
 
 
-def print_findings(result: Result) -> None:
+def print_findings(result: FeatureResult) -> None:
     """What was found and where the results are, and on stderr what was left out."""
     if isinstance(result, CleanResult):
         for note in result.notes:

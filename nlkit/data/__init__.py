@@ -42,15 +42,14 @@ class Download:
 class Source:
     """A data set, or a file of labels, below a data root.
 
-    needed: the files that must be there; verify: what was found, or NlkitError; origin: how to come by it; survey:
-    whether it is complete and a line about it, where `verify` takes too long for a glance.
+    needed: the files that must be there; check: whether it is complete, and what was found, or NlkitError; origin: how
+    to come by it.
     """
 
     needed: Callable[[Path], list[Path]]
-    verify: Callable[[Path], str]
+    check: Callable[[Path], tuple[bool, str]]
     origin: str
     download: Download | None = None
-    survey: Callable[[Path], tuple[bool, str]] | None = None
 
     def missing(self, root: Path) -> list[str]:
         """The needed files that are not there, by their paths below the root."""
@@ -79,7 +78,7 @@ def data_root(option: str | Path | None) -> Path:
         raise NlkitError(f"--data {root}: there is no such user") from None
 
 
-def load_dataset(name: Literal["digits", "cifar10", "cifar100", "mnist", "fashion_mnist"], root: Path) -> Dataset:
+def load_dataset(name: str, root: Path) -> Dataset:
     """The data set in memory; raises NlkitError for missing, damaged or wrong files."""
     present_source(name, root, IN_MEMORY)
     if name == "digits":
@@ -89,9 +88,9 @@ def load_dataset(name: Literal["digits", "cifar10", "cifar100", "mnist", "fashio
 
 def sources() -> Sources:
     """Every data set by name; labels that come without images are in `noise.label_sources`."""
-    from nlkit.data.photos.catalog import photo_sources
+    from nlkit.data.photos.catalog import SOURCES
 
-    return {**IN_MEMORY, **photo_sources()}
+    return IN_MEMORY | SOURCES
 
 
 def source_of(name: str, known: Sources) -> Source:
@@ -111,8 +110,8 @@ def present_source(name: str, root: Path, known: Sources) -> Source:
 
 
 def verify(name: str, root: Path, known: Sources | None = None) -> str:
-    """Counts, hash, noise rates and deviations, in a line or several; raises NlkitError where files are not right."""
-    return f"{name}: {present_source(name, root, known or sources()).verify(root)}"
+    """Counts, hash, noise rates and deviations in a line; raises NlkitError where files are missing or not right."""
+    return f"{name}: {present_source(name, root, known or sources()).check(root)[1]}"
 
 
 def status(root: Path, known: Sources | None = None) -> list[Status]:
@@ -130,7 +129,7 @@ def status_of(name: str, source: Source, root: Path) -> Status:
     if lacking:
         return Status(name, "incomplete", where, f"lacks {', '.join(lacking)}")
     try:
-        whole, note = source.survey(root) if source.survey is not None else (True, source.verify(root))
+        whole, note = source.check(root)
         return Status(name, "present" if whole else "incomplete", where, note)
     except NlkitError as error:
         return Status(name, "corrupt", where, str(error))
@@ -215,21 +214,21 @@ def _install(file: Path, wanted: Download, root: Path) -> None:
         os.rename(os.path.join(temporary, wanted.place), target)
 
 
-def _verified(name: str, root: Path) -> str:
+def _check(name: str, root: Path) -> tuple[bool, str]:
     """Counts and hash of a data set in memory, and its warnings."""
-    dataset = load_dataset(name, root)  # type: ignore[arg-type]
+    dataset = load_dataset(name, root)
     counts = f"{len(dataset.images)} training and {len(dataset.test_images)} test images"
     about = f"{counts}, {len(dataset.class_names)} classes, sha256 {dataset.sha256[:16]}"
-    return "; ".join((about, *(dataset.warnings or ["as published"])))
+    return True, "; ".join((about, *(dataset.warnings or ["as published"])))
 
 
-IN_MEMORY = {"digits": Source(lambda root: [], partial(_verified, "digits"), "")}
+IN_MEMORY = {"digits": Source(lambda root: [], partial(_check, "digits"), "")}
 for _name, _layout in cifar.LAYOUTS.items():
     _origin = f"bring it with `nlkit data get {_name}`"
     _archive = Download(_layout.url, "md5", _layout.md5, _layout.folder, tuple(_layout.files))
-    IN_MEMORY[_name] = Source(partial(cifar.cifar_files, _name), partial(_verified, _name), _origin, _archive)
+    IN_MEMORY[_name] = Source(partial(cifar.cifar_files, _name), partial(_check, _name), _origin, _archive)
 for _name, _facts in FACTS["mnist"].items():
     _folder = _facts["folder"]
     _official = f"torchvision.datasets.{_folder.split('/')[0]}"
     _origin = f"put the files of {_official} into {_folder} of the data root"
-    IN_MEMORY[_name] = Source(partial(mnist_paths, _name), partial(_verified, _name), _origin)
+    IN_MEMORY[_name] = Source(partial(mnist_paths, _name), partial(_check, _name), _origin)

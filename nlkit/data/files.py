@@ -1,4 +1,4 @@
-"""Files that come from outside: of a bounded size, without pickle, and no path that leads out of its folder."""
+"""Files that come from outside: of a bounded size, without pickle, no path out of its folder; and safetensors files."""
 
 import hashlib
 import io
@@ -12,10 +12,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from nlkit.errors import NlkitError
-from nlkit.files import MAX_FILE_BYTES, open_file, replaced_file
+from nlkit.files import MAX_FILE_BYTES, open_file, write_atomically
+from nlkit.lazy import Tensor, torch
 
 MAX_ARRAY_BYTES = 4 * 2**30  # of a .npy file; a million rows of 512 numbers have 2 GB
 SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
@@ -114,29 +114,40 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], info: Mapping[str, Any]) -> None:
-    """Write arrays and JSON to a safetensors file, at once or not at all; raises OSError."""
+DAMAGE = (OSError, SafetensorError, ValueError, KeyError, RuntimeError, TypeError, AttributeError)
+"""What can be raised where a safetensors file is missing, or not what was written."""
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+    """Write tensors, which share no memory, and JSON to a safetensors file, at once or not at all; else NlkitError."""
+    from safetensors.torch import save  # save_file leaves a file of its own where it is killed
+
+    contents = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     text = json.dumps(info)
-    content = save(dict(arrays), {"info": text, "sha256": _digest(arrays, text)})
-    with replaced_file(path) as temporary:
-        temporary.write_bytes(content)
+    write_atomically(path, save(contents, {"info": text, "sha256": tensors_sha256(contents, text)}))
 
 
-def read_arrays(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-    """Arrays and JSON of a file that `write_arrays` wrote; None where it is missing or not what was written."""
-    try:
-        with safe_open(path, framework="np") as file:
-            found = file.metadata()
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        intact = found["sha256"] == _digest(arrays, found["info"])
-        return (arrays, json.loads(found["info"])) if intact else None
-    except (OSError, SafetensorError, TypeError, KeyError, ValueError):
-        return None
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and JSON of a file that `write_tensors` wrote; raises one of DAMAGE where it is missing or another."""
+    if not path.is_file():
+        raise ValueError("not a regular file" if path.exists() else "no such file")  # a pipe would be waited for
+    with safe_open(path, framework="pt") as file:
+        metadata = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    info = json.loads(metadata["info"])
+    if tensors_sha256(tensors, metadata["info"]) != metadata["sha256"] or not isinstance(info, dict):
+        raise ValueError("its content does not match its checksum")
+    return tensors, info
 
 
-def _digest(arrays: Mapping[str, np.ndarray], info: str) -> str:
-    text = np.frombuffer(" ".join([*sorted(arrays), info]).encode(), np.uint8)
-    return content_sha256([text, *(arrays[name] for name in sorted(arrays))])
+def tensors_sha256(tensors: Mapping[str, Tensor], info: str = "") -> str:
+    """SHA-256 of names, shapes, types and values of tensors on any device, and of a text."""
+    found = hashlib.sha256(info.encode())
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu()
+        found.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        found.update(value.reshape(-1).view(torch.uint8).numpy() if value.numel() else b"")
+    return found.hexdigest()
 
 
 def content_sha256(arrays: Iterable[np.ndarray]) -> str:

@@ -50,16 +50,16 @@ def load_folder(params: FolderDataParams, cache: Path | None = None, progress: b
     entries, tests, notes = _entries(params)
     everything = [*entries, *tests]
     paths = [entry.path for entry in everything]
-    decoded = decode_all(paths, params.side, progress, cache / CACHE if cache is not None else None)
-    dropped = tuple((everything[i].name, everything[i].label, why) for i, why in sorted(decoded.faults.items()))
+    images, faults = decode_all(paths, params.side, progress, cache / CACHE if cache is not None else None)
+    dropped = tuple((everything[i].name, everything[i].label, why) for i, why in sorted(faults.items()))
     if dropped and params.corrupt == "fail":
         name, _, why = dropped[0]
         raise NlkitError(f"{params.folder}: {len(dropped)} images cannot be used, first {name!r}: {why}")
-    sound = np.array([i not in decoded.faults for i in range(len(everything))])
+    sound = np.array([i not in faults for i in range(len(everything))])
     names = class_names([entry.label for entry, good in zip(entries, sound, strict=False) if good])
     check_enough(params.labels or params.folder, int(sound[: len(entries)].sum()), names, len(dropped))
     keep = np.flatnonzero(sound)
-    kept, images = [everything[i] for i in keep], decoded.images[keep] if dropped else decoded.images
+    kept, images = [everything[i] for i in keep], images[keep] if dropped else images
     number = {name: index for index, name in enumerate(names)}
     tested = keep >= len(entries)
     if params.hold_out:
@@ -73,7 +73,7 @@ def load_folder(params: FolderDataParams, cache: Path | None = None, progress: b
             f"{params.folder}: images or labels have changed: sha256 {sha256[:16]}, not {params.sha256[:16]}"
         )
     mean, std = _moments(train.images)
-    return FolderData(train, test, names, mean, std, sha256, dropped, notes)
+    return FolderData(train, test, names, mean, std, sha256, dropped, tuple(notes))
 
 
 def class_names(labels: Sequence[str]) -> tuple[str, ...]:
@@ -83,19 +83,18 @@ def class_names(labels: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted(names, key=(lambda name: (int(name), name)) if whole else None))
 
 
-def _entries(params: FolderDataParams) -> tuple[list[Entry], list[Entry], tuple[str, ...]]:
+def _entries(params: FolderDataParams) -> tuple[list[Entry], list[Entry], list[str]]:
     """Entries to train on, those to test on, and notes."""
     folder, table = Path(params.folder), None if params.labels is None else Path(params.labels)
-    listing = read_listing(folder, table, params.truth)
+    entries, notes = read_listing(folder, table, params.truth)
     if params.test is None:
-        return list(listing.entries), [], listing.notes
-    test = read_listing(folder, Path(params.test))
-    kept_apart = {entry.path for entry in test.entries}
-    entries = [entry for entry in listing.entries if entry.path not in kept_apart]
-    notes = [*listing.notes, *test.notes]
-    if len(entries) < len(listing.entries):
-        notes.append(f"{params.test}: {len(listing.entries) - len(entries)} images are held out and not trained on")
-    return entries, list(test.entries), tuple(notes)
+        return entries, [], notes
+    tests, further = read_listing(folder, Path(params.test))
+    kept_apart = {entry.path for entry in tests}
+    trained = [entry for entry in entries if entry.path not in kept_apart]
+    if len(trained) < len(entries):
+        further.append(f"{params.test}: {len(entries) - len(trained)} images are held out and not trained on")
+    return trained, tests, notes + further
 
 
 def check_enough(source: str, count: int, names: Sequence[str], dropped: int = 0) -> None:

@@ -46,31 +46,32 @@ class Entry:
     source: str
 
 
-@dataclass(frozen=True)
-class Listing:
-    """The images of a table or a tree, and what was unusual, one line each."""
-
-    entries: tuple[Entry, ...]
-    notes: tuple[str, ...]
-
-
-def read_listing(folder: Path, table: Path | None, truth: str | None = None) -> Listing:
+def read_listing(folder: Path, table: Path | None, truth: str | None = None) -> tuple[list[Entry], list[str]]:
     """The images of `folder` that a table `path,label` names, or those of a tree with one sub-folder a class.
 
+    Each image comes once, and beside them what is unusual, one line each.
     Raises NlkitError for bad tables and paths, an image with two different labels, and where there are no images.
     """
     if not os.path.isdir(folder):
         raise NlkitError(f"{str(folder)[:200]}: {'not a folder' if os.path.exists(folder) else 'no such folder'}")
     root = Path(os.path.realpath(folder))
-    listing = _tree(root) if table is None else _table(root, table, truth)
-    if not listing.entries:
+    entries, notes = _tree(root) if table is None else (_table(root, table, truth), [])
+    if not entries:
         hint = " in sub-folders, one a class (or name a table with --labels)" if table is None else ""
         raise NlkitError(f"{table or folder}: no images{hint}")
-    return listing
+    found: dict[Path, Entry] = {}
+    for entry in entries:
+        before = found.setdefault(entry.path, entry)
+        if (before.label, before.truth) != (entry.label, entry.truth):
+            other = f"{entry.label!r} here and {before.label!r} as {before.name!r}"
+            raise NlkitError(f"{entry.source}: {entry.name!r} is labelled {other}")
+    if repeated := len(entries) - len(found):
+        notes.append(f"{table or root}: {repeated} entries repeat an earlier one and count once")
+    return list(found.values()), notes
 
 
-def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """Line number and cells of these columns of each row of a CSV file; raises NlkitError for one that is damaged."""
+def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Place and cells of these columns of each row of a CSV file; raises NlkitError for one that is damaged."""
     try:
         text = read_bytes(path).decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -85,23 +86,22 @@ def read_table(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, tupl
         for row in reader:
             if not any(cell.strip() for cell in row):
                 continue
-            if len(row) != len(header):
-                raise NlkitError(f"{path}, line {reader.line_num}: {len(row)} cells; the header has {len(header)}")
             source = f"{path}, line {reader.line_num}"
-            yield reader.line_num, tuple(_unguarded(_plain(row[place], source)) for place in places)
+            if len(row) != len(header):
+                raise NlkitError(f"{source}: {len(row)} cells; the header has {len(header)}")
+            yield source, tuple(_unguarded(_plain(row[place], source)) for place in places)
     except csv.Error as error:
         raise NlkitError(f"{path}, line {reader.line_num}: not CSV ({error})") from None
 
 
-def _table(root: Path, table: Path, truth: str | None) -> Listing:
+def _table(root: Path, table: Path, truth: str | None) -> list[Entry]:
     entries = []
-    for line, (name, label, *rest) in read_table(table, _columns(truth)):
-        source = f"{table}, line {line}"
+    for source, (name, label, *rest) in read_table(table, _columns(truth)):
         entry = Entry(name, inside(root, name, source), label.strip(), rest[0].strip() if rest else None, source)
         if not entry.label or entry.truth == "":
             raise NlkitError(f"{source}: {name!r} has no label")
         entries.append(entry)
-    return _once(entries, str(table), [])
+    return entries
 
 
 def _columns(truth: str | None) -> tuple[str, ...]:
@@ -111,20 +111,7 @@ def _columns(truth: str | None) -> tuple[str, ...]:
     return ("path", "label") if truth is None else ("path", "label", truth)
 
 
-def _once(entries: list[Entry], source: str, notes: list[str]) -> Listing:
-    """Each image once; raises NlkitError where two entries of an image have different labels."""
-    found: dict[Path, Entry] = {}
-    for entry in entries:
-        before = found.setdefault(entry.path, entry)
-        if (before.label, before.truth) != (entry.label, entry.truth):
-            other = f"{entry.label!r} here and {before.label!r} as {before.name!r}"
-            raise NlkitError(f"{entry.source}: {entry.name!r} is labelled {other}")
-    if repeated := len(entries) - len(found):
-        notes = [*notes, f"{source}: {repeated} entries repeat an earlier one and count once"]
-    return Listing(tuple(found.values()), tuple(notes))
-
-
-def _tree(root: Path) -> Listing:
+def _tree(root: Path) -> tuple[list[Entry], list[str]]:
     """Images below each sub-folder, whose name is the label; hidden files and folders are passed over."""
     entries, notes, classes, loose = list[Entry](), list[str](), list[str](), 0
 
@@ -149,7 +136,7 @@ def _tree(root: Path) -> Listing:
         notes.append(f"{root}: {loose} images lie beside the class folders and are passed over")
     if empty := sorted(set(classes) - {entry.label for entry in entries}):
         notes.append(f"{root}: {len(empty)} folders hold no images ({SUFFIXES[0]}, ...), first {empty[0]!r}")
-    return _once(entries, str(root), notes)
+    return entries, notes
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,8 @@ else:
 
 @dataclass(frozen=True)
 class NoisyLabels:
-    """Observed labels [N] with the rate that was asked for and what came out, where the truth is known."""
+    """What is known of observed labels: the rate that was asked for, what came out, and their hash."""
 
-    labels: np.ndarray
     nominal: float | None
     realised: float | None
     sha256: str
@@ -30,9 +29,8 @@ class NoisyLabels:
     @classmethod
     def of(cls, labels: np.ndarray, clean: np.ndarray | None, nominal: float | None) -> NoisyLabels:
         """Measure observed labels [N] against clean ones [N]."""
-        labels = np.asarray(labels, dtype=np.int64)
         realised = None if clean is None else float((labels != clean).mean())
-        return cls(labels, nominal, realised, labels_sha256(labels))
+        return cls(nominal, realised, labels_sha256(labels))
 
 
 def labels_sha256(labels: np.ndarray) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -26,14 +26,10 @@ from nlkit.training.runs import Run
 COLUMNS = 6  # images in a row of the page's width
 NAME, LIMIT = "gallery.png", 200_000  # the file, and the bytes that it may take
 SIDE, COUNT = 32, 80  # pixels of the side of a thumbnail, and thumbnails of a run, at most
+Images = Any
+"""Images to be taken one by one: `images[i]` is uint8 [H, W, 1 or 3]."""
 Thumbnails = dict[int, np.ndarray]
 """Squares uint8 [side, side, 1 or 3] of one size, by the index of their sample."""
-
-
-class Images(Protocol):
-    """Images to be taken one by one: `images[i]` is uint8 [H, W, 1 or 3]."""
-
-    def __getitem__(self, index: int, /) -> Any: ...
 
 
 def gallery_rows(run: Run, count: int = COLUMNS) -> dict[str, pd.DataFrame]:
@@ -117,8 +113,8 @@ def show(ax: Axes, image: Any) -> None:
     """One image uint8 [H, W, 1 or 3], an array or a tensor on the CPU."""
     image = np.asarray(image)
     grey = image.shape[-1] == 1
-    look: dict[str, Any] = {"cmap": "gray_r" if grey else None, "interpolation": "none"}  # or it is stored enlarged
-    ax.imshow(image[..., 0] if grey else image, vmin=0, vmax=255, **look)
+    pixels, colours = (image[..., 0], "gray_r") if grey else (image, None)
+    ax.imshow(pixels, colours, vmin=0, vmax=255, interpolation="none")  # or it is stored enlarged
 
 
 def write_gallery(run: Run, data: str | Path | None = None) -> None:

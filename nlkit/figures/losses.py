@@ -117,8 +117,8 @@ def loss_ridges(run: Run, rows: int = 9) -> Figure:
             ax.fill_between(centres, -position, height - position, alpha=0.55, linewidth=0, **look)
             ax.plot(centres, height - position, color=colour, linewidth=0.8, label="_")
     ax.set_yticks([-position for position in range(len(chosen))], names)
-    total = sum(counts.sum(axis=0) for _, _, counts in parts)
-    share = np.cumsum(total) / np.sum(total)
+    samples = sum(counts.sum(axis=0) for _, _, counts in parts)
+    share = np.cumsum(samples) / np.sum(samples)
     inside = np.flatnonzero((share > 5e-4) & (share < 1 - 5e-4))  # all but one in a thousand samples
     shown = centres[max(inside[0] - 1, 0)], centres[min(inside[-1] + 2, len(centres) - 1)]
     ax.set(xscale="log", xlabel="loss of a training sample under its given label", xlim=shown)

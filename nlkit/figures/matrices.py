@@ -25,31 +25,29 @@ def run_matrices(run: Run) -> dict[str, np.ndarray]:
     return matrices
 
 
-def transition_matrices(matrices: Mapping[str, np.ndarray], names: list[str] | None = None) -> Figure:
-    """Row-stochastic matrices [C, C] side by side, on one colour scale."""
+def transition_matrices(matrices: Mapping[str, np.ndarray], names: list[str]) -> Figure:
+    """Row-stochastic matrices [C, C] side by side, on one colour scale; with at most 20 classes they are named."""
     figure, axes = panels(len(matrices), 3.9, columns=2, layout="compressed")
     for ax, (title, matrix) in zip(axes, matrices.items(), strict=True):
-        image = _matrix(ax, matrix, names)
+        texts = {}
+        if len(matrix) <= 20:
+            ax.set_xticks(range(len(matrix)), names, rotation=60 if max(map(len, names)) > 2 else 0, ha="right")
+            ax.set_yticks(range(len(matrix)), names)
+            texts = {place: f"{100 * share:.0f}" for place, share in np.ndenumerate(matrix) if share >= 0.005}
+        image = _shares(ax, matrix, texts)
         ax.set(title=title, xlabel="observed label")
     axes[0].set_ylabel("class")
     figure.colorbar(image, ax=axes, label="share of the row", orientation="horizontal", shrink=0.6, aspect=40)
     return figure
 
 
-def _matrix(ax: Axes, matrix: np.ndarray, names: list[str] | None) -> AxesImage:
-    image = ax.imshow(matrix, vmin=0, vmax=1, cmap="cividis")
+def _shares(ax: Axes, shares: np.ndarray, texts: Mapping[tuple[int, ...], str]) -> AxesImage:
+    """Shares [R, C] as colours, and texts in some of the cells."""
     ax.grid(False)
-    if len(matrix) > 20:
-        return image
-    ticks = range(len(matrix))
-    if names:
-        ax.set_xticks(ticks, names, rotation=60 if max(map(len, names)) > 2 else 0, ha="right")
-        ax.set_yticks(ticks, names)
-    for i, j in zip(*np.nonzero(matrix >= 0.005), strict=True):
-        colour = "black" if matrix[i, j] > 0.55 else "white"
-        text = f"{100 * matrix[i, j]:.0f}"  # it lies in the axes, so that the layout need not measure it
-        ax.text(j, i, text, ha="center", va="center", color=colour, in_layout=False)
-    return image
+    for (i, j), text in texts.items():
+        colour = "black" if shares[i, j] > 0.55 else "white"
+        ax.text(j, i, text, ha="center", va="center", color=colour, in_layout=False)  # it lies in the axes anyway
+    return ax.imshow(shares, vmin=0, vmax=1, cmap="cividis")
 
 
 def split_confusion(run: Run) -> Figure:
@@ -61,14 +59,9 @@ def split_confusion(run: Run) -> Figure:
     agrees = (run.samples["noisy"] == run.samples["clean" if known else "prediction"]).to_numpy()
     trusted = run.samples["p_clean"].to_numpy(dtype=np.float64) > threshold(run)
     counts = np.array([[(row & trusted).sum(), (row & ~trusted).sum()] for row in (agrees, ~agrees)])
-    names = ["correct label", "wrong label"] if known else ["label is predicted", "label is not"]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     figure, ax = plt.subplots(figsize=(4.6, 3.2))
-    ax.imshow(counts / np.maximum(counts.sum(axis=1, keepdims=True), 1), vmin=0, vmax=1, cmap="cividis")
-    ax.grid(False)
+    _shares(ax, shares, {k: f"{counts[k]:,}\n{100 * share:.1f} % of row" for k, share in np.ndenumerate(shares)})
     ax.set_xticks([0, 1], ["trusted", "not trusted"])
-    ax.set_yticks([0, 1], names)
-    for i, j in np.ndindex(2, 2):
-        share = counts[i, j] / max(counts[i].sum(), 1)
-        text = f"{counts[i, j]:,}\n{100 * share:.1f} % of row"
-        ax.text(j, i, text, ha="center", va="center", color="black" if share > 0.55 else "white")
+    ax.set_yticks([0, 1], ["correct label", "wrong label"] if known else ["label is predicted", "label is not"])
     return figure

@@ -28,8 +28,8 @@ def label_sources() -> dict[str, Source]:
     for name, human in HUMAN_FILES.items():
         needed = partial(lambda name, root: [human_file(name, root)], name)
         download = Download(human.url, "sha256", human.sha256, f"cifar-n/{human.files[1]}")
-        found[name] = Source(needed, partial(_verify, name), f"bring it with `nlkit data get {name}`", download)
-    found["noise-labels"] = Source(released_files, _verify_released, FACTS["noise-labels-owner"])
+        found[name] = Source(needed, partial(_check, name), f"bring it with `nlkit data get {name}`", download)
+    found["noise-labels"] = Source(released_files, _check_released, FACTS["noise-labels-owner"])
     return found
 
 
@@ -71,7 +71,7 @@ def human_file(name: str, root: Path) -> Path:
     return next((place for place in places if os.path.isfile(place)), root / HUMAN_FOLDERS[0] / files[1])
 
 
-def _verify(name: str, root: Path) -> str:
+def _check(name: str, root: Path) -> tuple[bool, str]:
     """Counts and noise rates, and whether the labels are those of the data set."""
     dataset = HUMAN_FILES[name].dataset
     try:
@@ -81,7 +81,7 @@ def _verify(name: str, root: Path) -> str:
     labels = read_human_file(name, human_file(name, root), reference)
     clean = labels.pop("clean")
     rates = ", ".join(f"{key} {100 * (noisy != clean).mean():.2f} %" for key, noisy in labels.items())
-    return f"{len(clean)} labels for each annotator, noise rates {rates}; {remark}"
+    return True, f"{len(clean)} labels for each annotator, noise rates {rates}; {remark}"
 
 
 def released_files(root: Path) -> list[Path]:
@@ -96,9 +96,9 @@ def read_released(path: Path) -> np.ndarray:
     return read_label_file(path, FACTS["noise-labels"][path.parent.name]["count"], classes)
 
 
-def _verify_released(root: Path) -> str:
+def _check_released(root: Path) -> tuple[bool, str]:
     files = released_files(root)
-    return f"{len(files)} files, {sum(len(read_released(path)) for path in files)} labels"
+    return True, f"{len(files)} files, {sum(len(read_released(path)) for path in files)} labels"
 
 
 def read_label_file(path: Path, count: int, classes: int, part: int | None = None) -> np.ndarray:

@@ -51,8 +51,7 @@ class Params(sections.Section, Generic[M]):
         if method.own_schedule and (self.optim.drop_epochs or self.optim.schedule != "steps"):
             key = "drop_epochs" if self.optim.drop_epochs else "schedule"
             raise ValueError(f"optim.{key} has no meaning for {self.paper}, whose learning rate is a curve")
-        if entry.check is not None:
-            entry.check(self)
+        entry.check(self)
         return self
 
     @property
@@ -78,7 +77,7 @@ def make_params(content: Mapping[str, Any], overrides: Mapping[str, Any], source
         raise NlkitError(f"{source}: not a tree of keys and plain values ({error})") from None
     try:
         for key, value in overrides.items():
-            _assign(merged, key, value, source)
+            _assign(merged, key, value)
         section = _method_section(merged.get("method"))
         return Params[section].model_validate_json(json.dumps(merged, default=str))  # type: ignore[valid-type]
     except RecursionError:
@@ -98,16 +97,16 @@ def _method_section(method: Any) -> type[registry.MethodParams]:
     return registry.find(str(method["name"])).params
 
 
-def _assign(tree: dict[str, Any], dotted: str, value: Any, source: str) -> None:
+def _assign(tree: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     for parent in parents:
         branch = tree.setdefault(parent, {})
         if not isinstance(branch, dict):
-            raise NlkitError(f"{source}: key '{dotted}': '{parent}' holds a value, not a group of keys")
+            raise NlkitError(f"key '{dotted}': '{parent}' holds a value, not a group of keys")
         tree = branch
     if isinstance(value, Mapping) and isinstance(tree.get(last), dict):
         for key, inner in value.items():
-            _assign(tree[last], str(key), inner, source)
+            _assign(tree[last], str(key), inner)
     else:
         tree[last] = value
 
@@ -122,13 +121,12 @@ def first_problem(error: ValidationError) -> str:
         key = f"{key}.{context['discriminator'].strip(chr(39))}"
         if "tag" in context:
             return f"key '{key}' is '{context['tag']}': expected one of {context['expected_tags']}"
+    if first["type"] in ("missing", "union_tag_not_found"):
         return f"key '{key}' is missing"
     if first["type"] == "extra_forbidden":
-        return f"unknown key '{key}' (value {first['input']!r}); remove it or correct its spelling"
-    if first["type"] == "missing":
-        return f"key '{key}' is missing"
+        return f"unknown key '{key}' (value {first['input']!r:.200}); remove it or correct its spelling"
     message = first["msg"].removeprefix("Value error, ")
-    return f"key '{key}' is {first['input']!r}: {message}" if key else message
+    return f"key '{key}' is {first['input']!r:.200}: {message}" if key else message
 
 
 MOST_BASES = 8

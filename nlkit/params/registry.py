@@ -91,7 +91,7 @@ class Entry:
     shown: tuple[str, ...] = ()
     chapter: str = ""
     place: int = 1000  # behind all that name one
-    check: Callable[[Params[Any]], None] | None = None
+    check: Callable[[Params[Any]], None] = lambda params: None
     passes: Callable[[Params[Any], int, pd.DataFrame], float] | None = None
     own_images: OwnImages | None = None
     tiny: Mapping[str, Any] = field(default_factory=dict)

@@ -95,7 +95,7 @@ class AutoAugmentPhotoParams(Section):
     """A strong view of varying photographs: crop of at least `smallest` of the area, flip, ImageNet's AutoAugment."""
 
     kind: Literal["autoaugment_imagenet"]
-    smallest: Annotated[float, Field(gt=0, le=1)] = 0.08
+    smallest: Annotated[float, Field(gt=0, le=1)] = SMALLEST
     flip: bool = True
 
 

@@ -4,19 +4,19 @@ import hashlib
 import json
 import shutil
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
 from nlkit import parallel
+from nlkit.data.files import DAMAGE, read_tensors, tensors_sha256, write_tensors
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, locate, project_root
 from nlkit.lazy import Device, Tensor
 from nlkit.params import Params, load_params, registry
-from nlkit.training import checkpoints
 from nlkit.training.loop import Fit, cpu_threads, fit
 from nlkit.training.problem import load_problem
 
@@ -31,7 +31,7 @@ class Encoder:
 
     def summary(self) -> dict[str, Any]:
         """What the record of a run says of it."""
-        weights = checkpoints.digest(self.tensors)
+        weights = tensors_sha256(self.tensors)
         return {"params_sha256": self.params_sha256, "weights_sha256": weights, "seconds": self.seconds}
 
 
@@ -67,7 +67,7 @@ def for_run(params: Params[Any], problem: Problem, root: Path, progress: bool) -
         return provide(pretraining, root, problem.device, progress)
     cut = getattr(params.data, "train_size", None) is not None
     tensors = params.method.given_tensors(problem, root, cut)
-    return None if tensors is None else Encoder(tensors, checkpoints.digest(tensors), 0.0)
+    return None if tensors is None else Encoder(tensors, tensors_sha256(tensors), 0.0)
 
 
 def identity(params: Params[Any]) -> str:
@@ -90,17 +90,14 @@ def provide(params: Params[Any], root: Path, device: Device, progress: bool = Tr
     """
     problem = load_problem(params, root, device, progress)
     target = path_of(params, problem.sha256)
+    folder = target.with_suffix("")
     with file_lock(target) if parallel.is_first() else nullcontext():
-        folder = target.with_suffix("")
-        if parallel.by_first(lambda: find(params, problem.sha256) is not None):
-            encoder = find(params, problem.sha256, device)
-        else:
+        encoder = parallel.by_first(lambda: find(params, problem.sha256))
+        if encoder is None:
             with cpu_threads(params.training.threads):
-                state = fit(problem, params, folder, progress)
-            encoder = keep(state, params, problem.sha256)
-        assert encoder is not None
+                encoder = keep(fit(problem, params, folder, progress), params, problem.sha256)
         shutil.rmtree(folder, ignore_errors=True)
-        return encoder
+        return replace(encoder, tensors={name: value.to(device) for name, value in encoder.tensors.items()})
 
 
 def keep(state: Fit, params: Params[Any], data_sha256: str) -> Encoder:
@@ -110,20 +107,20 @@ def keep(state: Fit, params: Params[Any], data_sha256: str) -> Encoder:
     name = identity(params)
     info = {"params": params.model_dump(mode="json"), "identity": name, "seconds": seconds}
     if parallel.is_first():
-        checkpoints.write(path_of(params, data_sha256), weights, info)
+        write_tensors(path_of(params, data_sha256), weights, info)
     return Encoder(weights, name, seconds)
 
 
-def find(params: Params[Any], data_sha256: str, device: Device | str = "cpu") -> Encoder | None:
-    """The encoder of pre-training parameters, if it is on this machine; of a damaged file a line tells."""
+def find(params: Params[Any], data_sha256: str) -> Encoder | None:
+    """The encoder of pre-training parameters, on the CPU, if it is on this machine; of a damaged file a line tells."""
     target = path_of(params, data_sha256)
     if not target.exists():
         return None
     try:
-        tensors, info = checkpoints.read(target)
+        tensors, info = read_tensors(target)
         if info["identity"] != identity(params):
             raise ValueError("it belongs to other parameters")
-        return Encoder({name: value.to(device) for name, value in tensors.items()}, info["identity"], info["seconds"])
-    except checkpoints.DAMAGE as error:
+        return Encoder(tensors, info["identity"], info["seconds"])
+    except DAMAGE as error:
         tqdm.write(f"nlkit: {target}: damaged ({' '.join(str(error).split())}); it is made again")
         return None

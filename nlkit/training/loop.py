@@ -11,6 +11,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from nlkit import parallel
+from nlkit.data.files import DAMAGE, read_tensors, tensors_sha256, write_tensors
 from nlkit.data.problem import Problem
 from nlkit.errors import NlkitError
 from nlkit.files import commit
@@ -18,8 +19,9 @@ from nlkit.lazy import Device, Tensor, torch
 from nlkit.methods.base import Method, Split
 from nlkit.params import Params, registry
 from nlkit.parts.learner import with_prefix, without_prefix
-from nlkit.training import checkpoints
 from nlkit.training.measure import epoch_row
+
+KEEP = 2  # checkpoints of a run
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Fit:
     rows: list[dict[str, Any]] = field(default_factory=list)
     snapshots: dict[int, dict[str, Tensor]] = field(default_factory=dict)
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    split: Split | None = None
+    split: Split = field(init=False)  # of the last epoch, so that there is none before the first one
     resumed: bool = False
 
 
@@ -40,7 +42,7 @@ def fit(problem: Problem, params: Params[Any], folder: Path, progress: bool = Tr
     identity = {"params": params.digest, "data": problem.sha256, "labels": problem.noise.sha256}
     code = commit()
     if problem.train.encoder is not None:
-        identity["encoder"] = checkpoints.digest(problem.train.encoder)
+        identity["encoder"] = tensors_sha256(problem.train.encoder)
     folder, total = folder / "checkpoints", params.training.epochs
     _resume(state, folder, identity, problem.device, code)
     bar = tqdm(
@@ -92,18 +94,49 @@ def _check_finite(method: Method, others: Mapping[str, Tensor], params: Params[A
 
 
 def _save(state: Fit, folder: Path, identity: dict[str, str], code: str | None) -> None:
-    assert state.split is not None
     tensors = with_prefix("method", state.method.state_dict())
     tensors |= {"split.losses": state.split.losses, "split.p_clean": state.split.p_clean}
     for epoch, snapshot in state.snapshots.items():
         tensors |= with_prefix(f"snapshot.{epoch}", snapshot)
     info = {"identity": identity, "rows": state.rows, "events": state.method.events, "started": state.started}
-    checkpoints.save(folder, len(state.rows), tensors, info | {"snapshots": list(state.snapshots), "commit": code})
+    save_checkpoint(folder, len(state.rows), tensors, info | {"snapshots": list(state.snapshots), "commit": code})
+
+
+def save_checkpoint(folder: Path, epoch: int, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
+    """Write the checkpoint after `epoch` by atomic rename; keep the one before, remove damaged ones of later epochs."""
+    target = folder / f"epoch-{epoch:05d}.safetensors"
+    own = {name: value.detach().cpu().clone() for name, value in tensors.items()}  # some of them share memory
+    write_tensors(target, own, info)
+    found = checkpoints(folder)
+    upto = found.index(target) + 1
+    try:
+        for old in found[: max(upto - KEEP, 0)] + found[upto:]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        raise NlkitError(f"{target}: cannot remove an older checkpoint ({error})") from None
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoint files of a folder, oldest first."""
+    return sorted(path for path in folder.glob("epoch-*.safetensors") if path.is_file())
+
+
+def load_latest(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
+    """Tensors and info of the newest sound checkpoint, empty without one, and a line for each damaged one."""
+    notes: list[str] = []
+    for path in reversed(checkpoints(folder)):
+        try:
+            return *read_tensors(path), [f"{note}; using the one before it" for note in notes]
+        except DAMAGE as error:
+            notes.append(f"{path.name} is damaged ({' '.join(str(error).split())})")
+    if notes:
+        notes[-1] += "; no sound checkpoint is left, starting anew"
+    return {}, {}, notes
 
 
 def _resume(state: Fit, folder: Path, identity: dict[str, str], device: Device, code: str | None) -> None:
     """Take up the newest sound checkpoint of the very same run, if there is one; an event tells of other code."""
-    tensors, info, notes = parallel.by_first(lambda: checkpoints.load_latest(folder))
+    tensors, info, notes = parallel.by_first(lambda: load_latest(folder))
     for note in notes:
         tqdm.write(f"nlkit: {folder}: {note}")
     if not info:

@@ -20,7 +20,8 @@ MOST_SAMPLES = 70_000
 
 def epoch_row(problem: Problem, method: Method, split: Split) -> dict[str, Any]:
     """One row of the epoch table: accuracies in percent, split quality, and of the first network losses and mixture."""
-    losses = _known(split.losses[0])
+    known = split.losses[0].isfinite()  # of samples that were looked at
+    losses = split.losses[0][known] if bool(known.any()) else split.losses[0]
     return {
         **accuracies(problem, method),
         **split_quality(problem, split),
@@ -86,16 +87,10 @@ def auc(right: Tensor, p_clean: Tensor) -> float | None:
     return float(roc_auc_score(right.cpu().numpy(), p_clean.cpu().numpy()))
 
 
-def _known(values: Tensor) -> Tensor:
-    """The values [n] of samples that were looked at; all of them where none is a number."""
-    known = torch.isfinite(values)
-    return values[known] if bool(known.any()) else values
-
-
 def _histograms(problem: Problem, losses: Tensor) -> dict[str, list[int]]:
-    """Counts [65] of the first network's losses: all, or clean and wrong labels apart where known."""
+    """Counts [65] of the first network's losses: all, or clean and wrong labels apart where known; NaN is in no bin."""
     if problem.clean is None:
-        parts = {"hist_all": _known(losses)}
+        parts = {"hist_all": losses}
     else:
         right = problem.train.labels == problem.clean
         parts = {"hist_clean": losses[right], "hist_noisy": losses[~right]}

@@ -69,7 +69,6 @@ def write_record(
     state: Fit, problem: Problem, params: Params[Any], folder: Path, encoder: Encoder | None
 ) -> records.Record:
     """Write the record of a finished run; raises NlkitError where it cannot be written or would be too large."""
-    assert state.split is not None
     epochs = pd.DataFrame(state.rows)
     samples = measure.sample_table(problem, state.method, state.split, state.snapshots)
     device, noise, last, network = problem.device, problem.noise, epochs.iloc[-1], state.method.nets[0].net

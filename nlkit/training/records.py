@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, project_root, read_bytes, replaced_file
-from nlkit.params import Params, make_params
+from nlkit.params import Params, first_problem, make_params
 
 FORMAT = 2
 UNSEALED = 1  # the format of the first records, which carry no hash of themselves
@@ -135,9 +135,7 @@ def load(folder: Path) -> Record:
     try:
         RecordInfo.model_validate(info)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(map(str, first["loc"]))
-        raise NlkitError(f"{path}: key '{key}': {first['msg']}; the record is damaged, run it again") from None
+        raise NlkitError(f"{path}: {first_problem(error)}; the record is damaged, run it again") from None
     if lacking := [f"{group}.{key}" for group, keys in NEEDED.items() for key in keys if key not in info[group]]:
         raise NlkitError(f"{path}: key '{lacking[0]}' is missing; the record is damaged, run it again")
     if (info["format"] != UNSEALED or "sha256" in info) and info != _sealed(info):

@@ -16,9 +16,10 @@ from PIL import Image
 import nlkit
 from nlkit.cleaning.defaults import Situation, choose, choose_side, offered
 from nlkit.cli import main
+from nlkit.data.files import read_tensors, write_tensors
 from nlkit.outputs import OWNER
 from nlkit.params import make_params
-from nlkit.training import checkpoints, records
+from nlkit.training import records
 
 COLUMNS = ["path", "label", "p_clean", "suggested_label", "confidence"]
 COLUMNS += ["is_label_issue", "label_quality", "given_label", "predicted_label"]
@@ -93,9 +94,9 @@ def test_colour_images_go_to_a_grey_classifier_by_their_luminance_and_what_is_no
 @pytest.mark.parametrize("damage", [0, 100, -20, "pipe", {"shape": [1]}, {"mean": []}, {"params": 5}, {"classes": 1}])
 def test_a_damaged_model_is_refused(done: Path, damage: Any) -> None:
     path = done / "scores/model.safetensors"
-    blob, (tensors, info) = path.read_bytes(), checkpoints.read(path)
+    blob, (tensors, info) = path.read_bytes(), read_tensors(path)
     if isinstance(damage, dict):
-        checkpoints.write(path, tensors, info | damage)
+        write_tensors(path, tensors, info | damage)
     else:
         path.unlink()
         os.mkfifo(path) if damage == "pipe" else path.write_bytes(blob[:damage])

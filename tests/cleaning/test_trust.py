@@ -91,7 +91,7 @@ def test_class_folders_do_not_vanish_in_silence(tmp_path: Path, monkeypatch: pyt
         (images / f"{index}.png").rename(images / "ab"[index % 2] / f"{index}.png")
     (images / "odd/x.jfif").write_bytes(b"JFIF")
     (images / "c").symlink_to(images / "a")
-    notes = read_listing(images, None).notes
+    notes = read_listing(images, None)[1]
     assert "c: is a link to a folder" in notes[0] and "2 folders hold no images" in notes[1] and len(notes) == 2
     (images / "b/same.png").symlink_to(images / "a/0.png")
     assert "is labelled 'b' here and 'a' as 'a/0.png'" in refusal(lambda: read_listing(images, None))

@@ -18,7 +18,7 @@ from torchvision.transforms.v2.functional import resize
 from tqdm import tqdm
 
 from nlkit.data.photos import decode
-from nlkit.data.photos.decode import decode_all, fault_of, in_parallel, probe, read_photo, read_rgb
+from nlkit.data.photos.decode import attempt, decode_all, in_parallel, probe, read_photo, read_rgb
 
 SHAPES = [(40, 56), (56, 40), (33, 33), (24, 24), (7, 9), (12, 300), (300, 12), (1, 1), (1, 50), (64, 1)]
 
@@ -31,9 +31,9 @@ def noise(height: int, width: int, *channels: int, seed: int = 0) -> np.ndarray:
 
 
 def one_image(path: Path, side: int = 8) -> np.ndarray:
-    decoded = decode_all([path], side, progress=False)
-    assert decoded.faults == {}
-    return decoded.images[0]
+    images, faults = decode_all([path], side, progress=False)
+    assert faults == {}
+    return images[0]
 
 
 def as_rgb(image: np.ndarray) -> np.ndarray:
@@ -151,20 +151,20 @@ def test_grey_images_keep_their_depth_and_get_one_channel(tmp_path: Path, dtype:
     found = one_image(save(tmp_path / "ramp.png", ramp))
     assert found.shape == (8, 8, 1) and np.array_equal(found[0, :, 0], np.linspace(0, 255, 8).astype(np.uint8))
     save(tmp_path / "colour.png", noise(9, 9, 3))
-    assert decode_all([tmp_path / "ramp.png", tmp_path / "colour.png"], 8, False).images.shape == (2, 8, 8, 3)
+    assert decode_all([tmp_path / "ramp.png", tmp_path / "colour.png"], 8, False)[0].shape == (2, 8, 8, 3)
 
 
 def test_decoded_images_are_read_again_until_a_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [save(tmp_path / f"{i}.png", noise(20, 30, 3, seed=i)) for i in range(3)]
     cache = tmp_path / "images.safetensors"
-    first = decode_all(paths, 16, False, cache)
+    first, _ = decode_all(paths, 16, False, cache)
     with monkeypatch.context() as patch:
         patch.setattr(decode, "read_rgb", lambda *_: pytest.fail("decoded again"))
-        assert np.array_equal(decode_all(paths, 16, False, cache).images, first.images)
+        assert np.array_equal(decode_all(paths, 16, False, cache)[0], first)
     save(paths[0], noise(50, 50, 3, seed=99))
-    assert not np.array_equal(decode_all(paths, 16, False, cache).images[0], first.images[0])
+    assert not np.array_equal(decode_all(paths, 16, False, cache)[0][0], first[0])
     cache.write_bytes(cache.read_bytes()[:-9])
-    assert np.array_equal(decode_all(paths, 16, False, cache).images[1:], first.images[1:])
+    assert np.array_equal(decode_all(paths, 16, False, cache)[0][1:], first[1:])
 
 
 def test_sides_are_those_of_readable_images(tmp_path: Path) -> None:
@@ -204,16 +204,16 @@ def test_what_cannot_be_decoded_has_one_reason_whoever_reads(tmp_path: Path, con
     path = tmp_path / "odd.jpg"
     if content is not None:
         path.write_bytes(content)
-    reasons = [decode_all([path], 8, progress=False).faults[0]]
-    reasons += [fault_of(lambda: read_photo(path, 8)) or "", fault_of(lambda: read_rgb(path)) or ""]
+    reasons = [decode_all([path], 8, progress=False)[1][0]]
+    reasons += [str(attempt(lambda: read_photo(path, 8))), str(attempt(lambda: read_rgb(path)))]
     assert all(said in reason and "\n" not in reason for reason in reasons)
 
 
 def test_a_pipe_or_a_folder_in_the_place_of_an_image_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "sub.png").mkdir()
-    decoded = decode_all([tmp_path / "pipe.png", tmp_path / "sub.png"], 8, progress=False)
-    assert decoded.faults == {0: "not a regular file", 1: "not a regular file"}
+    _, faults = decode_all([tmp_path / "pipe.png", tmp_path / "sub.png"], 8, progress=False)
+    assert faults == {0: "not a regular file", 1: "not a regular file"}
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -10,7 +10,7 @@ from fuzzing import refused
 from pictures import photographs, save
 
 from nlkit.data.folder import class_names, load_folder
-from nlkit.data.listing import Listing, read_listing
+from nlkit.data.listing import Entry, read_listing
 from nlkit.params.sections import FolderDataParams
 
 (PICTURE,) = photographs(1)
@@ -39,8 +39,8 @@ def params(folder: Path, labels: Path, **options: Any) -> FolderDataParams:
     return FolderDataParams(name="folder", folder=str(folder), labels=str(labels), side=16, **options)
 
 
-def pairs(listing: Listing) -> list[tuple[str, str]]:
-    return [(entry.name, entry.label) for entry in listing.entries]
+def pairs(listing: tuple[list[Entry], list[str]]) -> list[tuple[str, str]]:
+    return [(entry.name, entry.label) for entry in listing[0]]
 
 
 def test_a_table_gives_images_labels_and_names_in_its_order_from_columns_in_any_order(folder: Path) -> None:
@@ -70,8 +70,8 @@ def test_a_path_or_a_link_that_leaves_the_folder_is_refused_by_line(folder: Path
 def test_repeated_rows_and_links_to_an_image_count_once_and_contradicting_ones_are_refused(folder: Path) -> None:
     (folder / "same.png").symlink_to(folder / "0.png")
     twice = [*good_rows(), ("0.png", "a"), ("./1.png", "b"), ("same.png", "a")]
-    listing = read_listing(folder, table(folder, twice))
-    assert len(listing.entries) == 12 and "3 entries repeat" in listing.notes[0]
+    entries, notes = read_listing(folder, table(folder, twice))
+    assert len(entries) == 12 and "3 entries repeat" in notes[0]
     message = refused(lambda: read_listing(folder, table(folder, [*good_rows(), ("0.png", "b")])))
     assert "'0.png' is labelled 'b' here and 'a' as '0.png'" in message
 
@@ -105,7 +105,7 @@ def test_a_tree_takes_its_labels_from_the_first_level(folder: Path) -> None:
     (folder / "犬" / "notes.txt").write_text("no image")
     listing = read_listing(folder, None)
     assert pairs(listing) == [("katze/1.PNG", "katze"), ("katze/deep/2.png", "katze"), ("犬/3.png", "犬")]
-    assert "12 images lie beside the class folders" in listing.notes[0]
+    assert "12 images lie beside the class folders" in listing[1][0]
 
 
 def test_a_held_out_part_has_its_share_of_each_class_and_is_the_same_again(folder: Path) -> None:

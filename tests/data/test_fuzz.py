@@ -22,12 +22,13 @@ from nlkit.data.dataset import MNIST_FILES
 from nlkit.data.files import content_sha256
 from nlkit.data.listing import read_feature_file, read_feature_rows, read_listing
 from nlkit.data.photos import PhotoSet
-from nlkit.data.photos.catalog import PHOTO_SOURCES, load_photos
+from nlkit.data.photos.catalog import load_photos
 from nlkit.data.photos.decode import FORMATS, decode_all
+from nlkit.data.photos.layouts import LAYOUTS
 from nlkit.models.photo import body_weights, weights_sha256
 from nlkit.noise import human, read_label_file
 from nlkit.params import read_tree
-from nlkit.training import checkpoints, records
+from nlkit.training import loop, records
 
 LABELS = np.arange(60) % 10
 FEATURES = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
@@ -69,7 +70,7 @@ def feature_rows(path: Path) -> Read:
 
 def table_of_paths(path: Path) -> Read:
     path.write_text("path,label\n" + "".join(f"images/photo {i}.png,größe {i % 3}\n" for i in range(40)))
-    return lambda: text([(entry.name, entry.label) for entry in read_listing(path.parent, path).entries])
+    return lambda: text([(entry.name, entry.label) for entry in read_listing(path.parent, path)[0]])
 
 
 def people(path: Path) -> Read:
@@ -139,7 +140,7 @@ def test_a_damaged_file_is_refused_or_seen(tmp_path: Path, small_cifar: None, na
     assert fuzz(tmp_path / name, prepare(tmp_path / name), count=count) >= least * count
 
 
-LISTS = [(name, place) for name in TREES if name != "animal10n" for place in range(len(PHOTO_SOURCES[name].files))]
+LISTS = [(name, place) for name in TREES if name != "animal10n" for place in range(len(LAYOUTS[name].files))]
 
 
 @pytest.mark.parametrize("count", [30, pytest.param(COUNT, marks=pytest.mark.slow)])
@@ -154,7 +155,7 @@ def test_damaged_lists_are_refused_or_harm_only_what_was_hit(tmp_path: Path, nam
         listed = {part: [list(one.names), one.labels.tolist()] for part, one in found.parts.items()}
         return text(listed, found.class_names)
 
-    assert fuzz(PHOTO_SOURCES[name].needed(tmp_path)[place], read, count=count) >= count / 5
+    assert fuzz(LAYOUTS[name].needed(tmp_path)[place], read, count=count) >= count / 5
 
 
 def check_alike(found: PhotoSet, whole: PhotoSet) -> None:
@@ -179,10 +180,10 @@ def test_a_damaged_image_has_a_reason_or_the_right_shape(tmp_path: Path, kind: s
     for path, copy in zip(paths, damaged(whole.getvalue(), count=count), strict=True):
         path.write_bytes(copy)
     with watched():
-        decoded = decode_all(paths, 16, progress=False)
-    assert decoded.images.dtype == np.uint8 and decoded.images.shape[:3] == (count, 16, 16)
-    assert not decoded.images[list(decoded.faults)].any()
-    assert len(decoded.faults) > count / 5 and all(why and "\n" not in why for why in decoded.faults.values())
+        images, faults = decode_all(paths, 16, progress=False)
+    assert images.dtype == np.uint8 and images.shape[:3] == (count, 16, 16)
+    assert not images[list(faults)].any()
+    assert len(faults) > count / 5 and all(why and "\n" not in why for why in faults.values())
 
 
 @counts
@@ -203,13 +204,13 @@ def test_damaged_records_are_refused(tmp_path: Path, name: str, count: int) -> N
 @counts
 def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path, count: int) -> None:
     tensors = {"weight": torch.randn(6, 4), "count": torch.arange(3)}
-    checkpoints.save(tmp_path, 1, tensors, {"rows": [1, 2, 3]})
-    checkpoints.save(tmp_path, 2, {name: value + 1 for name, value in tensors.items()}, {"rows": [1, 2, 3, 4]})
+    loop.save_checkpoint(tmp_path, 1, tensors, {"rows": [1, 2, 3]})
+    loop.save_checkpoint(tmp_path, 2, {name: value + 1 for name, value in tensors.items()}, {"rows": [1, 2, 3, 4]})
     path, reasons = tmp_path / "epoch-00002.safetensors", list[str]()
     for copy in [*damaged(path.read_bytes(), count=count), b""]:
         path.write_bytes(copy)
         with watched():
-            found, info, notes = checkpoints.load_latest(tmp_path)
+            found, info, notes = loop.load_latest(tmp_path)
         assert torch.equal(found["weight"], tensors["weight"] + (len(info["rows"]) - 3))
         assert len(notes) == (len(info["rows"]) == 3)
         reasons += notes

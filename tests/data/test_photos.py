@@ -1,7 +1,5 @@
 """Sets of photographs in their official layouts: lists, labels, numbers, and what cannot be used."""
 
-import csv
-import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +9,11 @@ import pytest
 from fuzzing import refused
 from trees import FLAWS, TREES, clothing1m_tree, food101n_tree, webvision_tree
 
-from nlkit.data import Status, sources, status_of, verify
+from nlkit.data import Status, sources, status_of
 from nlkit.data.photos import PhotoList, catalog, folder_images, read_names, read_numbered, read_rows
-from nlkit.data.photos.catalog import PHOTO_SOURCES, load_photos, sample_files, verify_photos
+from nlkit.data.photos.catalog import load_photos, sample_files, verify_photos
 from nlkit.data.photos.decode import find_faults, read_rgb
+from nlkit.data.photos.layouts import LAYOUTS
 
 sets = pytest.mark.parametrize("name", TREES)
 
@@ -70,7 +69,7 @@ def test_lists_are_read_in_order_and_numbers_noted(tmp_path: Path, name: str, of
     assert list(photos.parts)[:2] == ["train", "test"] and photos.class_names == expected.class_names
     missing = {image for image in photos.train.names if not (photos.train.root / image).is_file()}
     assert missing == {image for image, flaw in expected.flaws.items() if flaw == "missing"}
-    assert photos.notes[0].startswith(f"train {len(expected.train)} of {PHOTO_SOURCES[name].official['train']}, test ")
+    assert photos.notes[0].startswith(f"train {len(expected.train)} of {LAYOUTS[name].official['train']}, test ")
     official(name, {part: len(images) for part, images in photos.parts.items()})
     assert load_photos(name, tmp_path).notes == ()
 
@@ -78,7 +77,7 @@ def test_lists_are_read_in_order_and_numbers_noted(tmp_path: Path, name: str, of
 @sets
 def test_other_usual_names_of_a_folder_will_do(tmp_path: Path, name: str) -> None:
     TREES[name](tmp_path)
-    first, *others = PHOTO_SOURCES[name].folders
+    first, *others = LAYOUTS[name].folders
     before = load_photos(name, tmp_path)
     for other in others:
         shutil.move(tmp_path / first, tmp_path / other)
@@ -90,7 +89,7 @@ def test_other_usual_names_of_a_folder_will_do(tmp_path: Path, name: str) -> Non
 @sets
 def test_status_follows_lists_and_files(tmp_path: Path, name: str, official: Callable[..., None]) -> None:
     row = state(name, tmp_path)
-    assert row.state == "missing" and row.where.startswith(str(tmp_path)) and row.note == PHOTO_SOURCES[name].owner
+    assert row.state == "missing" and row.where.startswith(str(tmp_path)) and row.note == LAYOUTS[name].owner
     expected = TREES[name](tmp_path)
     photos = load_photos(name, tmp_path)
     assert state(name, tmp_path).state == "incomplete" and "images listed" in state(name, tmp_path).note
@@ -107,7 +106,7 @@ def test_status_follows_lists_and_files(tmp_path: Path, name: str, official: Cal
 @pytest.mark.parametrize("name", [name for name in TREES if name != "animal10n"])
 def test_each_list_that_is_missing_damaged_or_empty_is_said_to_be(tmp_path: Path, name: str) -> None:
     TREES[name](tmp_path)
-    for path in PHOTO_SOURCES[name].needed(tmp_path):
+    for path in LAYOUTS[name].needed(tmp_path):
         whole = path.read_bytes()
         for content, said in ((b"\xff", "not UTF-8"), (b"\n", path.name)):
             path.write_bytes(content)
@@ -123,12 +122,12 @@ def test_each_list_that_is_missing_damaged_or_empty_is_said_to_be(tmp_path: Path
 def test_every_image_is_counted_and_only_what_is_broken_is_a_flaw(tmp_path: Path, name: str) -> None:
     """Grey, CMYK and turned images, and a PNG called .jpg, can be used."""
     expected = TREES[name](tmp_path)
-    report = verify_photos(name, tmp_path, progress=False)
+    flaws, report = verify_photos(name, tmp_path, progress=False)
     usable = {"train": len(expected.train) - len(expected.flaws)} | {p: len(one) for p, one in expected.tests.items()}
-    for line, (part, count) in zip(report.lines[1:], usable.items(), strict=False):
+    for line, (part, count) in zip(report.splitlines()[1:], usable.items(), strict=False):
         assert line.startswith(f"  {part}: {count} of ")
-    assert {(part, image) for part, image, _ in report.flaws} == {("train", image) for image in expected.flaws}
-    assert all(why.startswith(FLAWS[expected.flaws[image]]) for _, image, why in report.flaws)
+    assert set(zip(flaws["part"], flaws["path"], strict=True)) == {("train", image) for image in expected.flaws}
+    assert all(row.fault.startswith(FLAWS[expected.flaws[row.path]]) for row in flaws.itertuples())
 
 
 ROWS = [
@@ -147,7 +146,7 @@ TRAIN_LISTS = {"webvision": 0, "food101n": 1, "clothing1m": 0}
 @pytest.mark.parametrize(("name", "row", "said"), ROWS)
 def test_a_bad_row_is_named(tmp_path: Path, name: str, row: str, said: str) -> None:
     expected = TREES[name](tmp_path)
-    path = PHOTO_SOURCES[name].needed(tmp_path)[TRAIN_LISTS[name]]
+    path = LAYOUTS[name].needed(tmp_path)[TRAIN_LISTS[name]]
     first, label = next(iter(expected.train.items()))
     count = len(path.read_text().splitlines())
     with path.open("a") as file:
@@ -171,7 +170,7 @@ def test_webvision_both_ways_to_keep_the_second_test_set(tmp_path: Path, folders
 
 def test_webvision_without_the_second_test_set_and_without_some_classes(tmp_path: Path) -> None:
     tree = webvision_tree(tmp_path, imagenet="none")
-    path = PHOTO_SOURCES["webvision"].needed(tmp_path)[0]
+    path = LAYOUTS["webvision"].needed(tmp_path)[0]
     path.write_text("".join(f"{name} {label}\n" for name, label in tree.train.items() if label not in (4, 9)))
     photos = load_photos("webvision", tmp_path)
     assert list(photos.tests) == ["test"]
@@ -181,7 +180,7 @@ def test_webvision_without_the_second_test_set_and_without_some_classes(tmp_path
 
 def test_webvision_a_lost_line_of_the_synsets_is_noticed(tmp_path: Path) -> None:
     webvision_tree(tmp_path)
-    path = PHOTO_SOURCES["webvision"].needed(tmp_path)[2]
+    path = LAYOUTS["webvision"].needed(tmp_path)[2]
     lines = path.read_text().splitlines()
     for changed, said in (
         (lines[:20] + lines[21:], "999 classes"),
@@ -195,7 +194,7 @@ def test_webvision_a_lost_line_of_the_synsets_is_noticed(tmp_path: Path) -> None
 
 def test_food101n_classes_may_lack_a_header_and_the_list_may_not(tmp_path: Path) -> None:
     tree = food101n_tree(tmp_path)
-    classes, images, _ = PHOTO_SOURCES["food101n"].needed(tmp_path)
+    classes, images, _ = LAYOUTS["food101n"].needed(tmp_path)
     classes.write_text("\n".join(tree.class_names))
     assert labels_of(load_photos("food101n", tmp_path).train) == list(tree.train.items())
     for names in (101 * ["soup"], ["class_name", *tree.class_names[:100]]):
@@ -208,7 +207,7 @@ def test_food101n_classes_may_lack_a_header_and_the_list_may_not(tmp_path: Path)
 
 def test_food101n_the_report_tells_counts_flaws_and_verified_labels(tmp_path: Path) -> None:
     tree = food101n_tree(tmp_path)
-    lines = verify("food101n", tmp_path).splitlines()
+    lines = verify_photos("food101n", tmp_path, progress=False)[1].splitlines()
     flawed = min(tree.train[name] for name in tree.flaws)
     assert lines[:4] == [
         "food101n: 303 images read, 4 cannot be used",
@@ -222,7 +221,7 @@ def test_food101n_the_report_tells_counts_flaws_and_verified_labels(tmp_path: Pa
     assert all(any(repr(name) in line for line in lines[6:]) for name in tree.flaws)
     path = tmp_path / "food-101n/meta/verified_val.tsv"
     path.write_text(path.read_text() + "dish_000/x.jpg\tyes\n")
-    assert "line 15: the verification is 'yes'; expected 0 or 1" in refused(lambda: verify("food101n", tmp_path))
+    assert "line 15: the verification is 'yes'" in refused(lambda: verify_photos("food101n", tmp_path, False))
 
 
 @pytest.mark.parametrize("inner", ["images/", ""])
@@ -258,14 +257,13 @@ def test_animal10n_a_name_without_label_is_refused(tmp_path: Path, name: str) ->
     assert "begins with no label; expected 0_ to 9_" in refused(lambda: load_photos("animal10n", tmp_path))
 
 
-def test_the_text_is_short_and_the_table_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_is_short_and_the_table_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clothing1m_tree(tmp_path)
-    whole = verify_photos("clothing1m", tmp_path, progress=False)
-    assert len(whole.flaws) == 4 and "more" not in whole.text
+    assert "more" not in verify_photos("clothing1m", tmp_path, progress=False)[1]
     monkeypatch.setattr(catalog, "SHOWN", 3)
-    assert "and 1 more" in whole.text and sum(" 'images/" in line for line in whole.text.splitlines()) == 3
-    header, *rows = csv.reader(io.StringIO(whole.table))
-    assert header == ["part", "path", "fault"] and [tuple(row) for row in rows] == whole.flaws
+    flaws, report = verify_photos("clothing1m", tmp_path, progress=False)
+    assert "and 1 more" in report and sum(" 'images/" in line for line in report.splitlines()) == 3
+    assert list(flaws) == ["part", "path", "fault"] and len(flaws) == 4
 
 
 def test_odd_names_and_links_that_leave_the_folder_are_flaws_not_errors(tmp_path: Path) -> None:

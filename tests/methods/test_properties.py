@@ -145,7 +145,6 @@ def test_a_run_interrupted_each_epoch_ends_as_an_undisturbed_one(name: str, prob
     assert same(resumed.method.state_dict(), calm.method.state_dict())
     assert list(resumed.snapshots) == list(calm.snapshots) == [1, 3, EPOCHS]
     assert all(same(resumed.snapshots[epoch], snapshot) for epoch, snapshot in calm.snapshots.items())
-    assert resumed.split is not None and calm.split is not None
     assert torch.equal(resumed.split.p_clean, calm.split.p_clean)
 
 

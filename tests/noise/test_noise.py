@@ -145,7 +145,7 @@ def clean_labels(data_folder: Path) -> Callable[[str], np.ndarray]:
         if sources()[dataset].missing(data_folder):
             reason = "names a folder without them" if "NLKIT_DATA" in os.environ else "is not set"
             pytest.skip(f"the labels of {dataset} are needed, and NLKIT_DATA {reason}")
-        return load_dataset(dataset, data_folder).labels  # type: ignore[arg-type]
+        return load_dataset(dataset, data_folder).labels
 
     return find
 

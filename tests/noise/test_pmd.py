@@ -89,8 +89,7 @@ def test_flips_within_blocks_are_cycles_of_five() -> None:
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of one's own as the current one, so that nothing is kept from other runs; a short training."""
     monkeypatch.chdir(tmp_path)
-    recipe = pmd_network.Recipe("small_cnn", 8, 1, False, 10.0, 0.1, 2, 0.02, 32, "float64")
-    monkeypatch.setitem(pmd_network.RECIPES, "digits", recipe)
+    monkeypatch.setitem(pmd_network.RECIPES, "digits", pmd_network.DIGITS | {"width": 8, "epochs": 2, "lr": 0.02})
     return tmp_path
 
 

@@ -5,8 +5,8 @@ import torch
 from processes import FORK
 from torch import Tensor
 
-from nlkit.training import checkpoints
-from nlkit.training.checkpoints import load_latest
+from nlkit.data.files import read_tensors, write_tensors
+from nlkit.training.loop import checkpoints, load_latest, save_checkpoint
 
 ROWS = [{"epoch": 1, "loss": 0.1 + 0.2, "auc": None, "tiny": 1e-310, "large": [2**60, float("inf")]}]
 INFO = {"identity": {"params": "a"}, "rows": ROWS, "events": ["naïve"]}
@@ -26,7 +26,7 @@ def test_tensors_and_info_come_back_as_they_were(tmp_path: Path) -> None:
         "half": torch.randn(3).bfloat16(),
         "not_finite": torch.tensor([float("inf"), float("-inf"), float("nan")]),
     }
-    checkpoints.save(tmp_path, 1, stored, INFO)
+    save_checkpoint(tmp_path, 1, stored, INFO)
     found, info, notes = load_latest(tmp_path)
     assert info == INFO and notes == []
     assert found.keys() == stored.keys()
@@ -37,15 +37,15 @@ def test_tensors_and_info_come_back_as_they_were(tmp_path: Path) -> None:
 
 def test_the_last_two_are_kept_and_one_just_written_outlives_those_of_later_epochs(tmp_path: Path) -> None:
     for epoch in range(1, 12):
-        checkpoints.save(tmp_path, epoch, tensors(), INFO)
+        save_checkpoint(tmp_path, epoch, tensors(), INFO)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-00010.safetensors", "epoch-00011.safetensors"]
-    checkpoints.save(tmp_path, 1, tensors(), INFO)
-    assert "epoch-00001.safetensors" in [path.name for path in checkpoints.checkpoints(tmp_path)]
+    save_checkpoint(tmp_path, 1, tensors(), INFO)
+    assert "epoch-00001.safetensors" in [path.name for path in checkpoints(tmp_path)]
 
 
 def test_what_is_no_checkpoint_is_passed_over(tmp_path: Path) -> None:
     assert load_latest(tmp_path / "missing") == load_latest(tmp_path) == ({}, {}, [])
-    checkpoints.save(tmp_path, 2, tensors(), {"epoch": 2})
+    save_checkpoint(tmp_path, 2, tensors(), {"epoch": 2})
     (tmp_path / ".epoch-00003.safetensors.writing").write_bytes(b"half")
     (tmp_path / "epoch-00003.safetensors").mkdir()
     (tmp_path / "notes.txt").write_text("mine")
@@ -55,12 +55,12 @@ def test_what_is_no_checkpoint_is_passed_over(tmp_path: Path) -> None:
 
 def test_a_large_file_is_in_memory_once(tmp_path: Path) -> None:
     path, size = tmp_path / "model.safetensors", 2**28
-    checkpoints.write(path, {"weights": torch.zeros(size, dtype=torch.uint8)}, INFO)
+    write_tensors(path, {"weights": torch.zeros(size, dtype=torch.uint8)}, INFO)
     found = FORK.RawValue("q")
 
     def read() -> None:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        checkpoints.read(path)
+        read_tensors(path)
         found.value = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
     process = FORK.Process(target=read)

@@ -11,9 +11,10 @@ import yaml
 from fuzzing import refused
 
 import nlkit
+from nlkit.data.files import write_tensors
 from nlkit.methods.simclr import SimCLR
 from nlkit.params import Params
-from nlkit.training import checkpoints, encoders, records
+from nlkit.training import encoders, records
 
 CPU = torch.device("cpu")
 SMALL = {"data.train_size": 64, "training.epochs": 2}
@@ -72,7 +73,7 @@ def test_a_damaged_file_is_made_again(damage: str, project: Path, capsys: Any, m
     blob = target.read_bytes()
     broken = {"cut": blob[: len(blob) // 2], "empty": b"", "flip": blob[:-1] + bytes([blob[-1] ^ 1])}
     if damage == "other":
-        checkpoints.write(target, first.tensors, {"identity": "0" * 64, "seconds": 1.0})
+        write_tensors(target, first.tensors, {"identity": "0" * 64, "seconds": 1.0})
     else:
         target.write_bytes(broken[damage])
     again = provide(pretraining(), project)

@@ -16,7 +16,7 @@ from nlkit.outputs import OWNER
 from nlkit.params import Params, registry
 from nlkit.training import loop as training
 from nlkit.training import records
-from nlkit.training.checkpoints import checkpoints, load_latest, save
+from nlkit.training.loop import checkpoints, load_latest, save_checkpoint
 
 
 def params(**own: Any) -> Params[Any]:
@@ -77,7 +77,7 @@ def test_a_checkpoint_that_other_code_wrote_is_an_error_and_no_crash(tmp_path: P
     stop_at(2, tmp_path)
     tensors, info, _ = load_latest(tmp_path / "checkpoints")
     del tensors[next(name for name in tensors if name.endswith("weight"))]
-    save(tmp_path / "checkpoints", 2, tensors, info)
+    save_checkpoint(tmp_path / "checkpoints", 2, tensors, info)
     refused(lambda: fit(tmp_path), r"checkpoints.*--fresh")
 
 

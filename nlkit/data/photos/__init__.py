@@ -57,7 +57,7 @@ class PhotoSet:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is unusual about the set, one line each."""
-        return self.remarks[self.official :]
+        return self.remarks[1:] if self.official else self.remarks
 
 
 def read_rows(

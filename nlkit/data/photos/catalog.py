@@ -1,7 +1,7 @@
 """The sets of photographs by name: lists and labels, whether a set is there and whole, and the check of every image."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -10,40 +10,10 @@ import pandas as pd
 
 from nlkit.data import Source, present_source
 from nlkit.data.photos import PhotoList, PhotoSet
-from nlkit.data.photos.layouts import LAYOUTS as PHOTO_SOURCES
-from nlkit.data.photos.layouts import verified_labels
+from nlkit.data.photos.layouts import LAYOUTS, verified_labels
 from nlkit.errors import NlkitError
 
-SHOWN = 20
-
-
-@dataclass(frozen=True)
-class PhotoReport:
-    """What the check of a set found: part, name and fault of each flawed image, and lines about all of them."""
-
-    flaws: list[tuple[str, str, str]]
-    lines: list[str]
-
-    @property
-    def text(self) -> str:
-        """The report, with at most 20 of the images that cannot be used."""
-        lines = [*self.lines, *(f"  {part} {name!r}: {why}" for part, name, why in self.flaws[:SHOWN])]
-        if len(self.flaws) > SHOWN:
-            lines.append(f"  and {len(self.flaws) - SHOWN} more; --list FILE writes all of them")
-        return "\n".join(lines)
-
-    @property
-    def table(self) -> str:
-        """Every image that cannot be used, as CSV: part, path and fault."""
-        return pd.DataFrame(self.flaws, columns=["part", "path", "fault"]).to_csv(index=False, lineterminator="\n")
-
-
-def photo_sources() -> dict[str, Source]:
-    """What each set of photographs needs, and how it is checked."""
-    return {
-        name: Source(layout.needed, partial(_verified, name), layout.owner, survey=partial(survey, name))
-        for name, layout in PHOTO_SOURCES.items()
-    }
+SHOWN = 20  # images that cannot be used, in the text of a report
 
 
 def load_photos(name: str, root: Path) -> PhotoSet:
@@ -51,8 +21,8 @@ def load_photos(name: str, root: Path) -> PhotoSet:
 
     Raises NlkitError for lists that are missing or damaged; classes without images, and other numbers, are remarks.
     """
-    present_source(name, root, photo_sources())
-    layout, notes = PHOTO_SOURCES[name], list[str]()
+    present_source(name, root, SOURCES)
+    layout, notes = LAYOUTS[name], list[str]()
     parts, class_names = layout.load(layout.needed(root), notes)
     found = {part: len(parts.get(part, ())) for part in layout.official}
     whole = found == layout.official
@@ -69,7 +39,7 @@ def survey(name: str, root: Path) -> tuple[bool, str]:
     photos = load_photos(name, root)
     count, lacking = sample_files(photos.parts)
     found = f"{len(lacking)} missing or empty, first {lacking[0]!r}" if lacking else "all there"
-    enough = all(len(photos.parts.get(part, ())) >= most for part, most in PHOTO_SOURCES[name].official.items())
+    enough = all(len(photos.parts.get(part, ())) >= most for part, most in LAYOUTS[name].official.items())
     return enough and not lacking, "; ".join((*photos.remarks, f"{count} files looked at, {found}"))
 
 
@@ -83,26 +53,29 @@ def sample_files(parts: Mapping[str, PhotoList], most: int = 200) -> tuple[int, 
     return len(chosen), [photos.names[index] for photos, index in chosen if not _holds_something(photos, index)]
 
 
-def verify_photos(name: str, root: Path, progress: bool = True) -> PhotoReport:
-    """Decode every image of a set and count what can be used; raises NlkitError where `load_photos` does."""
+def verify_photos(name: str, root: Path, progress: bool) -> tuple[pd.DataFrame, str]:
+    """Decode every image of a set: a table `part, path, fault` of those that cannot be used, and a report in lines.
+
+    Raises NlkitError where `load_photos` does.
+    """
     from nlkit.data.photos.decode import find_faults, read_rgb
 
     photos = load_photos(name, root)
-    flaws, lines = list[tuple[str, str, str]](), list[str]()
+    found, lines = list[tuple[str, str, str]](), list[str]()
     for part, images in photos.parts.items():
         read = partial(lambda listed, place: read_rgb(listed.path(place)), images)
         faults = find_faults(read, len(images), f"reading {part} images", progress)
-        flaws += [(part, images.names[place], why) for place, why in faults.items()]
+        found += [(part, images.names[place], why) for place, why in faults.items()]
         counts = np.bincount(np.delete(images.labels, list(faults)), minlength=len(photos.class_names))
         lines.append(f"  {part}: {counts.sum()} of {len(images)} images can be used; {_spread(photos, counts)}")
     verified = verified_labels(root, photos.train) if name == "food101n" else []
     total = sum(len(images) for images in photos.parts.values())
-    first = f"{name}: {total} images read, {len(flaws)} cannot be used"
-    return PhotoReport(flaws, [first, *lines, *(f"  {note}" for note in (*photos.remarks, *verified))])
-
-
-def _verified(name: str, root: Path) -> str:
-    return verify_photos(name, root, progress=False).text.removeprefix(f"{name}: ")
+    lines = [f"{name}: {total} images read, {len(found)} cannot be used", *lines]
+    lines += [f"  {note}" for note in (*photos.remarks, *verified)]
+    lines += [f"  {part} {image!r}: {why}" for part, image, why in found[:SHOWN]]
+    if len(found) > SHOWN:
+        lines.append(f"  and {len(found) - SHOWN} more; --list FILE writes all of them")
+    return pd.DataFrame(found, columns=["part", "path", "fault"]), "\n".join(lines)
 
 
 def _spread(photos: PhotoSet, counts: np.ndarray) -> str:
@@ -113,8 +86,11 @@ def _spread(photos: PhotoSet, counts: np.ndarray) -> str:
 
 
 def _holds_something(photos: PhotoList, index: int) -> bool:
-    try:
+    with suppress(NlkitError, OSError):
         path = photos.path(index)
         return path.is_file() and path.stat().st_size > 0
-    except (NlkitError, OSError):
-        return False
+    return False
+
+
+SOURCES = {name: Source(one.needed, partial(survey, name), one.owner) for name, one in LAYOUTS.items()}
+"""What each set of photographs needs, and how it is looked at."""

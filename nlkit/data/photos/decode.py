@@ -5,8 +5,7 @@ import os
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +14,7 @@ from joblib import Parallel, cpu_count, delayed
 from PIL import Image, ImageOps
 from tqdm.auto import tqdm
 
-from nlkit.data.files import read_arrays, write_arrays
+from nlkit.data.files import DAMAGE, read_tensors, write_tensors
 from nlkit.errors import NlkitError
 from nlkit.files import open_file
 from nlkit.lazy import functional, torch
@@ -32,27 +31,23 @@ _large = threading.RLock()
 _Result = TypeVar("_Result")
 
 
-@dataclass(frozen=True)
-class Decoded:
-    """Squares uint8 [N, S, S, C], C = 1 where every image is grey, else 3; unreadable ones are black, with a fault."""
-
-    images: np.ndarray
-    faults: dict[int, str]
-
-
-def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: Path | None = None) -> Decoded:
+def decode_all(
+    paths: Sequence[Path], side: int, progress: bool, cache: Path | None = None
+) -> tuple[np.ndarray, dict[int, str]]:
     """Decode images in parallel: turned as EXIF says, short side scaled to `side`, centre cut out, RGB or grey.
 
-    `cache` is a file that keeps the result; it is used while paths, sizes and times of the files are the same.
-    Raises NlkitError where the squares would not fit into memory, or the cache cannot be written.
+    Returns squares uint8 [N, S, S, C], C = 1 where every image is grey, else 3, and what is wrong with unreadable ones,
+    which are black, by index. `cache` is a file that keeps both, and is used while paths, sizes and times of the files
+    are the same. Raises NlkitError where the squares would not fit into memory, or the cache cannot be written.
     """
     if len(paths) * side * side * 3 > MAX_TOTAL_BYTES:
         most = f"{MAX_TOTAL_BYTES >> 30} GiB"
         raise NlkitError(f"{len(paths)} images of side {side} do not fit into {most}; lower --size")
     state = state_of_files(f"{side}\n", "", paths)
-    kept = None if cache is None else read_arrays(cache)
-    if kept is not None and kept[1].get("state") == state:
-        return Decoded(kept[0]["images"], {int(index): why for index, why in kept[1]["faults"].items()})
+    with suppress(*DAMAGE):
+        tensors, info = read_tensors(cache) if cache is not None else ({}, {})
+        if info.get("state") == state:
+            return tensors["images"].numpy(), {int(index): why for index, why in info["faults"].items()}
     images = np.zeros((len(paths), side, side, 3), np.uint8)
 
     def one(index: int) -> None:
@@ -62,20 +57,17 @@ def decode_all(paths: Sequence[Path], side: int, progress: bool = True, cache: P
     faults = find_faults(one, len(paths), "reading images", progress)
     parts = np.array_split(images, max(1, len(images) // 1024)) if len(images) else []
     grey = all((part == part[..., :1]).all() for part in parts)  # all three channels agree in every image
-    decoded = Decoded(np.ascontiguousarray(images[..., :1]) if grey else images, faults)
+    images = np.ascontiguousarray(images[..., :1]) if grey else images
     if cache is not None:
-        try:
-            write_arrays(cache, {"images": decoded.images}, {"state": state, "faults": decoded.faults})
-        except OSError as error:
-            raise NlkitError(f"{cache}: cannot write the decoded images ({error})") from None
-    return decoded
+        write_tensors(cache, {"images": torch.from_numpy(images)}, {"state": state, "faults": faults})
+    return images, faults
 
 
 def find_faults(work: Callable[[int], object], count: int, title: str, progress: bool) -> dict[int, str]:
     """Where `work(index)` fails for one of `count` images, by its index: what is wrong; every image is tried."""
     with tqdm(total=count, desc=title, unit="image", disable=not progress) as bar:
-        found = in_parallel(lambda index: fault_of(lambda: work(index)), range(count), bar)
-        return {index: why for index, why in enumerate(found) if why is not None}
+        found = in_parallel(lambda index: attempt(lambda: work(index)), range(count), bar)
+        return {index: why for index, why in enumerate(found) if isinstance(why, str)}
 
 
 def probe(paths: Sequence[Path], most: int = 500) -> list[int]:
@@ -116,7 +108,7 @@ def read_rgb(path: Path, short: int | None = None) -> Image.Image:
     """A whole image in RGB, turned as EXIF says; transparent pixels are white, and 16 bits become 8.
 
     With `short`, a large JPEG is decoded at 1/2, 1/4 or 1/8, never below twice that many pixels a side. Raises
-    NlkitError, or what Pillow raises for a damaged image; `fault_of` tells both in a few words.
+    NlkitError, or what Pillow raises for a damaged image; `attempt` tells both in a few words.
     """
     with _open_image(path, short) as image:
         ImageOps.exif_transpose(image, in_place=True)
@@ -147,15 +139,14 @@ def _open_image(path: Path, short: int | None = None) -> Iterator[Image.Image]:
                 yield image
 
 
-def fault_of(work: Callable[[], object]) -> str | None:
-    """What is wrong with a file, in a few words, or None; a damaged image can raise almost anything."""
+def attempt(work: Callable[[], _Result]) -> _Result | str:
+    """What `work` returns, or in a few words what is wrong with its file; a damaged one can raise almost anything."""
     try:
-        work()
+        return work()
     except NlkitError as error:
         return str(error).rpartition(": ")[2]
     except Exception as error:
         return f"damaged ({' '.join(str(error).split())[:100] or type(error).__name__})"
-    return None
 
 
 def in_parallel(work: Callable[[Any], _Result], items: Sequence[Any], bar: tqdm) -> Generator[_Result]:

@@ -16,11 +16,12 @@ from typing import Literal
 import numpy as np
 from tqdm.auto import tqdm
 
-from nlkit.data.files import read_arrays, write_arrays
+from nlkit.data.files import DAMAGE, read_tensors, write_tensors
 from nlkit.data.photos import PhotoList
-from nlkit.data.photos.decode import fault_of, in_parallel, read_photo, state_of_files
+from nlkit.data.photos.decode import attempt, in_parallel, read_photo, state_of_files
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, replaced_file
+from nlkit.lazy import torch
 
 SHARD = 1000
 RULE = 2  # number of the rule by which images are decoded; another one makes other stores
@@ -104,11 +105,15 @@ def _make(photos: PhotoList, short: int, files: list[Path], progress: bool) -> N
     missing = [number for number, file in enumerate(files) if read_shard(file) is None]
     done = (len(files) - len(missing)) * SHARD
     folder = files[0].parent
+
+    def one(place: int) -> Outcome:
+        return attempt(lambda: digested(read_photo(photos.path(place), short)))
+
     try:
         with tqdm(total=len(photos), initial=done, desc="decoding images", disable=not progress) as bar:
             for turn, number in enumerate(missing, 1):
                 places = range(number * SHARD, min((number + 1) * SHARD, len(photos)))
-                outcomes = in_parallel(lambda place: _decode(photos, place, short), places, bar)
+                outcomes = in_parallel(one, places, bar)
                 _write_shard(files[number], zip(places, outcomes, strict=True))
                 _check_space(files[number], len(missing) - turn)
     except OSError as error:
@@ -118,17 +123,11 @@ def _make(photos: PhotoList, short: int, files: list[Path], progress: bool) -> N
         raise NlkitError(f"{photos.root}: images were changed while they were decoded; start again")
 
 
-def _decode(photos: PhotoList, place: int, short: int) -> Outcome:
-    found: list[np.ndarray] = []
-    fault = fault_of(lambda: found.append(read_photo(photos.path(place), short)))
-    return (found[0], image_digest(found[0])) if fault is None else fault
-
-
-def image_digest(pixels: np.ndarray) -> bytes:
-    """SHA-256, 32 bytes, of the shape and the bytes of an image uint8 [H, W, 3]."""
+def digested(pixels: np.ndarray) -> tuple[np.ndarray, bytes]:
+    """An image uint8 [H, W, 3], and the SHA-256, 32 bytes, of its shape and bytes."""
     found = hashlib.sha256(f"{pixels.shape[0]} {pixels.shape[1]} 3\n".encode())
     found.update(pixels.data)
-    return found.digest()
+    return pixels, found.digest()
 
 
 def _check_space(file: Path, shards: int) -> None:
@@ -153,23 +152,26 @@ def _write_shard(pixels: Path, outcomes: Iterable[tuple[int, Outcome]]) -> None:
             kept.append(place)
             shapes.append(outcome[0].shape[:2])
             digests += outcome[1]
-    columns: dict[str, np.ndarray] = {
+    columns = {
         "kept": np.array(kept, np.int64),
         "shapes": np.array(shapes, np.int64).reshape(-1, 2),
         "digests": np.frombuffer(digests, np.uint8).reshape(-1, 32),
     }
-    write_arrays(pixels.with_suffix(".safetensors"), columns, {"faults": faults})
+    tensors = {name: torch.from_numpy(column) for name, column in columns.items()}
+    write_tensors(pixels.with_suffix(".safetensors"), tensors, {"faults": faults})
 
 
 def read_shard(pixels: Path) -> Store | None:
     """A shard that was finished; None where it was not, or its files differ in size; pixels are not hashed."""
-    found = read_arrays(pixels.with_suffix(".safetensors"))
-    if found is None or not pixels.is_file():
+    try:
+        tensors, info = read_tensors(pixels.with_suffix(".safetensors"))
+        length = pixels.stat().st_size
+    except DAMAGE:
         return None
-    columns, info = found
+    columns = {name: tensor.numpy() for name, tensor in tensors.items()}
     heights, widths = columns["shapes"].T.copy()
     sizes = heights * widths * 3
-    if pixels.stat().st_size != sizes.sum():
+    if length != sizes.sum():
         return None
     faults = {int(place): why for place, why in info["faults"].items()}
     offsets = np.cumsum(sizes) - sizes

@@ -12,7 +12,6 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from nlkit.data.photos.store import Store, read
-from nlkit.errors import NlkitError
 
 SHARE = 0.6  # of a GPU's free memory; a store that needs no more is kept there
 BLOCK = 64 * 2**20  # bytes that go to the device in one piece, roughly
@@ -54,13 +53,7 @@ class StoredImages:
     """N images of a store, indexed as a tensor [N, side, side, 3] would be; batches come out on the device."""
 
     def __init__(self, store: Store, side: int, device: torch.device, most: float | None = None) -> None:
-        """Keep the pixels on a GPU where `most` bytes hold them; raises NlkitError for an image below `side`."""
-        shortest = int(np.minimum(store.heights, store.widths).min(initial=side))
-        if side > shortest:
-            raise NlkitError(
-                f"key 'views.size' is {side}: larger than data.short, an image of {store.files[0]} has a side of "
-                f"{shortest} pixels"
-            )
+        """Keep the pixels on a GPU where `most` bytes hold them; no image may be smaller than `side`."""
         self.store, self.side, self.device = store, side, device
         self.largest = int((store.heights * store.widths).max(initial=0))
         self.staged = self._everything() if _fits(store, device, most) else None
