@@ -165,7 +165,7 @@ def memorisation(run: Run) -> Figure:
     figure, axes = style.panels(2, 2.7)
     for label, colour, counts in loss_counts(run):
         axes[0].plot(run.epochs["epoch"], histogram_medians(counts), color=colour, label=label)
-    axes[0].set(xlabel="epoch", ylabel="median loss", yscale="log", title="Loss of training samples")
+    axes[0].set(xlabel="epoch", ylabel="median loss", ylim=(0, None), title="Loss of training samples")
     axes[0].legend()
     epochs, accuracy = run.epochs["epoch"], run.epochs["accuracy"]
     axes[1].plot(epochs, accuracy, color="black")
