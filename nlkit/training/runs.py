@@ -22,7 +22,7 @@ from nlkit.training import encoders, records
 from nlkit.training.loop import Fit, cpu_threads, fit
 from nlkit.training.problem import load_problem
 from nlkit.training.provenance import keep_freed_memory, write_record
-from nlkit.training.records import run_path
+from nlkit.training.records import first_difference, run_path
 
 MODEST_WIDTH, MODEST_PIXELS = 128, 2**24
 """Channels of the first stage, and pixels of a batch, that need no estimate of the memory."""
@@ -193,15 +193,6 @@ def _same_encoder(record: records.Record, pretraining: Params[Any] | None) -> bo
     """Whether a run started from an encoder of these parameters, or needs none."""
     known = record.info.get("encoder") or {}
     return pretraining is None or known.get("params_sha256") == encoders.identity(pretraining)
-
-
-def first_difference(theirs: Any, ours: Any, key: str = "") -> str:
-    """The first key in which two nested parameter dictionaries differ, with both values."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        for name in [*theirs, *(name for name in ours if name not in theirs)]:
-            if theirs.get(name) != ours.get(name):
-                return first_difference(theirs.get(name), ours.get(name), f"{key}.{name}" if key else name)
-    return f"{key}: {theirs} there, {ours} here"
 
 
 def _as_run(record: records.Record, params: Params[Any], origin: Literal["trained", "resumed", "loaded"]) -> Run:
