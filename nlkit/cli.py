@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     adopt = commands.add_parser("adopt", help=about, parents=[root])
     show = commands.add_parser("show", help="print what a record says")
     for reader, command in ((adopt, _adopt), (show, _show)):
-        reader.add_argument("folder", type=Path, help="a folder with record.json")
+        reader.add_argument("folder", type=Path, help="a folder with record.json, or that file")
         reader.set_defaults(command=command)
 
     _clean_options(commands.add_parser("clean", help="find wrong labels among images of your own", parents=[training]))

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,8 @@ NEEDED = {
 class Record:
     """record.json as a dictionary, and the two tables beside it, which are decoded when they are first asked for."""
 
-    info: dict[str, Any]
-    tables: Mapping[str, bytes]
+    info: dict[str, Any] = field(repr=False)
+    tables: Mapping[str, bytes] = field(repr=False)
     folder: Path
 
     @cached_property
@@ -122,7 +122,8 @@ def _sealed(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load(folder: Path) -> Record:
-    """Read and check a record; raises NlkitError where it is missing, damaged or of an unknown format."""
+    """Read and check the record of a folder, or of its record.json; NlkitError where it is missing or damaged."""
+    folder = folder.parent if folder.name == "record.json" and os.path.isfile(folder) else folder
     path = folder / "record.json"
     if not os.path.exists(path):
         raise NlkitError(f"{path}: no record there")
@@ -163,7 +164,8 @@ def adopt(folder: Path, results: Path) -> Path:
     Raises NlkitError for a damaged record, and for one that is no run of the project's `params/<paper>/<cell>.yaml`.
     """
     record = load(folder)
-    info, path, blobs = record.info, folder / "record.json", {name: read_bytes(folder / name) for name in FILES}
+    info, path = record.info, record.folder / "record.json"
+    blobs = {name: read_bytes(record.folder / name) for name in FILES}
     if "sha256" not in info:
         raise NlkitError(f"{path}: carries no sha256 of itself; run it again")
     params = make_params(info["params"], {}, source=str(path))

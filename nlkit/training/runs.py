@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ MODEST_WIDTH, MODEST_PIXELS = 128, 2**24
 class Run(records.Record):
     """A finished run: its record, its parameters, and where it came from."""
 
-    params: Params[Any]
+    params: Params[Any] = field(repr=False)
     origin: Literal["trained", "resumed", "loaded"]
 
     @property
@@ -156,7 +156,7 @@ def _check_memory(problem: Problem, params: Params[Any]) -> None:
 
 
 def load_run(folder: str | Path) -> Run:
-    """The run of a record; raises NlkitError where the record is missing or damaged."""
+    """The run of a folder with a record, or of its record.json; NlkitError where it is missing or damaged."""
     record = records.load(as_path(folder, "load_run"))
     return _as_run(record, make_params(record.info["params"], {}, source=str(record.folder / "record.json")), "loaded")
 

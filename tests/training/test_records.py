@@ -112,9 +112,10 @@ def test_adopt_copies_to_the_place_of_the_cell_and_keeps_what_is_there(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = load_run(folder).params
+    assert len(repr(load_run(folder / "record.json"))) < 300
     tiny.in_project(own, tmp_path)
     monkeypatch.chdir(tmp_path)
-    target = records.adopt(folder, tmp_path / "results")
+    target = records.adopt(folder / "record.json", tmp_path / "results")
     assert target == tmp_path / "results/cross_entropy/tiny/seed-0"
     assert names(target) == FILES and names(target.parent) == ["seed-0"]
     assert records.load(folder).info == records.load(target).info
