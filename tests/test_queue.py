@@ -50,13 +50,11 @@ def test_a_call_ends_in_time_and_the_next_one_goes_on(tmp_path: Path) -> None:
 def test_a_run_that_has_failed_is_not_said_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It fails while the call sleeps, and then the time is over."""
     process = MagicMock(returncode=2, **{"poll.side_effect": [None, 2, 2]})
     process.__enter__.return_value = process
     monkeypatch.setattr(queue, "subprocess", Mock(Popen=Mock(return_value=process)))
     monkeypatch.setattr(queue, "time", Mock(monotonic=Mock(side_effect=[0, 0, 1e9])))
     monkeypatch.chdir(tiny.ROOT)
-    (tmp_path / "queue.yaml").write_text("- elr/digits-sym-50: [0]")
-    options = ["--minutes", "9", "--runs", str(tmp_path), "--records", str(tmp_path)]
-    assert queue.main([*options, "--queue", str(tmp_path / "queue.yaml")]) == 1
+    monkeypatch.setattr(queue, "cells", lambda file: [("elr/digits-sym-50", 0)])
+    assert queue.main(["--minutes", "9", "--runs", str(tmp_path), "--records", str(tmp_path)]) == 1
     assert capsys.readouterr().out == "elr/digits-sym-50 0: failed with exit status 2\n"
