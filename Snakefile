@@ -75,7 +75,10 @@ due = {}  # runs whose resources were asked for
 if workflow.is_main_process:
     atexit.register(tell_hours)  # only then it is known to be a dry run
 
-SEEDS = re.findall(r"\d+", str(config.get("seeds", contents.SEED)))
+SEEDS = str(config.get("seeds", contents.SEED))
+if not re.fullmatch(r"\d+(,\d+)*", SEEDS):
+    raise WorkflowError(f"--config seeds={SEEDS}: expected whole numbers with commas between them, such as seeds=0,1,2")
+SEEDS = SEEDS.split(",")
 
 wildcard_constraints:
     paper="[a-z0-9_]+",

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import yaml
 
-from nlkit.params import load_params, parse_override
+from nlkit.params import load_params
 from nlkit.training import records
 from nlkit.training.loop import load_latest
 
@@ -26,8 +26,8 @@ EVERY_SECONDS = 5.0
 GIVEN_UP = "given-up.txt"
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Go through the queue until the time is over, and say of each run what became of it."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Go through the queue until the time is over, and say of each run what became of it; 1 if every one failed."""
     parser = argparse.ArgumentParser(description="Runs in the order of their worth, as many as fit into the time.")
     parser.add_argument("--minutes", type=float, required=True, help="of this call")
     parser.add_argument("--more", type=float, default=0.0, help="minutes of further calls")
@@ -35,9 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="checkpoints, for the next call")
     parser.add_argument("--records", type=Path, default=Path("results"), help="finished records alone")
     parser.add_argument("--queue", type=Path, default=Path(__file__).with_suffix(".yaml"))
-    parser.add_argument("-s", "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides")
     options = parser.parse_args(arguments)
-    end = time.monotonic() + 60 * options.minutes
+    end, outcomes = time.monotonic() + 60 * options.minutes, list[str]()
     for cell, seed in cells(options.queue):
         folder = options.runs / cell / f"seed-{seed}"
         there = options.records / cell / f"seed-{seed}" / "record.json"
@@ -45,10 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             continue
         if time.monotonic() >= end:
             break
-        overrides = [f"seed={seed}", *options.overrides]
-        print(f"{cell} {seed}: {one(cell, overrides, folder, options.data, end, 60 * options.more)}", flush=True)
+        outcomes.append(one(cell, seed, folder, options.data, end, 60 * options.more))
+        print(f"{cell} {seed}: {outcomes[-1]}", flush=True)
         if (folder / "record.json").exists():
             records.adopt(folder, options.records)
+    return int(bool(outcomes) and all(outcome.startswith("failed") for outcome in outcomes))
 
 
 def cells(queue: Path) -> Iterator[tuple[str, int]]:
@@ -58,22 +58,21 @@ def cells(queue: Path) -> Iterator[tuple[str, int]]:
             yield from ((cell, seed) for seed in seeds)
 
 
-def one(cell: str, overrides: Sequence[str], folder: Path, data: Path | None, end: float, more: float) -> str:
+def one(cell: str, seed: int, folder: Path, data: Path | None, end: float, more: float) -> str:
     """Start or resume one run, watch it, and say how it ended."""
     path = f"params/{cell}.yaml"
-    params = load_params(Path(path), **dict(map(parse_override, overrides)))
+    params = load_params(path)
     total, first = params.training.epochs, getattr(params.method, "warm_up", 0) + 1
-    settings = [word for override in overrides for word in ("-s", override)]
     root = [] if data is None else ["--data", str(data)]
-    command = [sys.executable, "-m", "nlkit", "run", path, *settings, "--out", str(folder), *root, "--quiet"]
+    command = [sys.executable, "-m", "nlkit", "run", path, "-s", f"seed={seed}", "--out", str(folder), *root, "--quiet"]
     with subprocess.Popen(command) as process:
         while process.poll() is None:
             time.sleep(EVERY_SECONDS)
             left = end - time.monotonic()
             seconds = epoch_seconds(folder)
             needed = (total - len(seconds)) * seconds[-1] if len(seconds) >= first else 0.0
-            if left > 0 and needed <= left + more:
-                continue
+            if process.poll() is not None or (left > 0 and needed <= left + more):
+                continue  # what has ended by itself was not stopped
             process.kill()  # checkpoints are whole at any moment
             process.wait()
             if needed <= max(left, 0.0) + more:
@@ -89,4 +88,4 @@ def epoch_seconds(folder: Path) -> list[float]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

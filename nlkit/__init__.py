@@ -34,7 +34,14 @@ _HOMES = {
 __all__ = sorted(name for names in _HOMES.values() for name in names)
 
 
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        found = import_module("importlib.metadata").distributions(name="nlkit")
+        return next((one.version for one in found), "unknown")
     home = next((module for module, names in _HOMES.items() if name in names), None)
     if home is None:
         raise AttributeError(f"module 'nlkit' has no attribute '{name}'")

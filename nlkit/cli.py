@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import nlkit
 from nlkit.errors import NlkitError
 
 ENCODERS = ("resnet18", "resnet50")
@@ -80,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     training.add_argument("--device", choices=DEVICES, default="auto")
     training.add_argument("--quiet", action="store_true", help="no progress bar, no table of settings")
     parser = _Parser(prog="nlkit", description="Learning with noisy labels.")
+    parser.add_argument("--version", action="version", version=f"nlkit {nlkit.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="train, resume, or say that the record exists", parents=[training, root])
@@ -92,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     adopt = commands.add_parser("adopt", help=about, parents=[root])
     show = commands.add_parser("show", help="print what a record says")
     for reader, command in ((adopt, _adopt), (show, _show)):
-        reader.add_argument("folder", type=Path, help="a folder with record.json")
+        reader.add_argument("folder", type=Path, help="a folder with record.json, or that file")
         reader.set_defaults(command=command)
 
     _clean_options(commands.add_parser("clean", help="find wrong labels among images of your own", parents=[training]))
@@ -102,8 +104,7 @@ def _parser() -> argparse.ArgumentParser:
     actions = data.add_subparsers(required=True, metavar="ACTION", dest="action")
     actions.add_parser("status", help="what is present, and where it is looked for", parents=[root])
     get = actions.add_parser("get", help="download, or say where it comes from", parents=[root])
-    about = "read and check, photographs one by one; ends with 1 if some are bad"
-    verify = actions.add_parser("verify", help=about, parents=[root])
+    verify = actions.add_parser("verify", help="read and check; ends with 1 if photographs are bad", parents=[root])
     for named in (get, verify):
         named.add_argument("name")
     verify.add_argument("--list", type=Path, metavar="FILE", help="write all bad photographs to a CSV file")

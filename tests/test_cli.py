@@ -201,7 +201,7 @@ def test_a_run_says_where_its_record_is_and_what_came_out(
 
 def test_show_says_what_a_reader_asks_first(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
     info = json.loads((finished / "record.json").read_text())
-    assert main(["show", str(finished)]) == 0
+    assert main(["show", str(finished / "record.json")]) == 0  # as `run` prints it
     accuracy, noise = info["accuracy"], info["noise"]
     expected = [
         "cross_entropy tiny seed 0",

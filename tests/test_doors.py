@@ -63,6 +63,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         (folder / "images" / place[2:]).rename(folder / "images" / place)
     pd.DataFrame(ROWS, columns=["path", "label", "truth"]).to_csv(folder / "labels.csv", index=False)
     np.savez(folder / "f.npz", features=np.random.default_rng(0).random((12, 3)), labels=np.arange(12) % 2)
+    tiny.in_project(tiny.params("cross_entropy", **{"data.train_size": 64, "training.epochs": 2}), folder)
     for name in RUNS:
         few = {"data.train_size": 64, "training.epochs": 4 if name == "tcl_plus.yaml" else 2}
         (folder / name).write_text(yaml.safe_dump(tiny.params(name[:-5], **few).model_dump(mode="json")))

@@ -6,6 +6,8 @@ import nbformat
 import pytest
 from tiny import python
 
+import nlkit
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -20,6 +22,11 @@ def test_help_and_refusals_of_the_command_line_import_nothing_heavy(words: list[
     code = f"import runpy, sys\nsys.argv[1:] = {words}\ntry: runpy.run_module('nlkit', run_name='__main__')\n"
     code += "except SystemExit: pass"
     assert not imported(code, tmp_path) & {"torch", "pandas", "numpy", "matplotlib", "sklearn", "pydantic", "yaml"}
+
+
+def test_the_package_names_what_it_offers_and_tells_its_version() -> None:
+    assert {"run", "clean", "Params", "__version__"} <= set(dir(nlkit))
+    assert python(ROOT, "-m", "nlkit", "--version") == f"nlkit {nlkit.__version__}\n"
 
 
 def test_a_run_on_digits_imports_no_module_for_photographs(tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ def world(tmp_path: Path) -> Iterator[Path]:
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     (folder / "user.yaml").write_text(yaml.safe_dump(user.model_dump(mode="json")))
     shutil.copy(folder / "simclr.yaml", folder / "params")
+    tiny.in_project(tiny.params("cross_entropy", **small), folder)
     np.savez(folder / "f.npz", features=np.random.default_rng(0).normal(size=(20, 3)), labels=np.arange(20) % 2)
     with contextlib.chdir(folder):
         yield folder

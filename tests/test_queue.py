@@ -1,15 +1,16 @@
 """The queue of the most valuable runs: it ends in time, leaves whole records, and goes on in the next call."""
 
-import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from unittest.mock import MagicMock, Mock
 
 import pytest
+import tiny
 
+from benchmarks import queue
+from nlkit import load_params
 from nlkit.training import records
 
-ROOT = Path(__file__).parents[1]
 QUEUE = """
 - cross_entropy/digits-sym-50: [0]
 - elr/digits-sym-50: [0, 1]
@@ -19,14 +20,15 @@ FILES = {"record.json", "epochs.parquet", "samples.parquet"}
 
 @pytest.mark.slow
 def test_a_call_ends_in_time_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    runs, adopted, queue = tmp_path / "runs", tmp_path / "results", tmp_path / "queue.yaml"
-    queue.write_text(QUEUE, encoding="utf-8")
+    runs, adopted = tmp_path / "runs", tmp_path / "results"
+    for paper in ("cross_entropy", "elr"):
+        short = {"training.epochs": 80, "training.snapshots": []}
+        tiny.in_project(load_params(tiny.ROOT / f"params/{paper}/digits-sym-50.yaml", **short), tmp_path)
+    (tmp_path / "queue.yaml").write_text(QUEUE, encoding="utf-8")
 
     def call(minutes: float) -> str:
-        folders = ["--runs", str(runs), "--records", str(adopted), "--queue", str(queue)]
-        short = ["--more", "60", "-s", "training.epochs=80", "-s", "training.snapshots=[]"]
-        command = [sys.executable, "-m", "benchmarks.queue", "--minutes", str(minutes), *short, *folders]
-        return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        options = ["--minutes", str(minutes), "--more", "60", "--queue", "queue.yaml"]
+        return tiny.python(tiny.ROOT, "-m", "benchmarks.queue", *options, folder=tmp_path)
 
     minutes, stopped = 0.1, list[Path]()
     while not stopped:  # on a slow machine, the first calls may end before the first epoch does
@@ -43,3 +45,16 @@ def test_a_call_ends_in_time_and_the_next_one_goes_on(tmp_path: Path) -> None:
     assert all(path.stat().st_mtime_ns == when for path, when in first.items())
     resumed = records.load(adopted / stopped[0].relative_to(runs))
     assert datetime.fromisoformat(resumed.info["started"]) < ended
+
+
+def test_a_run_that_has_failed_is_not_said_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    process = MagicMock(returncode=2, **{"poll.side_effect": [None, 2, 2]})
+    process.__enter__.return_value = process
+    monkeypatch.setattr(queue, "subprocess", Mock(Popen=Mock(return_value=process)))
+    monkeypatch.setattr(queue, "time", Mock(monotonic=Mock(side_effect=[0, 0, 1e9])))
+    monkeypatch.chdir(tiny.ROOT)
+    monkeypatch.setattr(queue, "cells", lambda file: [("elr/digits-sym-50", 0)])
+    assert queue.main(["--minutes", "9", "--runs", str(tmp_path), "--records", str(tmp_path)]) == 1
+    assert capsys.readouterr().out == "elr/digits-sym-50 0: failed with exit status 2\n"

@@ -102,6 +102,8 @@ def test_the_engine_makes_its_page_and_its_runs(tree: Path) -> None:
     for seed in (3, 4):
         run = f"params/toy/digits-sym-50.yaml -s seed={seed} --out $(dirname runs/toy/digits-sym-50/seed-{seed}/"
         assert found.count(run) == 1
+    with pytest.raises(AssertionError, match="seeds=0-2: expected whole numbers"):
+        python(tree, *words[:-1], "seeds=0-2", "--", "digits")
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from fuzzing import refused
 from torch import Tensor
 
@@ -44,6 +45,14 @@ def params(name: str = "dividemix", **overrides: Any) -> Params[Any]:
         "method": dict(entry.tiny),
     }
     return make_params(content, overrides, source="tiny")
+
+
+def in_project(own: Params[Any], project: Path) -> None:
+    """Make a folder a project that has the parameter file of these parameters."""
+    (project / "params" / own.paper).mkdir(parents=True, exist_ok=True)
+    (project / "notebooks").mkdir(exist_ok=True)
+    file = project / "params" / own.paper / f"{own.cell}.yaml"
+    file.write_text(yaml.safe_dump(own.model_dump(mode="json")), encoding="utf-8")
 
 
 def with_tables(run: Run, **frames: pd.DataFrame) -> Run:

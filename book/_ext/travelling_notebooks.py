@@ -1,7 +1,8 @@
 """A Sphinx extension: a notebook for download runs where nothing of the repository is but the installed package.
 
 It carries the parameter files that it names, and those that these refer to. It has no outputs, which stand in the pages
-already. A notebook that reads the records of all runs is not offered: they would weigh more than the book.
+already. A notebook that reads the records of all runs, or the table of benchmarks, is not offered: the records would
+weigh more than the book, and the table is a file of the repository.
 
 Where `repository.url` of `_config.yml` is an address on GitHub, a page of a notebook leads to it on Binder and Colab.
 """
@@ -21,7 +22,7 @@ from nlbook import contents
 from nlkit.params import read_tree
 
 NAMED = re.compile(r'^params = "([\w/.-]+)"|\bparams/([\w/.-]+)\.yaml\b', re.MULTILINE)
-READS_ALL = re.compile(r"\ball_runs\(|noise_page\.noise_page\(")
+READS_ALL = re.compile(r"\ball_runs\(|noise_page\.noise_page\(|\btable = \W+benchmarks/")
 GITHUB = re.compile(r"https://github\.com/([\w.-]+/[\w.-]+?)(?:\.git)?/?")
 LAUNCHERS = {
     "Binder": "https://mybinder.org/v2/gh/{}/{}?urlpath=lab/tree/{}",

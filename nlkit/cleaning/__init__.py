@@ -33,7 +33,13 @@ from nlkit.training.runs import Run
 
 
 class Options(BaseModel):
-    """What may be asked of a cleaning run; None leaves the choice to the defaults. `settings` has dotted keys."""
+    """What may be asked of a cleaning run; None leaves the choice to the defaults.
+
+    method: str, as of `--method`. test: a table `path,label` of images to test on, or hold_out: float to 0.9, the share
+    to test on. truth: str, a column of correct labels, for measuring only. size: int, 8 to 512 pixels. epochs: int.
+    flip: bool, train on mirror images too. corrupt: "drop" or "fail". seed: int. device: "auto", "cpu" or "cuda".
+    overwrite: bool, replace scores that are there. settings: dict of dotted keys, as of `-s`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -62,7 +68,8 @@ def clean(
     """Train a robust classifier on the images of `folder` and tell for each label how likely it is to be correct.
 
     labels: a CSV file `path,label`; without it each sub-folder is a class. out: the CSV file of the scores; record,
-    model and report go to the folder of the same name. options: see `Options`. `say` is called with the chosen
+    model and report go to the folder of the same name. options: the fields of `nlkit.cleaning.Options`, such as
+    `method="dividemix"` or `epochs=60`; the command line has the same. `say` is called with the chosen
     settings before training. An interrupted call is resumed by the same call. Raises NlkitError for bad input.
     """
     try:

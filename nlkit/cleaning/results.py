@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ LISTED = 20  # images that were left out and are printed; all of them are in a t
 class FeatureResult:
     """Scores, one row an image; held-out predictions; accuracy in percent and AUC of P(clean) where they are known."""
 
-    scores: pd.DataFrame
-    test_scores: pd.DataFrame | None
+    scores: pd.DataFrame = field(repr=False)
+    test_scores: pd.DataFrame | None = field(repr=False)
     accuracy: float | None
     auc: float | None
     path: Path
@@ -47,11 +47,11 @@ class FeatureResult:
 class CleanResult(FeatureResult):
     """Also what was left out, the run, why its settings are so, and the scored images uint8 [N, S, S, C] in order."""
 
-    dropped: pd.DataFrame
-    choices: pd.DataFrame
+    dropped: pd.DataFrame = field(repr=False)
+    choices: pd.DataFrame = field(repr=False)
     run: Run
-    problem: Problem
-    images: np.ndarray
+    problem: Problem = field(repr=False)
+    images: np.ndarray = field(repr=False)
     notes: tuple[str, ...]
 
 

@@ -166,7 +166,7 @@ def _layers(tree: Mapping[str, Any], source: str, root: Path) -> list[tuple[Path
             raise NlkitError(f"{wrong}: expected a path below {root} without suffix, such as bases/dividemix/cifar10")
         path = root / f"{name}.yaml"
         if not path.is_file():
-            raise NlkitError(f"{wrong}: there is no file {path}")
+            raise NlkitError(f"{wrong}: there is no file {path}; call it inside the project (papermill: --cwd DIR)")
         if any(path.resolve() == file.resolve() for file, _ in layers):
             raise NlkitError(f"{wrong}: that file is itself based on this one")
         if len(layers) > MOST_BASES:

@@ -1,6 +1,7 @@
 """Two-component Gaussian mixtures over per-sample losses, and label diagnosis, TCL's mixture over representations."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -52,14 +53,17 @@ def p_clean_per_class(z: Tensor, labels: Tensor, classes: int, params: MixturePa
     return result
 
 
-def fit_two_components(losses: Tensor | np.ndarray, params: MixtureParams | None = None) -> Tensor | np.ndarray:
+def fit_two_components(
+    losses: Tensor | np.ndarray | Sequence[float], params: MixtureParams | None = None
+) -> Tensor | np.ndarray:
     """P(clean) [N] of per-sample losses [N]: the posterior of the low-loss component (DivideMix, section 3.1).
 
     Losses are min-max normalised first. Constant or non-finite losses, which no mixture can separate,
-    give 0.5 for every sample. The result has the type of the input. Raises NlkitError for what are no losses.
+    give 0.5 for every sample. An array gives an array; all else, such as a list or a column of pandas, gives a tensor.
+    Raises NlkitError for what are no losses.
     """
     try:
-        values = torch.as_tensor(np.ascontiguousarray(losses) if isinstance(losses, np.ndarray) else losses)
+        values = torch.as_tensor(losses if isinstance(losses, torch.Tensor) else np.array(losses, order="C"))
     except (TypeError, ValueError, RuntimeError) as error:
         raise NlkitError(f"fit_two_components: expected losses [N], not {losses!r:.80} ({error})") from None
     if values.ndim != 1 or not len(values):

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, project_root, read_bytes, replaced_file
-from nlkit.params import Params, first_problem, make_params
+from nlkit.params import Params, first_problem, load_params, make_params
 
 FORMAT = 2
 UNSEALED = 1  # the format of the first records, which carry no hash of themselves
@@ -69,8 +69,8 @@ NEEDED = {
 class Record:
     """record.json as a dictionary, and the two tables beside it, which are decoded when they are first asked for."""
 
-    info: dict[str, Any]
-    tables: Mapping[str, bytes]
+    info: dict[str, Any] = field(repr=False)
+    tables: Mapping[str, bytes] = field(repr=False)
     folder: Path
 
     @cached_property
@@ -122,7 +122,8 @@ def _sealed(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load(folder: Path) -> Record:
-    """Read and check a record; raises NlkitError where it is missing, damaged or of an unknown format."""
+    """Read and check the record of a folder, or of its record.json; NlkitError where it is missing or damaged."""
+    folder = folder.parent if folder.name == "record.json" and os.path.isfile(folder) else folder
     path = folder / "record.json"
     if not os.path.exists(path):
         raise NlkitError(f"{path}: no record there")
@@ -156,15 +157,25 @@ def committed(params: Params[Any]) -> Record | None:
 
 
 def adopt(folder: Path, results: Path) -> Path:
-    """Check a finished record and copy it to `results/<paper>/<cell>/seed-<k>`; an existing one is kept."""
+    """Check a finished record and copy it to `results/<paper>/<cell>/seed-<k>`; an existing one is kept.
+
+    Raises NlkitError for a damaged record, and for one that is no run of the project's `params/<paper>/<cell>.yaml`.
+    """
     record = load(folder)
-    info, blobs = record.info, {name: read_bytes(folder / name) for name in FILES}
+    info, path = record.info, record.folder / "record.json"
+    blobs = {name: read_bytes(record.folder / name) for name in FILES}
     if "sha256" not in info:
-        raise NlkitError(f"{folder / 'record.json'}: carries no sha256 of itself; run it again")
-    params = make_params(info["params"], {}, source=str(folder / "record.json"))
+        raise NlkitError(f"{path}: carries no sha256 of itself; run it again")
+    params = make_params(info["params"], {}, source=str(path))
     found = tuple(info[key] for key in ("paper", "cell", "seed", "params_sha256"))
     if found != (params.paper, params.cell, params.seed, params.digest):
-        raise NlkitError(f"{folder / 'record.json'}: paper, cell, seed or hash are not those of its own params")
+        raise NlkitError(f"{path}: paper, cell, seed or hash are not those of its own params")
+    file = project_root() / "params" / params.paper / f"{params.cell}.yaml"
+    if not file.exists():
+        raise NlkitError(f"{path}: there is no {file}; only runs of the project's parameter files are adopted")
+    if (cell := load_params(file, seed=params.seed)).digest != params.digest:
+        other = first_difference(cell.model_dump(mode="json"), params.model_dump(mode="json"))
+        raise NlkitError(f"{path}: has other parameters than {file} ({other}); run it without them")
     target = results / run_path(params)
     with file_lock(results.parent / "runs" / "adopt"):
         if (target / "record.json").exists():
@@ -177,6 +188,15 @@ def adopt(folder: Path, results: Path) -> Path:
         except OSError as error:
             raise NlkitError(f"{target}: cannot write there ({error.strerror})") from None
     return target
+
+
+def first_difference(theirs: Any, ours: Any, key: str = "") -> str:
+    """The first key in which two nested parameter dictionaries differ, with both values."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for name in [*theirs, *(name for name in ours if name not in theirs)]:
+            if theirs.get(name) != ours.get(name):
+                return first_difference(theirs.get(name), ours.get(name), f"{key}.{name}" if key else name)
+    return f"{key}: {theirs} there, {ours} here"
 
 
 def shown(value: float | None, form: str) -> str:

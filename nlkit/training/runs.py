@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from nlkit.training import encoders, records
 from nlkit.training.loop import Fit, cpu_threads, fit
 from nlkit.training.problem import load_problem
 from nlkit.training.provenance import keep_freed_memory, write_record
-from nlkit.training.records import run_path
+from nlkit.training.records import first_difference, run_path
 
 MODEST_WIDTH, MODEST_PIXELS = 128, 2**24
 """Channels of the first stage, and pixels of a batch, that need no estimate of the memory."""
@@ -32,7 +32,7 @@ MODEST_WIDTH, MODEST_PIXELS = 128, 2**24
 class Run(records.Record):
     """A finished run: its record, its parameters, and where it came from."""
 
-    params: Params[Any]
+    params: Params[Any] = field(repr=False)
     origin: Literal["trained", "resumed", "loaded"]
 
     @property
@@ -156,7 +156,7 @@ def _check_memory(problem: Problem, params: Params[Any]) -> None:
 
 
 def load_run(folder: str | Path) -> Run:
-    """The run of a record; raises NlkitError where the record is missing or damaged."""
+    """The run of a folder with a record, or of its record.json; NlkitError where it is missing or damaged."""
     record = records.load(as_path(folder, "load_run"))
     return _as_run(record, make_params(record.info["params"], {}, source=str(record.folder / "record.json")), "loaded")
 
@@ -193,15 +193,6 @@ def _same_encoder(record: records.Record, pretraining: Params[Any] | None) -> bo
     """Whether a run started from an encoder of these parameters, or needs none."""
     known = record.info.get("encoder") or {}
     return pretraining is None or known.get("params_sha256") == encoders.identity(pretraining)
-
-
-def first_difference(theirs: Any, ours: Any, key: str = "") -> str:
-    """The first key in which two nested parameter dictionaries differ, with both values."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        for name in [*theirs, *(name for name in ours if name not in theirs)]:
-            if theirs.get(name) != ours.get(name):
-                return first_difference(theirs.get(name), ours.get(name), f"{key}.{name}" if key else name)
-    return f"{key}: {theirs} there, {ours} here"
 
 
 def _as_run(record: records.Record, params: Params[Any], origin: Literal["trained", "resumed", "loaded"]) -> Run:

@@ -172,6 +172,7 @@ def test_a_finished_run_is_not_trained_again_until_images_or_settings_change(
 @pytest.mark.parametrize(("classes", "each"), [(2, 5), (2, 33), (300, 2)])
 def test_many_classes_and_few_images_come_through(tmp_path: Path, classes: int, each: int) -> None:
     result = clean(write_images(tmp_path, classes, each))
+    assert len(repr(result)) < 900
     assert len(result.scores) == classes * each and result.scores["given_label"].nunique() == classes
     assert result.scores[["p_clean", "confidence"]].notna().all().all()
     assert result.accuracy is None and result.run.record["accuracy"]["best"] is None

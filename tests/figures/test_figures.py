@@ -102,9 +102,9 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> nlkit.Run:
     """A run on photographs without thumbnails, on a machine without data."""
     monkeypatch.setenv("NLKIT_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    for name in ("params", "notebooks"):  # as a project has them
-        (tmp_path / name).mkdir()
-    return nlkit.load_run(shutil.copytree(tiny.ROOT / PHOTOS, "run", ignore=shutil.ignore_patterns(images.NAME)))
+    run = nlkit.load_run(shutil.copytree(tiny.ROOT / PHOTOS, "run", ignore=shutil.ignore_patterns(images.NAME)))
+    tiny.in_project(run.params, tmp_path)
+    return run
 
 
 def pictures(run: nlkit.Run) -> list[list[int]]:

@@ -191,7 +191,7 @@ def test_bases_are_found_from_the_file_wherever_one_stands(tmp_path: Path, monke
     assert load_params(copy) == expected
     monkeypatch.chdir(tmp_path)
     assert load_params(CELL) == expected
-    refused(lambda: load_params("mine.yaml"), r"mine\.yaml: key 'base' is .*there is no file")
+    refused(lambda: load_params("mine.yaml"), r"mine\.yaml: key 'base' is .*there is no file .*inside the project")
 
 
 @pytest.mark.parametrize("path", sorted(PARAMS.glob("*/*.yaml")), ids=lambda path: f"{path.parent.name}/{path.stem}")

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from cleanlab import count as counting
@@ -90,6 +91,7 @@ def test_p_clean_follows_the_order_of_losses_and_not_their_unit(seed: int) -> No
         from_numpy, from_tensor = fit_two_components(kept.numpy()), fit_two_components(kept)
         assert isinstance(from_numpy, np.ndarray) and isinstance(from_tensor, Tensor)
         np.testing.assert_array_equal(from_numpy, from_tensor.numpy())
+        assert torch.equal(fit_two_components(pd.Series(kept.numpy())[1:]), fit_two_components(kept[1:]))
     assert torch.equal(single, losses.float())
 
 

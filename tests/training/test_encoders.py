@@ -126,6 +126,7 @@ def test_the_record_tells_the_encoder_and_its_cost_apart_from_the_run(project: P
 def test_a_record_with_another_encoder_is_never_loaded_and_a_committed_one_is_passed_over(project: Path) -> None:
     run = nlkit.run(user(), progress=False)
     assert nlkit.run(user(), progress=False).origin == "loaded"
+    tiny.in_project(run.params, project)
     records.adopt(run.folder, project / "results")
     write(project / "params/pre.yaml", pretraining(**{"method.temperature": 0.1}))
     refused(lambda: nlkit.run(user(), progress=False), r"another encoder .*method\.encoder.*--fresh")

@@ -12,7 +12,7 @@ import tiny
 from fuzzing import refused
 
 from nlbook import contest
-from nlkit import NlkitError, run
+from nlkit import NlkitError, load_run, run
 from nlkit.outputs import OWNER
 from nlkit.training import records
 
@@ -108,8 +108,14 @@ def test_runs_below_a_folder_are_the_records_by_path_and_no_unfinished_ones(fold
     assert [path.as_posix() for path in found] == ["a/one/seed-0", "b/two/seed-0"]
 
 
-def test_adopt_copies_to_the_place_of_the_cell_and_keeps_what_is_there(folder: Path, tmp_path: Path) -> None:
-    target = records.adopt(folder, tmp_path / "results")
+def test_adopt_copies_to_the_place_of_the_cell_and_keeps_what_is_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = load_run(folder).params
+    assert len(repr(load_run(folder / "record.json"))) < 300
+    tiny.in_project(own, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    target = records.adopt(folder / "record.json", tmp_path / "results")
     assert target == tmp_path / "results/cross_entropy/tiny/seed-0"
     assert names(target) == FILES and names(target.parent) == ["seed-0"]
     assert records.load(folder).info == records.load(target).info
@@ -117,6 +123,12 @@ def test_adopt_copies_to_the_place_of_the_cell_and_keeps_what_is_there(folder: P
     refused(lambda: records.adopt(folder, tmp_path / "results"), "never edited")
     assert (target / "record.json").read_bytes() == before
     refused(lambda: records.adopt(folder, folder / "record.json"), "cannot write there")
+    shutil.rmtree(tmp_path / "results")
+    tiny.in_project(own.model_copy(update={"optim": own.optim.model_copy(update={"lr": 0.5})}), tmp_path)
+    refused(lambda: records.adopt(folder, tmp_path / "results"), r"other .*\(optim\.lr: 0\.5 there, 0\.05 here")
+    shutil.rmtree(tmp_path / "params")
+    refused(lambda: records.adopt(folder, tmp_path / "results"), r"there is no .*cross_entropy/tiny\.yaml; only runs")
+    assert not (tmp_path / "results").exists()
 
 
 @pytest.mark.parametrize("change", [{"paper": "../../elsewhere"}, {"cell": "../up"}, {"seed": "0/../../up"}])

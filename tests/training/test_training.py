@@ -139,9 +139,8 @@ def test_a_run_resumed_under_other_code_tells_both_commits(tmp_path: Path, monke
 
 
 def test_a_committed_record_is_found_unnamed(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("params", "notebooks"):
-        (tmp_path / name).mkdir()
-    records.adopt(finished, tmp_path / "results")
+    tiny.in_project(params(), tmp_path)
     monkeypatch.chdir(tmp_path)
+    records.adopt(finished, tmp_path / "results")
     assert run(params(), progress=False).folder.is_relative_to(tmp_path / "results")
     assert run(params(seed=2), progress=False).folder.is_relative_to(tmp_path / "runs")
