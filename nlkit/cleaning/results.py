@@ -33,7 +33,7 @@ LISTED = 20  # images that were left out and are printed; all of them are in a t
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """Scores, one row an image; held-out predictions; accuracy in percent and AUC of P(clean) where they are known."""
+    """Scores, one row an image; held-out predictions; accuracy in percent and AUC where they are known; what is odd."""
 
     scores: pd.DataFrame
     test_scores: pd.DataFrame | None
@@ -41,6 +41,7 @@ class Result:
     auc: float | None
     path: Path
     folder: Path
+    notes: tuple[str, ...]
 
 
 class FeatureResult(Result):
@@ -56,7 +57,6 @@ class CleanResult(Result):
     run: Run
     problem: Problem
     images: np.ndarray
-    notes: tuple[str, ...]
 
 
 def output_paths(out: str | Path, inputs: Sequence[object], overwrite: bool) -> tuple[Path, Path]:
@@ -155,9 +155,9 @@ def print_settings(data: FolderData, choices: pd.DataFrame) -> None:
 
 def print_findings(result: Result) -> None:
     """What was found and where the results are, and on stderr what was left out."""
+    for note in result.notes:
+        print(f"nlkit: note: {note}", file=sys.stderr)
     if isinstance(result, CleanResult):
-        for note in result.notes:
-            print(f"nlkit: note: {note}", file=sys.stderr)
         for _, row in result.dropped.head(LISTED).iterrows():
             print(f"nlkit: left out {row['path']!r}: {row['reason']}", file=sys.stderr)
         if len(result.dropped) > LISTED:

@@ -17,6 +17,8 @@ from nlkit.files import read_bytes
 _FORMULA = re.compile(r"'*[=+@-](?!\d+(\.\d+)?$)")
 """What a spreadsheet may take for a formula, but numbers, and what may be such a cell with its guard."""
 
+_INDEX = re.compile(r"__index_level_\d+__")  # a column that pandas adds for the numbers of its rows
+
 
 def guarded(cell: str) -> str:
     """A cell with an apostrophe before what a spreadsheet would take for a formula."""
@@ -154,12 +156,13 @@ def _tree(root: Path) -> Listing:
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """Features float32 [N, d] with names, given labels and, where known, correct labels of their rows."""
+    """Features float32 [N, d]; names, given labels and, where known, correct labels of their rows; what to tell."""
 
     features: np.ndarray
     names: tuple[str, ...]
     labels: tuple[str, ...]
     truth: tuple[str, ...] | None
+    notes: tuple[str, ...] = ()
 
 
 def read_feature_file(path: Path) -> np.ndarray:
@@ -180,10 +183,10 @@ def read_feature_rows(path: Path, table: Path | None, truth: str | None) -> Feat
     A table `path,label` belongs to a parquet file by its paths, and to arrays by the order of its rows. Raises
     NlkitError for damaged files, numbers that are not finite, and rows that do not match.
     """
-    columns = _columns(truth)
+    columns, notes = _columns(truth), list[str]()
     listed = [] if table is None else [cells for _, cells in read_table(table, columns)]
     if path.suffix.lower() == ".parquet":
-        features, rows = _parquet_rows(path, columns, needs_labels=table is None)
+        features, rows, *notes = _parquet_rows(path, columns, needs_labels=table is None)
         if table is not None:
             labelled = {row[0]: row for row in reversed(listed)}
             if other := next((row for row in listed if row != labelled[row[0]]), None):
@@ -202,7 +205,7 @@ def read_feature_rows(path: Path, table: Path | None, truth: str | None) -> Feat
     for row in rows:
         _plain("".join(row), str(table or path))
     names, given, *correct = zip(*((row[0], *(cell.strip() for cell in row[1:])) for row in rows), strict=True)
-    return FeatureRows(features, names, given, correct[0] if correct else None)
+    return FeatureRows(features, names, given, correct[0] if correct else None, tuple(notes))
 
 
 def _numbered_rows(path: Path, count: int, truth: str | None) -> list[tuple[str, ...]]:
@@ -215,15 +218,21 @@ def _numbered_rows(path: Path, count: int, truth: str | None) -> list[tuple[str,
     return [(str(row), str(label)) for row, label in enumerate(labels)]
 
 
-def _parquet_rows(path: Path, columns: tuple[str, ...], needs_labels: bool) -> tuple[np.ndarray, list[tuple[str, ...]]]:
-    """Features, and the cells of these columns, of which 'path' must be there, and all where labels are needed."""
+def _parquet_rows(
+    path: Path, columns: tuple[str, ...], needs_labels: bool
+) -> tuple[np.ndarray, list[tuple[str, ...]], str]:
+    """Features, the cells of these columns, and what was read as features.
+
+    The column 'path' must be there, and all where labels are needed.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     data = read_bytes(path)
     try:
         content = pq.read_table(pa.BufferReader(data)).to_pandas(ignore_metadata=True)
-        numbers = content.drop(columns=[*columns, "truth"], errors="ignore").select_dtypes("number")
+        indices = [name for name in content if _INDEX.fullmatch(name)]
+        numbers = content.drop(columns=[*columns, *indices, "truth"], errors="ignore").select_dtypes("number")
         features = numbers.to_numpy(np.float32)
         text = content.reindex(columns=columns).astype(object)
         if needs_labels and "label" in content and content["label"].dtype.kind == "f":
@@ -238,7 +247,8 @@ def _parquet_rows(path: Path, columns: tuple[str, ...], needs_labels: bool) -> t
     lacking = next((name for name in columns if name not in content), None)
     if lacking is not None and needs_labels:
         raise NlkitError(f"{path}: no column '{lacking}'; name a table with --labels")
-    return _finite(features, path), rows
+    first, last = numbers.columns[[0, -1]]
+    return _finite(features, path), rows, f"{path}: {features.shape[1]} numbers a row, columns {first!r} to {last!r}"
 
 
 def _finite(features: np.ndarray, path: Path) -> np.ndarray:
