@@ -89,8 +89,9 @@ def clean(
             train, test, held_out = data.train, data.test, None
             if test is not None:
                 held_out = results.score_table("test", test.names, test.labels, data.class_names, evidence)
+            scores = results.score_table("train", train.names, train.labels, data.class_names, evidence)
             result = CleanResult(
-                scores=results.score_table("train", train.names, train.labels, data.class_names, evidence),
+                scores=scores,
                 test_scores=held_out,
                 accuracy=run.record["accuracy"]["last"],
                 auc=run.record["split"]["auc"],
@@ -101,7 +102,7 @@ def clean(
                 images=train.images,
                 path=path,
                 folder=target,
-                notes=data.notes,
+                notes=data.notes + results.never_predicted(scores),
             )
             how_to_load = Path(__file__).with_name("model.md").read_text(encoding="utf-8")
             write_atomically(new / "model.md", how_to_load.format(folder=target))

@@ -28,7 +28,7 @@ Evidence = Mapping[str, np.ndarray]  # arrays as `judged` names them, with `trai
 COLUMNS = ["path", "label", "p_clean", "suggested_label", "confidence"]
 COLUMNS += ["is_label_issue", "label_quality", "given_label", "predicted_label"]
 GALLERY, ROWS = 48, 60  # images, and rows of tables, that the report shows
-LISTED = 20  # images that were left out and are printed; all of them are in a table
+LISTED = 20  # images that were left out and are printed, and classes that are never predicted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +130,16 @@ def class_table(scores: pd.DataFrame) -> pd.DataFrame:
     instead = wrong.agg(lambda suggested: suggested.mode().iloc[0])
     table["most often suggested"] = instead.reindex(table.index, fill_value="")
     return table.reset_index().sort_values(["share", "images"], ascending=False, ignore_index=True)
+
+
+def never_predicted(scores: pd.DataFrame) -> tuple[str, ...]:
+    """A note for each class with labels that no image is predicted to be in; of many for the first ones."""
+    images = scores["label"].value_counts()
+    lost = images[~images.index.isin(scores["predicted_label"])]
+    notes = [
+        f"class {name!r} ({count} images) is never predicted: its scores tell nothing" for name, count in lost.items()
+    ]
+    return (*notes[:LISTED], *([f"{len(notes)} classes in all are never predicted"] if notes[LISTED:] else []))
 
 
 def write_tables(result: Result, new: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 import nlkit
 from nlkit.cleaning.defaults import Situation, choose, choose_side, offered
+from nlkit.cleaning.results import never_predicted
 from nlkit.cli import main
 from nlkit.outputs import OWNER
 from nlkit.params import make_params
@@ -185,7 +186,11 @@ def test_a_class_of_one_image_odd_names_and_corrupt_images(tmp_path: Path, capsy
     labels.to_csv(folder / "labels.csv", index=False)
     command = ["clean", str(folder / "images"), "--labels", str(folder / "labels.csv"), "--epochs", "2", "--quiet"]
     assert main([*command, "--out", str(folder / "s.csv"), "--hold-out", "0.2"]) == 0
-    assert "left out 'broken.jpg': not an image of a known kind" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "left out 'broken.jpg': not an image of a known kind" in told
+    assert "class 'только одна' (1 images) is never predicted" in told
+    many = pd.DataFrame({"label": range(30), "predicted_label": 7})
+    assert never_predicted(many)[-1] == "29 classes in all are never predicted" and len(never_predicted(many)) == 21
     table = pd.read_csv(folder / "s.csv")
     assert "только одна" in set(table["label"]) and labels["path"][3] in set(table["path"])
     assert pd.read_csv(folder / "s/dropped.csv")["path"].tolist() == ["broken.jpg"]
