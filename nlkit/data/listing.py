@@ -17,8 +17,6 @@ from nlkit.files import read_bytes
 _FORMULA = re.compile(r"'*[=+@-](?!\d+(\.\d+)?$)")
 """What a spreadsheet may take for a formula, but numbers, and what may be such a cell with its guard."""
 
-_INDEX = re.compile(r"__index_level_\d+__")  # a column that pandas adds for the numbers of its rows
-
 
 def guarded(cell: str) -> str:
     """A cell with an apostrophe before what a spreadsheet would take for a formula."""
@@ -128,7 +126,7 @@ def _once(entries: list[Entry], source: str, notes: list[str]) -> Listing:
 
 def _tree(root: Path) -> Listing:
     """Images below each sub-folder, whose name is the label; hidden files and folders are passed over."""
-    entries, notes, classes, loose = list[Entry](), list[str](), list[str](), 0
+    entries, notes, classes, loose, others = list[Entry](), list[str](), list[str](), 0, list[str]()
 
     def unreadable(error: OSError) -> None:
         raise NlkitError(f"{error.filename}: cannot read the folder ({error.strerror})")
@@ -144,6 +142,7 @@ def _tree(root: Path) -> Listing:
         if not here.parts:
             loose, classes = len(images), [name for name in folders if not (root / name).is_symlink()]
             continue
+        others += [Path(name).suffix.lower() for name in {*files} - {*images} if name[0] != "."]
         for image in images:
             name = _plain((here / image).as_posix(), str(root))
             entries.append(Entry(name, inside(root, name, str(root)), here.parts[0], None, name))
@@ -151,6 +150,9 @@ def _tree(root: Path) -> Listing:
         notes.append(f"{root}: {loose} images lie beside the class folders and are passed over")
     if empty := sorted(set(classes) - {entry.label for entry in entries}):
         notes.append(f"{root}: {len(empty)} folders hold no images ({SUFFIXES[0]}, ...), first {empty[0]!r}")
+    if others:
+        endings = ", ".join(map(repr, sorted(set(others))[:5]))
+        notes.append(f"{root}: {len(others)} files with other endings ({endings}) are passed over")
     return _once(entries, str(root), notes)
 
 
@@ -221,17 +223,14 @@ def _numbered_rows(path: Path, count: int, truth: str | None) -> list[tuple[str,
 def _parquet_rows(
     path: Path, columns: tuple[str, ...], needs_labels: bool
 ) -> tuple[np.ndarray, list[tuple[str, ...]], str]:
-    """Features, the cells of these columns, and what was read as features.
-
-    The column 'path' must be there, and all where labels are needed.
-    """
+    """Features, the cells of these columns ('path' must be there, all where labels are needed), and a note."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     data = read_bytes(path)
     try:
         content = pq.read_table(pa.BufferReader(data)).to_pandas(ignore_metadata=True)
-        indices = [name for name in content if _INDEX.fullmatch(name)]
+        indices = [name for name in content if re.fullmatch(r"__index_level_\d+__", name)]  # pandas adds them
         numbers = content.drop(columns=[*columns, *indices, "truth"], errors="ignore").select_dtypes("number")
         features = numbers.to_numpy(np.float32)
         text = content.reindex(columns=columns).astype(object)

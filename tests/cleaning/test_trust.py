@@ -89,10 +89,12 @@ def test_class_folders_do_not_vanish_in_silence(tmp_path: Path, monkeypatch: pyt
         (images / name).mkdir()
     for index in range(20):
         (images / f"{index}.png").rename(images / "ab"[index % 2] / f"{index}.png")
-    (images / "odd/x.jfif").write_bytes(b"JFIF")
+    for name in ("odd/x.jp2", "a/y.JP2", "a/none", "a/.hidden.jp2"):
+        (images / name).write_bytes(b"JP")
     (images / "c").symlink_to(images / "a")
     notes = read_listing(images, None).notes
-    assert "c: is a link to a folder" in notes[0] and "2 folders hold no images" in notes[1] and len(notes) == 2
+    assert "c: is a link to a folder" in notes[0] and "2 folders hold no images" in notes[1] and len(notes) == 3
+    assert "3 files with other endings ('', '.jp2') are passed over" in notes[2]
     (images / "b/same.png").symlink_to(images / "a/0.png")
     assert "is labelled 'b' here and 'a' as 'a/0.png'" in refusal(lambda: read_listing(images, None))
     monkeypatch.setattr("os.scandir", Mock(side_effect=PermissionError(13, "Permission denied", "images/b")))
