@@ -1,5 +1,6 @@
 """A folder of one's own images as training and test arrays, with names for everything that was left out."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from nlkit.params.sections import FolderDataParams
 from nlkit.seeding import numpy_stream
 
 LEAST_IMAGES = 10
+DARK = 64  # where the brightest pixel is below this, the files may have 16 bits of which few are used
 UNKNOWN = -1
 CACHE = "images.safetensors"
 
@@ -73,7 +75,24 @@ def load_folder(params: FolderDataParams, cache: Path | None = None, progress: b
             f"{params.folder}: images or labels have changed: sha256 {sha256[:16]}, not {params.sha256[:16]}"
         )
     mean, std = _moments(train.images)
+    notes += _odd_pixels(kept, images)
     return FolderData(train, test, names, mean, std, sha256, dropped, notes)
+
+
+def _odd_pixels(entries: Sequence[Entry], images: np.ndarray) -> tuple[str, ...]:
+    """Notes about images uint8 [N, S, S, C] that are equal, and about pixels that use little of their range."""
+    notes, groups = [], dict[bytes, list[Entry]]()
+    for entry, image in zip(entries, images, strict=True):
+        groups.setdefault(hashlib.sha256(image.tobytes()).digest(), []).append(entry)
+    copies = [group for group in groups.values() if len(group) > 1]
+    other = [group for group in copies if len({entry.label for entry in group}) > 1]
+    if copies:
+        pair = next((f", as {a.name!r} and {b.name!r}" for a, *rest in other for b in rest if a.label != b.label), "")
+        count, wrong = (sum(map(len, some)) for some in (copies, other))
+        notes.append(f"{count} images have an exact copy, {wrong} of them under another label{pair}")
+    if (most := images.max()) < DARK:
+        notes.append(f"no pixel is above {most} of 255; of 16-bit files the highest 8 bits are read: rescale them")
+    return tuple(notes)
 
 
 def class_names(labels: Sequence[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fuzzing import refused
 from pictures import photographs, save
+from PIL import Image
 
 from nlkit.data.folder import class_names, load_folder
 from nlkit.data.listing import Listing, read_listing
@@ -147,6 +148,18 @@ def test_the_column_of_correct_labels_is_kept_apart(folder: Path) -> None:
 )
 def test_what_no_method_can_learn_is_refused(folder: Path, rows: Rows, said: str) -> None:
     assert said in refused(lambda: load_folder(params(folder, table(folder, rows))))
+
+
+def test_copies_of_an_image_and_16_bits_of_which_12_are_used_are_told(folder: Path) -> None:
+    save(folder / "1.png", Image.open(folder / "0.png"), compress_level=0)
+    save(folder / "2.png", Image.open(folder / "4.png"))
+    rows = good_rows()
+    said = "4 images have an exact copy, 2 of them under another label, as '0.png' and '1.png'"
+    assert load_folder(params(folder, table(folder, rows))).notes == (said,)
+    for name, _ in rows:
+        save(folder / name, np.random.default_rng(int(name[:-4])).integers(0, 4096, (20, 20)).astype(np.uint16))
+    (note,) = load_folder(params(folder, table(folder, rows))).notes
+    assert "no pixel is above 1" in note and "of 255" in note
 
 
 def test_changed_labels_do_not_pass_for_the_old_ones(folder: Path) -> None:
