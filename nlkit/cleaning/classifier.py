@@ -1,6 +1,6 @@
 """What a trained method leaves in files: a classifier for further images, and the evidence behind the scores."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,10 +38,11 @@ class Classifier:
         """Probability [N, C] of each class, from the ensemble's logits, of images uint8 [N, S, S, channels]."""
         return self.method.logits(images)[0].softmax(dim=1)
 
-    def predict(self, paths: Sequence[str | Path], progress: bool = False) -> pd.DataFrame:
+    def predict(self, paths: Iterable[str | Path], progress: bool = False) -> pd.DataFrame:
         """One row an image file: path, predicted label and its probability; NaN where the file is no image."""
-        if isinstance(paths, str):
-            raise NlkitError(f"predict: expected a list of paths, not {paths[:80]!r}")
+        if isinstance(paths, str | Path):
+            raise NlkitError(f"predict: expected a list of paths, not {str(paths)[:80]!r}")
+        paths = list(paths)
         decoded = decode_all([as_path(path, "predict") for path in paths], self.side, progress)
         images = torch.from_numpy(to_channels(decoded.images, self.channels))
         probability = self.probabilities(images).double().numpy()

@@ -87,8 +87,12 @@ def test_colour_images_go_to_a_grey_classifier_by_their_luminance_and_what_is_no
     Image.fromarray(np.dstack([grey] * 3) ^ np.uint8([0, 0, 1])).save(tmp_path / "colour.png")
     (tmp_path / "bad.png").write_bytes(b"x")
     paths = [tmp_path / "bad.png", tmp_path / "colour.png", finished / "images/0.png"]
-    found = nlkit.load_classifier(finished / "out/scores").predict(paths)["predicted_label"]
+    classifier = nlkit.load_classifier(finished / "out/scores")
+    table = classifier.predict(path for path in paths)
+    assert table["path"].tolist() == list(map(str, paths))
+    found = table["predicted_label"]
     assert found.isna().tolist() == [True, False, False] and found[1] == found[2]
+    refused(lambda: classifier.predict(paths[1]), "expected a list of paths, not '.*colour.png'")
 
 
 @pytest.mark.parametrize("damage", [0, 100, -20, "pipe", {"shape": [1]}, {"mean": []}, {"params": 5}, {"classes": 1}])
