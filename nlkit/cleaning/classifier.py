@@ -19,6 +19,7 @@ from nlkit.methods.base import Method, with_prefix, without_prefix
 from nlkit.params import Params, make_params, registry
 from nlkit.training import checkpoints
 from nlkit.training.loop import Fit
+from nlkit.training.runs import choose_device
 
 MODEL = "model.safetensors"
 EVIDENCE = "evidence.safetensors"
@@ -35,8 +36,8 @@ class Classifier:
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
-        """Probability [N, C] of each class, from the ensemble's logits, of images uint8 [N, S, S, channels]."""
-        return self.method.logits(images)[0].softmax(dim=1)
+        """Probability [N, C] of each class, on the CPU, by the ensemble, of images uint8 [N, S, S, channels]."""
+        return self.method.logits(images.to(self.method.device))[0].softmax(dim=1).cpu()
 
     def predict(self, paths: Iterable[str | Path], progress: bool = False) -> pd.DataFrame:
         """One row an image file: path, predicted label and its probability; NaN where the file is no image."""
@@ -73,8 +74,12 @@ def save_classifier(folder: Path, method: Method, problem: Problem, params: Para
     checkpoints.write(folder / MODEL, {**with_prefix("method", state), "labels": train.labels}, info)
 
 
-def load_classifier(folder: str | Path) -> Classifier:
-    """The classifier that `nlkit clean` left in a folder, on the CPU; raises NlkitError where none can be loaded."""
+def load_classifier(folder: str | Path, device: str = "auto") -> Classifier:
+    """The classifier that `nlkit clean` left in a folder; raises NlkitError where none can be loaded.
+
+    device: `auto` takes a GPU where there is one; `cpu` and `cuda` name it.
+    """
+    place = choose_device(device)
     path = as_path(folder, "load_classifier")
     path = path / MODEL if path.is_dir() else path
     try:
@@ -83,9 +88,10 @@ def load_classifier(folder: str | Path) -> Classifier:
         shape, names = info["shape"], tuple(info["classes"])
         if len(shape) != 4 or not len(info["mean"]) == len(info["std"]) == shape[3]:
             raise ValueError("its shape, mean and std do not fit each other")
+        tensors = {name: value.to(place) for name, value in tensors.items()}
         labels = tensors.pop("labels")
         # A method asks its training set for the size and the channels only; the pixels are not needed again.
-        images = torch.zeros(1, 1, 1, shape[3], dtype=torch.uint8).expand(*shape)
+        images = torch.zeros(1, 1, 1, shape[3], dtype=torch.uint8, device=place).expand(*shape)
         train = TrainingSet(images, labels, len(names), tuple(info["mean"]), tuple(info["std"]))
         method = registry.find(params.method.name).build(train, params)
         method.load_state_dict(without_prefix("method", tensors))

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+import torch
 from bs4 import BeautifulSoup
 from fuzzing import refused, watched
 from pictures import QUICK, clean, write_images
@@ -93,6 +94,15 @@ def test_colour_images_go_to_a_grey_classifier_by_their_luminance_and_what_is_no
     found = table["predicted_label"]
     assert found.isna().tolist() == [True, False, False] and found[1] == found[2]
     refused(lambda: classifier.predict(paths[1]), "expected a list of paths, not '.*colour.png'")
+
+
+def test_a_classifier_is_loaded_onto_the_device_that_is_asked_for(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused(lambda: nlkit.load_classifier(finished / "out/scores", "gpu"), "expected auto, cpu or cuda")
+    monkeypatch.setattr("nlkit.cleaning.classifier.choose_device", torch.device)  # meta: shapes on no machine
+    method = nlkit.load_classifier(finished / "out/scores", "meta").method
+    assert {tensor.device.type for tensor in method.state_dict().values()} == {"meta"} == {method.device.type}
 
 
 @pytest.mark.parametrize("damage", [0, 100, -20, "pipe", {"shape": [1]}, {"mean": []}, {"params": 5}, {"classes": 1}])
