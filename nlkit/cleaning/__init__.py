@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nlkit.cleaning import results
 from nlkit.cleaning.classifier import load_evidence, save_classifier, save_evidence
-from nlkit.cleaning.defaults import METHOD, Situation, choose, choose_side
+from nlkit.cleaning.defaults import METHOD, Situation, choose, choose_side, settled
 from nlkit.cleaning.results import CleanResult
 from nlkit.data import data_root
 from nlkit.data.folder import CACHE, FolderData, load_folder
@@ -140,7 +140,8 @@ def _params(
     data |= {"truth": asked.truth, "side": side, "corrupt": asked.corrupt, "sha256": sha256}
     data |= {name: None if path is None else os.path.abspath(path) for name, path in sources.items()}
     content = {**chosen, "cell": "your-data", "seed": asked.seed, "data": data}
-    return make_params(content, asked.settings, source="nlkit clean"), why
+    params = make_params(content, asked.settings, source="nlkit clean")
+    return params, settled(why, params)
 
 
 def _train(

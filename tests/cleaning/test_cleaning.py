@@ -186,6 +186,8 @@ def test_a_finished_run_is_not_trained_again_until_images_or_settings_change(
 @pytest.mark.parametrize(("classes", "each"), [(2, 5), (2, 33), (300, 2)])
 def test_many_classes_and_few_images_come_through(tmp_path: Path, classes: int, each: int) -> None:
     result = clean(write_images(tmp_path, classes, each))
+    assert result.choices.set_index("what").loc["network"].tolist() == ["small_cnn, width 4", "asked for"]
+    assert (result.choices["why"] == "asked for").sum() == 2, "the number of epochs, too"
     assert len(result.scores) == classes * each and result.scores["given_label"].nunique() == classes
     assert result.scores[["p_clean", "confidence"]].notna().all().all()
     assert result.accuracy is None and result.run.record["accuracy"]["best"] is None
