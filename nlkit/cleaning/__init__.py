@@ -103,6 +103,7 @@ def clean(
                 path=path,
                 folder=target,
                 notes=data.notes + results.never_predicted(scores),
+                truth=results.against(asked.test, asked.truth),
             )
             how_to_load = Path(__file__).with_name("model.md").read_text(encoding="utf-8")
             write_atomically(new / "model.md", how_to_load.format(folder=target))

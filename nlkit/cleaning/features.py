@@ -79,7 +79,8 @@ def clean_features(
     summary = {"classes": names, "k": min(k, len(table) - 1), "temperature": TEMPERATURE, "rows": len(table)}
     summary |= {"accuracy": accuracy, "auc": auc, "seconds": time.perf_counter() - begin}
     found: dict[str, Any] = {"scores": table, "test_scores": test, "accuracy": accuracy, "auc": auc}
-    result = results.FeatureResult(**found, path=path, folder=target, notes=rows.notes + results.never_predicted(table))
+    found |= {"notes": rows.notes + results.never_predicted(table), "truth": results.against(None, rows.truth)}
+    result = results.FeatureResult(**found, path=path, folder=target)
     with results.owned_output(path, target, overwrite, source):
         if (target / "record.json").exists() and not overwrite:
             raise NlkitError(f"{target}: holds a run; choose another --out, or --overwrite")

@@ -42,6 +42,7 @@ class Result:
     path: Path
     folder: Path
     notes: tuple[str, ...]
+    truth: str  # what the accuracy is measured against
 
 
 class FeatureResult(Result):
@@ -132,6 +133,13 @@ def class_table(scores: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().sort_values(["share", "images"], ascending=False, ignore_index=True)
 
 
+def against(test: object, truth: object) -> str:
+    """What an accuracy is measured against, in words; `test` and `truth` are None where they are not given."""
+    if test is not None:
+        return "the labels of the test table"
+    return "the given labels, which may be wrong too" if truth is None else "the column of correct labels"
+
+
 def never_predicted(scores: pd.DataFrame) -> tuple[str, ...]:
     """A note for each class with labels that no image is predicted to be in; of many for the first ones."""
     images = scores["label"].value_counts()
@@ -176,7 +184,7 @@ def print_findings(result: Result) -> None:
     issues = int(result.scores["is_label_issue"].sum())
     print(f"label issues: {issues} of {len(result.scores)} ({100 * issues / len(result.scores):.1f} %)")
     if result.accuracy is not None:
-        print(f"accuracy on the held-out images: {result.accuracy:.2f} %")
+        print(f"accuracy on the held-out images: {result.accuracy:.2f} %, against {result.truth}")
     if result.auc is not None:
         print(f"AUC of P(clean): {result.auc:.4f}")
     print(f"scores: {result.path}")
@@ -194,7 +202,6 @@ def report(result: CleanResult) -> str:
         result=result,
         scores=result.scores,
         record=result.run.record,
-        data=result.run.params.data,
         issues=len(wrong),
         surest=surest.head(GALLERY),
         classes=class_table(result.scores),

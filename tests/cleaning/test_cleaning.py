@@ -202,7 +202,8 @@ def test_a_class_of_one_image_odd_names_and_corrupt_images(tmp_path: Path, capsy
     labels.to_csv(folder / "labels.csv", index=False)
     command = ["clean", str(folder / "images"), "--labels", str(folder / "labels.csv"), "--epochs", "2", "--quiet"]
     assert main([*command, "--out", str(folder / "s.csv"), "--hold-out", "0.2"]) == 0
-    told = capsys.readouterr().err
+    printed, told = capsys.readouterr()
+    assert "%, against the given labels, which may be wrong too\n" in printed
     assert "left out 'broken.jpg': not an image of a known kind" in told
     assert "class 'только одна' (1 images) is never predicted" in told
     many = pd.DataFrame({"label": range(30), "predicted_label": 7})
