@@ -59,7 +59,7 @@ def load_folder(params: FolderDataParams, cache: Path | None = None, progress: b
         raise NlkitError(f"{params.folder}: {len(dropped)} images cannot be used, first {name!r}: {why}")
     sound = np.array([i not in decoded.faults for i in range(len(everything))])
     names = class_names([entry.label for entry, good in zip(entries, sound, strict=False) if good])
-    check_enough(params.labels or params.folder, int(sound[: len(entries)].sum()), names, len(dropped))
+    check_enough(params.labels or params.folder, int(sound[: len(entries)].sum()), names, dropped)
     keep = np.flatnonzero(sound)
     kept, images = [everything[i] for i in keep], decoded.images[keep] if dropped else decoded.images
     number = {name: index for index, name in enumerate(names)}
@@ -117,9 +117,16 @@ def _entries(params: FolderDataParams) -> tuple[list[Entry], list[Entry], tuple[
     return entries, list(test.entries), tuple(notes)
 
 
-def check_enough(source: str, count: int, names: Sequence[str], dropped: int = 0) -> None:
-    """Raise NlkitError, beginning with `source`, for too few images with these classes, or too few of a class."""
-    lost = f" ({dropped} unreadable ones are left out)" if dropped else ""
+def check_enough(source: str, count: int, names: Sequence[str], dropped: Sequence[tuple[str, str, str]] = ()) -> None:
+    """Raise NlkitError, beginning with `source`, for too few images with these classes, or too few of a class.
+
+    dropped: path, label and reason of the images that are left out.
+    """
+    lost = ""
+    if dropped:
+        name, _, why = dropped[0]
+        hint = ", and paths are relative to the image folder" if why == "no such file" else ""
+        lost = f" ({len(dropped)} are left out, first {name[:200]!r}: {why}{hint})"
     if count < LEAST_IMAGES:
         raise NlkitError(f"{source}: {count} usable images{lost}; at least {LEAST_IMAGES} are needed")
     if len(names) < 2:

@@ -74,7 +74,7 @@ def test_a_refused_call_leaves_nothing(tmp_path: Path, refused: Callable[..., st
     folder = write_images(tmp_path, 2, 10)
     (folder / "empty").mkdir()
     command = ["clean", folder / "empty", "--labels", folder / "labels.csv", "--out", folder / "a/b/s.csv", "--quiet"]
-    assert "0 usable images" in refused(*command)
+    assert "0 usable images (20 are left out, first '0.png': no such file, and paths are relative" in refused(*command)
 
 
 def test_scores_of_a_training_that_diverged_are_not_written(tmp_path: Path) -> None:
