@@ -70,8 +70,11 @@ def output_paths(out: str | Path, inputs: Sequence[object], overwrite: bool) -> 
         if path.is_dir() or (path.exists() and not overwrite and not any(target.glob(f"{NEW}*"))):
             raise NlkitError(f"--out {path}: exists; choose another name, or --overwrite to replace it")
         for given in (as_path(one, "clean") for one in inputs if one is not None):
-            if given.resolve() == path.resolve() or given.resolve().is_relative_to(target.resolve()):
-                raise NlkitError(f"--out {path}: would replace {given}, which is read; choose another name")
+            clash = f"would replace {given}" if given.resolve() == path.resolve() else None
+            if given.resolve().is_relative_to(target.resolve()):
+                clash = f"would write into the folder {target} too, where {given} lies"
+            if clash:
+                raise NlkitError(f"--out {path}: {clash}, which is read; choose another name")
     except (OSError, ValueError) as error:
         raise NlkitError(f"--out {str(path)[:200]}: cannot write there ({error})") from None
     return path, target

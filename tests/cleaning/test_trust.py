@@ -64,7 +64,7 @@ def test_what_is_read_or_belongs_to_others_is_never_replaced(tmp_path: Path, ref
         ("images", labels, labels, "would replace"),
         ("images", labels, own / "s.csv", "holds 'report.html'"),
         ("images", labels, own / "t.csv", "is not a table that begins with"),
-        ("own/u/images", labels, own / "u.csv", "would replace"),
+        ("own/u/images", labels, own / "u.csv", f"would write into the folder {own / 'u'} too"),
     ]:
         command = ["clean", folder / images, "--labels", table, "--out", out, "--overwrite", "--quiet"]
         assert said in refused(*command, "--epochs", "1", "--size", "8")
