@@ -99,7 +99,7 @@ def _table(root: Path, table: Path, truth: str | None) -> Listing:
         source = f"{table}, line {line}"
         entry = Entry(name, inside(root, name, source), label.strip(), rest[0].strip() if rest else None, source)
         if not entry.label or entry.truth == "":
-            raise NlkitError(f"{source}: {name!r} has no label")
+            raise NlkitError(f"{source}: {name!r} has no label in the column '{truth if entry.label else 'label'}'")
         entries.append(entry)
     return _once(entries, str(table), [])
 
@@ -201,11 +201,10 @@ def read_feature_rows(path: Path, table: Path | None, truth: str | None) -> Feat
         rows = listed if table is not None else _numbered_rows(path, len(features), truth)
         if len(rows) != len(features):
             raise NlkitError(f"{table}: {len(rows)} rows; {path} has {len(features)}, in the same order")
-    empty = next((row[0] for row in rows if not all(cell.strip() for cell in row[1:])), None)
-    if empty is not None:
-        raise NlkitError(f"{table or path}: {empty!r} has no label")
     for row in rows:
         _plain("".join(row), str(table or path))
+        if empty := [place for place, cell in enumerate(row) if place and not cell.strip()]:
+            raise NlkitError(f"{table or path}: {row[0]!r} has no label in the column '{columns[empty[0]]}'")
     names, given, *correct = zip(*((row[0], *(cell.strip() for cell in row[1:])) for row in rows), strict=True)
     return FeatureRows(features, names, given, correct[0] if correct else None, tuple(notes))
 

@@ -129,6 +129,7 @@ def test_options_that_do_not_apply_and_rows_that_contradict_are_refused(
     rows = pd.DataFrame({"path": names, "label": ["a", "b"] * 20})
     rows.to_csv(tmp_path / "l.csv", index=False)
     pd.concat([rows, rows.tail(1).assign(label="a")]).to_csv(tmp_path / "twice.csv", index=False)
+    rows.assign(really=[*"ab" * 19, "a", " "]).to_csv(tmp_path / "gap.csv", index=False)
     numbers = pd.DataFrame({"path": names, **{f"f{j}": features[:, j] for j in range(3)}})
     numbers.to_parquet(tmp_path / "f.parquet")
     numbers.assign(label=[0.5, 1.5] * 20).to_parquet(tmp_path / "float.parquet")
@@ -142,7 +143,8 @@ def test_options_that_do_not_apply_and_rows_that_contradict_are_refused(
         ("f.npz", "l.csv", ["--out", tmp_path / "l.csv", "--overwrite"], "would replace"),
         ("f.parquet", "twice.csv", [], "'39.png' has two labels"),
         ("float.parquet", None, [], "floating-point"),
-        ("null.parquet", None, [], "'39.png' has no label"),
+        ("null.parquet", None, [], "'39.png' has no label in the column 'label'"),
+        ("f.parquet", "gap.csv", ["--truth", "really"], "'39.png' has no label in the column 'really'"),
     ]:
         given = ["--features", tmp_path / file, *(["--labels", tmp_path / table] if table else [])]
         assert said in refused("clean", *given, "--out", tmp_path / "s.csv", *options)

@@ -136,6 +136,9 @@ def test_the_column_of_correct_labels_is_kept_apart(folder: Path) -> None:
     found = load_folder(params(folder, labels, truth="really"))
     assert found.train.truth is not None and found.train.truth.tolist() == [0] * 12
     assert found.train.labels.tolist() == [0, 1] * 6
+    labels.write_text("path,label,really\n0.png,a,\n")
+    said = refused(lambda: read_listing(folder, labels, "really"))
+    assert "line 2: '0.png' has no label in the column 'really'" in said
 
 
 @pytest.mark.parametrize(
