@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nlkit.cleaning import results
 from nlkit.cleaning.classifier import load_evidence, save_classifier, save_evidence
-from nlkit.cleaning.defaults import METHOD, Situation, choose, choose_side, settled
+from nlkit.cleaning.defaults import METHOD, Situation, choose, choose_side
 from nlkit.cleaning.results import CleanResult
 from nlkit.data import data_root
 from nlkit.data.folder import CACHE, FolderData, load_folder
@@ -103,7 +103,6 @@ def clean(
                 path=path,
                 folder=target,
                 notes=data.notes + results.never_predicted(scores),
-                truth=results.against(asked.test, asked.truth),
             )
             how_to_load = Path(__file__).with_name("model.md").read_text(encoding="utf-8")
             write_atomically(new / "model.md", how_to_load.format(folder=target))
@@ -142,7 +141,10 @@ def _params(
     data |= {name: None if path is None else os.path.abspath(path) for name, path in sources.items()}
     content = {**chosen, "cell": "your-data", "seed": asked.seed, "data": data}
     params = make_params(content, asked.settings, source="nlkit clean")
-    return params, settled(why, params)
+    side, network = getattr(params.data, "side", side), (params.model.name, getattr(params.model, "width", "its own"))
+    used = [f"{side} x {side}", "{}, width {}".format(*network), params.training.epochs, params.training.batch_size]
+    values = pd.Series([*map(str, used), params.method.name, "on" if params.views.flip else "off"])
+    return params, why.assign(value=values, why=why["why"].where(values == why["value"], "asked for"))
 
 
 def _train(

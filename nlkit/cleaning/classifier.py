@@ -75,11 +75,7 @@ def save_classifier(folder: Path, method: Method, problem: Problem, params: Para
 
 
 def load_classifier(folder: str | Path, device: str = "auto") -> Classifier:
-    """The classifier that `nlkit clean` left in a folder; raises NlkitError where none can be loaded.
-
-    device: `auto` takes a GPU where there is one; `cpu` and `cuda` name it.
-    """
-    place = choose_device(device)
+    """The classifier that `nlkit clean` left in a folder, on a device as for `nlkit clean`; else raises NlkitError."""
     path = as_path(folder, "load_classifier")
     path = path / MODEL if path.is_dir() else path
     try:
@@ -88,10 +84,10 @@ def load_classifier(folder: str | Path, device: str = "auto") -> Classifier:
         shape, names = info["shape"], tuple(info["classes"])
         if len(shape) != 4 or not len(info["mean"]) == len(info["std"]) == shape[3]:
             raise ValueError("its shape, mean and std do not fit each other")
-        tensors = {name: value.to(place) for name, value in tensors.items()}
+        tensors = {name: value.to(choose_device(device)) for name, value in tensors.items()}
         labels = tensors.pop("labels")
         # A method asks its training set for the size and the channels only; the pixels are not needed again.
-        images = torch.zeros(1, 1, 1, shape[3], dtype=torch.uint8, device=place).expand(*shape)
+        images = torch.zeros(1, 1, 1, shape[3], dtype=torch.uint8, device=labels.device).expand(*shape)
         train = TrainingSet(images, labels, len(names), tuple(info["mean"]), tuple(info["std"]))
         method = registry.find(params.method.name).build(train, params)
         method.load_state_dict(without_prefix("method", tensors))

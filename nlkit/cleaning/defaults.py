@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from nlkit.errors import NlkitError
-from nlkit.params import Params, registry
+from nlkit.params import registry
 
 METHOD = "elr"  # the method where none is asked for
 SIDES = (64, 56, 48, 40, 32, 24, 16, 8)
@@ -96,15 +96,6 @@ def choose(
         ("flip", "on" if flip else "off", mirrored),
     ]
     return content, pd.DataFrame(reasons, columns=["what", "value", "why"])
-
-
-def settled(table: pd.DataFrame, params: Params[Any]) -> pd.DataFrame:
-    """The table of `choose` with the values of the final parameters, of which some may be asked for one by one."""
-    side, width = getattr(params.data, "side", None), getattr(params.model, "width", None)
-    network = params.model.name if width is None else f"{params.model.name}, width {width}"
-    used = [f"{side} x {side}", network, params.training.epochs, params.training.batch_size, params.method.name]
-    values = pd.Series([*map(str, used), "on" if params.views.flip else "off"])
-    return table.assign(value=values, why=table["why"].where(values == table["value"], "asked for"))
 
 
 def offered() -> list[str]:

@@ -79,8 +79,7 @@ def clean_features(
     summary = {"classes": names, "k": min(k, len(table) - 1), "temperature": TEMPERATURE, "rows": len(table)}
     summary |= {"accuracy": accuracy, "auc": auc, "seconds": time.perf_counter() - begin}
     found: dict[str, Any] = {"scores": table, "test_scores": test, "accuracy": accuracy, "auc": auc}
-    found |= {"notes": rows.notes + results.never_predicted(table), "truth": results.against(None, rows.truth)}
-    result = results.FeatureResult(**found, path=path, folder=target)
+    result = results.FeatureResult(**found, path=path, folder=target, notes=rows.notes + results.never_predicted(table))
     with results.owned_output(path, target, overwrite, source):
         if (target / "record.json").exists() and not overwrite:
             raise NlkitError(f"{target}: holds a run; choose another --out, or --overwrite")
@@ -161,8 +160,7 @@ def encode_images(
     """
     if truth is not None and labels is None:
         raise NlkitError(f"--truth {truth}: correct labels are a column of a table; name one with --labels")
-    listing = read_listing(folder, labels, truth)
-    entries = listing.entries
+    entries = (listing := read_listing(folder, labels, truth)).entries
     network = encoder(name).to(choose_device(device))
     rows, sound = [], []
     for start in tqdm(range(0, len(entries), BLOCK), desc=f"encoding with {name}", disable=not progress):

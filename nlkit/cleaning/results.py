@@ -42,7 +42,6 @@ class Result:
     path: Path
     folder: Path
     notes: tuple[str, ...]
-    truth: str  # what the accuracy is measured against
 
 
 class FeatureResult(Result):
@@ -70,11 +69,8 @@ def output_paths(out: str | Path, inputs: Sequence[object], overwrite: bool) -> 
         if path.is_dir() or (path.exists() and not overwrite and not any(target.glob(f"{NEW}*"))):
             raise NlkitError(f"--out {path}: exists; choose another name, or --overwrite to replace it")
         for given in (as_path(one, "clean") for one in inputs if one is not None):
-            clash = f"would replace {given}" if given.resolve() == path.resolve() else None
-            if given.resolve().is_relative_to(target.resolve()):
-                clash = f"would write into the folder {target} too, where {given} lies"
-            if clash:
-                raise NlkitError(f"--out {path}: {clash}, which is read; choose another name")
+            if given.resolve() == path.resolve() or given.resolve().is_relative_to(target.resolve()):
+                raise NlkitError(f"--out {path}: writes it and a folder {target}, but {given} is read; choose another")
     except (OSError, ValueError) as error:
         raise NlkitError(f"--out {str(path)[:200]}: cannot write there ({error})") from None
     return path, target
@@ -136,21 +132,11 @@ def class_table(scores: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().sort_values(["share", "images"], ascending=False, ignore_index=True)
 
 
-def against(test: object, truth: object) -> str:
-    """What an accuracy is measured against, in words; `test` and `truth` are None where they are not given."""
-    if test is not None:
-        return "the labels of the test table"
-    return "the given labels, which may be wrong too" if truth is None else "the column of correct labels"
-
-
 def never_predicted(scores: pd.DataFrame) -> tuple[str, ...]:
-    """A note for each class with labels that no image is predicted to be in; of many for the first ones."""
-    images = scores["label"].value_counts()
-    lost = images[~images.index.isin(scores["predicted_label"])]
-    notes = [
-        f"class {name!r} ({count} images) is never predicted: its scores tell nothing" for name, count in lost.items()
-    ]
-    return (*notes[:LISTED], *([f"{len(notes)} classes in all are never predicted"] if notes[LISTED:] else []))
+    """A note that counts the classes with labels that no image is predicted to be in, and names the first ones."""
+    lost = scores["label"].value_counts().drop(scores["predicted_label"].unique(), errors="ignore")
+    names = ", ".join(f"{name!r} ({count} images)" for name, count in lost[:LISTED].items())
+    return (f"{len(lost)} classes are never predicted, and their scores tell nothing: {names}",) if names else ()
 
 
 def write_tables(result: Result, new: Path) -> None:
@@ -187,7 +173,8 @@ def print_findings(result: Result) -> None:
     issues = int(result.scores["is_label_issue"].sum())
     print(f"label issues: {issues} of {len(result.scores)} ({100 * issues / len(result.scores):.1f} %)")
     if result.accuracy is not None:
-        print(f"accuracy on the held-out images: {result.accuracy:.2f} %, against {result.truth}")
+        doubt = ", against the given labels, which may be wrong too" if result.auc is None else ""
+        print(f"accuracy on the held-out images: {result.accuracy:.2f} %{doubt}")
     if result.auc is not None:
         print(f"AUC of P(clean): {result.auc:.4f}")
     print(f"scores: {result.path}")
@@ -205,6 +192,7 @@ def report(result: CleanResult) -> str:
         result=result,
         scores=result.scores,
         record=result.run.record,
+        data=result.run.params.data,
         issues=len(wrong),
         surest=surest.head(GALLERY),
         classes=class_table(result.scores),

@@ -15,7 +15,6 @@ from nlkit.params.sections import FolderDataParams
 from nlkit.seeding import numpy_stream
 
 LEAST_IMAGES = 10
-DARK = 64  # where the brightest pixel is below this, the files may have 16 bits of which few are used
 UNKNOWN = -1
 CACHE = "images.safetensors"
 
@@ -75,24 +74,20 @@ def load_folder(params: FolderDataParams, cache: Path | None = None, progress: b
             f"{params.folder}: images or labels have changed: sha256 {sha256[:16]}, not {params.sha256[:16]}"
         )
     mean, std = _moments(train.images)
-    notes += _odd_pixels(kept, images)
-    return FolderData(train, test, names, mean, std, sha256, dropped, notes)
+    return FolderData(train, test, names, mean, std, sha256, dropped, (*notes, *_odd_pixels(kept, images)))
 
 
-def _odd_pixels(entries: Sequence[Entry], images: np.ndarray) -> tuple[str, ...]:
+def _odd_pixels(entries: Sequence[Entry], images: np.ndarray) -> list[str]:
     """Notes about images uint8 [N, S, S, C] that are equal, and about pixels that use little of their range."""
-    notes, groups = [], dict[bytes, list[Entry]]()
-    for entry, image in zip(entries, images, strict=True):
-        groups.setdefault(hashlib.sha256(image.tobytes()).digest(), []).append(entry)
-    copies = [group for group in groups.values() if len(group) > 1]
-    other = [group for group in copies if len({entry.label for entry in group}) > 1]
-    if copies:
-        pair = next((f", as {a.name!r} and {b.name!r}" for a, *rest in other for b in rest if a.label != b.label), "")
-        count, wrong = (sum(map(len, some)) for some in (copies, other))
-        notes.append(f"{count} images have an exact copy, {wrong} of them under another label{pair}")
-    if (most := images.max()) < DARK:
+    notes, first = [], dict[bytes, Entry]()
+    keys = (hashlib.sha256(image.tobytes()).digest() for image in images)
+    pairs = [(first.setdefault(key, entry), entry) for key, entry in zip(keys, entries, strict=True)]
+    wrong = [f", first {b.name!r} and {a.name!r}" for a, b in pairs if a.label != b.label]
+    if count := len(pairs) - len(first):
+        notes = [f"{count} images are exact copies of others, {len(wrong)} under another label{''.join(wrong[:1])}"]
+    if (most := images.max()) < 64:  # 14 bits or fewer of 16
         notes.append(f"no pixel is above {most} of 255; of 16-bit files the highest 8 bits are read: rescale them")
-    return tuple(notes)
+    return notes
 
 
 def class_names(labels: Sequence[str]) -> tuple[str, ...]:
@@ -118,15 +113,9 @@ def _entries(params: FolderDataParams) -> tuple[list[Entry], list[Entry], tuple[
 
 
 def check_enough(source: str, count: int, names: Sequence[str], dropped: Sequence[tuple[str, str, str]] = ()) -> None:
-    """Raise NlkitError, beginning with `source`, for too few images with these classes, or too few of a class.
-
-    dropped: path, label and reason of the images that are left out.
-    """
-    lost = ""
-    if dropped:
-        name, _, why = dropped[0]
-        hint = ", and paths are relative to the image folder" if why == "no such file" else ""
-        lost = f" ({len(dropped)} are left out, first {name[:200]!r}: {why}{hint})"
+    """Raise NlkitError, beginning with `source`, for too few images with these classes, or too few of a class."""
+    first = f", first {dropped[0][0][:200]!r}: {dropped[0][2]}; paths are relative to the folder" if dropped else ""
+    lost = f" ({len(dropped)} are left out{first})" if dropped else ""
     if count < LEAST_IMAGES:
         raise NlkitError(f"{source}: {count} usable images{lost}; at least {LEAST_IMAGES} are needed")
     if len(names) < 2:

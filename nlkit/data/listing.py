@@ -14,6 +14,7 @@ from nlkit.data.files import SUFFIXES, image_names, inside, read_array, read_npz
 from nlkit.errors import CONTROL, NlkitError
 from nlkit.files import read_bytes
 
+_Rows = list[tuple[str, ...]]
 _FORMULA = re.compile(r"'*[=+@-](?!\d+(\.\d+)?$)")
 """What a spreadsheet may take for a formula, but numbers, and what may be such a cell with its guard."""
 
@@ -151,8 +152,7 @@ def _tree(root: Path) -> Listing:
     if empty := sorted(set(classes) - {entry.label for entry in entries}):
         notes.append(f"{root}: {len(empty)} folders hold no images ({SUFFIXES[0]}, ...), first {empty[0]!r}")
     if others:
-        endings = ", ".join(map(repr, sorted(set(others))[:5]))
-        notes.append(f"{root}: {len(others)} files with other endings ({endings}) are passed over")
+        notes.append(f"{root}: {len(others)} files with other endings, {sorted({*others})[:5]}, are passed over")
     return _once(entries, str(root), notes)
 
 
@@ -209,7 +209,7 @@ def read_feature_rows(path: Path, table: Path | None, truth: str | None) -> Feat
     return FeatureRows(features, names, given, correct[0] if correct else None, tuple(notes))
 
 
-def _numbered_rows(path: Path, count: int, truth: str | None) -> list[tuple[str, ...]]:
+def _numbered_rows(path: Path, count: int, truth: str | None) -> _Rows:
     """Rows (number, label) from the key 'labels' of a `.npz` file."""
     labels = read_npz(path).get("labels") if path.suffix.lower() == ".npz" else None
     if labels is None or labels.dtype.kind not in "iu" or labels.shape != (count,):
@@ -219,9 +219,7 @@ def _numbered_rows(path: Path, count: int, truth: str | None) -> list[tuple[str,
     return [(str(row), str(label)) for row, label in enumerate(labels)]
 
 
-def _parquet_rows(
-    path: Path, columns: tuple[str, ...], needs_labels: bool
-) -> tuple[np.ndarray, list[tuple[str, ...]], str]:
+def _parquet_rows(path: Path, columns: tuple[str, ...], needs_labels: bool) -> tuple[np.ndarray, _Rows, str]:
     """Features, the cells of these columns ('path' must be there, all where labels are needed), and a note."""
     import pyarrow as pa
     import pyarrow.parquet as pq

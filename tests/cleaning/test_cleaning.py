@@ -16,7 +16,6 @@ from PIL import Image
 
 import nlkit
 from nlkit.cleaning.defaults import Situation, choose, choose_side, offered
-from nlkit.cleaning.results import never_predicted
 from nlkit.cli import main
 from nlkit.outputs import OWNER
 from nlkit.params import make_params
@@ -205,9 +204,7 @@ def test_a_class_of_one_image_odd_names_and_corrupt_images(tmp_path: Path, capsy
     printed, told = capsys.readouterr()
     assert "%, against the given labels, which may be wrong too\n" in printed
     assert "left out 'broken.jpg': not an image of a known kind" in told
-    assert "class 'только одна' (1 images) is never predicted" in told
-    many = pd.DataFrame({"label": range(30), "predicted_label": 7})
-    assert never_predicted(many)[-1] == "29 classes in all are never predicted" and len(never_predicted(many)) == 21
+    assert "are never predicted, and their scores tell nothing: 'c1' (9 images), 'только одна' (1 images)\n" in told
     table = pd.read_csv(folder / "s.csv")
     assert "только одна" in set(table["label"]) and labels["path"][3] in set(table["path"])
     assert pd.read_csv(folder / "s/dropped.csv")["path"].tolist() == ["broken.jpg"]
@@ -256,7 +253,7 @@ def test_bad_options_are_refused_in_one_line(tmp_path: Path, refused: Callable[.
     assert not (folder / "s").exists()
     for name, said in [
         ("s.txt", "expected the name of a table"),
-        ("images.csv", "which is read"),
+        ("images.csv", "images is read; choose another"),
         ("labels.csv/s.csv", "cannot write"),
     ]:
         assert said in refused("clean", images, *labels, "--out", folder / name)

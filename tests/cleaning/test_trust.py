@@ -61,10 +61,10 @@ def test_what_is_read_or_belongs_to_others_is_never_replaced(tmp_path: Path, ref
     (own / "t.csv").write_text("my,table")
     shutil.copytree(folder / "images", own / "u/images")
     for images, table, out, said in [
-        ("images", labels, labels, "would replace"),
+        ("images", labels, labels, "labels.csv is read; choose another"),
         ("images", labels, own / "s.csv", "holds 'report.html'"),
         ("images", labels, own / "t.csv", "is not a table that begins with"),
-        ("own/u/images", labels, own / "u.csv", f"would write into the folder {own / 'u'} too"),
+        ("own/u/images", labels, own / "u.csv", f"writes it and a folder {own / 'u'}, but"),
     ]:
         command = ["clean", folder / images, "--labels", table, "--out", out, "--overwrite", "--quiet"]
         assert said in refused(*command, "--epochs", "1", "--size", "8")
@@ -74,7 +74,7 @@ def test_a_refused_call_leaves_nothing(tmp_path: Path, refused: Callable[..., st
     folder = write_images(tmp_path, 2, 10)
     (folder / "empty").mkdir()
     command = ["clean", folder / "empty", "--labels", folder / "labels.csv", "--out", folder / "a/b/s.csv", "--quiet"]
-    assert "0 usable images (20 are left out, first '0.png': no such file, and paths are relative" in refused(*command)
+    assert "0 usable images (20 are left out, first '0.png': no such file; paths are relative" in refused(*command)
 
 
 def test_scores_of_a_training_that_diverged_are_not_written(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_class_folders_do_not_vanish_in_silence(tmp_path: Path, monkeypatch: pyt
     (images / "c").symlink_to(images / "a")
     notes = read_listing(images, None).notes
     assert "c: is a link to a folder" in notes[0] and "2 folders hold no images" in notes[1] and len(notes) == 3
-    assert "3 files with other endings ('', '.jp2') are passed over" in notes[2]
+    assert "3 files with other endings, ['', '.jp2'], are passed over" in notes[2]
     (images / "b/same.png").symlink_to(images / "a/0.png")
     assert "is labelled 'b' here and 'a' as 'a/0.png'" in refusal(lambda: read_listing(images, None))
     monkeypatch.setattr("os.scandir", Mock(side_effect=PermissionError(13, "Permission denied", "images/b")))
@@ -140,7 +140,7 @@ def test_options_that_do_not_apply_and_rows_that_contradict_are_refused(
         ("f.npz", "l.csv", ["--epochs", "3"], "--epochs: has no meaning"),
         ("f.npz", "l.csv", [tmp_path], "folder: has no meaning"),
         ("f.npz", "l.csv", ["--truth", "label"], "--truth label: must be"),
-        ("f.npz", "l.csv", ["--out", tmp_path / "l.csv", "--overwrite"], "would replace"),
+        ("f.npz", "l.csv", ["--out", tmp_path / "l.csv", "--overwrite"], "l.csv is read"),
         ("f.parquet", "twice.csv", [], "'39.png' has two labels"),
         ("float.parquet", None, [], "floating-point"),
         ("null.parquet", None, [], "'39.png' has no label in the column 'label'"),
