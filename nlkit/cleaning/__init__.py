@@ -96,8 +96,9 @@ def clean(
             train, test, held_out = data.train, data.test, None
             if test is not None:
                 held_out = results.score_table("test", test.names, test.labels, data.class_names, evidence)
+            scores = results.score_table("train", train.names, train.labels, data.class_names, evidence)
             result = CleanResult(
-                scores=results.score_table("train", train.names, train.labels, data.class_names, evidence),
+                scores=scores,
                 test_scores=held_out,
                 accuracy=run.record["accuracy"]["last"],
                 auc=run.record["split"]["auc"],
@@ -108,7 +109,7 @@ def clean(
                 images=train.images,
                 path=path,
                 folder=target,
-                notes=data.notes,
+                notes=data.notes + results.never_predicted(scores),
             )
             how_to_load = Path(__file__).with_name("model.md").read_text(encoding="utf-8")
             write_atomically(new / "model.md", how_to_load.format(folder=target))
@@ -146,7 +147,11 @@ def _params(
     data |= {"truth": asked.truth, "side": side, "corrupt": asked.corrupt, "sha256": sha256}
     data |= {name: None if path is None else os.path.abspath(path) for name, path in sources.items()}
     content = {**chosen, "cell": "your-data", "seed": asked.seed, "data": data}
-    return make_params(content, asked.settings, source="nlkit clean"), why
+    params = make_params(content, asked.settings, source="nlkit clean")
+    side, network = getattr(params.data, "side", side), (params.model.name, getattr(params.model, "width", "its own"))
+    used = [f"{side} x {side}", "{}, width {}".format(*network), params.training.epochs, params.training.batch_size]
+    values = pd.Series([*map(str, used), params.method.name, "on" if params.views.flip else "off"])
+    return params, why.assign(value=values, why=why["why"].where(values == why["value"], "asked for"))
 
 
 def _train(

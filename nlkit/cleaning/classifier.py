@@ -1,6 +1,6 @@
 """What a trained method leaves in files: a classifier for further images, and the evidence behind the scores."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from nlkit.files import as_path
 from nlkit.methods.base import Method, with_prefix, without_prefix
 from nlkit.params import Params, make_params, registry
 from nlkit.training.loop import Fit
+from nlkit.training.runs import choose_device
 
 MODEL = "model.safetensors"
 EVIDENCE = "evidence.safetensors"
@@ -36,13 +37,14 @@ class Classifier:
 
     @torch.no_grad()
     def probabilities(self, images: Tensor) -> Tensor:
-        """Probability [N, C] of each class, from the ensemble's logits, of images uint8 [N, S, S, channels]."""
-        return self.method.logits(images)[0].softmax(dim=1)
+        """Probability [N, C] of each class, on the CPU, by the ensemble, of images uint8 [N, S, S, channels]."""
+        return self.method.logits(images.to(self.method.device))[0].softmax(dim=1).cpu()
 
-    def predict(self, paths: Sequence[str | Path], progress: bool = False) -> pd.DataFrame:
+    def predict(self, paths: Iterable[str | Path], progress: bool = False) -> pd.DataFrame:
         """One row an image file: path, predicted label and its probability; NaN where the file is no image."""
-        if isinstance(paths, str):
-            raise NlkitError(f"predict: expected a list of paths, not {paths[:80]!r}")
+        if isinstance(paths, str | Path):
+            raise NlkitError(f"predict: expected a list of paths, not {str(paths)[:80]!r}")
+        paths = list(paths)
         images, faults = decode_all([as_path(path, "predict") for path in paths], self.side, progress)
         probability = self.probabilities(torch.from_numpy(to_channels(images, self.channels))).double().numpy()
         best = probability.argmax(axis=1)
@@ -73,8 +75,8 @@ def save_classifier(folder: Path, method: Method, problem: Problem, params: Para
     write_tensors(folder / MODEL, {**with_prefix("method", state), "labels": train.labels}, info)
 
 
-def load_classifier(folder: str | Path) -> Classifier:
-    """The classifier that `nlkit clean` left in a folder, on the CPU; raises NlkitError where none can be loaded."""
+def load_classifier(folder: str | Path, device: str = "auto") -> Classifier:
+    """The classifier that `nlkit clean` left in a folder, on a device as for `nlkit clean`; else raises NlkitError."""
     path = as_path(folder, "load_classifier")
     path = path / MODEL if path.is_dir() else path
     try:
@@ -83,9 +85,10 @@ def load_classifier(folder: str | Path) -> Classifier:
         shape, names = info["shape"], tuple(info["classes"])
         if len(shape) != 4 or not len(info["mean"]) == len(info["std"]) == shape[3]:
             raise ValueError("its shape, mean and std do not fit each other")
+        tensors = {name: value.to(choose_device(device)) for name, value in tensors.items()}
         labels = tensors.pop("labels")
         # A method asks its training set for the size and the channels only; the pixels are not needed again.
-        images = torch.zeros(1, 1, 1, shape[3], dtype=torch.uint8).expand(*shape)
+        images = torch.zeros(1, 1, 1, shape[3], dtype=torch.uint8, device=labels.device).expand(*shape)
         train = TrainingSet(images, labels, len(names), tuple(info["mean"]), tuple(info["std"]))
         method = registry.find(params.method.name).build(train, params)
         method.load_state_dict(without_prefix("method", tensors))

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,7 +78,8 @@ def clean_features(
         auc = measure.auc(right, torch.from_numpy(evidence["train.p_clean"]))
     summary = {"classes": names, "k": min(k, len(table) - 1), "temperature": TEMPERATURE, "rows": len(table)}
     summary |= {"accuracy": accuracy, "auc": auc, "seconds": time.perf_counter() - begin}
-    result = results.FeatureResult(scores=table, test_scores=test, accuracy=accuracy, auc=auc, path=path, folder=target)
+    found: dict[str, Any] = {"scores": table, "test_scores": test, "accuracy": accuracy, "auc": auc}
+    result = results.FeatureResult(**found, path=path, folder=target, notes=rows.notes + results.never_predicted(table))
     with results.owned_output(path, target, overwrite, source):
         if (target / "record.json").exists() and not overwrite:
             raise NlkitError(f"{target}: holds a run; choose another --out, or --overwrite")
@@ -158,7 +160,7 @@ def encode_images(
     """
     if truth is not None and labels is None:
         raise NlkitError(f"--truth {truth}: correct labels are a column of a table; name one with --labels")
-    entries, _ = read_listing(folder, labels, truth)
+    entries, notes = read_listing(folder, labels, truth)
     network = encoder(name).to(choose_device(device))
     rows, sound = [], []
     for start in tqdm(range(0, len(entries), BLOCK), desc=f"encoding with {name}", disable=not progress):
@@ -173,7 +175,7 @@ def encode_images(
         sound += [block[i] for i in good]
     paths, given = tuple(entry.name for entry in sound), tuple(entry.label for entry in sound)
     known = None if truth is None else tuple(str(entry.truth) for entry in sound)
-    return FeatureRows(torch.cat(rows).numpy(), paths, given, known)
+    return FeatureRows(torch.cat(rows).numpy(), paths, given, known, tuple(notes))
 
 
 def encoder(name: str) -> nn.Module:

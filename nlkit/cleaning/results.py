@@ -28,12 +28,12 @@ Evidence = Mapping[str, np.ndarray]  # arrays as `judged` names them, with `trai
 COLUMNS = ["path", "label", "p_clean", "suggested_label", "confidence"]
 COLUMNS += ["is_label_issue", "label_quality", "given_label", "predicted_label"]
 GALLERY, ROWS = 48, 60  # images, and rows of tables, that the report shows
-LISTED = 20  # images that were left out and are printed; all of them are in a table
+LISTED = 20  # images that were left out and are printed, and classes that are never predicted
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureResult:
-    """Scores, one row an image; held-out predictions; accuracy in percent and AUC of P(clean) where they are known."""
+    """Scores, one row an image; held-out predictions; accuracy in percent and AUC where they are known; what is odd."""
 
     scores: pd.DataFrame = field(repr=False)
     test_scores: pd.DataFrame | None = field(repr=False)
@@ -41,6 +41,7 @@ class FeatureResult:
     auc: float | None
     path: Path
     folder: Path
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,6 @@ class CleanResult(FeatureResult):
     run: Run
     problem: Problem = field(repr=False)
     images: np.ndarray = field(repr=False)
-    notes: tuple[str, ...]
 
 
 def output_paths(out: str | Path, inputs: Sequence[object], overwrite: bool) -> tuple[Path, Path]:
@@ -66,7 +66,7 @@ def output_paths(out: str | Path, inputs: Sequence[object], overwrite: bool) -> 
             raise NlkitError(f"--out {path}: exists; choose another name, or --overwrite to replace it")
         for given in (as_path(one, "clean") for one in inputs if one is not None):
             if given.resolve() == path.resolve() or given.resolve().is_relative_to(target.resolve()):
-                raise NlkitError(f"--out {path}: would replace {given}, which is read; choose another name")
+                raise NlkitError(f"--out {path}: writes it and a folder {target}, but {given} is read; choose another")
     except (OSError, ValueError) as error:
         raise NlkitError(f"--out {str(path)[:200]}: cannot write there ({error})") from None
     return path, target
@@ -128,6 +128,13 @@ def class_table(scores: pd.DataFrame) -> pd.DataFrame:
     return table.reset_index().sort_values(["share", "images"], ascending=False, ignore_index=True)
 
 
+def never_predicted(scores: pd.DataFrame) -> tuple[str, ...]:
+    """A note that counts the classes with labels that no image is predicted to be in, and names the first ones."""
+    lost = scores["label"].value_counts().drop(scores["predicted_label"].unique(), errors="ignore")
+    names = ", ".join(f"{name!r} ({count} images)" for name, count in lost[:LISTED].items())
+    return (f"{len(lost)} classes are never predicted, and their scores tell nothing: {names}",) if names else ()
+
+
 def write_tables(result: FeatureResult, new: Path) -> None:
     """Write what came out to the folder `new`, where it waits for its places."""
     if result.test_scores is not None:
@@ -151,9 +158,9 @@ def print_settings(data: FolderData, choices: pd.DataFrame) -> None:
 
 def print_findings(result: FeatureResult) -> None:
     """What was found and where the results are, and on stderr what was left out."""
+    for note in result.notes:
+        print(f"nlkit: note: {note}", file=sys.stderr)
     if isinstance(result, CleanResult):
-        for note in result.notes:
-            print(f"nlkit: note: {note}", file=sys.stderr)
         for _, row in result.dropped.head(LISTED).iterrows():
             print(f"nlkit: left out {row['path']!r}: {row['reason']}", file=sys.stderr)
         if len(result.dropped) > LISTED:
@@ -162,7 +169,8 @@ def print_findings(result: FeatureResult) -> None:
     issues = int(result.scores["is_label_issue"].sum())
     print(f"label issues: {issues} of {len(result.scores)} ({100 * issues / len(result.scores):.1f} %)")
     if result.accuracy is not None:
-        print(f"accuracy on the held-out images: {result.accuracy:.2f} %")
+        doubt = ", against the given labels, which may be wrong too" if result.auc is None else ""
+        print(f"accuracy on the held-out images: {result.accuracy:.2f} %{doubt}")
     if result.auc is not None:
         print(f"AUC of P(clean): {result.auc:.4f}")
     print(f"scores: {result.path}")

@@ -18,7 +18,8 @@ from nlkit.files import MAX_FILE_BYTES, open_file, write_atomically
 from nlkit.lazy import Tensor, torch
 
 MAX_ARRAY_BYTES = 4 * 2**30  # of a .npy file; a million rows of 512 numbers have 2 GB
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
+JPEG = (".jpg", ".jpeg", ".jpe", ".jfif")
+SUFFIXES = (".png", *JPEG, ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm")
 
 
 def check_relative(name: str, source: str) -> None:

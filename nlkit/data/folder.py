@@ -1,5 +1,6 @@
 """A folder of one's own images as training and test arrays, with names for everything that was left out."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def load_folder(params: FolderDataParams, cache: Path | None = None, progress: b
         raise NlkitError(f"{params.folder}: {len(dropped)} images cannot be used, first {name!r}: {why}")
     sound = np.array([i not in faults for i in range(len(everything))])
     names = class_names([entry.label for entry, good in zip(entries, sound, strict=False) if good])
-    check_enough(params.labels or params.folder, int(sound[: len(entries)].sum()), names, len(dropped))
+    check_enough(params.labels or params.folder, int(sound[: len(entries)].sum()), names, dropped)
     keep = np.flatnonzero(sound)
     kept, images = [everything[i] for i in keep], images[keep] if dropped else images
     number = {name: index for index, name in enumerate(names)}
@@ -73,7 +74,20 @@ def load_folder(params: FolderDataParams, cache: Path | None = None, progress: b
             f"{params.folder}: images or labels have changed: sha256 {sha256[:16]}, not {params.sha256[:16]}"
         )
     mean, std = _moments(train.images)
-    return FolderData(train, test, names, mean, std, sha256, dropped, tuple(notes))
+    return FolderData(train, test, names, mean, std, sha256, dropped, (*notes, *_odd_pixels(kept, images)))
+
+
+def _odd_pixels(entries: Sequence[Entry], images: np.ndarray) -> list[str]:
+    """Notes about images uint8 [N, S, S, C] that are equal, and about pixels that use little of their range."""
+    notes, first = [], dict[bytes, Entry]()
+    keys = (hashlib.sha256(image.tobytes()).digest() for image in images)
+    pairs = [(first.setdefault(key, entry), entry) for key, entry in zip(keys, entries, strict=True)]
+    wrong = [f", first {b.name!r} and {a.name!r}" for a, b in pairs if a.label != b.label]
+    if count := len(pairs) - len(first):
+        notes = [f"{count} images are exact copies of others, {len(wrong)} under another label{''.join(wrong[:1])}"]
+    if (most := images.max()) < 64:  # 14 bits or fewer of 16
+        notes.append(f"no pixel is above {most} of 255; of 16-bit files the highest 8 bits are read: rescale them")
+    return notes
 
 
 def class_names(labels: Sequence[str]) -> tuple[str, ...]:
@@ -97,9 +111,10 @@ def _entries(params: FolderDataParams) -> tuple[list[Entry], list[Entry], list[s
     return trained, tests, notes + further
 
 
-def check_enough(source: str, count: int, names: Sequence[str], dropped: int = 0) -> None:
+def check_enough(source: str, count: int, names: Sequence[str], dropped: Sequence[tuple[str, str, str]] = ()) -> None:
     """Raise NlkitError, beginning with `source`, for too few images with these classes, or too few of a class."""
-    lost = f" ({dropped} unreadable ones are left out)" if dropped else ""
+    first = f", first {dropped[0][0][:200]!r}: {dropped[0][2]}; paths are relative to the folder" if dropped else ""
+    lost = f" ({len(dropped)} are left out{first})" if dropped else ""
     if count < LEAST_IMAGES:
         raise NlkitError(f"{source}: {count} usable images{lost}; at least {LEAST_IMAGES} are needed")
     if len(names) < 2:

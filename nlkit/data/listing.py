@@ -14,6 +14,7 @@ from nlkit.data.files import SUFFIXES, image_names, inside, read_array, read_npz
 from nlkit.errors import CONTROL, NlkitError
 from nlkit.files import read_bytes
 
+_Rows = list[tuple[str, ...]]
 _FORMULA = re.compile(r"'*[=+@-](?!\d+(\.\d+)?$)")
 """What a spreadsheet may take for a formula, but numbers, and what may be such a cell with its guard."""
 
@@ -99,7 +100,7 @@ def _table(root: Path, table: Path, truth: str | None) -> list[Entry]:
     for source, (name, label, *rest) in read_table(table, _columns(truth)):
         entry = Entry(name, inside(root, name, source), label.strip(), rest[0].strip() if rest else None, source)
         if not entry.label or entry.truth == "":
-            raise NlkitError(f"{source}: {name!r} has no label")
+            raise NlkitError(f"{source}: {name!r} has no label in the column '{truth if entry.label else 'label'}'")
         entries.append(entry)
     return entries
 
@@ -113,7 +114,7 @@ def _columns(truth: str | None) -> tuple[str, ...]:
 
 def _tree(root: Path) -> tuple[list[Entry], list[str]]:
     """Images below each sub-folder, whose name is the label; hidden files and folders are passed over."""
-    entries, notes, classes, loose = list[Entry](), list[str](), list[str](), 0
+    entries, notes, classes, loose, others = list[Entry](), list[str](), list[str](), 0, list[str]()
 
     def unreadable(error: OSError) -> None:
         raise NlkitError(f"{error.filename}: cannot read the folder ({error.strerror})")
@@ -129,6 +130,7 @@ def _tree(root: Path) -> tuple[list[Entry], list[str]]:
         if not here.parts:
             loose, classes = len(images), [name for name in folders if not (root / name).is_symlink()]
             continue
+        others += [Path(name).suffix.lower() for name in {*files} - {*images} if name[0] != "."]
         for image in images:
             name = _plain((here / image).as_posix(), str(root))
             entries.append(Entry(name, inside(root, name, str(root)), here.parts[0], None, name))
@@ -136,17 +138,20 @@ def _tree(root: Path) -> tuple[list[Entry], list[str]]:
         notes.append(f"{root}: {loose} images lie beside the class folders and are passed over")
     if empty := sorted(set(classes) - {entry.label for entry in entries}):
         notes.append(f"{root}: {len(empty)} folders hold no images ({SUFFIXES[0]}, ...), first {empty[0]!r}")
+    if others:
+        notes.append(f"{root}: {len(others)} files with other endings, {sorted({*others})[:5]}, are passed over")
     return entries, notes
 
 
 @dataclass(frozen=True)
 class FeatureRows:
-    """Features float32 [N, d] with names, given labels and, where known, correct labels of their rows."""
+    """Features float32 [N, d]; names, given labels and, where known, correct labels of their rows; what to tell."""
 
     features: np.ndarray
     names: tuple[str, ...]
     labels: tuple[str, ...]
     truth: tuple[str, ...] | None
+    notes: tuple[str, ...] = ()
 
 
 def read_feature_file(path: Path) -> np.ndarray:
@@ -167,10 +172,10 @@ def read_feature_rows(path: Path, table: Path | None, truth: str | None) -> Feat
     A table `path,label` belongs to a parquet file by its paths, and to arrays by the order of its rows. Raises
     NlkitError for damaged files, numbers that are not finite, and rows that do not match.
     """
-    columns = _columns(truth)
+    columns, notes = _columns(truth), list[str]()
     listed = [] if table is None else [cells for _, cells in read_table(table, columns)]
     if path.suffix.lower() == ".parquet":
-        features, rows = _parquet_rows(path, columns, needs_labels=table is None)
+        features, rows, *notes = _parquet_rows(path, columns, needs_labels=table is None)
         if table is not None:
             labelled = {row[0]: row for row in reversed(listed)}
             if other := next((row for row in listed if row != labelled[row[0]]), None):
@@ -183,16 +188,15 @@ def read_feature_rows(path: Path, table: Path | None, truth: str | None) -> Feat
         rows = listed if table is not None else _numbered_rows(path, len(features), truth)
         if len(rows) != len(features):
             raise NlkitError(f"{table}: {len(rows)} rows; {path} has {len(features)}, in the same order")
-    empty = next((row[0] for row in rows if not all(cell.strip() for cell in row[1:])), None)
-    if empty is not None:
-        raise NlkitError(f"{table or path}: {empty!r} has no label")
     for row in rows:
         _plain("".join(row), str(table or path))
+        if empty := [place for place, cell in enumerate(row) if place and not cell.strip()]:
+            raise NlkitError(f"{table or path}: {row[0]!r} has no label in the column '{columns[empty[0]]}'")
     names, given, *correct = zip(*((row[0], *(cell.strip() for cell in row[1:])) for row in rows), strict=True)
-    return FeatureRows(features, names, given, correct[0] if correct else None)
+    return FeatureRows(features, names, given, correct[0] if correct else None, tuple(notes))
 
 
-def _numbered_rows(path: Path, count: int, truth: str | None) -> list[tuple[str, ...]]:
+def _numbered_rows(path: Path, count: int, truth: str | None) -> _Rows:
     """Rows (number, label) from the key 'labels' of a `.npz` file."""
     labels = read_npz(path).get("labels") if path.suffix.lower() == ".npz" else None
     if labels is None or labels.dtype.kind not in "iu" or labels.shape != (count,):
@@ -202,15 +206,16 @@ def _numbered_rows(path: Path, count: int, truth: str | None) -> list[tuple[str,
     return [(str(row), str(label)) for row, label in enumerate(labels)]
 
 
-def _parquet_rows(path: Path, columns: tuple[str, ...], needs_labels: bool) -> tuple[np.ndarray, list[tuple[str, ...]]]:
-    """Features, and the cells of these columns, of which 'path' must be there, and all where labels are needed."""
+def _parquet_rows(path: Path, columns: tuple[str, ...], needs_labels: bool) -> tuple[np.ndarray, _Rows, str]:
+    """Features, the cells of these columns ('path' must be there, all where labels are needed), and a note."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     data = read_bytes(path)
     try:
         content = pq.read_table(pa.BufferReader(data)).to_pandas(ignore_metadata=True)
-        numbers = content.drop(columns=[*columns, "truth"], errors="ignore").select_dtypes("number")
+        indices = [name for name in content if re.fullmatch(r"__index_level_\d+__", name)]  # pandas adds them
+        numbers = content.drop(columns=[*columns, *indices, "truth"], errors="ignore").select_dtypes("number")
         features = numbers.to_numpy(np.float32)
         text = content.reindex(columns=columns).astype(object)
         if needs_labels and "label" in content and content["label"].dtype.kind == "f":
@@ -225,7 +230,8 @@ def _parquet_rows(path: Path, columns: tuple[str, ...], needs_labels: bool) -> t
     lacking = next((name for name in columns if name not in content), None)
     if lacking is not None and needs_labels:
         raise NlkitError(f"{path}: no column '{lacking}'; name a table with --labels")
-    return _finite(features, path), rows
+    first, last = numbers.columns[[0, -1]]
+    return _finite(features, path), rows, f"{path}: {features.shape[1]} numbers a row, columns {first!r} to {last!r}"
 
 
 def _finite(features: np.ndarray, path: Path) -> np.ndarray:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny
+import torch
 from bs4 import BeautifulSoup
 from fuzzing import refused, watched
 from pictures import QUICK, clean, write_images
@@ -87,8 +88,21 @@ def test_colour_images_go_to_a_grey_classifier_by_their_luminance_and_what_is_no
     Image.fromarray(np.dstack([grey] * 3) ^ np.uint8([0, 0, 1])).save(tmp_path / "colour.png")
     (tmp_path / "bad.png").write_bytes(b"x")
     paths = [tmp_path / "bad.png", tmp_path / "colour.png", finished / "images/0.png"]
-    found = nlkit.load_classifier(finished / "out/scores").predict(paths)["predicted_label"]
+    classifier = nlkit.load_classifier(finished / "out/scores")
+    table = classifier.predict(path for path in paths)
+    assert table["path"].tolist() == list(map(str, paths))
+    found = table["predicted_label"]
     assert found.isna().tolist() == [True, False, False] and found[1] == found[2]
+    refused(lambda: classifier.predict(paths[1]), "expected a list of paths, not '")
+
+
+def test_a_classifier_is_loaded_onto_the_device_that_is_asked_for(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused(lambda: nlkit.load_classifier(finished / "out/scores", "gpu"), "expected auto, cpu or cuda")
+    monkeypatch.setattr("nlkit.cleaning.classifier.choose_device", torch.device)  # meta: shapes on no machine
+    method = nlkit.load_classifier(finished / "out/scores", "meta").method
+    assert {tensor.device.type for tensor in method.state_dict().values()} == {"meta"} == {method.device.type}
 
 
 @pytest.mark.parametrize("damage", [0, 100, -20, "pipe", {"shape": [1]}, {"mean": []}, {"params": 5}, {"classes": 1}])
@@ -173,6 +187,8 @@ def test_a_finished_run_is_not_trained_again_until_images_or_settings_change(
 def test_many_classes_and_few_images_come_through(tmp_path: Path, classes: int, each: int) -> None:
     result = clean(write_images(tmp_path, classes, each))
     assert len(repr(result)) < 900
+    assert result.choices.set_index("what").loc["network"].tolist() == ["small_cnn, width 4", "asked for"]
+    assert (result.choices["why"] == "asked for").sum() == 2, "the number of epochs, too"
     assert len(result.scores) == classes * each and result.scores["given_label"].nunique() == classes
     assert result.scores[["p_clean", "confidence"]].notna().all().all()
     assert result.accuracy is None and result.run.record["accuracy"]["best"] is None
@@ -187,7 +203,10 @@ def test_a_class_of_one_image_odd_names_and_corrupt_images(tmp_path: Path, capsy
     labels.to_csv(folder / "labels.csv", index=False)
     command = ["clean", str(folder / "images"), "--labels", str(folder / "labels.csv"), "--epochs", "2", "--quiet"]
     assert main([*command, "--out", str(folder / "s.csv"), "--hold-out", "0.2"]) == 0
-    assert "left out 'broken.jpg': not an image of a known kind" in capsys.readouterr().err
+    printed, told = capsys.readouterr()
+    assert "%, against the given labels, which may be wrong too\n" in printed
+    assert "left out 'broken.jpg': not an image of a known kind" in told
+    assert "are never predicted, and their scores tell nothing: 'c1' (9 images), 'только одна' (1 images)\n" in told
     table = pd.read_csv(folder / "s.csv")
     assert "только одна" in set(table["label"]) and labels["path"][3] in set(table["path"])
     assert pd.read_csv(folder / "s/dropped.csv")["path"].tolist() == ["broken.jpg"]
@@ -236,7 +255,7 @@ def test_bad_options_are_refused_in_one_line(tmp_path: Path, refused: Callable[.
     assert not (folder / "s").exists()
     for name, said in [
         ("s.txt", "expected the name of a table"),
-        ("images.csv", "which is read"),
+        ("images.csv", "images is read; choose another"),
         ("labels.csv/s.csv", "cannot write"),
     ]:
         assert said in refused("clean", images, *labels, "--out", folder / name)

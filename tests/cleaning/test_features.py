@@ -72,11 +72,13 @@ def test_parquet_rows_find_their_labels_by_path(tmp_path: Path) -> None:
     columns = pd.DataFrame({f"f{j}": features[:, j] for j in range(64)})
     columns["path"] = table["path"]
     columns.to_parquet(tmp_path / "plain.parquet")
-    columns.assign(label=table["label"]).to_parquet(tmp_path / "labelled.parquet")
+    columns.assign(label=table["label"]).sample(frac=1, random_state=1).to_parquet(tmp_path / "labelled.parquet")
     shuffled = table.sample(frac=1, random_state=0)
     shuffled.to_csv(tmp_path / "shuffled.csv", index=False)
     options = [("plain.parquet", labels), ("plain.parquet", tmp_path / "shuffled.csv"), ("labelled.parquet", None)]
-    found = [clean_features(tmp_path / name, one, tmp_path / "s.csv", overwrite=True).scores for name, one in options]
+    done = [clean_features(tmp_path / name, one, tmp_path / "s.csv", overwrite=True) for name, one in options]
+    assert "64 numbers a row, columns 'f0' to 'f63'" in done[2].notes[0]
+    found = [result.scores.sort_values("path", ignore_index=True) for result in done]
     pd.testing.assert_frame_equal(found[0], found[1])
     pd.testing.assert_frame_equal(found[0], found[2])
 

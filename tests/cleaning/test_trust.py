@@ -61,10 +61,10 @@ def test_what_is_read_or_belongs_to_others_is_never_replaced(tmp_path: Path, ref
     (own / "t.csv").write_text("my,table")
     shutil.copytree(folder / "images", own / "u/images")
     for images, table, out, said in [
-        ("images", labels, labels, "would replace"),
+        ("images", labels, labels, "labels.csv is read; choose another"),
         ("images", labels, own / "s.csv", "holds 'report.html'"),
         ("images", labels, own / "t.csv", "is not a table that begins with"),
-        ("own/u/images", labels, own / "u.csv", "would replace"),
+        ("own/u/images", labels, own / "u.csv", f"writes it and a folder {own / 'u'}, but"),
     ]:
         command = ["clean", folder / images, "--labels", table, "--out", out, "--overwrite", "--quiet"]
         assert said in refused(*command, "--epochs", "1", "--size", "8")
@@ -74,7 +74,7 @@ def test_a_refused_call_leaves_nothing(tmp_path: Path, refused: Callable[..., st
     folder = write_images(tmp_path, 2, 10)
     (folder / "empty").mkdir()
     command = ["clean", folder / "empty", "--labels", folder / "labels.csv", "--out", folder / "a/b/s.csv", "--quiet"]
-    assert "0 usable images" in refused(*command)
+    assert "0 usable images (20 are left out, first '0.png': no such file; paths are relative" in refused(*command)
 
 
 def test_scores_of_a_training_that_diverged_are_not_written(tmp_path: Path) -> None:
@@ -89,10 +89,12 @@ def test_class_folders_do_not_vanish_in_silence(tmp_path: Path, monkeypatch: pyt
         (images / name).mkdir()
     for index in range(20):
         (images / f"{index}.png").rename(images / "ab"[index % 2] / f"{index}.png")
-    (images / "odd/x.jfif").write_bytes(b"JFIF")
+    for name in ("odd/x.jp2", "a/y.JP2", "a/none", "a/.hidden.jp2"):
+        (images / name).write_bytes(b"JP")
     (images / "c").symlink_to(images / "a")
     notes = read_listing(images, None)[1]
-    assert "c: is a link to a folder" in notes[0] and "2 folders hold no images" in notes[1] and len(notes) == 2
+    assert "c: is a link to a folder" in notes[0] and "2 folders hold no images" in notes[1] and len(notes) == 3
+    assert "3 files with other endings, ['', '.jp2'], are passed over" in notes[2]
     (images / "b/same.png").symlink_to(images / "a/0.png")
     assert "is labelled 'b' here and 'a' as 'a/0.png'" in refusal(lambda: read_listing(images, None))
     monkeypatch.setattr("os.scandir", Mock(side_effect=PermissionError(13, "Permission denied", "images/b")))
@@ -127,6 +129,7 @@ def test_options_that_do_not_apply_and_rows_that_contradict_are_refused(
     rows = pd.DataFrame({"path": names, "label": ["a", "b"] * 20})
     rows.to_csv(tmp_path / "l.csv", index=False)
     pd.concat([rows, rows.tail(1).assign(label="a")]).to_csv(tmp_path / "twice.csv", index=False)
+    rows.assign(really=[*"ab" * 19, "a", " "]).to_csv(tmp_path / "gap.csv", index=False)
     numbers = pd.DataFrame({"path": names, **{f"f{j}": features[:, j] for j in range(3)}})
     numbers.to_parquet(tmp_path / "f.parquet")
     numbers.assign(label=[0.5, 1.5] * 20).to_parquet(tmp_path / "float.parquet")
@@ -137,10 +140,11 @@ def test_options_that_do_not_apply_and_rows_that_contradict_are_refused(
         ("f.npz", "l.csv", ["--epochs", "3"], "--epochs: has no meaning"),
         ("f.npz", "l.csv", [tmp_path], "folder: has no meaning"),
         ("f.npz", "l.csv", ["--truth", "label"], "--truth label: must be"),
-        ("f.npz", "l.csv", ["--out", tmp_path / "l.csv", "--overwrite"], "would replace"),
+        ("f.npz", "l.csv", ["--out", tmp_path / "l.csv", "--overwrite"], "l.csv is read"),
         ("f.parquet", "twice.csv", [], "'39.png' has two labels"),
         ("float.parquet", None, [], "floating-point"),
-        ("null.parquet", None, [], "'39.png' has no label"),
+        ("null.parquet", None, [], "'39.png' has no label in the column 'label'"),
+        ("f.parquet", "gap.csv", ["--truth", "really"], "'39.png' has no label in the column 'really'"),
     ]:
         given = ["--features", tmp_path / file, *(["--labels", tmp_path / table] if table else [])]
         assert said in refused("clean", *given, "--out", tmp_path / "s.csv", *options)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from fuzzing import refused
 from pictures import photographs, save
+from PIL import Image
 
 from nlkit.data.folder import class_names, load_folder
 from nlkit.data.listing import Entry, read_listing
@@ -135,6 +136,9 @@ def test_the_column_of_correct_labels_is_kept_apart(folder: Path) -> None:
     found = load_folder(params(folder, labels, truth="really"))
     assert found.train.truth is not None and found.train.truth.tolist() == [0] * 12
     assert found.train.labels.tolist() == [0, 1] * 6
+    labels.write_text("path,label,really\n0.png,a,\n")
+    said = refused(lambda: read_listing(folder, labels, "really"))
+    assert "line 2: '0.png' has no label in the column 'really'" in said
 
 
 @pytest.mark.parametrize(
@@ -147,6 +151,18 @@ def test_the_column_of_correct_labels_is_kept_apart(folder: Path) -> None:
 )
 def test_what_no_method_can_learn_is_refused(folder: Path, rows: Rows, said: str) -> None:
     assert said in refused(lambda: load_folder(params(folder, table(folder, rows))))
+
+
+def test_copies_of_an_image_and_16_bits_of_which_12_are_used_are_told(folder: Path) -> None:
+    save(folder / "1.png", Image.open(folder / "0.png"), compress_level=0)
+    save(folder / "2.png", Image.open(folder / "4.png"))
+    rows = good_rows()
+    said = "2 images are exact copies of others, 1 under another label, first '1.png' and '0.png'"
+    assert load_folder(params(folder, table(folder, rows))).notes == (said,)
+    for name, _ in rows:
+        save(folder / name, np.random.default_rng(int(name[:-4])).integers(0, 4096, (20, 20)).astype(np.uint16))
+    (note,) = load_folder(params(folder, table(folder, rows))).notes
+    assert "no pixel is above 1" in note and "of 255" in note
 
 
 def test_changed_labels_do_not_pass_for_the_old_ones(folder: Path) -> None:
