@@ -45,6 +45,8 @@ def fit(problem: Problem, params: Params[Any], folder: Path, progress: bool = Tr
         identity["encoder"] = tensors_sha256(problem.train.encoder)
     folder, total = folder / "checkpoints", params.training.epochs
     _resume(state, folder, identity, problem.device, code)
+    if progress and (late := [epoch for epoch in params.training.snapshots if epoch > total]):
+        tqdm.write(f"nlkit: training.snapshots: there will be none of {late}, after the last epoch, {total}")
     bar = tqdm(
         total=total,
         initial=len(state.rows),

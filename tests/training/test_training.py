@@ -81,6 +81,11 @@ def test_a_checkpoint_that_other_code_wrote_is_an_error_and_no_crash(tmp_path: P
     refused(lambda: fit(tmp_path), r"checkpoints.*--fresh")
 
 
+def test_snapshots_after_the_last_epoch_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(training.fit(tiny.problem(count=64), params(), tmp_path).snapshots) == [1, 3, 4]
+    assert "nlkit: training.snapshots: there will be none of [99]" in capsys.readouterr().out
+
+
 def test_threads_are_set_for_the_run_and_put_back() -> None:
     before = torch.get_num_threads()
     with training.cpu_threads(before + 1):
