@@ -230,8 +230,8 @@ def _parquet_rows(path: Path, columns: tuple[str, ...], needs_labels: bool) -> t
     lacking = next((name for name in columns if name not in content), None)
     if lacking is not None and needs_labels:
         raise NlkitError(f"{path}: no column '{lacking}'; name a table with --labels")
-    first, last = numbers.columns[[0, -1]]
-    return _finite(features, path), rows, f"{path}: {features.shape[1]} numbers a row, columns {first!r} to {last!r}"
+    first, last = (f"{name!r:.80}" for name in numbers.columns[[0, -1]])
+    return _finite(features, path), rows, f"{path}: {features.shape[1]} numbers a row, columns {first} to {last}"
 
 
 def _finite(features: np.ndarray, path: Path) -> np.ndarray:
