@@ -18,6 +18,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
 
+from nlkit import lazy
+
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 MAY_MIX = ("_to_copy", "copy_", "lift_fresh", "set_", "index.Tensor", "index_put", "_index_put")
 """Operations on two places: copies, and indices on the CPU of what lies on the GPU."""
@@ -153,8 +155,9 @@ def pretended_gpu() -> Iterator[None]:
             stack.enter_context(mock.patch.object(torch.cuda, name, lambda *given, value=value, **named: value))
         stack.enter_context(mock.patch.object(torch.optim.Optimizer, health, lambda self: None, create=True))
         stack.enter_context(mock.patch.object(torch.random, "fork_rng", lambda devices=(): fork(devices=[])))
-        stack.enter_context(mock.patch.object(torch, "Generator", Generator))
-        stack.enter_context(mock.patch.object(torch, "autocast", Autocast))
+        for module in (torch, lazy.torch):  # the second keeps what it was once asked for
+            stack.enter_context(mock.patch.object(module, "Generator", Generator))
+            stack.enter_context(mock.patch.object(module, "autocast", Autocast))
         stack.enter_context(Operations())
         stack.enter_context(Functions())
         yield

@@ -10,10 +10,13 @@ from pretended_gpu import GPU, pretended_gpu
 
 import nlkit
 from nlkit.params import registry
+from nlkit.seeding import torch_stream
 
 
 def test_the_pretended_gpu_refuses_what_a_gpu_refuses() -> None:
+    assert type(torch_stream(torch.device("cpu"))) is torch.Generator
     with pretended_gpu():
+        assert torch_stream(GPU).device == GPU
         here, there = torch.ones(3, 4), torch.randn(3, 4, device="cuda", generator=torch.Generator("cuda"))
         layer = torch.nn.Linear(4, 2).to("cuda")
         layer(there).sum().backward()
@@ -32,6 +35,7 @@ def test_the_pretended_gpu_refuses_what_a_gpu_refuses() -> None:
         for wrong in refused:
             with pytest.raises((RuntimeError, TypeError), match="pretended GPU"):
                 wrong()
+    assert type(torch_stream(torch.device("cpu"))) is torch.Generator
 
 
 @pytest.mark.slow
