@@ -51,7 +51,7 @@ FRESH += sorted({before for page in FRESH for before in contents.pretraining(pag
 RECORDED = [page for page in RUNS if page not in FRESH]
 OTHERS = contents.other_pages(Path())
 PAGES = OTHERS + [page for page in FRESH if page in RUNS] + RECORDED  # not every pre-training has one
-EARLY = RECORDED if FRESH else OTHERS + RECORDED  # pages that need no training
+EARLY = [page for page in OTHERS if not FRESH or not contents.shows_all_runs(page)] + RECORDED  # need no training
 FRAGMENTS = [f"book/_generated/{name}" for name in contents.fragments(Path())]
 TRAINED = [record(page) for page in FRESH]
 COMMITTED = [str(path) for ending in ("json", "png") for path in sorted(Path("results").rglob(f"*.{ending}"))]
@@ -162,9 +162,11 @@ rule pages:
         touch("book/pages/.all"),
     log:
         "runs/logs/pages.txt",
-    threads: workflow.cores
+    threads: max(1, workflow.cores - 1)  # so that the fragments are made beside it
+    params:
+        processes=workflow.cores,
     shell:
-        f"{PYTHON} -m nlbook.pages {{threads}} {' '.join(PAGES)} > {{log}} 2>&1 || (cat {{log}}; exit 1)"
+        f"{PYTHON} -m nlbook.pages {{params.processes}} {' '.join(PAGES)} > {{log}} 2>&1 || (cat {{log}}; exit 1)"
 
 
 rule fragments:

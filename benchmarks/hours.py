@@ -38,7 +38,7 @@ from nlkit.training.runs import choose_device
 
 IMAGES = {
     "digits": 1_347, "cifar10": 50_000, "cifar100": 50_000, "webvision": 65_944, "food101n": 310_009,
-    "clothing1m": 1_000_000,
+    "clothing1m": 1_000_000, "animal10n": 50_000, "mnist": 60_000, "fashion_mnist": 60_000,
 }  # fmt: skip
 """Training images of the data sets, as their owners count them."""
 SEEDS, DAY = 3, 86_400
@@ -61,11 +61,12 @@ def cell(page: str) -> Params[Any]:
 
 @cache
 def work(page: str) -> float | None:
-    """Images that would go through training steps in the time of a run; None where a method's passes are not known."""
+    """Images that would go through training steps in the time of a run; None where passes or images are not known."""
     params = cell(page)
-    if getattr(registry.find(params.method.name), "passes", None) is None:
+    count = getattr(params.data, "train_size", None) or IMAGES.get(params.data.name)
+    if count is None or registry.find(params.method.name).passes is None:
         return None
-    return run_passes(params, getattr(params.data, "train_size", None) or IMAGES[params.data.name]) / GRADIENT
+    return run_passes(params, count) / GRADIENT
 
 
 def estimates(pages: Sequence[str], rate: Mapping[str, float]) -> dict[str, float]:

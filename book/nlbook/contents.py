@@ -51,6 +51,11 @@ def other_pages(root: Path) -> list[str]:
     return sorted({path.stem for path in (root / "notebooks").glob("*.ipynb")} - set(papers()))
 
 
+def shows_all_runs(page: str) -> bool:
+    """Whether a page shows whatever was run, fresh runs too."""
+    return "all_runs" in notebook(page).read_text(encoding="utf-8")
+
+
 def is_run(page: str) -> bool:
     """Whether a page shows one run; names of notebooks are those of modules, without a hyphen."""
     return "-" in page
@@ -72,7 +77,7 @@ def _is_variation(cell: str, cells: dict[str, Path], endings: Collection[str]) -
     return any(load_params(cells[one]).data == load_params(cells[cell]).data for one in shorter)
 
 
-KINDS = {"sym": "symmetric", "asym": "asymmetric", "pmd": "PMD"}  # of noise in the names of cells, as pages stand
+KINDS = {"sym": "symmetric", "asym": "asymmetric", "pmd": "PMD", "clean": "correct labels"}  # of noise in the names of cells, as pages stand
 
 
 def title(cell: str) -> str:

@@ -56,7 +56,8 @@ def _sources(name: str) -> list[Path]:
     shown, parameters = "*/*/seed-*/record.json", list(Path("benchmarks").glob("*.csv"))
     if contents.is_run(name):
         shown, parameters = "/".join(contents.committed(name).parts[1:]), contents.parameter_files(name)
-    records = [path for place in ("results", "runs") for path in Path(place).glob(shown)]
+    places = ["results", "runs"] if contents.is_run(name) or contents.shows_all_runs(name) else ["results"]
+    records = [path for place in places for path in Path(place).glob(shown)]
     galleries = [path for record in records for path in record.parent.glob("gallery.png")]
     return [contents.notebook(name), *parameters, *records, *galleries]
 

@@ -130,6 +130,7 @@ def test_the_fresh_run_comes_before_the_committed_one(source: Source, tmp_path: 
     [
         ("digits", "Digits"), ("digits-sym-50", "Digits, symmetric 50 %"), ("digits-pmd-35", "Digits, PMD 35 %"),
         ("digits-sym-50-sup", "Digits, symmetric 50 %, Sup"), ("digits-asym-40", "Digits, asymmetric 40 %"),
+        ("digits-clean", "Digits, correct labels"),
         ("cifar10n-worst-laptop", "CIFAR-10N, Worst on a laptop"), ("cifar10-laptop", "CIFAR-10 on a laptop"),
     ],
 )  # fmt: skip
@@ -145,6 +146,7 @@ def test_contestants_have_pages_and_variations_have_none() -> None:
     assert "tcl-cifar10-sym-50" in contents.run_pages(Path(), lambda page: page == "tcl-cifar10-sym-50")
     others = ["compare", "detection", "laptop", "noise", "noise_models", "speed", "your_data"]
     assert contents.other_pages(Path()) == others
+    assert list(filter(contents.shows_all_runs, others)) == ["compare", "detection", "laptop"]
 
 
 def test_every_parameter_file_stands_once_in_the_grid() -> None:
