@@ -78,6 +78,19 @@ def test_those_that_the_book_ranks_are_equals(cell: str, monkeypatch: pytest.Mon
     assert set(ranked) == RANKED.get(cell, {"cross_entropy-views", *PAPERS[1:], "codim-sup"})
 
 
+@pytest.mark.parametrize(
+    ("cell", "noisy", "seeds"), [("digits-clean", "digits-sym-50-views", 3), ("cifar10n-clean-laptop", LAPTOP, 2)]
+)
+def test_the_reference_with_correct_labels_differs_in_them_only(cell: str, noisy: str, seeds: int) -> None:
+    one, other = (
+        [run for run in runs() if (run.params.paper, run.params.cell) == ("cross_entropy", name)]
+        for name in (cell, noisy)
+    )
+    same = [run[0].params.model_dump(exclude={"cell", "noise"}) for run in (one, other)]
+    assert same[0] == same[1] and len(one) == seeds
+    assert all((run.samples["noisy"] == run.samples["clean"]).all() for run in one)
+
+
 def test_on_photographs_two_papers_pass_both_rows_of_cross_entropy_and_one_splits_better_than_any() -> None:
     cells = (LAPTOP, f"{LAPTOP}-short")
     own = {paper: [run for run in runs() if run.params.paper == paper and run.params.cell in cells] for paper in PAPERS}
@@ -99,6 +112,14 @@ def test_what_the_book_says_of_symmetric_noise_and_of_the_other_methods_holds() 
     assert by_accuracy == ["elr", "cross_entropy", "dividemix", "tcl"]
     best = records.load(ROOT / "results" / "cross_entropy" / alike / "seed-0").info["accuracy"]["best"]
     assert max(mean_last(paper, alike) for paper in RANKED[alike]) < best
+    clean = mean_last("cross_entropy", "cifar10n-clean-laptop")
+    for cell, few_won in ((LAPTOP, False), ("cifar10-sym-50-laptop", False), (alike, True)):
+        lost = clean - mean_last("cross_entropy", cell)
+        won = 1 - (clean - max(mean_last(paper, cell) for paper in FEW)) / lost
+        assert won < 0.2 if few_won else won > 0.5
+    assert abs(mean_last("elr", few) - clean) < 2
+    easy = ("digits-sym-20", "digits-sym-50", "digits-asym-40")
+    assert all(mean_last("tcl", cell) >= mean_last("cross_entropy", "digits-clean") - 0.2 for cell in easy)
     assert mean_last("dividemix", "digits-sym-50") >= 98
     assert mean_last("cross_entropy", "digits-sym-50") <= 60
     assert mean_last("dividemix", "digits-sym-80") >= 92

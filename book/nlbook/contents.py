@@ -77,7 +77,8 @@ def _is_variation(cell: str, cells: dict[str, Path], endings: Collection[str]) -
     return any(load_params(cells[one]).data == load_params(cells[cell]).data for one in shorter)
 
 
-KINDS = {"sym": "symmetric", "asym": "asymmetric", "pmd": "PMD", "clean": "correct labels"}  # of noise in the names of cells, as pages stand
+KINDS = {"sym": "symmetric", "asym": "asymmetric", "pmd": "PMD", "clean": "correct labels"}
+"""Of noise in the names of cells, in the order of pages."""
 
 
 def title(cell: str) -> str:

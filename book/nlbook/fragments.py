@@ -65,7 +65,7 @@ def own_photographs(source: Source, nothing: str) -> pd.DataFrame:
     """`own_photographs`: how well `nlkit clean` found the wrong labels of photographs as files, and what it took."""
     found = pd.read_csv(source.root / "benchmarks/own_photographs.csv", dtype=str).set_index("method")
     names = {"wrong": "wrong %", "auc": "AUC", "accuracy": "accuracy %", "cpu_seconds": "CPU s", "peak_mb": "peak MB"}
-    return found.drop(columns=["seconds", "network", "device", "commit"]).rename(columns=names).T.reset_index(names="")
+    return found.drop(columns=["seconds", "network", "device", "commit"]).rename(columns=names).T
 
 
 MAKERS: dict[str, Callable[[Source, str], Rows | pd.DataFrame]] = {
