@@ -91,7 +91,8 @@ def accuracy_table(groups: Groups, ranked: bool = True) -> pd.DataFrame:
 
     A method that tests several networks together has a second row, of one of them.
     """
-    several = {name for rivals in groups.values() for name, runs in rivals.items() if any(map(_tests_several, runs))}
+    scores = [(name, run.record["accuracy"]) for each in groups.values() for name, runs in each.items() for run in runs]
+    several = {name for name, score in scores if score["last"] != score["last_single"]}
     rows = [(name, kind) for name in present(groups) for kind in LABELS if kind == "last" or name in several]
     table = pd.DataFrame(NOT_RUN, index=[LOOKS[name].label + LABELS[kind] for name, kind in rows], columns=list(groups))
     for cell, rivals in groups.items():
@@ -101,10 +102,6 @@ def accuracy_table(groups: Groups, ranked: bool = True) -> pd.DataFrame:
             name = LOOKS[row[0]].label + LABELS[row[1]]
             table.loc[name, cell] = f"{spread(pd.Series(one))} ({len(one)}){marks.get(row, '')}"
     return table.rename_axis(columns="method")  # stands above the names of the methods
-
-
-def _tests_several(run: Run) -> bool:
-    return run.record["accuracy"]["last"] != run.record["accuracy"]["last_single"]
 
 
 def present(groups: Groups) -> list[str]:
@@ -173,28 +170,26 @@ def cost_table(rivals: Rivals) -> pd.DataFrame:
 
     The passes of a shared pre-training are part of those of each method that uses it; its seconds stand beside.
     """
-    costs = {LOOKS[name].label: _cost(runs) for name, runs in rivals.items()}
+    costs = {}
+    for name, runs in rivals.items():
+        first, epochs = runs[0].record, len(runs[0].epochs)
+        passes = pd.Series([passes_of(run) for run in runs], dtype=float).mean()
+        pretraining = passes_of_pretraining(runs[0])
+        before = [run.record["encoder"]["seconds"] for run in runs if run.record.get("encoder")]
+        costs[LOOKS[name].label] = {
+            "epochs": str(epochs),
+            "passes an epoch": "–" if pd.isna(passes) else f"{(passes - pretraining) / epochs:.1f}",
+            "passes of a run": "–" if pd.isna(passes) else f"{passes:,.0f}",
+            "of them pre-training": f"{pretraining:,.0f}" if pretraining else "–",
+            "seconds": spread(pd.Series([run.record["seconds"] for run in runs]), 0),
+            "seconds of pre-training": f"{sum(before) / len(before):.0f}" if before else "–",
+            "peak memory in MB": f"{max(run.record['peak_memory_mb'] for run in runs):.0f}",
+            "parameters": f"{first['network']['parameters']:,}",
+            "threads": str(first["device"].get("threads", "–")),
+            "device": ", ".join(dict.fromkeys(run.record["device"]["name"] for run in runs)),
+            "precision": ", ".join(dict.fromkeys(run.record["precision"] for run in runs)),
+        }
     return pd.DataFrame(costs).T.rename_axis(columns="method")
-
-
-def _cost(runs: Sequence[Run]) -> dict[str, str]:
-    first, epochs = runs[0].record, len(runs[0].epochs)
-    passes = pd.Series([passes_of(run) for run in runs], dtype=float).mean()
-    pretraining = passes_of_pretraining(runs[0])
-    before = [run.record["encoder"]["seconds"] for run in runs if run.record.get("encoder")]
-    return {
-        "epochs": str(epochs),
-        "passes an epoch": "–" if pd.isna(passes) else f"{(passes - pretraining) / epochs:.1f}",
-        "passes of a run": "–" if pd.isna(passes) else f"{passes:,.0f}",
-        "of them pre-training": f"{pretraining:,.0f}" if pretraining else "–",
-        "seconds": spread(pd.Series([run.record["seconds"] for run in runs]), 0),
-        "seconds of pre-training": f"{sum(before) / len(before):.0f}" if before else "–",
-        "peak memory in MB": f"{max(run.record['peak_memory_mb'] for run in runs):.0f}",
-        "parameters": f"{first['network']['parameters']:,}",
-        "threads": str(first["device"].get("threads", "–")),
-        "device": ", ".join(dict.fromkeys(run.record["device"]["name"] for run in runs)),
-        "precision": ", ".join(dict.fromkeys(run.record["precision"] for run in runs)),
-    }
 
 
 def passes_of(run: Run) -> float | None:

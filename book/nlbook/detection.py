@@ -93,8 +93,8 @@ def measures(run: Run, quality: np.ndarray, marked: np.ndarray | None) -> dict[s
     }
     if marked is not None:
         hits, count = float((wrong & marked).sum()), float(marked.sum())
-        values |= {"marked": count, "precision of the marked": hits / max(count, 1.0)}
-        values["recall of the marked"] = hits / max(float(errors), 1.0)
+        of_marked, of_wrong = hits / max(count, 1.0), hits / max(errors, 1)
+        values |= {"marked": count, "precision of the marked": of_marked, "recall of the marked": of_wrong}
     return values
 
 

@@ -115,8 +115,7 @@ def draw(name: str, source: Source, path: Path) -> None:
     elif paper and callable(getattr(figures, kind, None)):
         figure = getattr(figures, kind)(source.run(paper, cell))
     else:
-        expected = "<function of nlkit.figures>_<paper>_<cell> or epoch_curves_<cell>"
-        raise NlkitError(f"no figure is called so; expected {expected}")
+        raise NlkitError("no figure is called so; expected <nlkit.figures>_<paper>_<cell> or epoch_curves_<cell>")
     figure.savefig(path, metadata={"Date": None})
     path.with_suffix(".csv").write_text(figure_csv(figure) or "", encoding="utf-8")
     plt.close(figure)
@@ -146,7 +145,6 @@ def write_downloads(out: Path, root: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(root / "notebooks", out / "notebooks", ignore=shutil.ignore_patterns(".*"))
     (out / "records").mkdir()
-
     fresh = {f"{path.parts[-4]}-{path.parts[-3]}" for path in root.glob(f"runs/*/*/seed-{contents.SEED}/record.json")}
     for page in contents.run_pages(root, fresh.__contains__):
         folder = Source(root).run(*page.split("-", 1)).folder

@@ -17,7 +17,6 @@ from nlbook.noise_sources import cifar_models, cifar_summary, digits_models, rec
 from nlkit import data, figures, noise
 from nlkit.data import data_root
 from nlkit.data.problem import Problem
-from nlkit.errors import NlkitError
 from nlkit.files import project_root
 from nlkit.lazy import torch
 from nlkit.params import Params
@@ -50,7 +49,7 @@ class NoiseView:
         return matrices | {"realised": noise.transition_matrix(*self._labels(), len(self.names))}
 
     def table(self) -> pd.DataFrame:
-        """Rates, counts and hash of the labels."""
+        """Rates and counts of the labels, and what they come from."""
         made = self.problem.noise
         rows = {
             "data set": self.problem.dataset,
@@ -58,6 +57,8 @@ class NoiseView:
             "kind of noise": self.params.noise.kind,
             "nominal rate": percent(made.nominal),
             "realised rate": percent(made.realised),
+            "seed of the noise": self.params.noise.seed,
+            "sha256 of the data": self.problem.sha256[:16],
             "sha256 of the labels": made.sha256[:16],
         }
         return pd.DataFrame({"value": rows})
@@ -81,25 +82,15 @@ class NoiseView:
         clean, noisy = self._labels()
         return drawn.margins(found.delta, noisy != clean)
 
-    def box(self) -> HTML:
-        """Where the labels come from."""
-        rows = self.table()["value"].to_dict() | {"seed of the noise": self.params.noise.seed}
-        rows["sha256 of the data"] = self.problem.sha256[:16]
-        items = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows.items())
-        return HTML(f'<div class="nlkit-repro"><h4>How this page was made</h4><dl>{items}</dl></div>')
-
 
 def noise_view(params: Params) -> NoiseView:
     """Load the data of the parameters and corrupt their labels."""
     return NoiseView(params, load_problem(params, data_root(None), torch.device("cpu")))
 
 
-def human_and_synthetic(seed: int = 123) -> Figure | HTML:
-    """Transition matrices of the human labels in a record and of symmetric noise of their rate, or what is missing."""
-    try:
-        clean, noisy, names = recorded_labels()
-    except NlkitError as error:
-        return HTML(f"<p>Not shown, since the record is not on this machine: {html.escape(str(error))}</p>")
+def human_and_synthetic(seed: int = 123) -> Figure:
+    """Transition matrices of the human labels in a committed record and of symmetric noise of their rate."""
+    clean, noisy, names = recorded_labels()
     rate = float((clean != noisy).mean())
     synthetic = noise.symmetric(clean, rate, len(names), seed, own_class=False)
     labels = {"human labels": noisy, f"symmetric noise, {percent(rate)}": synthetic}
@@ -120,11 +111,10 @@ class NoisePage:
 
     def sources(self) -> HTML:
         """One line a data set: how many images and models, and where the numbers come from."""
-        lines = [
-            f"<li>{one.title}: {one.count:,} images, {len(one.models)} noise models, {html.escape(origin)}.</li>"
-            for one, origin in zip(self.numbers, ("computed here", self.source), strict=True)
-        ]
-        return HTML(f"<ul>{''.join(lines)}</ul>")
+        lines = ""
+        for one, origin in zip(self.numbers, ("computed here", html.escape(self.source)), strict=True):
+            lines += f"<li>{one.title}: {one.count:,} images, {len(one.models)} noise models, {origin}.</li>"
+        return HTML(f"<ul>{lines}</ul>")
 
     def table(self) -> pd.DataFrame:
         """One row a model: what tells it from the others."""

@@ -42,7 +42,6 @@ def own_or_digits(values: dict[str, Any]) -> Own:
         image = Image.fromarray(np.rint(pixels * (255 / 16)).astype(np.uint8))
         image.resize((32, 32), Image.Resampling.BICUBIC).save(place / "images" / name)
     given = noise.symmetric(digits.target, 0.3, 10, seed=7, own_class=False)
-    table = pd.DataFrame({"path": names, "label": given, "truth": digits.target})
-    table.to_csv(place / "labels.csv", index=False)
+    pd.DataFrame({"path": names, "label": given, "truth": digits.target}).to_csv(place / "labels.csv", index=False)
     np.savez(place / "pixels.npz", features=digits.data.astype(np.float32))
     return Own(place / "images", place / "labels.csv", "truth", place / "scores.csv")

@@ -1,6 +1,6 @@
 """The tables of chapters that come from parameters, records and claims."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -131,8 +131,7 @@ def sources(source: Source, name: str) -> Rows:
 def summary(source: Source, beginning: str) -> Rows:
     """`summary_<beginning>`: what was measured of all that compete, on the cells whose names begin so."""
     papers = [paper for paper, entries in contents.papers().items() if any(entry.looks for entry in entries)]
-    rows = source.rows
-    return _by_cell(rows[rows["paper"].isin(papers) & rows["cell"].str.startswith(beginning)])
+    return _by_cell(source.rows[source.rows["paper"].isin(papers) & source.rows["cell"].str.startswith(beginning)])
 
 
 def _by_cell(rows: pd.DataFrame) -> Rows:
@@ -154,22 +153,21 @@ def _by_cell(rows: pd.DataFrame) -> Rows:
 
 def memorisation(rivals: Rivals) -> pd.DataFrame:
     """One row a method: accuracies in percent, what was learnt of wrong labels; with a star: chosen with the truth."""
-    found = {LOOKS[name].label: _memorised(runs) for name, runs in rivals.items()}
+    found = {}
+    for name, runs in rivals.items():
+        last, best = (pd.Series([run.record["accuracy"][which] for run in runs]) for which in ("last", "best"))
+        wrong = [run.samples[run.samples["noisy"] != run.samples["clean"]] for run in runs]
+        repeated = float(np.mean([(one["prediction"] == one["noisy"]).mean() for one in wrong]))
+        found[LOOKS[name].label] = {
+            "last": spread(last),
+            "best*": spread(best),
+            "best* minus last": spread(best - last),
+            "wrong labels repeated": percent(repeated),
+            "AUC": spread(pd.Series([run.record["split"]["auc"] for run in runs]), 3),
+            "best AUC*": spread(pd.Series([run.epochs["auc"].max() for run in runs]), 3),
+            "seeds": str(len(runs)),
+        }
     return pd.DataFrame(found).T.rename_axis(columns="method")
-
-
-def _memorised(runs: Sequence[Run]) -> dict[str, str]:
-    last, best = (pd.Series([run.record["accuracy"][which] for run in runs]) for which in ("last", "best"))
-    wrong = [run.samples[run.samples["noisy"] != run.samples["clean"]] for run in runs]
-    return {
-        "last": spread(last),
-        "best*": spread(best),
-        "best* minus last": spread(best - last),
-        "wrong labels repeated": percent(float(np.mean([(one["prediction"] == one["noisy"]).mean() for one in wrong]))),
-        "AUC": spread(pd.Series([run.record["split"]["auc"] for run in runs]), 3),
-        "best AUC*": spread(pd.Series([run.epochs["auc"].max() for run in runs]), 3),
-        "seeds": str(len(runs)),
-    }
 
 
 def variations(source: Source, name: str) -> Rows:

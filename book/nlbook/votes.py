@@ -73,9 +73,9 @@ def weights_and_vote(runs: Sequence[Run]) -> pd.DataFrame:
 def weights_and_vote_curves(run: Run) -> Figure:
     """Test accuracy over epochs of the averaged and of the raw weights, above that of the neighbours' vote."""
     figure, ax = plt.subplots()
-    for (label, column), colour in zip(accuracy_columns(run).items(), (CYCLE[0], CYCLE[4], NOISY), strict=True):
-        style = "--" if column == "accuracy_3" else "-"
-        ax.plot(run.epochs["epoch"], run.epochs[column], color=colour, linestyle=style, label=label)
+    styles = (CYCLE[0], "-"), (CYCLE[4], "-"), (NOISY, "--")
+    for (label, column), (colour, style) in zip(accuracy_columns(run).items(), styles, strict=True):
+        ax.plot(run.epochs["epoch"], run.epochs[column], style, color=colour, label=label)
     ax.set(xlabel="epoch", ylabel="test accuracy in %")
     ax.legend()
     return figure
@@ -83,10 +83,10 @@ def weights_and_vote_curves(run: Run) -> Figure:
 
 def label_trajectories(run: Run) -> Figure:
     """Label vectors of a few training images through the sampling steps after the last epoch, one line a class."""
-    vectors, picks = _label_vectors(run), list(voters(run))
     method: Any = run.params.method
     times = ["start", *map(str, reversed(sampling_times(method.timesteps, method.sampling_steps)))]
-    names = run.record["data"]["classes"]
+    picks, names = list(voters(run)), run.record["data"]["classes"]
+    vectors = np.asarray(run.epochs["label_vectors"].iloc[-1]).reshape(len(times), -1, len(names))
     figure, axes = panels(len(picks), 2.6, columns=2, sharey=True)
     for ax, number in zip(axes, picks, strict=True):
         path, sample = vectors[:, number], run.samples.iloc[number]
@@ -105,13 +105,6 @@ def label_trajectories(run: Run) -> Figure:
     return figure
 
 
-def _label_vectors(run: Run) -> np.ndarray:
-    """[S + 1, images, C] of the last epoch."""
-    method: Any = run.params.method
-    flat = np.asarray(run.epochs["label_vectors"].iloc[-1], dtype=np.float64)
-    return flat.reshape(method.sampling_steps + 1, -1, len(run.record["data"]["classes"]))
-
-
 def retrieved_labels(run: Run, images: Images) -> Figure:
     """A few training images, their nearest neighbours with labels (blue: right, red: wrong), and the vote of all k."""
     names, near = run.record["data"]["classes"], voters(run)
@@ -125,8 +118,7 @@ def retrieved_labels(run: Run, images: Images) -> Figure:
             ax.set(xticks=[], yticks=[], frame_on=False)
             ax.grid(visible=False)
             sample = run.samples.iloc[index]
-            known = CLEAN if sample["noisy"] == sample.get("clean") else NOISY
-            colour = known if "clean" in sample else "black"
+            colour = "black" if "clean" not in sample else CLEAN if sample["noisy"] == sample["clean"] else NOISY
             ax.set_xlabel(names[int(sample["noisy"])], color=colour, labelpad=2)
         _bars(line[-1], votes[number], run.samples.iloc[number], names)
     axes[0][0].set_title("given", color=NEUTRAL)

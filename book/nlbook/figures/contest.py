@@ -120,7 +120,6 @@ def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
         ax.set(title=cell, xlabel="passes an image")
         if not here:
             say_not_run(ax)
-            ax.set_xticks([])
     if ends:
         quantity.scale(axes[0], "y", np.array(ends))
     figure.supylabel(quantity.label)
@@ -131,6 +130,7 @@ def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
 def say_not_run(ax: Axes) -> None:
     """Say in the middle of an empty panel why it is empty."""
     ax.text(0.5, 0.5, NOT_RUN, transform=ax.transAxes, ha="center", color=NEUTRAL)
+    ax.set_xticks([])
 
 
 def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float]:
@@ -142,8 +142,7 @@ def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float
     values = np.stack([one[:length] for one in found])
     passes = np.linspace(passes_of_pretraining(runs[0]), passes_of(runs[0]) or length, length + 1)[1:]
     band: dict[str, Any] = {"color": look.colour, "alpha": 0.18, "linewidth": 0, "rasterized": True}
-    band["label"] = f"_{look.label}"  # a label that no legend shows names what is for download
-    ax.fill_between(passes, values.min(axis=0), values.max(axis=0), **band)
+    ax.fill_between(passes, values.min(axis=0), values.max(axis=0), label=f"_{look.label}", **band)  # of its numbers
     every = max(length // 6, 1)
     ax.plot(passes, values.mean(axis=0), markevery=(every // 2, every), **line_style(look))
     return [float(np.nanmin(values)), float(np.nanmax(values))]
