@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from fuzzing import seen
 
 from nlkit.cli import main
 from nlkit.data import cifar, data_root
@@ -56,14 +57,11 @@ def data_folder() -> Path:
 def refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """A function that runs a command and returns its one line of refusal; nothing below `tmp_path` may have changed."""
 
-    def listing() -> dict[Path, bytes]:
-        return {path: path.read_bytes() if path.is_file() else b"" for path in tmp_path.rglob("*")}
-
     def run(*arguments: str | Path) -> str:
-        before, _ = listing(), capsys.readouterr()
+        before, _ = seen(tmp_path), capsys.readouterr()
         code = main([str(argument) for argument in arguments])
         output, errors = capsys.readouterr()
-        assert (code, output, listing()) == (2, "", before)
+        assert (code, output, seen(tmp_path)) == (2, "", before)
         assert errors.startswith("nlkit: ") and errors.endswith("\n") and errors.count("\n") == 1
         return errors
 

@@ -8,14 +8,13 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from nlkit import load_classifier, load_params, load_run
@@ -40,9 +39,6 @@ READ: dict[str, Callable[[Path], object]] = {
     "dropped.csv": pd.read_csv, ".csv": lambda path: list(read_table(path, ("path", "label"))),
 }  # fmt: skip
 """How what a command writes is read back."""
-
-counted: Counter[tuple[str, Any]] = Counter()
-"""Calls by command and exit code."""
 
 _harm: list[str] = []
 
@@ -154,27 +150,30 @@ def world(template: Path) -> Iterator[None]:
         yield
 
 
-def seen() -> dict[str, Any]:
-    """What lies in the current folder and beside it, by path; of a run of ours, which may be replaced, the names."""
-    found = dict[str, Any]()
-    for path in Path("..").absolute().rglob("*"):
+def seen(folder: Path) -> dict[Path, Any]:
+    """What lies in a folder, by path; of a folder `done`, a run of ours that may be replaced, the names."""
+    found = dict[Path, Any]()
+    for path in folder.rglob("*"):
         read = path.is_file() and not path.is_symlink() and path.parent.name != "done"
-        found[str(path)] = path.read_bytes() if read else (path.is_symlink(), path.is_dir(), path.is_fifo())
+        found[path] = path.read_bytes() if read else (path.is_symlink(), path.is_dir(), path.is_fifo())
     return found
 
 
 def call(*arguments: str) -> bool:
     """Run a command, which must keep the rule; whether it did what was asked."""
-    before, out, errors = seen(), *(io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+    before, out, errors = (
+        seen(outside := Path.cwd().parent),
+        *(io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2)),
+    )
     with watched(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(errors):
         try:
             code: Any = main(arguments)
         except SystemExit as asked:  # for help
             code = asked.code
         errors.flush()
-    said, after = errors.buffer.getvalue().decode(), seen()  # type: ignore[attr-defined]
-    counted["".join(arguments[:1]), code] += 1
-    new = [Path(name) for name in after.keys() - before.keys() if not name.endswith("runs/adopt.lock")]
+    said, after = errors.buffer.getvalue().decode(), seen(outside)  # type: ignore[attr-defined]
+    event(f"exit code {code}")  # told by --hypothesis-show-statistics
+    new = [path for path in after.keys() - before.keys() if not path.match("runs/adopt.lock")]
     assert code in (0, 2) and "hangs" not in said, said
     assert {name: after.get(name) for name in before} == before
     if code == 2:

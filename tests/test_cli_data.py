@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock, patch
 
 import pytest
 from trees import animal10n_tree, webvision_tree
@@ -76,11 +77,10 @@ def test_verify_ends_with_0_where_all_can_be_used_and_shows_a_bar(tmp_path: Path
 
 
 @pytest.mark.parametrize("place", ["nowhere/bad.csv", "", "\0", "x" * 300])
-def test_a_list_that_cannot_be_written_is_refused_before_any_image_is_read(
-    tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
+@patch("nlkit.data.photos.catalog.load_photos", Mock(side_effect=AssertionError("read")))
+def test_a_list_that_cannot_be_written_is_refused(tmp_path: Path, refused: Callable[..., str], place: str) -> None:
+    """No list of a data set is read before."""
     animal10n_tree(tmp_path)
-    monkeypatch.setattr("nlkit.data.photos.catalog.load_photos", lambda *_: pytest.fail("read"))
     said = refused("data", "verify", "animal10n", "--list", tmp_path / place, "--data", tmp_path)
     assert said.startswith(f"nlkit: {tmp_path}")
 

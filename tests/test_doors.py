@@ -21,7 +21,7 @@ import pytest
 import tiny
 import torch
 import yaml
-from fuzzing import NUMBERS, call, counted, door, odd, texts, watched, world
+from fuzzing import NUMBERS, call, door, odd, texts, watched, world
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pictures import write_images
@@ -78,8 +78,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         yield
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    print(f"examples by exit code: {dict(counted)}; memory has grown by {grown >> 10} MiB")
-    assert grown < 2**20
+    assert grown < 2**20, f"memory has grown by {grown >> 10} MiB"
 
 
 names = st.sampled_from(["digits", "cifar10", "food101n", "cifar10n", "mnist"])

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from PIL import Image
 from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
@@ -83,69 +82,77 @@ def test_parquet_rows_find_their_labels_by_path(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(found[0], found[2])
 
 
-def test_labels_may_be_numbers_in_the_npz_file(tmp_path: Path) -> None:
+def test_labels_may_be_numbers_in_the_npz_file_and_long_numbers_in_a_table(tmp_path: Path) -> None:
     digits = load_digits()
     np.savez(tmp_path / "f.npz", features=digits.data[:100], labels=digits.target[:100])
     table = clean_features(tmp_path / "f.npz", None, tmp_path / "s.csv").scores
     assert table["label"].tolist() == [str(label) for label in digits.target[:100]]
+    long = pd.DataFrame({"path": range(100), "label": ["1" * 5000, "2" * 5000] * 50})
+    long.to_csv(tmp_path / "long.csv", index=False)
+    table = clean_features(tmp_path / "f.npz", tmp_path / "long.csv", tmp_path / "t.csv").scores
+    assert table["label"].tolist() == long["label"].tolist()
 
 
-def test_bad_features_are_refused_in_one_line(tmp_path: Path, refused: Callable[..., str]) -> None:
-    file, labels = write_digits(tmp_path, count=100)
-    out = ["--out", tmp_path / "s.csv"]
-    with (tmp_path / "long.csv").open("w") as stream:
-        stream.write(labels.read_text() + "more.png,1,1\n")
-    np.savez(tmp_path / "nan.npz", features=np.full((100, 3), np.nan))
-    np.savez(tmp_path / "objects.npz", features=np.array([{}], dtype=object))
+def test_bad_features_labels_and_options_are_refused(tmp_path: Path, refused: Callable[..., str]) -> None:
+    features, names = np.random.default_rng(0).normal(size=(40, 3)), [f"{i}.png" for i in range(40)]
+    labels = pd.DataFrame({"path": names, "label": ["a", "b"] * 20})
+    rows = pd.DataFrame({"path": names, **{f"f{j}": features[:, j] for j in range(3)}})
+    gap = [*"ab" * 19, "a", " "]
+    tables = {"l": labels, "twice": pd.concat([labels, labels.tail(1).assign(label="a")])}
+    for name, table in (tables | {"gap": labels.assign(really=gap)}).items():
+        table.to_csv(tmp_path / f"{name}.csv", index=False)
+    parquets = {"rows": rows, "twice": rows.iloc[[0, 0]], "nameless": rows[["f0"]], "other": rows[:1].assign(path="x")}
+    parquets |= {"float": rows.assign(label=[0.5, 1.5] * 20), "null": rows.assign(label=[*gap[:39], None])}
+    for name, table in parquets.items():
+        table.to_parquet(tmp_path / f"{name}.parquet")
+    for name, array in {"f": features, "nan": features * np.nan, "objects": np.array([{}])}.items():
+        np.savez(tmp_path / f"{name}.npz", features=array)
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
-    pd.DataFrame({"path": ["a", "a"], "f": [1.0, 2.0]}).to_parquet(tmp_path / "twice.parquet")
-    pd.DataFrame({"f": [1.0, 2.0]}).to_parquet(tmp_path / "nameless.parquet")
-    pd.DataFrame({"path": ["x.png"], "f": [1.0]}).to_parquet(tmp_path / "other.parquet")
-    for name, table, said in [
-        ("features.npz", None, "no whole numbers 'labels'"),
-        ("features.npz", "long.csv", "101 rows"),
-        ("nan.npz", "labels.csv", "not finite"),
-        ("objects.npz", "labels.csv", "objects.npz"),
-        ("bad.parquet", "labels.csv", "not a parquet file"),
-        ("twice.parquet", "labels.csv", "two rows"),
-        ("nameless.parquet", "labels.csv", "a column 'path'"),
-        ("other.parquet", "labels.csv", "no row for 1 paths"),
-        ("none.npz", "labels.csv", "no such file"),
-        ("resnet19", "labels.csv", "the ending '' is unknown"),
+    for file, table, options, said in [
+        ("f.npz", None, [], "no whole numbers 'labels'"),
+        ("f.npz", "twice.csv", [], "41 rows"),
+        ("f.npz", "l.csv", ["--method", "bogus"], "--method: has no meaning"),
+        ("f.npz", "l.csv", ["-s", "a=1"], "--set: has no meaning"),
+        ("f.npz", "l.csv", ["--epochs", "3"], "--epochs: has no meaning"),
+        ("f.npz", "l.csv", ["--test", tmp_path / "l.csv"], "--test"),
+        ("f.npz", "l.csv", ["--hold-out", "2"], "hold-out"),
+        ("f.npz", "l.csv", [tmp_path], "folder: has no meaning"),
+        ("f.npz", "l.csv", ["--truth", "label"], "--truth label: must be"),
+        ("f.npz", "l.csv", ["--out", tmp_path / "l.csv", "--overwrite"], "l.csv is read"),
+        ("nan.npz", "l.csv", [], "not finite"),
+        ("objects.npz", "l.csv", [], "objects.npz"),
+        ("none.npz", "l.csv", [], "no such file"),
+        ("bad.parquet", "l.csv", [], "not a parquet file"),
+        ("rows.parquet", "twice.csv", [], "'39.png' has two labels"),
+        ("rows.parquet", "gap.csv", ["--truth", "really"], "'39.png' has no label in the column 'really'"),
+        ("twice.parquet", "l.csv", [], "two rows"),
+        ("nameless.parquet", "l.csv", [], "a column 'path'"),
+        ("other.parquet", "l.csv", [], "no row for 1 paths"),
+        ("float.parquet", None, [], "floating-point"),
+        ("null.parquet", None, [], "'39.png' has no label in the column 'label'"),
+        ("resnet18", "l.csv", [], "name the folder"),
+        ("resnet19", "l.csv", [], "the ending '' is unknown"),
+        (None, "l.csv", [], "name the folder"),
     ]:
-        options = ["--features", tmp_path / name if "." in name else name]
-        options += ["--labels", tmp_path / table] if table else []
-        assert said in refused("clean", *options, *out)
-    for options, said in [
-        (["--features", file, "--test", labels], "--test"),
-        (["--features", file, "--hold-out", "2"], "hold-out"),
-        (["--features", "resnet18"], "name the folder"),
-        ([], "name the folder"),
-    ]:
-        assert said in refused("clean", *options, "--labels", labels, *out)
+        given = ["--features", tmp_path / file if "." in file else file] if file else []
+        given += ["--labels", tmp_path / table] if table else []
+        assert said in refused("clean", *given, "--out", tmp_path / "s.csv", *options)
 
 
-def test_a_named_encoder_makes_the_features(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]
-) -> None:
-    rng = np.random.default_rng(0)
-    (tmp_path / "images").mkdir()
-    for i in range(14):
-        pixels = np.full((9, 9, 3), 250 * (i % 2), np.uint8) ^ rng.integers(0, 4, (9, 9, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "images" / f"{i}.png")
-    (tmp_path / "images/bad.png").write_bytes(b"")
-    rows = [f"{i}.png,{'ab'[i % 2]}" for i in range(14)]
-    (tmp_path / "l.csv").write_text("\n".join(["path,label", *rows, "bad.png,a"]))
-    command = [tmp_path / "images", "--labels", tmp_path / "l.csv", "--features", "resnet18", "--device", "cpu"]
-    command += ["--out", tmp_path / "s.csv"]
+def test_an_encoder_makes_features(folder: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]) -> None:
+    (folder / "images/bad.png").write_bytes(b"")
+    with (folder / "labels.csv").open("a") as file:
+        file.write("bad.png,c0,c0\n")
+    images, labels = folder / "images", folder / "labels.csv"
+    command = [images, "--labels", labels, "--features", "resnet18", "--device", "cpu", "--out", folder / "s.csv"]
     offline = Mock(side_effect=OSError("no network"))
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", offline)
     assert "its weights cannot be had (no network)" in refused("clean", *command, "--quiet")
     network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(12, 5))
     monkeypatch.setattr("nlkit.cleaning.features.encoder", lambda name: network)
     assert main(["clean", *map(str, command)]) == 0
-    scores = pd.read_csv(tmp_path / "s.csv")
-    assert len(scores) == 14 and (scores["suggested_label"] == scores["label"]).all()
-    for table, truth, said in [(tmp_path / "l.csv", None, "'bad.png' cannot be used"), (None, "x", "with --labels")]:
+    scores = pd.read_csv(folder / "s.csv")
+    assert len(scores) == 20 and (scores["suggested_label"] == scores["label"]).all()
+    for table, truth, said in [(labels, None, "'bad.png' cannot be used"), (None, "x", "with --labels")]:
         with pytest.raises(NlkitError, match=said):
-            encode_images("resnet18", tmp_path / "images", table, truth, "fail", "cpu")
+            encode_images("resnet18", images, table, truth, "fail", "cpu")

@@ -5,13 +5,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
 import pytest
 import tiny
 from fuzzing import refused as refusal
+from fuzzing import seen
 from pictures import clean, write_images
 
 import nlkit
@@ -24,27 +24,14 @@ from nlkit.training import records
 PLAIN: dict[str, Any] = {"method": "cross_entropy"}
 
 
-@pytest.fixture(autouse=True)
-def _no_drawings(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "figures" not in request.node.name:
-        monkeypatch.setattr("nlkit.cleaning.results._figures", lambda result: {})
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.mark.parametrize("epoch", [0, 2])
-def test_a_second_run_that_is_interrupted_leaves_the_first_and_is_resumed(tmp_path: Path, epoch: int) -> None:
-    folder = write_images(tmp_path, 2, 10)
+def test_a_second_run_that_is_interrupted_leaves_the_first_and_is_resumed(folder: Path, epoch: int) -> None:
     clean(folder, **PLAIN, epochs=1, hold_out=0.3)
-    before = contents(folder / "out")
+    before = seen(folder / "out")
     with tiny.interrupted("cross_entropy", epoch):
         clean(folder, **PLAIN, epochs=4, overwrite=True)
-    after = contents(folder / "out")
-    assert {name: after[name] for name in before if "images.safetensors" not in name} == {
-        name: content for name, content in before.items() if "images.safetensors" not in name
-    }
+    after, cache = seen(folder / "out"), folder / "out/scores/images.safetensors"
+    assert {path: after[path] for path in before if path != cache} | {cache: before[cache]} == before
     again = clean(folder, **PLAIN, epochs=4, overwrite=True)
     assert again.run.origin == ("resumed" if epoch else "trained") and len(again.run.epochs) == 4
     assert records.load(folder / "out/scores").info["params"]["training"]["epochs"] == 4
@@ -53,8 +40,7 @@ def test_a_second_run_that_is_interrupted_leaves_the_first_and_is_resumed(tmp_pa
     pd.testing.assert_frame_equal(again.scores, straight.scores)
 
 
-def test_what_is_read_or_belongs_to_others_is_never_replaced(tmp_path: Path, refused: Callable[..., str]) -> None:
-    folder = write_images(tmp_path, 2, 10)
+def test_what_is_read_or_belongs_to_others_is_never_replaced(folder: Path, refused: Callable[..., str]) -> None:
     labels, own = folder / "labels.csv", folder / "own"
     (own / "s").mkdir(parents=True)
     (own / "s/report.html").write_text("mine")
@@ -62,6 +48,9 @@ def test_what_is_read_or_belongs_to_others_is_never_replaced(tmp_path: Path, ref
     shutil.copytree(folder / "images", own / "u/images")
     for images, table, out, said in [
         ("images", labels, labels, "labels.csv is read; choose another"),
+        ("images", labels, folder / "images.csv", "images is read; choose another"),
+        ("images", labels, labels / "s.csv", "cannot write"),
+        ("images", labels, own / "s.txt", "expected the name of a table"),
         ("images", labels, own / "s.csv", "holds 'report.html'"),
         ("images", labels, own / "t.csv", "is not a table that begins with"),
         ("own/u/images", labels, own / "u.csv", f"writes it and a folder {own / 'u'}, but"),
@@ -70,35 +59,9 @@ def test_what_is_read_or_belongs_to_others_is_never_replaced(tmp_path: Path, ref
         assert said in refused(*command, "--epochs", "1", "--size", "8")
 
 
-def test_a_refused_call_leaves_nothing(tmp_path: Path, refused: Callable[..., str]) -> None:
-    folder = write_images(tmp_path, 2, 10)
-    (folder / "empty").mkdir()
-    command = ["clean", folder / "empty", "--labels", folder / "labels.csv", "--out", folder / "a/b/s.csv", "--quiet"]
-    assert "0 usable images (20 are left out, first '0.png': no such file; paths are relative" in refused(*command)
-
-
-def test_scores_of_a_training_that_diverged_are_not_written(tmp_path: Path) -> None:
-    folder = write_images(tmp_path, 2, 10)
+def test_scores_of_a_training_that_diverged_are_not_written(folder: Path) -> None:
     refusal(lambda: clean(folder, **PLAIN, settings={"optim.lr": 1e9}), "diverged")
     assert not (folder / "out/scores.csv").exists() and not (folder / "out/scores/record.json").exists()
-
-
-def test_class_folders_do_not_vanish_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    images = write_images(tmp_path, 2, 10) / "images"
-    for name in ("a", "b", "odd", "none"):
-        (images / name).mkdir()
-    for index in range(20):
-        (images / f"{index}.png").rename(images / "ab"[index % 2] / f"{index}.png")
-    for name in ("odd/x.jp2", "a/y.JP2", "a/none", "a/.hidden.jp2"):
-        (images / name).write_bytes(b"JP")
-    (images / "c").symlink_to(images / "a")
-    notes = read_listing(images, None)[1]
-    assert "c: is a link to a folder" in notes[0] and "2 folders hold no images" in notes[1] and len(notes) == 3
-    assert "3 files with other endings, ['', '.jp2'], are passed over" in notes[2]
-    (images / "b/same.png").symlink_to(images / "a/0.png")
-    assert "is labelled 'b' here and 'a' as 'a/0.png'" in refusal(lambda: read_listing(images, None))
-    monkeypatch.setattr("os.scandir", Mock(side_effect=PermissionError(13, "Permission denied", "images/b")))
-    assert "images/b: cannot read the folder (Permission denied)" in refusal(lambda: read_listing(images, None))
 
 
 CELLS = ["=cmd|x", "-a", "+b", "@c", "'=d", "''-e", "-1", "+2.5", "'-1", "it's", "'", "=", "a=b", "größe, “x”"]
@@ -121,44 +84,12 @@ def test_control_characters_in_labels_are_refused(tmp_path: Path, label: str) ->
     assert "control character" in refusal(lambda: read_listing(tmp_path, None))
 
 
-def test_options_that_do_not_apply_and_rows_that_contradict_are_refused(
-    tmp_path: Path, refused: Callable[..., str]
-) -> None:
-    features, names = np.random.default_rng(0).normal(size=(40, 3)), [f"{i}.png" for i in range(40)]
-    np.savez(tmp_path / "f.npz", features=features)
-    rows = pd.DataFrame({"path": names, "label": ["a", "b"] * 20})
-    rows.to_csv(tmp_path / "l.csv", index=False)
-    pd.concat([rows, rows.tail(1).assign(label="a")]).to_csv(tmp_path / "twice.csv", index=False)
-    rows.assign(really=[*"ab" * 19, "a", " "]).to_csv(tmp_path / "gap.csv", index=False)
-    numbers = pd.DataFrame({"path": names, **{f"f{j}": features[:, j] for j in range(3)}})
-    numbers.to_parquet(tmp_path / "f.parquet")
-    numbers.assign(label=[0.5, 1.5] * 20).to_parquet(tmp_path / "float.parquet")
-    numbers.assign(label=["a", "b"] * 19 + ["a", None]).to_parquet(tmp_path / "null.parquet")
-    for file, table, options, said in [
-        ("f.npz", "l.csv", ["--method", "bogus"], "--method: has no meaning"),
-        ("f.npz", "l.csv", ["-s", "a=1"], "--set: has no meaning"),
-        ("f.npz", "l.csv", ["--epochs", "3"], "--epochs: has no meaning"),
-        ("f.npz", "l.csv", [tmp_path], "folder: has no meaning"),
-        ("f.npz", "l.csv", ["--truth", "label"], "--truth label: must be"),
-        ("f.npz", "l.csv", ["--out", tmp_path / "l.csv", "--overwrite"], "l.csv is read"),
-        ("f.parquet", "twice.csv", [], "'39.png' has two labels"),
-        ("float.parquet", None, [], "floating-point"),
-        ("null.parquet", None, [], "'39.png' has no label in the column 'label'"),
-        ("f.parquet", "gap.csv", ["--truth", "really"], "'39.png' has no label in the column 'really'"),
-    ]:
-        given = ["--features", tmp_path / file, *(["--labels", tmp_path / table] if table else [])]
-        assert said in refused("clean", *given, "--out", tmp_path / "s.csv", *options)
-    (tmp_path / "digits.csv").write_text("path,label\n" + "".join(f"{i},{'12'[i % 2] * 5000}\n" for i in range(40)))
-    result = nlkit.clean_features(tmp_path / "f.npz", tmp_path / "digits.csv", tmp_path / "s.csv")
-    assert len(result.scores) == 40
-
-
-def test_figures_are_drawn_under_own_settings_or_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_has_figures_under_own_settings_or_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import matplotlib as mpl
 
     with mpl.rc_context({"text.usetex": True, "font.size": 1000}):
-        result = clean(write_images(tmp_path, 2, 10), **PLAIN)
-    assert (tmp_path / "out/scores/report.html").read_text().count("data:image/svg+xml") == 3
+        result = clean(folder, **PLAIN)
+    assert (folder / "out/scores/report.html").read_text().count("data:image/svg+xml") == 3
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)  # importing it fails, as with a broken matplotlibrc
     assert results._figures(result) == {}
 
@@ -168,8 +99,7 @@ def test_an_unknown_parameter_of_the_notebook_is_refused() -> None:
     assert "unknown parameter 'metod'" in refusal(lambda: own_images.own_or_digits(given))
 
 
-def test_bad_arguments_are_refused_by_the_python_functions_too(tmp_path: Path) -> None:
-    folder = write_images(tmp_path, 2, 10)
+def test_bad_arguments_are_refused_by_the_python_functions_too(folder: Path) -> None:
     images, labels, file = folder / "images", folder / "labels.csv", folder / "f.npz"
     np.savez(file, features=np.eye(20), labels=np.arange(20) % 2)
     options: list[dict[str, Any]] = [
@@ -188,7 +118,7 @@ def test_bad_arguments_are_refused_by_the_python_functions_too(tmp_path: Path) -
         lambda: nlkit.fit_two_components(None), lambda: nlkit.fit_two_components("ab"),
         lambda: nlkit.fit_two_components(np.ones((3, 3))),
     ]  # type: ignore[arg-type, list-item]  # fmt: skip
-    before = contents(tmp_path)
+    before = seen(folder)
     for call in calls:
         refusal(call)
-    assert contents(tmp_path) == before
+    assert seen(folder) == before

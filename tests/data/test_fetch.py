@@ -1,5 +1,6 @@
 """Downloads: whole, checked and put in place at once, or nothing and one line."""
 
+import functools
 import hashlib
 import io
 import socket
@@ -7,7 +8,7 @@ import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,36 @@ from nlkit.noise import label_sources
 Offer = Callable[..., Callable[[Path], None]]
 
 
+class Handler(SimpleHTTPRequestHandler):
+    server: Any
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        outputfile.write(source.read(self.server.breaks_after))
+
+    def log_message(self, *_arguments: object) -> None:
+        self.server.asked.append(self.path)
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A local server of the files in its `folder`: what was asked for, and after how many bytes it breaks off."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    folder = tmp_path_factory.mktemp("site")
+    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=folder)) as site:
+        vars(site).update(folder=folder, asked=[], breaks_after=None, address=f"http://127.0.0.1:{site.server_port}")
+        threading.Thread(target=site.serve_forever, args=(0.01,)).start()
+        yield site
+        site.shutdown()
+
+
 @pytest.fixture
 def offer(site: Any) -> Offer:
     """A function that makes the site the source of a data set, and returns what gets it into a root."""
 
     def offer(data: bytes, name: str = "cifar10") -> Callable[[Path], None]:
-        site.content["/some.tar.gz"] = data
+        (site.folder / "some.tar.gz").write_bytes(data)
         known = sources() | label_sources()
         wanted = known[name].download
-        assert wanted is not None
         sums = {"algorithm": "md5", "checksum": hashlib.md5(data).hexdigest()}
         known[name] = replace(known[name], download=replace(wanted, url=f"{site.address}/some.tar.gz", **sums))
         return lambda root: get(name, root, known)
@@ -74,13 +96,16 @@ def test_an_archive_is_brought_once_and_digits_never(tmp_path: Path, site: Any, 
 
 @pytest.mark.parametrize("what", ["broken", "wrong", "refused"])
 def test_a_failed_download_leaves_no_trace(tmp_path: Path, site: Any, offer: Offer, archive: bytes, what: str) -> None:
-    root, bring = tmp_path / "root", offer(archive)
+    root, bring, offered = tmp_path / "root", offer(archive), site.folder / "some.tar.gz"
     site.breaks_after = 5000 if what == "broken" else None
-    site.content = {"broken": site.content, "wrong": {"/some.tar.gz": archive[:-1] + b"?"}, "refused": {}}[what]
-    missing = {"refused": "the server answers 404 (Not Found); download"}
-    said = missing.get(what, "was removed; try again, or download")
+    if what == "wrong":
+        offered.write_bytes(archive[:-1] + b"?")
+    elif what == "refused":
+        offered.unlink()
+    said = "the server answers 404 (File not found); download" if what == "refused" else "was removed; try again, or"
     assert said in refused(lambda: bring(root)) and entries(root) == []
-    site.breaks_after, site.content = None, {"/some.tar.gz": archive}
+    site.breaks_after = None
+    offered.write_bytes(archive)
     bring(root)
     assert entries(root) == ["cifar-10-batches-py"]
 
@@ -144,39 +169,3 @@ def test_what_is_in_the_way_is_left_alone(tmp_path: Path, small_cifar: None, off
     assert (folder / "data_batch_1").exists()
     (tmp_path / "file").write_bytes(b"")
     refused(lambda: offer(b"")(tmp_path / "file" / "root"), "cannot store cifar10")
-
-
-class Site(ThreadingHTTPServer):
-    """A local server: the content of each path, what was asked for, and after how many bytes it breaks off."""
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.address = f"http://127.0.0.1:{self.server_port}"
-        self.content, self.asked = dict[str, bytes](), list[str]()
-        self.breaks_after: int | None = None
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Site
-
-    def do_GET(self) -> None:
-        data = self.server.content.get(self.path)
-        self.server.asked.append(self.path)
-        if data is None:
-            return self.send_error(404)
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data[: self.server.breaks_after])
-
-    def log_message(self, *_arguments: object) -> None:
-        pass
-
-
-@pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Site() as site:
-        threading.Thread(target=site.serve_forever, args=(0.01,)).start()
-        yield site
-        site.shutdown()

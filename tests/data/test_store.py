@@ -1,7 +1,6 @@
 """The store of decoded images: what it holds, when it is another one, and that nothing is decoded twice."""
 
 import hashlib
-import multiprocessing
 import os
 import shutil
 import time
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 from fuzzing import damaged, refused
 from PIL import Image
+from processes import FORK
 
 from nlkit.data.photos import PhotoList, decode
 from nlkit.data.photos import store as module
@@ -21,7 +21,6 @@ from nlkit.data.photos.decode import read_photo
 from nlkit.data.photos.store import Store, build, digested, read
 
 SHORT = 12
-FORK = multiprocessing.get_context("fork")
 FAULTS = {5: "empty file", 11: "not an image of a known kind", 29: "no such file"}
 
 
@@ -67,15 +66,20 @@ def same(one: Store, other: Store) -> bool:
     return alike and pixels_of(one, *range(len(one))) == pixels_of(other, *range(len(other)))
 
 
-def decoding(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+@pytest.fixture
+def store(photos: PhotoList) -> Store:
+    return make(photos)
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """What is decoded from now on."""
-    seen: list[Any] = []
-    monkeypatch.setattr(module, "read_photo", lambda *given: seen.append(given) or read_photo(*given))
-    return seen
+    spy = Mock(wraps=read_photo)
+    monkeypatch.setattr(module, "read_photo", spy)
+    return spy.mock_calls
 
 
-def test_a_store_holds_what_decoding_one_by_one_gives(photos: PhotoList) -> None:
-    store = make(photos)
+def test_a_store_holds_what_decoding_one_by_one_gives(photos: PhotoList, store: Store) -> None:
     assert store.faults == FAULTS and store.kept.tolist() == [i for i in range(30) if i not in FAULTS]
     digests = b""
     for i, place in enumerate(store.kept):
@@ -88,8 +92,7 @@ def test_a_store_holds_what_decoding_one_by_one_gives(photos: PhotoList) -> None
     assert store.sha256 == hashlib.sha256(digests).hexdigest()
 
 
-def test_images_are_read_one_after_the_other_and_what_cannot_be_read_is_told_in_one_line(photos: PhotoList) -> None:
-    store = make(photos)
+def test_images_are_read_one_after_the_other_and_what_cannot_be_read_is_told_in_one_line(store: Store) -> None:
     for indices in ([], [5], [26, 0], range(27), range(26, -1, -1), [3, 4, 5, 9, 10, 2, 3, 3], [0, 1, 1, 2]):
         assert pixels_of(store, *indices) == b"".join(pixels_of(store, i) for i in indices)
     file = store.files[0]
@@ -101,18 +104,15 @@ def test_images_are_read_one_after_the_other_and_what_cannot_be_read_is_told_in_
         pixels_of(store, 27)
 
 
-def test_shards_and_threads_leave_no_trace(photos: PhotoList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = make(photos)
+def test_shards_and_threads_leave_no_trace(photos: PhotoList, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for shard, threads in ((1, 1), (7, 3), (1000, 8)):
         monkeypatch.setattr(module, "SHARD", shard)
         monkeypatch.setattr(decode, "MAX_THREADS", threads)
-        found = make(photos, tmp_path / f"{shard}")
+        found = make(photos, photos.root.parent / f"{shard}")
         assert same(found, store) and len(found.files) == -(-30 // shard)
 
 
-def test_a_finished_store_is_found_and_nothing_else_is_left(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = make(photos)
-    seen = decoding(monkeypatch)
+def test_a_finished_store_is_found_and_nothing_else_is_left(photos: PhotoList, store: Store, seen: list[Any]) -> None:
     assert same(make(photos), store) and seen == []
     folder = store.files[0].parent
     assert sorted(path.suffix for path in folder.parent.iterdir()) == ["", ".lock"]
@@ -120,34 +120,31 @@ def test_a_finished_store_is_found_and_nothing_else_is_left(photos: PhotoList, m
     assert {path.name for path in folder.iterdir()} == expected
 
 
-def test_corrupt_images_may_be_fatal_and_nothing_is_lost(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_corrupt_images_may_be_fatal_and_nothing_is_lost(photos: PhotoList, seen: list[Any]) -> None:
     message = refused(lambda: make(photos, corrupt="fail"))
     assert "3 of 30 images cannot be used" in message and f"{photos.names[5]!r}: empty file" in message
-    seen = decoding(monkeypatch)
-    assert make(photos).faults == FAULTS and seen == []
+    assert make(photos).faults == FAULTS and len(seen) == 30
     assert refused(lambda: make(photos, corrupt="fail")) == message
     unreadable = part(photos, photos.names[5], photos.names[29])
     assert "2 of 2 images cannot be used" in refused(lambda: make(unreadable))
 
 
-def test_impossible_requests_are_refused(photos: PhotoList, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_impossible_requests_are_refused(photos: PhotoList, seen: list[Any], tmp_path: Path) -> None:
     assert "leaves the folder" in refused(lambda: make(part(photos, "../x.png", "/etc/passwd", "x\0.png")))
     (tmp_path / "file").write_text("")
     assert "cannot write there" in refused(lambda: make(photos, tmp_path / "file"))
     usage = shutil.disk_usage("/")
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1000))
         assert "the disk has 0.0 GiB; what is there is kept" in refused(lambda: make(photos))
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", Mock(side_effect=OSError(28, "No space left on device")))
         assert "No space left" in refused(lambda: make(photos))
-    seen = decoding(monkeypatch)
+    seen.clear()
     assert len(make(photos)) == 27 and len(seen) == 26
 
 
-def test_the_hash_follows_content_the_request_files(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = make(photos)
-    seen = decoding(monkeypatch)
+def test_the_hash_follows_content_the_request_files(photos: PhotoList, store: Store, seen: list[Any]) -> None:
     for path in photos.root.rglob("*.png"):
         os.utime(path, ns=(1, 1))
     assert same(make(photos), store) and len(seen) == 30
@@ -159,18 +156,11 @@ def test_the_hash_follows_content_the_request_files(photos: PhotoList, monkeypat
 
 
 @pytest.mark.parametrize("change", ["pixels", "order", "fewer", "short", "restored"])
-def test_other_images_are_another_store(photos: PhotoList, change: str) -> None:
-    store = make(photos)
-    names, short = list(photos.names), SHORT
-    if change in ("pixels", "restored"):
-        path = photos.root / names[0 if change == "pixels" else 29]
-        Image.fromarray(np.zeros((15, 40, 3), np.uint8)).save(path)
-    elif change == "order":
-        names[:2] = names[1::-1]
-    elif change == "fewer":
-        names = names[1:]
-    else:
-        short += 1
+def test_other_images_are_another_store(photos: PhotoList, store: Store, change: str) -> None:
+    short, redrawn = SHORT + (change == "short"), {"pixels": 0, "restored": 29}.get(change)
+    names = {"order": photos.names[::-1], "fewer": photos.names[1:]}.get(change, photos.names)
+    if redrawn is not None:
+        Image.fromarray(np.zeros((15, 40, 3), np.uint8)).save(photos.root / names[redrawn])
     other = make(part(photos, *names), short=short)
     assert other.sha256 != store.sha256 and set(other.files).isdisjoint(store.files)
     for i, place in enumerate(other.kept):
@@ -189,37 +179,28 @@ def test_a_file_that_changes_meanwhile_is_noticed(photos: PhotoList, monkeypatch
     assert make(photos).heights[0] == SHORT == make(photos).widths[0]
 
 
-def build_slowly(photos: PhotoList, folder: Path, decoded: Path) -> None:
+def test_two_processes_decode_the_same_once(photos: PhotoList, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded, folder = photos.root.parent / "decoded", photos.root.parent / "two"
+
     def slow(path: Path, short: int) -> np.ndarray:
         with decoded.open("ab", buffering=0) as file:
             file.write(b".")
         time.sleep(0.004)
         return read_photo(path, short)
 
-    module.read_photo = slow  # type: ignore[assignment]  # in a process of its own
-    decode.MAX_THREADS = 2
-    build(photos, SHORT, folder, "drop", progress=False)
-
-
-def test_two_processes_that_want_the_same_decode_it_once(photos: PhotoList, tmp_path: Path) -> None:
-    decoded, folder = tmp_path / "decoded", tmp_path / "two"
+    monkeypatch.setattr(module, "read_photo", slow)
+    monkeypatch.setattr(decode, "MAX_THREADS", 2)
     with FORK.Pool(2) as pool:
-        pool.starmap(build_slowly, [(photos, folder, decoded)] * 2, chunksize=1)
-    assert decoded.stat().st_size == 30
-    assert same(make(photos, folder), make(photos))
+        pool.starmap(make, [(photos, folder)] * 2, chunksize=1)
+    assert same(make(photos, folder), store) and decoded.stat().st_size == 30
 
 
-def test_a_shard_that_is_damaged_is_made_again(photos: PhotoList, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = make(photos)
-    index = store.files[2].with_suffix(".safetensors")
-    whole, other = index.read_bytes(), store.files[3].with_suffix(".safetensors").read_bytes()
-    seen = decoding(monkeypatch)
-    for copy in [*damaged(whole, count=12), other, b""]:
-        index.write_bytes(copy)
-        assert same(make(photos), store) and len(seen) == 4
-        seen.clear()
+def test_a_shard_that_is_damaged_is_made_again(photos: PhotoList, store: Store, seen: list[Any]) -> None:
+    index, other = (store.files[shard].with_suffix(".safetensors") for shard in (2, 3))
     pixels = store.files[2].read_bytes()
-    for copy in (b"", pixels[:-1], pixels + b"\0"):
-        store.files[2].write_bytes(copy)
-        assert same(make(photos), store) and len(seen) == 4
-        seen.clear()
+    indices = [*damaged(index.read_bytes(), count=12), other.read_bytes(), b""]
+    for file, copies in ((index, indices), (store.files[2], [b"", pixels[:-1], pixels + b"\0"])):
+        for copy in copies:
+            file.write_bytes(copy)
+            seen.clear()
+            assert same(make(photos), store) and len(seen) == 4

@@ -13,7 +13,6 @@ from fuzzing import refused
 
 from nlkit import load_params
 from nlkit.params import make_params, read_tree
-from nlkit.params.views import PhotoViewParams, ViewParams
 from nlkit.training import encoders
 
 ROOT = Path(__file__).parents[2]
@@ -59,11 +58,6 @@ def test_names_of_codim_say_what_is_in_the_file_and_the_gradient_of_the_contrast
     own = {"method.variant": "sup" if sup else "self", "method.ssl_views": "weak" if weak else "strong"}
     own |= {"method.tau_c": tau, "method.lambda_c": 0 if without else tau / 2}
     assert_settings(path, own | {"method.penalty": bool(re.search(r"-asym-|cifar100?n", path.stem))})
-
-
-@pytest.mark.parametrize("path", [*cells("dividemix/cifar10*n*"), *cells("codim/cifar10*n*")], ids=named)
-def test_human_labels_have_the_settings_of_the_best_independent_evidence(path: Path) -> None:
-    assert_settings(path, {"method.penalty": True, "method.lambda_u": 25 if path.stem.endswith("-u25") else 0})
 
 
 @pytest.mark.parametrize("path", cells("codim/cifar*"), ids=named)
@@ -116,30 +110,3 @@ def test_sections_that_do_not_fit_the_others_are_refused(one: dict[str, Any]) ->
     content = read_tree(PARAMS / f"{one['file']}.yaml") | {key: one[key] for key in one.keys() - {"file", "says"}}
     said = refused(lambda: make_params(content, {}, "some.yaml"))
     assert said.startswith("some.yaml: ") and one["says"] in said
-
-
-FLIP = {"kind": "resized_crop", "size": 224, "smallest": 0.2, "flip": False}
-
-
-@pytest.mark.parametrize(
-    ("file", "given", "views"),
-    [
-        ("tcl/webvision", {"kind": "crop", "size": 224}, PhotoViewParams(kind="crop", size=224)),
-        ("tcl/webvision", FLIP, PhotoViewParams(**FLIP)),  # type: ignore[arg-type]
-        ("elr/cifar10-sym-50", {"pad": 3}, ViewParams(pad=3)),
-        ("elr/cifar10-sym-50", {}, ViewParams()),
-    ],
-)
-def test_the_kind_tells_views_of_photographs_from_others(file: str, given: dict[str, Any], views: object) -> None:
-    content = read_tree(PARAMS / f"{file}.yaml")
-    found = make_params(content | {"views": given}, {}, "some.yaml")
-    assert found.views == views
-    assert make_params(found.model_dump(mode="json"), {}, "record") == found
-
-
-def test_settings_at_their_later_defaults_leave_the_hash_of_older_records_as_it_was() -> None:
-    plain = load_params(PARAMS / "dividemix/digits-sym-50.yaml")
-    assert not {"mixed", "balanced"} & set(plain.model_dump(mode="json")["method"])
-    given = load_params(PARAMS / "dividemix/digits-sym-50.yaml", **{"method.mixed": "all", "method.balanced": None})
-    assert given.digest == plain.digest
-    assert plain.digest != load_params(PARAMS / "dividemix/digits-sym-50.yaml", **{"method.balanced": 30}).digest
