@@ -52,13 +52,13 @@ def rows(batch: ImageBatch, index: Tensor) -> ImageBatch:
     return replace(batch, **{name: getattr(batch, name)[index] for name in ("offsets", "heights", "widths", "keys")})
 
 
-def store_of(images: Sequence[np.ndarray], folder: Path) -> Store:
-    """A store that holds images uint8 [H, W, 3] of any sizes in one file."""
-    path = folder / "00000.pixels"
+def store_of(images: Sequence[np.ndarray], folder: Path, first: int = 1000) -> Store:
+    """A store that holds images uint8 [H, W, 3] of any sizes in one file; their keys count up from `first`."""
+    path = folder / f"{first}.pixels"
     path.write_bytes(b"".join(image.tobytes() for image in images))
     heights, widths = (np.array([image.shape[axis] for image in images]) for axis in (0, 1))
     sizes, places = 3 * heights * widths, np.arange(len(images))
-    digests = np.stack([1000 + places, *[0 * places] * 3], axis=1).view(np.uint8)  # eight bytes of each are its key
+    digests = np.stack([first + places, *[0 * places] * 3], axis=1).view(np.uint8)  # eight bytes of each are its key
     return Store((path,), 0 * places, sizes.cumsum() - sizes, heights, widths, digests, places, {})
 
 

@@ -101,8 +101,3 @@ def divide(method: DivideMix, above: tuple[int, int]) -> None:
         values = torch.cat([torch.linspace(0.61, 0.99, number), torch.linspace(0.01, 0.39, count - number)])
         order = torch.randperm(count, generator=tiny.stream(network))
         method.p_clean[1 - network] = values[order]
-
-
-def train(method: DivideMix, epoch: int = 1) -> dict[str, float]:
-    """Train the first epoch after the warm-up, or another one, and return what was reported."""
-    return tiny.train(method, epoch)[0]

@@ -1,4 +1,4 @@
-"""The figures of TCL, CoDiM, pre-training and LRA-diffusion, from short runs."""
+"""The figures of TCL, CoDiM, pre-training and LRA-diffusion, from short runs; and the parameters of a notebook."""
 
 import contextlib
 from collections.abc import Callable
@@ -10,16 +10,20 @@ import numpy as np
 import pytest
 import tiny
 import torch
+import yaml
+from fuzzing import refused
 from matplotlib.figure import Figure
 from torch.nn import functional
 
 import nlkit
 from nlbook import votes
 from nlbook.figures import contrast
+from nlkit.figures import notebook
 from nlkit.figures.images import voters
 from nlkit.figures.losses import BINS
 from nlkit.kernels.soft_targets import naive as soft_targets
 from nlkit.methods import codim as contrastive
+from nlkit.params import read_tree
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +166,50 @@ def test_the_table_has_the_accuracies_of_both_weights_and_of_the_vote(diffusion:
     method = diffusion.params.method.model_copy(update={"evaluate": "raw"})
     raw = replace(diffusion, params=diffusion.params.model_copy(update={"method": method}))
     assert votes.weights_and_vote([raw]).iloc[0]["averaged weights"] == f"{last['accuracy_2']:.1f}"
+
+
+DEFAULTS = 'params = "dividemix/digits-sym-50"\nseed = 0'
+CELL = tiny.ROOT / "params/cross_entropy/digits-sym-50-views.yaml"
+"""A file that names a base."""
+Kernel = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """A function that runs cells of literal assignments in the folder of notebooks, and returns what a kernel holds."""
+    monkeypatch.chdir(tiny.ROOT / "notebooks")
+
+    def run(*cells: str) -> dict[str, Any]:
+        values: dict[str, Any] = {"In": ["", *cells], "Out": {}, "_i": "x", "_": 3, "exit": exit, "pathlib": Path}
+        for cell in cells:
+            exec(cell, values)
+        return values
+
+    return run
+
+
+def test_the_defaults_name_a_parameter_file_and_an_injected_cell_overrides_keys_and_groups(kernel: Kernel) -> None:
+    expected = nlkit.load_params(tiny.ROOT / "params/dividemix/digits-sym-50.yaml")
+    assert notebook.parameters(kernel(DEFAULTS)) == expected
+    assert notebook.parameters({"params": "dividemix/digits-sym-50", "seed": 0}) == expected  # a kernel that was reset
+    found = notebook.parameters(kernel(DEFAULTS, 'seed = 3\nnoise = {"rate": 0.25}'))
+    assert (found.seed, found.noise.rate, found.noise.kind) == (3, 0.25, "symmetric")  # type: ignore[union-attr]
+
+
+def test_an_injected_parameter_file_replaces_the_defaults_altogether(kernel: Kernel) -> None:
+    for content in (nlkit.load_params(CELL).model_dump(mode="json"), read_tree(CELL), yaml.safe_load(CELL.read_text())):
+        lines = [f"{name} = {value!r}" for name, value in content.items()]
+        assert notebook.parameters(kernel(DEFAULTS, "\n".join(lines))) == nlkit.load_params(CELL)
+
+
+@pytest.mark.parametrize("cell", ["nosie = 1", "nosie = {'rate': 0.1}", "nosie = None", "seeds = [1, 2]"])
+def test_an_unknown_parameter_is_refused_by_name(cell: str, kernel: Kernel) -> None:
+    refused(lambda: notebook.parameters(kernel(DEFAULTS, cell)), f"unknown key '{cell.split()[0]}'")
+
+
+def test_what_later_cells_assign_is_no_parameter_when_the_notebook_is_run_again(kernel: Kernel) -> None:
+    values = kernel(DEFAULTS)
+    notebook.parameters(values)
+    exec('names = ["a", "b"]\nx = 3\nseed = 4\nnoise = {"rate": 0.25}', values)
+    found = notebook.parameters(values)
+    assert (found.seed, found.noise.rate) == (4, 0.25)  # type: ignore[union-attr]

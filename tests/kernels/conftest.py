@@ -27,9 +27,3 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("NLKIT_KERNELS", "naive")
     if request.param == "triton":
         request.getfixturevalue("triton")
-
-
-@pytest.fixture
-def device() -> torch.device:
-    """Where kernels run."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,17 +1,19 @@
-"""mixup, ELR and confident learning: losses in closed form, targets as state, and who judges what it has not seen."""
-
-from typing import Any
+"""mixup, ELR and confident learning: losses in closed form, targets as state, who judges what, and cleanlab."""
 
 import numpy as np
 import pytest
 import tiny
 import torch
+from cleanlab import count as counting
+from cleanlab import filter as filtering
+from cleanlab import rank
 from recording import Recording
+from torch import Tensor
 from torch.nn import functional
 from torch.nn.functional import cross_entropy as ce
 
 from nlkit.methods import confident_learning as confident
-from nlkit.methods.confident_learning import ConfidentLearning, stratified_folds
+from nlkit.methods.confident_learning import stratified_folds
 from nlkit.methods.elr import early_learning, moved
 from nlkit.parts import semi
 
@@ -55,13 +57,9 @@ def test_elr_moves_the_target_of_a_sample_once_an_epoch_before_it_uses_it() -> N
     torch.testing.assert_close(moved(torch.zeros(1, 2), torch.ones(1, 2), 0.7), torch.full((1, 2), 0.15))
 
 
-def build(**settings: Any) -> ConfidentLearning:
-    return tiny.method("confident_learning", 50, **tiny.PLAIN, **settings)
-
-
 @pytest.mark.parametrize("folds", [2, 3, 7])
 def test_each_network_is_trained_on_all_samples_but_those_that_it_judges(folds: int) -> None:
-    method = build(**{"method.folds": folds})
+    method = tiny.method("confident_learning", 50, **tiny.PLAIN, **{"method.folds": folds})
     for epoch in (0, 1):
         recording = Recording(method)
         tiny.train(method, epoch)
@@ -79,8 +77,11 @@ def test_folds_are_of_nearly_equal_size_as_a_whole_and_within_each_label(count: 
     assert not torch.equal(fold, stratified_folds(labels, folds, np.random.default_rng(2))) or count < 5
 
 
-def test_each_is_judged_by_the_network_that_has_not_seen_it_and_the_ensemble_is_the_mean_probability() -> None:
-    method = build()
+@pytest.mark.parametrize("score", ["normalised_margin", "self_confidence"])
+def test_each_is_judged_by_the_network_that_has_not_seen_it_and_the_ensemble_is_the_mean_probability(
+    score: str,
+) -> None:
+    method = tiny.method("confident_learning", 50, **{"method.score": score})
     tiny.train(method, 0)
     logits, split = method.out_of_fold(), method.split()
     for k, learner in enumerate(method.nets):
@@ -90,19 +91,14 @@ def test_each_is_judged_by_the_network_that_has_not_seen_it_and_the_ensemble_is_
     margin = confident.normalised_margin(logits.softmax(dim=1), method.data.labels)
     for k in range(3):
         torch.testing.assert_close(split.losses[k], losses)
-        torch.testing.assert_close(split.p_clean[k], margin)
+        torch.testing.assert_close(split.p_clean[k], (-losses).exp() if score == "self_confidence" else margin)
     ensemble, singles = method.logits(method.data.images)
     assert singles.shape == (3, 50, 3)
     torch.testing.assert_close(ensemble.softmax(dim=1), singles.softmax(dim=2).mean(dim=0))
 
 
-def test_the_score_can_be_chosen_and_self_confidence_is_the_exponential_of_the_loss() -> None:
-    split = build(**{"method.score": "self_confidence"}).split()
-    torch.testing.assert_close(split.p_clean, (-split.losses).exp())
-
-
 def test_out_of_fold_probabilities_are_kept_at_the_last_epoch_unless_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    method = build()
+    method = tiny.method("confident_learning", 50)
     tiny.train(method, 2)
     assert set(method.split().samples) == {"issue"}
     tiny.train(method, 3)
@@ -112,3 +108,33 @@ def test_out_of_fold_probabilities_are_kept_at_the_last_epoch_unless_too_many(mo
     assert samples["issue"].bool().tolist() == confident.issues(p.double(), method.data.labels).tolist()
     monkeypatch.setattr(confident, "KEPT", 149)
     assert set(method.split().samples) == {"issue"}
+
+
+def drawn(seed: int, count: int = 300, classes: int = 5, sharp: float = 2.0) -> tuple[Tensor, Tensor]:
+    """Random probabilities [N, C] and labels that follow them, of which some were redrawn; the last class is rare."""
+    rng = np.random.default_rng(seed)
+    logits = sharp * rng.normal(size=(count, classes))
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = np.where(rng.random(count) < 0.3, rng.integers(0, classes - 1, count), p.argmax(axis=1))
+    return torch.from_numpy(p), torch.from_numpy(labels)
+
+
+@pytest.mark.parametrize(
+    "sample",
+    [drawn(0), drawn(1, classes=2), drawn(2, classes=17), drawn(3, sharp=0.1), drawn(4, sharp=20), drawn(5, count=7)],
+    ids=["plain", "two classes", "many classes", "flat", "sure", "few"],
+)
+def test_cleanlab_has_the_same_joint_issues_and_scores(sample: tuple[Tensor, Tensor]) -> None:
+    p, labels = (part.numpy() for part in sample)
+    joint = confident.confident_joint(*sample)
+    assert joint.tolist() == counting.compute_confident_joint(labels, p, calibrate=False).tolist()
+    theirs = counting.compute_confident_joint(labels, p)  # rounded
+    ours = confident.calibrated(joint, sample[1]).numpy()
+    assert np.abs(ours - theirs).max() < 1 and np.abs((ours - theirs).sum(axis=1)).max() < 1e-6
+    assert confident.estimated_errors(*sample) == pytest.approx(ours.sum() - ours.trace())
+    issues = filtering.find_label_issues(labels, p, filter_by="confident_learning", n_jobs=1)
+    assert confident.issues(*sample).tolist() == issues.tolist()
+    scores = {"self_confidence": confident.self_confidence, "normalized_margin": confident.normalised_margin}
+    for name, score in scores.items():
+        theirs = rank.get_label_quality_scores(labels, p, method=name)
+        np.testing.assert_allclose(score(*sample).numpy(), theirs, atol=1e-12)

@@ -12,7 +12,6 @@ from pictures import photographs, store_of
 from sklearn.metrics import roc_auc_score
 
 from nlkit import figures
-from nlkit.data.photos.store import Store
 from nlkit.data.photos.stored import StoredImages
 from nlkit.data.problem import Problem
 from nlkit.params import Params, make_params, registry
@@ -89,12 +88,6 @@ def params_of(name: str, strong: dict[str, Any] = SIMCLR, **own: Any) -> Params:
     return make_params(made | content, own, source="stored")
 
 
-def part(store: Store, rows: slice) -> Store:
-    """Some images of a store."""
-    columns = ("shards", "offsets", "heights", "widths", "digests", "kept")
-    return replace(store, **{name: getattr(store, name)[rows] for name in columns})
-
-
 @pytest.fixture
 def problem(tmp_path: Path) -> Problem:
     """Images of three classes that differ in brightness, of varying sizes, and a test set."""
@@ -102,10 +95,9 @@ def problem(tmp_path: Path) -> Problem:
     clean = torch.arange(COUNT + TESTED) % 3
     drawn = photographs(COUNT + TESTED)
     bright = [np.minimum(image, 150) + np.uint8(45 * c) for image, c in zip(drawn, clean.tolist(), strict=True)]
-    store = store_of(bright, tmp_path)
-    train = replace(base.train, images=StoredImages(part(store, slice(COUNT)), SIDE, CPU))
-    test = StoredImages(part(store, slice(COUNT, None)), SIDE, CPU), clean[COUNT:]
-    return replace(base, train=train, clean=clean[:COUNT], tests={"test": test})
+    train = replace(base.train, images=StoredImages(store_of(bright[:COUNT], tmp_path), SIDE, CPU))
+    test = StoredImages(store_of(bright[COUNT:], tmp_path, first=2000), SIDE, CPU)
+    return replace(base, train=train, clean=clean[:COUNT], tests={"test": (test, clean[COUNT:])})
 
 
 @pytest.mark.parametrize("case", METHODS)
@@ -115,19 +107,6 @@ def test_a_method_trains_and_is_measured_and_recorded(case: str, problem: Proble
     assert len(run.epochs) == 3 and bool(np.isfinite(run.epochs["accuracy"]).all())
     seen = int(np.isfinite(run.samples["loss"]).sum())
     assert len(run.samples) == COUNT and (seen == COUNT or "balanced" in case)
-
-
-def test_features_from_a_file_find_their_stored_images(problem: Problem, tmp_path: Path) -> None:
-    rows = np.random.default_rng(0).random((COUNT + TESTED, 5), dtype=np.float32)
-    np.save(tmp_path / "train.npy", rows[:COUNT])
-    np.save(tmp_path / "test.npy", rows[COUNT:])
-    paths = {"kind": "file", "train": str(tmp_path / "train.npy"), "test": str(tmp_path / "test.npy")}
-    own = {"method.encoder": paths, "method.query": "cached", "method.bank": "plain"}
-    params = params_of("lra_diffusion", **own)
-    features = params.method.given_tensors(problem, tmp_path, False)
-    method: Any = registry.find("lra_diffusion").build(replace(problem.train, encoder=features), params)
-    np.testing.assert_array_equal(method.frozen.images(problem.tests["test"][0]), rows[COUNT:])
-    np.testing.assert_array_equal(method.bank, rows[:COUNT])
 
 
 def test_galleries_show_whole_stored_images(problem: Problem, tmp_path: Path) -> None:

@@ -30,50 +30,40 @@ def problem() -> Problem:
     return tiny.problem(count=70)
 
 
-def train(method: Method, *epochs: int) -> list[dict[str, float]]:
-    return tiny.train(method, *epochs, split=True)
-
-
 @methods
 def test_a_run_is_decided_by_its_seed_and_changes_nothing_but_itself(name: str, problem: Problem) -> None:
     images, labels, stream = problem.train.images.clone(), problem.train.labels.clone(), torch.get_rng_state()
     first, second, other = (tiny.method(name, problem.train, seed=seed) for seed in (0, 0, 1))
     assert same(first.state_dict(), second.state_dict()) and not same(first.state_dict(), other.state_dict())
-    results = train(first, 0, 1, 2)
+    results = tiny.train(first, 0, 1, 2, split=True)
     assert torch.equal(torch.get_rng_state(), stream)
     torch.rand(7)
-    assert train(second, 0, 1, 2) == results != train(other, 0, 1, 2)
+    assert tiny.train(second, 0, 1, 2, split=True) == results != tiny.train(other, 0, 1, 2, split=True)
     assert same(first.state_dict(), second.state_dict()) and first.events == second.events
     assert torch.equal(problem.train.images, images) and torch.equal(problem.train.labels, labels)
 
 
-def first_batch(method: Method, epoch: int) -> Tensor:
-    """The first images that a network in training mode sees in an epoch."""
-    seen: list[Tensor] = []
-
-    def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if not seen and module.training and isinstance(inputs[0], Tensor) and inputs[0].dim() == 4:
-            seen.append(inputs[0].detach().clone())
-
-    with nn.modules.module.register_module_forward_pre_hook(look):
-        method.train_epoch(epoch, lambda share: None)
-    return seen[0]
-
-
 @methods
 def test_each_epoch_draws_anew(name: str, problem: Problem) -> None:
-    batches = []
+    """The first images that a network in training mode sees are others in another epoch."""
+    firsts = dict[int, Tensor]()
+
+    def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if module.training and isinstance(inputs[0], Tensor) and inputs[0].dim() == 4:
+            firsts.setdefault(epoch, inputs[0].detach().clone())
+
     for epoch in (2, 3):
         method = tiny.method(name, problem.train)
-        train(method, 0, 1)
-        batches.append(first_batch(method, epoch))
-    assert not torch.equal(*batches)
+        tiny.train(method, 0, 1, split=True)
+        with nn.modules.module.register_module_forward_pre_hook(look):
+            tiny.train(method, epoch)
+    assert not torch.equal(firsts[2], firsts[3])
 
 
 @methods
 def test_a_state_that_other_code_wrote_is_refused(name: str, problem: Problem) -> None:
     method = tiny.method(name, problem.train)
-    train(method, 0)
+    tiny.train(method, 0, split=True)
     state = copied(method.state_dict())
     weight = next(key for key in state if key.endswith("weight"))
     lacking = {key: value for key, value in state.items() if key != weight}
@@ -177,7 +167,7 @@ def test_the_cost_of_a_method_is_that_of_the_passes_it_makes(name: str, settings
     epochs, passes = EPOCHS - 1, registry.find(name).passes
     never, always, hooked = (tiny.method(name, count, **settings) for _ in range(3))
     # A split that training can do without serves figures and is not counted.
-    needs_split = tiny.train(never, *range(epochs)) != train(always, *range(epochs))
+    needs_split = tiny.train(never, *range(epochs)) != tiny.train(always, *range(epochs), split=True)
     total, rows = counted(hooked, epochs, needs_split)
     assert passes is not None and passes(hooked.params, count, rows) == total
 
@@ -191,6 +181,10 @@ def test_the_cost_of_a_method_is_that_of_the_passes_it_makes(name: str, settings
          lambda time: joined_cosine(time, 0.5, 0.01, 2, 9, 0.001)),
         ("tcl", {"optim.lr": 0.12, "training.epochs": 200, "method.lr_warm_up": 20}, (0, 20),
          lambda time: warm_cosine(time, 0.12, 20, 200, 0.01)),
+        ("lra_diffusion", {"optim.lr": 1e-3, "method.lr_warm_up": 5, "method.horizon": 1000.0}, (0, 5, 200),
+         lambda time: min(1e-3 * time / 5, 0.5e-3 * (1 + math.cos(math.pi * (time - 5) / 995)))),
+        ("lra_diffusion", {"optim.lr": 1e-3, "method.lr_warm_up": 1, "training.epochs": 9}, (0, 8),
+         lambda time: min(1e-3 * time, 0.5e-3 * (1 + math.cos(math.pi * (time - 1) / 8)))),
     ],
 )  # fmt: skip
 def test_the_learning_rate_of_each_step_lies_on_the_curve_of_the_method(

@@ -38,19 +38,16 @@ def losses_of(method: TCL, epoch: int = 1, share: float = 0.8, batch: int = 16) 
     return method.losses(torch.arange(batch), tiny.stream())
 
 
-def test_every_weight_gets_a_gradient_and_targets_and_diagnosis_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    method, made = tcl(), tiny.spied(monkeypatch, tcl_module, "make_targets")
-    losses_of(method)["loss"].backward()
-    assert all(weight.grad is not None for weight in method.learner.net.parameters())
-    fixed = (*made[0][1], method.prototypes, method.w)
-    assert not any(one.requires_grad for one in fixed)
-
-
-@pytest.mark.parametrize("share", [0.7, 1.0])
-def test_the_losses_are_those_of_the_equations(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    method, size = tcl(**{"method.marginal_weight": 0.5, "method.scale1": 0.8, "method.scale2": 0.5}), 16
-    passes = tiny.spied(monkeypatch, method, "_forward")
+@pytest.mark.parametrize(("share", "scales"), [(0.7, (0.8, 0.5)), (1.0, (None, None))])
+def test_the_losses_are_those_of_the_equations(share: float, scales: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scale that is left out is the share of labels taken for clean. All weights, and only they, have gradients."""
+    own = {"method.marginal_weight": 0.5, "method.scale1": scales[0], "method.scale2": scales[1]}
+    method, size = tcl(**own), 16
+    passes, made = tiny.spied(monkeypatch, method, "_forward"), tiny.spied(monkeypatch, tcl_module, "make_targets")
     losses = losses_of(method, share=share, batch=size)
+    losses["loss"].backward()
+    assert all(weight.grad is not None for weight in method.learner.net.parameters())
+    assert not any(one.requires_grad for one in (*made[0][1], method.prototypes, method.w))
     (weak, mixed, first, second), (v, (on_mixed, on_first, on_second)) = passes[0]
     stacked = torch.cat([weak, first, second])
     generator = tiny.stream()
@@ -60,7 +57,7 @@ def test_the_losses_are_those_of_the_equations(share: float, monkeypatch: pytest
     order = torch.randperm(3 * size, generator=generator)
     torch.testing.assert_close(mixed, share * stacked + (1 - share) * stacked[order])
     mu, w = method.prototypes, method.w[:size, None]
-    w1, w2 = 0.8 * w, 0.5 * w
+    w1, w2 = ((scale or 0.6) * w for scale in scales)
     y = functional.one_hot(method.data.labels[:size], C).float()
     p1, p2 = (rows.detach().softmax(dim=1) for rows in (on_first, on_second))
     base = ((1 - w2) * (p1 + p2) / 2 + w2 * y).repeat(3, 1)
@@ -93,13 +90,6 @@ def test_during_warm_up_the_targets_are_the_labels(monkeypatch: pytest.MonkeyPat
     for epoch in range(21):  # the official code counts from 1: epochs 1 to 19 are warm-up
         losses_of(method, epoch)
         assert torch.equal(made[-1][1][1], labels) == (epoch + 1 < 20)
-
-
-@pytest.mark.parametrize(("given", "expected"), [({}, (0.6, 0.6)), ({"method.scale2": 1.0}, (0.6, 1.0))])
-def test_a_scale_that_is_left_out_is_the_share_of_clean_labels(given: Any, expected: Any) -> None:
-    method = tcl(**given)
-    losses_of(method)
-    assert method._scales() == expected
 
 
 def test_the_one_pass_has_six_rows_an_image_and_the_weak_view_enters_no_loss() -> None:
@@ -170,14 +160,12 @@ def test_the_network_of_cifar_has_512_features_two_heads_and_a_norm_on_the_logit
     data = TrainingSet(torch.zeros(2, 32, 32, 3, dtype=torch.uint8), torch.tensor([0, 1]), 10, (0.5,) * 3, (0.5,) * 3)
     net: Any = TwinLearner(data, params, "net1").net
 
-    def names(layers: nn.Sequential) -> list[str]:
-        return [type(layer).__name__ for layer in layers]
+    def layers(part: nn.Sequential) -> list[str]:
+        return [type(layer).__name__ + str(getattr(layer, "out_features", "")) for layer in part]
 
-    assert names(net.classifier) == ["Linear", "BatchNorm1d", "ReLU", "Dropout", "Linear", "BatchNorm1d"]
-    assert names(net.projector) == ["Linear", "BatchNorm1d", "ReLU", "Linear", "BatchNorm1d"]
-    linear = [layer for head in (net.classifier, net.projector) for layer in head if isinstance(layer, nn.Linear)]
-    assert [tuple(layer.weight.shape) for layer in linear] == [(512, 512), (10, 512), (512, 512), (256, 512)]
-    assert names(net.encoder.blocks[-2:]) == ["BatchNorm2d", "ReLU"]
+    assert layers(net.classifier) == ["Linear512", "BatchNorm1d", "ReLU", "Dropout", "Linear10", "BatchNorm1d"]
+    assert layers(net.projector) == ["Linear512", "BatchNorm1d", "ReLU", "Linear256", "BatchNorm1d"]
+    assert layers(net.encoder.blocks[-2:]) == ["BatchNorm2d", "ReLU"] and net.classifier[0].in_features == 512
     assert net(torch.randn(2, 3, 32, 32)).shape == (2, 10)
 
 
@@ -196,20 +184,14 @@ def test_a_label_is_replaced_only_where_the_posterior_is_above_one_half() -> Non
     assert torch.equal(correct(flat, labels), labels)
 
 
-def test_the_second_stage_starts_from_the_first_and_leaves_it_alone() -> None:
-    method, _ = begun()
-    first = tiny.copied(method.first.state_dict())
+def test_the_second_stage_starts_from_the_first_and_leaves_it_its_own_labels_and_the_projector_alone() -> None:
+    method, stage = begun(**{"method.first.temperature": 0.05})
+    first, labels = tiny.copied(method.first.state_dict()), stage.labels.clone()
     fresh = SecondStage(method.params, method.first, method.data.labels)
     for one in (fresh.learner, fresh.follower):
         assert tiny.same(one.net.state_dict(), method.first.learner.net.state_dict())
     tiny.train(method, 3, split=True)
     assert tiny.same(method.first.state_dict(), first)
-
-
-def test_corrected_labels_stay_for_the_whole_stage_and_the_projector_is_not_trained() -> None:
-    method, stage = begun(**{"method.first.temperature": 0.05})
-    labels = stage.labels.clone()
-    tiny.train(method, 3)
     assert method.second is stage and torch.equal(stage.labels, labels) and not torch.equal(labels, method.data.labels)
     old, new = (dict(one.net.named_parameters()) for one in (method.first.learner, stage.learner))
     assert all(torch.equal(old[name], new[name]) == name.startswith("projector") for name in old)

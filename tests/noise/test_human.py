@@ -16,7 +16,6 @@ from nlkit.errors import NlkitError
 from nlkit.noise import human, human_labels, label_sources, read_label_file
 
 LABELS = [3, 0, 9, 1, 1]
-ENDINGS = [".npy", ".npz", ".json"]
 
 
 @pytest.fixture
@@ -26,28 +25,17 @@ def cifar10(tmp_path: Path, small_cifar: None) -> Dataset:
 
 
 @pytest.mark.parametrize("folder", ["", "cifar-n", "CIFAR-N"])
-@pytest.mark.parametrize("ending", [".npz", ".pt"])
-def test_each_annotator_from_each_place(tmp_path: Path, cifar10: Dataset, folder: str, ending: str) -> None:
-    path = human_file(tmp_path / folder, "cifar10n", cifar10.labels, ending)
-    stored = human.read_human_file("cifar10n", path, None)
-    for annotator in human.HUMAN_FILES["cifar10n"].keys:
-        labels = human_labels(annotator, tmp_path, cifar10)
-        assert labels.dtype == np.int64 and labels.shape == (50,)
+@pytest.mark.parametrize(("name", "ending"), [("cifar10", ".npz"), ("cifar10", ".pt"), ("cifar100", ".pt")])
+def test_each_annotator_from_each_place(tmp_path: Path, small_cifar: None, folder: str, name: str, ending: str) -> None:
+    """Of CIFAR-100 the labels are the fine ones."""
+    cifar_folder(tmp_path, name)
+    dataset, coarse = load_dataset(name, tmp_path), np.arange(50) % 20
+    path = human_file(tmp_path / folder, f"{name}n", dataset.labels, ending, noisy_coarse_label=coarse)
+    stored = human.read_human_file(f"{name}n", path, None)
+    for annotator in human.HUMAN_FILES[f"{name}n"].keys:
+        labels = human_labels(annotator, tmp_path, dataset)
+        assert labels.dtype == np.int64 and labels.shape == (50,) and (labels.max() > 20) == (name == "cifar100")
         np.testing.assert_array_equal(labels, stored[annotator])
-
-
-def test_fine_labels_of_cifar100(tmp_path: Path, small_cifar: None) -> None:
-    cifar_folder(tmp_path, "cifar100")
-    dataset = load_dataset("cifar100", tmp_path)
-    coarse = [index % 20 for index in range(50)]
-    human_file(tmp_path / "cifar-n", "cifar100n", dataset.labels, ".pt", noisy_coarse_label=coarse)
-    assert human_labels("fine", tmp_path, dataset).max() > 20
-
-
-@pytest.mark.parametrize("key", ["worse_label", "aggre_label"])
-def test_labels_of_every_annotator_are_checked(tmp_path: Path, cifar10: Dataset, key: str) -> None:
-    human_file(tmp_path, "cifar10n", cifar10.labels, ".pt", **{key: np.full(50, 10)})
-    assert f", key '{key}': label 10" in refused(lambda: human_labels("worst", tmp_path, cifar10))
 
 
 WRONG = [(np.zeros(49, int), "shape [49]; expected [50]"), (np.zeros((50, 1), int), "shape [50, 1]; expected [50]")]
@@ -62,25 +50,25 @@ def test_what_is_no_list_of_labels_is_refused(values: Any, said: str) -> None:
     assert message.startswith("some file: label") and said in message
 
 
-def test_missing_file_missing_key_and_misalignment(tmp_path: Path, cifar10: Dataset) -> None:
+def test_files_of_people_that_do_not_fit_are_refused(tmp_path: Path, cifar10: Dataset) -> None:
     def said() -> str:
         return refused(lambda: human_labels("worst", tmp_path, cifar10))
 
     assert "cifar10n is missing" in said() and "`nlkit data get cifar10n`" in said()
+    for members in ([], ["a/data.pkl", "b/data.pkl"], ["data.pkl"]):
+        with zipfile.ZipFile(tmp_path / "CIFAR-10_human.pt", "w") as archive:
+            for name in members:
+                archive.writestr(name, pickle.dumps({}))
+        assert "instead of one" in said()
+    for key in ("worse_label", "aggre_label"):
+        human_file(tmp_path, "cifar10n", cifar10.labels, ".pt", **{key: np.full(50, 10)})
+        assert f", key '{key}': label 10" in said()
     np.savez(tmp_path / "cifar10n.npz", clean_label=cifar10.labels)
     assert "key 'aggre_label' is missing" in said()
     clean = cifar10.labels.copy()
     clean[[3, 5, 8]] = (clean[[3, 5, 8]] + 1) % 10
     human_file(tmp_path, "cifar10n", clean, ".npz")
     assert "disagrees with the labels of cifar10 at 3 of 50 images" in said()
-
-
-def test_archives_of_another_layout(tmp_path: Path, cifar10: Dataset) -> None:
-    for members in ([], ["a/data.pkl", "b/data.pkl"], ["data.pkl"]):
-        with zipfile.ZipFile(tmp_path / "CIFAR-10_human.pt", "w") as archive:
-            for name in members:
-                archive.writestr(name, pickle.dumps({}))
-        refused(lambda: human_labels("worst", tmp_path, cifar10), "instead of one")
 
 
 def test_status_and_verify_know_the_labels_of_people(tmp_path: Path, cifar10: Dataset) -> None:
@@ -100,13 +88,19 @@ def test_status_and_verify_know_the_labels_of_people(tmp_path: Path, cifar10: Da
 
 @pytest.mark.parametrize("dtype", ["uint8", "int16", "int32", "int64", "uint64", ">i4"])
 @pytest.mark.parametrize("ending", [".npy", ".npz", ".NPY"])
-def test_integers_are_read(tmp_path: Path, ending: str, dtype: str) -> None:
+def test_integers_of_the_right_number_and_range_are_read(tmp_path: Path, ending: str, dtype: str) -> None:
     path = tmp_path / f"noisy{ending}"
     with path.open("wb") as file:
         array = np.array(LABELS, dtype)
         np.savez(file, anything=array) if ending == ".npz" else np.save(file, array)
-    for found in (read_label_file(path, 5, 10), read_label_file(label_file(tmp_path / "x.json", LABELS), 5, 10)):
+    for given in (path, label_file(tmp_path / "x.json", LABELS)):
+        found = read_label_file(given, 5, 10)
         assert found.dtype == np.int64 and found.tolist() == LABELS
+        for count in (0, 4, 6, 50_000):
+            with pytest.raises(NlkitError, match=rf"labels of shape \[5\]; expected \[{count}\]"):
+                read_label_file(given, count, 10)
+        with pytest.raises(NlkitError, match=r"is outside 0\.\.8 \(1 of 5 labels are\)"):
+            read_label_file(given, 5, 9)
 
 
 def test_the_key_labels_wins_in_an_npz(tmp_path: Path) -> None:
@@ -114,15 +108,6 @@ def test_the_key_labels_wins_in_an_npz(tmp_path: Path) -> None:
     assert read_label_file(path, 5, 10).tolist() == LABELS
     np.savez(path, a=np.array(LABELS), b=np.array(LABELS))
     refused(lambda: read_label_file(path, 5, 10), r"noisy\.npz: holds 2 arrays; expected one")
-
-
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_another_length_and_labels_out_of_range(tmp_path: Path, ending: str) -> None:
-    path = label_file(tmp_path / f"noisy{ending}", LABELS)
-    for count in (0, 4, 6, 50_000):
-        with pytest.raises(NlkitError, match=rf"labels of shape \[5\]; expected \[{count}\]"):
-            read_label_file(path, count, 10)
-    refused(lambda: read_label_file(path, 5, 9), r"is outside 0\.\.8 \(1 of 5 labels are\)")
 
 
 FOREIGN = ["", "[0, 1", '{"0": 1}', "3", "null", "[0, NaN]", "[0, null]", f"[0, {10**30}]", "[" * 100_000, "\ud800"]

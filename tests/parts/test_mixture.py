@@ -1,20 +1,31 @@
-"""Mixtures of two components against scikit-learn's, also class by class, and confident learning against cleanlab."""
+"""Mixtures of two components against scikit-learn's, also class by class; and the label diagnosis of TCL."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from cleanlab import count as counting
-from cleanlab import filter as filtering
-from cleanlab import rank
 from sklearn.mixture import GaussianMixture
+from tiny import stream
 from torch import Tensor
+from torch.nn import functional
 
-from nlkit.methods import confident_learning as confident
 from nlkit.params.sections import MixtureParams
-from nlkit.parts.mixture import fit_mixture, fit_two_components, normalise, p_clean_per_class, two_means
+from nlkit.parts import mixture
+from nlkit.parts.mixture import (
+    DiagnosisParams,
+    diagnose,
+    fit_mixture,
+    fit_two_components,
+    normalise,
+    p_clean_per_class,
+    posterior,
+    prototypes,
+    spreads,
+    two_means,
+)
 
 PARAMS = MixtureParams()
 LONG = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
@@ -139,37 +150,72 @@ def test_classes_that_cannot_be_separated_give_one_half() -> None:
     assert p_clean_per_class(torch.tensor([0.3]), torch.tensor([1]), 2, LONG).tolist() == [0.5]
 
 
-Sample = tuple[Tensor, Tensor]
+N, C, D, TAU = 500, 5, 12, 0.25
 
 
-def drawn(seed: int, count: int = 300, classes: int = 5, sharp: float = 2.0) -> Sample:
-    """Random probabilities [N, C] and labels that follow them, of which some were redrawn; the last class is rare."""
-    rng = np.random.default_rng(seed)
-    logits = sharp * rng.normal(size=(count, classes))
-    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    labels = np.where(rng.random(count) < 0.3, rng.integers(0, classes - 1, count), p.argmax(axis=1))
-    return torch.from_numpy(p), torch.from_numpy(labels)
+def clusters(seed: int = 0, wrong: float = 0.4, noise: float = 0.12) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Unit rows around the axes of their true class, predictions, observed labels, and which labels are right."""
+    true = torch.arange(N) % C
+    v = torch.eye(C, D)[true] + noise * torch.randn(N, D, generator=stream(seed))
+    flip = torch.rand(N, generator=stream(seed + 1)) < wrong
+    labels = torch.where(flip, (true + 1 + torch.arange(N) // C % (C - 1)) % C, true)
+    p = (3 * torch.eye(C)[true] + torch.randn(N, C, generator=stream(seed + 2))).softmax(dim=1)
+    return functional.normalize(v, dim=1), p, labels, labels == true
 
 
-samples = pytest.mark.parametrize(
-    "sample",
-    [drawn(0), drawn(1, classes=2), drawn(2, classes=17), drawn(3, sharp=0.1), drawn(4, sharp=20), drawn(5, count=7)],
-    ids=["plain", "two classes", "many classes", "flat", "sure", "few"],
-)
+def test_prototypes_are_unit_sums_by_prediction_and_similarities_are_with_the_own_one_and_the_nearest_other() -> None:
+    v, p, labels, _ = clusters()
+    mu = prototypes(v, p)
+    for k in range(C):
+        total = sum((p[i, k] * v[i] for i in range(N)), torch.zeros(D))
+        torch.testing.assert_close(mu[k], total / total.norm(), atol=1e-5, rtol=0)
+    factors = torch.tensor([0.1, 1.0, 3.0, 7.0, 0.5])
+    torch.testing.assert_close(prototypes(v, p * factors), mu, atol=1e-6, rtol=0)
+    own, other = mixture.similarities(v, labels, mu)
+    for i in range(len(v)):
+        similar = [float(v[i] @ centre) for centre in mu]
+        assert float(own[i]) == pytest.approx(similar.pop(int(labels[i])), abs=1e-5)
+        assert float(other[i]) == pytest.approx(max(similar), abs=1e-5)
 
 
-@samples
-def test_cleanlab_has_the_same_joint_issues_and_scores(sample: Sample) -> None:
-    p, labels = (part.numpy() for part in sample)
-    joint = confident.confident_joint(*sample)
-    assert joint.tolist() == counting.compute_confident_joint(labels, p, calibrate=False).tolist()
-    theirs = counting.compute_confident_joint(labels, p)  # rounded
-    ours = confident.calibrated(joint, sample[1]).numpy()
-    assert np.abs(ours - theirs).max() < 1 and np.abs((ours - theirs).sum(axis=1)).max() < 1e-6
-    assert confident.estimated_errors(*sample) == pytest.approx(ours.sum() - ours.trace())
-    issues = filtering.find_label_issues(labels, p, filter_by="confident_learning", n_jobs=1)
-    assert confident.issues(*sample).tolist() == issues.tolist()
-    scores = {"self_confidence": confident.self_confidence, "normalized_margin": confident.normalised_margin}
-    for name, score in scores.items():
-        theirs = rank.get_label_quality_scores(labels, p, method=name)
-        np.testing.assert_allclose(score(*sample).numpy(), theirs, atol=1e-12)
+def test_classes_are_gaussians_around_their_prototypes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one spread for all the posterior is a softmax over similarities, whole or in blocks of rows."""
+    v, p, labels, _ = clusters()
+    mu = prototypes(v, p)
+    sigma, equal = spreads(v, p, mu), torch.full((C,), TAU)
+    squares = ((v[:, None] - mu) ** 2).sum(dim=2)
+    torch.testing.assert_close(sigma, (p * squares).sum(dim=0) / p.sum(dim=0), atol=1e-5, rtol=0)
+    for one in (sigma, equal):
+        density = (-squares / (2 * one)).exp()
+        torch.testing.assert_close(posterior(v, mu, one), density / density.sum(dim=1, keepdim=True), atol=1e-5, rtol=0)
+    expected = (v @ mu.T / TAU).softmax(dim=1)
+    torch.testing.assert_close(posterior(v, mu, equal), expected, atol=1e-6, rtol=0)
+    monkeypatch.setattr(mixture, "BLOCK", 77)
+    torch.testing.assert_close(mixture.posterior_of(v, labels, mu, equal), expected[torch.arange(N), labels])
+
+
+@pytest.mark.parametrize("own", [{}, {"mixture_per": "class"}, {"sigma_mode": "per_class"}])
+def test_wrong_labels_are_found(own: dict[str, Any]) -> None:
+    v, p, labels, right = clusters()
+    found = diagnose(v, p, labels, DiagnosisParams(name="any", **own))
+    assert bool(((found.w >= 0) & (found.w <= 1)).all()) and found.w.dtype == torch.float32
+    assert ((found.w > 0.5) == right).float().mean() > 0.97
+    assert float(found.w[right].mean()) > 0.95 and float(found.w[~right].mean()) < 0.05
+    assert (found.mixture is None) == (own.get("mixture_per") == "class")
+
+
+def test_scores_are_stretched_over_the_whole_set_before_classes_are_parted(monkeypatch: pytest.MonkeyPatch) -> None:
+    v, p, labels, _ = clusters(noise=0.3)
+    seen: list[Tensor] = []
+    monkeypatch.setattr(mixture, "p_clean_per_class", lambda z, *_: seen.append(z) or torch.zeros_like(z))
+    diagnose(v, p, labels, DiagnosisParams(name="any", mixture_per="class"))
+    assert float(seen[0].min()) == 0 and float(seen[0].max()) == 1
+    assert any(float(seen[0][labels == k].max()) < 1 for k in range(C))
+
+
+@pytest.mark.parametrize("own", [{}, {"mixture_per": "class"}])
+@pytest.mark.parametrize("count", [1, 6])
+def test_scores_that_are_all_equal_give_one_half(count: int, own: dict[str, Any]) -> None:
+    v, p = torch.eye(1, D).expand(count, D), torch.full((count, C), 1 / C)
+    found = diagnose(v, p, torch.zeros(count, dtype=torch.int64), DiagnosisParams(name="any", **own))
+    assert found.w.tolist() == [0.5] * count and found.score is None

@@ -1,15 +1,121 @@
-"""Nearest neighbours are those of the full matrix and their labels vote; coordinates are principal components."""
+"""Features: what frozen encoders make of images, and say when something is missing; who is near; where points lie.
+
+Nearest neighbours are those of the full matrix and their labels vote; coordinates are principal components.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny
 import torch
+from fuzzing import refused
 from sklearn.decomposition import PCA
 from torch import Tensor
+from torch.nn import functional
 
+from nlkit import NlkitError
+from nlkit.data.problem import Problem
 from nlkit.kernels.neighbours import naive
-from nlkit.parts import features
+from nlkit.models import build_model
+from nlkit.params import Params
+from nlkit.parts import features, frozen
 from nlkit.parts.features import POINTS, nearest_others, places, vote_weights
+from nlkit.training import encoders
+
+
+@pytest.fixture
+def problem() -> Problem:
+    return tiny.problem(count=40)
+
+
+def encoder(problem: Problem, params: Params, tensors: dict[str, Tensor] | None = None) -> Any:
+    return frozen.frozen_encoder(params.method.encoder, replace(problem.train, encoder=tensors), params)
+
+
+def inputs(problem: Problem) -> Tensor:
+    return ((problem.train.images / 255 - 0.5) / 0.5).permute(0, 3, 1, 2)
+
+
+def test_the_same_images_are_encoded_once(problem: Problem) -> None:
+    calls: list[int] = []
+
+    def encode(views: Tensor) -> Tensor:
+        calls.append(len(views))
+        return views.flatten(1)
+
+    one = frozen.NetworkEncoder(encode, problem.train, tiny.params("lra_diffusion", **{"training.eval_batch_size": 30}))
+    images = problem.train.images
+    first = one.images(images)
+    assert torch.equal(one.images(images.clone()), first) and calls == [2, 30, 10]
+    assert torch.equal(one.images(images.flip(0)), first.flip(0))
+
+
+def test_keys_tell_images_apart_and_depend_on_every_byte() -> None:
+    images = torch.zeros(1537, 16, 32, 3, dtype=torch.uint8)
+    images.view(1537, -1)[torch.arange(1536), torch.arange(1536)] = 255
+    keys = frozen.image_keys(images)
+    assert len(set(keys.tolist())) == 1537
+    assert torch.equal(keys, torch.cat([frozen.image_keys(part) for part in images.split(1000)]))
+
+
+def file_params(folder: Path, train: np.ndarray, test: np.ndarray) -> Params:
+    np.save(folder / "train.npy", train)
+    np.savez(folder / "test.npz", features=test, other=np.zeros(3))
+    paths = {"kind": "file", "train": str(folder / "train.npy"), "test": str(folder / "test.npz")}
+    own = {"method.encoder": paths, "method.query": "cached", "method.bank": "plain"}
+    return tiny.params("lra_diffusion", **own)
+
+
+def test_a_file_gives_each_image_its_row_in_any_order(problem: Problem, tmp_path: Path) -> None:
+    train, test = (np.random.default_rng(0).random((count, 5), np.float32) for count in (40, 30))
+    params = file_params(tmp_path, train, test)
+    one = encoder(problem, params, params.method.given_tensors(problem, tmp_path, cut=False))
+    order = torch.randperm(40)
+    np.testing.assert_array_equal(one.images(problem.train.images[order]), train[order])
+    np.testing.assert_array_equal(one.images(problem.tests["test"][0]), test)
+    assert one.features == 5
+    with pytest.raises(NlkitError, match="1 of 2 images have no features"):
+        one.images(torch.cat([problem.train.images[:1], 255 - problem.train.images[:1]]))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (np.zeros((39, 5), np.float32), r"key 'method\.encoder.*39 rows; there are 40 images"),
+        (np.zeros((41, 5), np.float32), r"key 'method\.encoder.*41 rows; there are 40 images"),
+        (np.zeros((40, 6), np.float32), r"key 'method\.encoder.*6 and 5 columns"),
+        (np.full((40, 5), np.nan, np.float32), r"key 'method\.encoder.*row 0 is not finite"),
+        (b"\x93NUMPY damaged", r"key 'method\.encoder\.train': .*not a .npy array"),
+        (None, r"key 'method\.encoder\.train': .*train.npy: no such file"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused(content: Any, words: str, problem: Problem, tmp_path: Path) -> None:
+    params = file_params(tmp_path, content if isinstance(content, np.ndarray) else np.zeros(0), np.zeros((30, 5)))
+    if isinstance(content, bytes):
+        (tmp_path / "train.npy").write_bytes(content)
+    elif content is None:
+        (tmp_path / "train.npy").unlink()
+    refused(lambda: params.method.given_tensors(problem, tmp_path, cut=False), f"^{words}")
+
+
+def test_a_simclr_run_gives_unit_features_of_its_encoder_and_needs_its_weights_and_parameters(problem: Problem) -> None:
+    reference = {"kind": "simclr", "params": str(tiny.ROOT / "params/simclr/digits.yaml")}
+    params = tiny.params("lra_diffusion", **{"method.encoder": reference})
+    referred = encoders.referred(params)
+    assert referred is not None and referred.paper == "simclr"
+    net = build_model(referred.model, 1, 3, seed=5).eval()
+    net.classifier = torch.nn.Identity()
+    one = encoder(problem, params, {f"encoder.{name}": value for name, value in net.state_dict().items()})
+    expected = functional.normalize(net(inputs(problem)), dim=1)
+    torch.testing.assert_close(one.images(problem.train.images), expected)
+    assert not one.views(inputs(problem)).requires_grad and one.features == expected.shape[1]
+    refused(lambda: encoder(problem, params), r"nlkit\.run provides it")
+    nowhere = tiny.params("lra_diffusion", **{"method.encoder": reference | {"params": "nowhere.yaml"}})
+    refused(lambda: encoders.referred(nowhere), "key 'method.encoder.params' is 'nowhere.yaml'")
+
 
 N = 40
 
@@ -74,7 +180,7 @@ def test_counts_of_candidates_sum_to_k_plus_one_and_labels_are_drawn_and_weighed
     assert (counts.sum(dim=1) == 11).all()
     drawn, votes = features.draw_labels(counts, 20_000, tiny.stream())
     assert torch.equal(votes, counts.gather(1, drawn)) and (votes > 0).all()
-    frequencies = torch.nn.functional.one_hot(drawn, 3).double().mean(dim=1)
+    frequencies = functional.one_hot(drawn, 3).double().mean(dim=1)
     torch.testing.assert_close(frequencies, counts / 11.0, atol=0.02, rtol=0, check_dtype=False)
     votes = torch.tensor([[3, 1], [7, 11]])  # weights sum to one and do not depend on the unit of the counts
     assert vote_weights(votes).flatten().tolist() == pytest.approx([3 / 22, 1 / 22, 7 / 22, 1 / 2])
