@@ -35,13 +35,9 @@ def _far_from_the_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(autouse=True)
-def _same_global_stream() -> None:
-    """Tests may draw from the global generator; each sees the same numbers whatever ran before."""
+def _as_if_alone() -> Iterator[None]:
+    """Tests may draw from the global generator; each sees the same numbers whatever ran before. No figure stays."""
     torch.manual_seed(0)
-
-
-@pytest.fixture(autouse=True)
-def _no_figure_stays_open() -> Iterator[None]:
     yield
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")

@@ -76,11 +76,9 @@ class Generator(RealGenerator):
     device = property(lambda self: self.place)
 
 
-class Autocast(RealAutocast):
+def autocast(device_type: str, *args: Any, **kwargs: Any) -> RealAutocast:
     """Autocast of the CPU, whichever was asked for."""
-
-    def __init__(self, device_type: str, *args: Any, **kwargs: Any) -> None:
-        super().__init__("cpu", *args, **kwargs)
+    return RealAutocast("cpu", *args, **kwargs)
 
 
 class Operations(TorchDispatchMode):
@@ -157,7 +155,7 @@ def pretended_gpu() -> Iterator[None]:
         stack.enter_context(mock.patch.object(torch.random, "fork_rng", lambda devices=(): fork(devices=[])))
         for module in (torch, lazy.torch):  # the second keeps what it was once asked for
             stack.enter_context(mock.patch.object(module, "Generator", Generator))
-            stack.enter_context(mock.patch.object(module, "autocast", Autocast))
+            stack.enter_context(mock.patch.object(module, "autocast", autocast))
         stack.enter_context(Operations())
         stack.enter_context(Functions())
         yield

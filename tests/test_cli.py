@@ -4,20 +4,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import patch
 
 import pytest
 import tiny
-import torch
-import yaml
 from fuzzing import watched
 
 from nlkit.cli import main
 from nlkit.outputs import owned_folder
-
-ROOT = str(Path(__file__).parents[1])
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +25,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_params(path: Path, **overrides: Any) -> str:
-    params = tiny.params("cross_entropy", **{"training.epochs": 2, "data.train_size": 64, **overrides})
-    path.write_text(yaml.safe_dump(params.model_dump(mode="json")))
-    return str(path)
+    return tiny.write(tiny.params("cross_entropy", **{"training.epochs": 2, "data.train_size": 64, **overrides}), path)
 
 
 @pytest.mark.parametrize(
@@ -53,12 +48,7 @@ def test_an_impossible_parameter_is_refused(refused: Callable[..., str], tmp_pat
     assert said in refused("run", write_params(tmp_path / "p.yaml"), "-s", text, "--out", tmp_path / "out")
 
 
-def test_a_command_that_is_none_is_refused_in_one_line(refused: Callable[..., str]) -> None:
-    for words in ("", "run", "walk", "data", "data get", "run p.yaml --nope", "run p --device tpu"):
-        refused(*words.split())
-
-
-def test_missing_data_are_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+def test_missing_data_and_a_missing_gpu_are_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     params = write_params(tmp_path / "p.yaml", **{"data.name": "cifar10"})
     said = refused("run", params, "--data", tmp_path, "--out", tmp_path / "out")
     assert "cifar10 is missing" in said and "nlkit data get cifar10" in said
@@ -69,6 +59,8 @@ def test_missing_data_are_refused(refused: Callable[..., str], tmp_path: Path) -
         said = refused("data", "verify", "food101n", "--data", tmp_path, "--list", tmp_path / name)
         assert "is not a table that begins with" in said
     assert "'svhn' is unknown" in refused("data", "verify", "svhn", "--data", tmp_path)
+    with patch("torch.cuda.is_available", return_value=False):
+        assert "--device cuda: no GPU" in refused("run", params, "--device", "cuda", "--out", tmp_path / "out")
 
 
 @pytest.mark.parametrize("name", ["file/out", "x" * 300, "\x00"])
@@ -82,9 +74,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_training(
 
 
 @pytest.mark.parametrize("name", ["notes.txt", "samples.parquet", "record.json", "checkpoints/best.pt"])
-def test_a_folder_with_files_of_somebody_else_is_refused(
-    refused: Callable[..., str], tmp_path: Path, name: str
-) -> None:
+def test_a_folder_with_files_of_others_is_refused(refused: Callable[..., str], tmp_path: Path, name: str) -> None:
     (tmp_path / "out" / name).parent.mkdir(parents=True)
     (tmp_path / "out" / name).write_text("{}")
     for options in ([], ["--fresh"]):
@@ -117,16 +107,10 @@ def test_a_folder_in_which_another_process_works_is_refused_to_other_parameters_
     ],
 )
 def test_what_nobody_foresaw_is_one_line(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    error: Exception,
-    code: int,
-    said: str,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception, code: int, said: str
 ) -> None:
-    monkeypatch.setattr("nlkit.training.runs.run", Mock(side_effect=error))
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert main(["run", write_params(tmp_path / "p.yaml")]) == code
+    with patch("nlkit.training.runs.run", side_effect=error), patch("tempfile.tempdir", str(tmp_path)):
+        assert main(["run", write_params(tmp_path / "p.yaml")]) == code
     output, errors = capsys.readouterr()
     assert output == "" and errors.count("\n") == 1 and said in errors
     logs = list(tmp_path.glob("nlkit-*.txt"))
@@ -135,11 +119,12 @@ def test_what_nobody_foresaw_is_one_line(
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_what_cannot_be_printed_is_one_line(tmp_path: Path) -> None:
-    words, here = [sys.executable, "-m", "nlkit", "data", "status", "--data", str(tmp_path)], {"PYTHONPATH": ROOT}
+    words = [sys.executable, "-m", "nlkit", "data", "status", "--data", str(tmp_path)]
+    here = tiny.environment(tiny.ROOT)
     with Path("/dev/full").open("w") as full:
-        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env={**os.environ, **here})
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, env=here)
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "No space left" in done.stderr
-    plain = {**os.environ, **here, "PYTHONIOENCODING": "ascii"}
+    plain = here | {"PYTHONIOENCODING": "ascii"}
     said = subprocess.run([*words[:-1], str(tmp_path / "größe")], capture_output=True, env=plain, check=True).stdout
     assert rb"gr\xf6\xdfe" in said
 
@@ -156,11 +141,7 @@ def test_pipes_in_the_place_of_files_are_not_waited_for(refused: Callable[..., s
 
 
 def test_what_belongs_to_no_project_or_proves_nothing_is_not_adopted(
-    refused: Callable[..., str],
-    tmp_path: Path,
-    finished: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    refused: Callable[..., str], tmp_path: Path, finished: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = Path(shutil.copytree(finished, tmp_path / "run"))
     assert "no project" in refused("adopt", done)
@@ -170,8 +151,8 @@ def test_what_belongs_to_no_project_or_proves_nothing_is_not_adopted(
     info["accuracy"]["last"], info["format"] = 99.9, 1
     del info["sha256"]
     (done / "record.json").write_text(json.dumps(info))
-    monkeypatch.chdir(tmp_path)
-    assert "carries no sha256" in refused("adopt", done)
+    with chdir(tmp_path):
+        assert "carries no sha256" in refused("adopt", done)
     info["accuracy"]["last"], info["noise"]["nominal"] = 9.9, "\x1b]0;title\x07"
     (done / "record.json").write_text(json.dumps(info))
     assert "values of another kind" in refused("show", done)
@@ -180,15 +161,7 @@ def test_what_belongs_to_no_project_or_proves_nothing_is_not_adopted(
     assert main(["show", str(done)]) == 0 and r"\x1b]0;title\x07" in capsys.readouterr().out
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_gpu_that_is_not_there_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
-    params = write_params(tmp_path / "p.yaml")
-    assert "--device cuda: no GPU" in refused("run", params, "--device", "cuda", "--out", tmp_path / "out")
-
-
-def test_a_run_says_where_its_record_is_and_what_came_out(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], finished: Path
-) -> None:
+def test_a_run_says_what_came_out_and_where(tmp_path: Path, capsys: pytest.CaptureFixture[str], finished: Path) -> None:
     command = ["run", write_params(tmp_path / "p.yaml"), "--out", str(tmp_path / "new"), "--quiet"]
     accuracy = json.loads((finished / "record.json").read_text())["accuracy"]
     for word in ("trained", "record exists"):

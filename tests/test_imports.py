@@ -42,23 +42,22 @@ def code_of(notebook: Path) -> list[str]:
     return [cell.source for cell in nbformat.read(notebook, as_version=4).cells if cell.cell_type == "code"]
 
 
-def shown(notebook: Path) -> str | None:
-    """The cell that a notebook shows by default, if a record of it is committed."""
+def shows_a_committed_run(notebook: Path) -> bool:
+    """Whether there is a record of the cell that a notebook shows by default."""
     values: dict[str, str] = {}
     exec(code_of(notebook)[0], values)
-    record = ROOT / "results" / values.get("params", "none") / "seed-0" / "record.json"
-    return values["params"] if record.is_file() else None
+    return (ROOT / "results" / values.get("params", "none") / "seed-0" / "record.json").is_file()
 
 
 RUNS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if "nlkit.run(" in "".join(code_of(path))]
-PAGES = [path for path in RUNS if shown(path)]
+PAGES = [
+    pytest.param(path, id=path.stem, marks=() if path.stem == "dividemix" else pytest.mark.slow)
+    for path in RUNS
+    if shows_a_committed_run(path)
+]
 
 
-@pytest.mark.parametrize(
-    "notebook",
-    [path if path.stem == "dividemix" else pytest.param(path, marks=pytest.mark.slow) for path in PAGES],
-    ids=lambda path: path.stem,
-)
+@pytest.mark.parametrize("notebook", PAGES)
 def test_a_page_whose_record_exists_imports_no_torch(notebook: Path) -> None:
     if notebook.stem == "simclr" and any((ROOT / "runs" / "encoders").glob("*.safetensors")):
         pytest.skip("the vote of this page is counted anew with the encoder that is here")

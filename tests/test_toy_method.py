@@ -46,6 +46,9 @@ assert main(["adopt", "runs/toy/digits-sym-50/seed-0"]) == 0
 properties = ["-q", "--collect-only", "-o", "addopts=--import-mode=importlib", "tests/methods/test_properties.py"]
 assert pytest.main(["-p", "no:cacheprovider", "-p", "no:nbval", *properties]) == 0
 source, pages, cell = fragments.Source(Path()), contents.run_pages(Path()), "digits-sym-50"
+Path("book/_generated/extra").mkdir(parents=True)
+for name in ("params_toy", "results_toy_digits"):
+    Path(f"book/_generated/{name}.md").write_text(fragments.markdown(fragments.table(name, source)))
 groups = contest.contestants(contest.all_runs(), [cell])
 print(json.dumps({
     "fragments": sorted(name for name in contents.fragments(Path()) if "toy" in name),
@@ -110,15 +113,8 @@ def test_the_engine_makes_its_page_and_its_runs(tree: Path) -> None:
 def test_it_stands_in_the_built_book(tree: Path, said: list[str]) -> None:
     """A book of this chapter and page alone, with warnings as errors."""
     python(tree, "-m", "nlbook.pages", "1", "toy-digits-sym-50")
-    generated = tree / "book/_generated"
-    (generated / "extra").mkdir(parents=True)
-    made = "from pathlib import Path; from nlbook import fragments; source = fragments.Source(Path())\n"
-    for name in ("params_toy", "results_toy_digits"):
-        made += f"text = fragments.markdown(fragments.table('{name}', source))\n"
-        made += f"Path('book/_generated/{name}.md').write_text(text)\n"
-    python(tree, "-c", made)
     toc = {"format": "jb-book", "root": "book/toy", "chapters": [{"file": "book/pages/toy-digits-sym-50"}]}
-    (generated / "_toc.yml").write_text(yaml.safe_dump(toc))
+    (tree / "book/_generated/_toc.yml").write_text(yaml.safe_dump(toc))
     config = tree / "_config.yml"
     config.write_text(re.sub(r"\burl: .*", "url: https://github.com/some/where", config.read_text(encoding="utf-8")))
     words = ("build", ".", "--toc", "book/_generated/_toc.yml", "--warningiserror", "-n")

@@ -47,12 +47,17 @@ def params(name: str = "dividemix", **overrides: Any) -> Params[Any]:
     return make_params(content, overrides, source="tiny")
 
 
+def write(own: Params[Any], path: Path) -> str:
+    """Write a parameter file of these parameters, in a folder that is made; returns its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(own.model_dump(mode="json")), encoding="utf-8")
+    return str(path)
+
+
 def in_project(own: Params[Any], project: Path) -> None:
     """Make a folder a project that has the parameter file of these parameters."""
-    (project / "params" / own.paper).mkdir(parents=True, exist_ok=True)
     (project / "notebooks").mkdir(exist_ok=True)
-    file = project / "params" / own.paper / f"{own.cell}.yaml"
-    file.write_text(yaml.safe_dump(own.model_dump(mode="json")), encoding="utf-8")
+    write(own, project / "params" / own.paper / f"{own.cell}.yaml")
 
 
 def with_tables(run: Run, **frames: pd.DataFrame) -> Run:

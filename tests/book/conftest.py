@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import yaml
@@ -17,10 +18,6 @@ from nlbook import contents
 
 ROOT = Path(__file__).resolve().parents[2]
 HTML = ROOT / "_build" / "html"
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--disable-quic",
-]  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -44,11 +41,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("name", toc_pages())
 
 
-@pytest.fixture
-def front_page() -> str:
-    return toc_pages()[0]
-
-
 @pytest.fixture(scope="session")
 def html() -> Path:
     if not (HTML / "index.html").is_file():
@@ -56,16 +48,12 @@ def html() -> Path:
     return HTML
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
 @pytest.fixture(scope="session")
 def site(html: Path) -> Iterator[str]:
     """Address of the built book, served on this machine only."""
-    handler = functools.partial(QuietHandler, directory=str(html))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+    handler, place = http.server.SimpleHTTPRequestHandler, ("127.0.0.1", 0)
+    serve = functools.partial(handler, directory=str(html))
+    with patch.object(handler, "log_message"), http.server.ThreadingHTTPServer(place, serve) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}/"
         server.shutdown()
@@ -79,6 +67,7 @@ def chromium(html: Path) -> Iterator[Any]:
     if path is None:
         pytest.skip("no Chromium on this machine: none of " + ", ".join(names))
     with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        words = ["--no-sandbox", "--disable-gpu", "--disable-quic"]  # Playwright's own turn off all that calls home
+        browser = playwright.chromium.launch(executable_path=path, args=words)
         yield browser
         browser.close()

@@ -1,21 +1,27 @@
-"""Who takes part in the comparison, what its tables say, and that its figures invent nothing."""
+"""Who takes part in the comparison; its tables, and those of label-error detection, say what the records say.
+
+Figures invent nothing, and cleanlab's rows are of the same probabilities as ours.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
+import torch
+from sklearn.metrics import roc_auc_score
 
-from nlbook import contest
+import nlkit
+from nlbook import contest, detection
 from nlbook.contest import LOOKS
 from nlbook.figures import contest as drawn
 from nlbook.figures.contest import ACCURACY, AUC, Quantity
+from nlkit.methods import confident_learning as confident
 from nlkit.params import registry
 from nlkit.training.runs import Run
 
-RESULTS = Path(__file__).parents[2] / "results"
+RESULTS = tiny.ROOT / "results"
 CELLS = ["digits-sym-50", "digits-sym-80", "digits-pmd-35"]
 
 
@@ -114,7 +120,8 @@ def test_a_method_without_a_rule_has_no_passes(runs: Sequence[Run], monkeypatch:
 def test_every_figure_is_drawn_with_and_without_records(runs: Sequence[Run], chosen: list[str]) -> None:
     groups = contest.contestants(runs, chosen)
     curves = drawn.epoch_curves(groups), drawn.epoch_curves(groups, "auc")
-    for figure in (drawn.accuracy_dots(groups), drawn.auc_dots(groups), *curves):
+    without = detection.detection_curves({}), detection.detection_dots({CELLS[0]: {}})
+    for figure in (drawn.accuracy_dots(groups), drawn.auc_dots(groups), *curves, *without):
         figure.canvas.draw()
 
 
@@ -135,3 +142,85 @@ def test_the_scale_of_what_is_missing_can_be_inverted_and_grows(quantity: Quanti
     places = quantity.place(values)
     assert (np.diff(places) > 0).all()
     np.testing.assert_allclose(quantity.value(places), values)
+
+
+SHORT = {"training.epochs": 2, "training.snapshots": [1], "model.width": 4, "data.train_size": 400}
+
+
+@pytest.fixture(scope="module")
+def rivals(tmp_path_factory: pytest.TempPathFactory) -> contest.Rivals:
+    """Short runs of confident learning and of cross-entropy on the same labels."""
+    files = [tiny.ROOT / f"params/{paper}/{CELLS[0]}.yaml" for paper in ("confident_learning", "cross_entropy")]
+    own = [nlkit.load_params(file, **SHORT) for file in files]
+    made = [nlkit.run(params, tmp_path_factory.mktemp("run"), progress=False) for params in own]
+    return contest.contestants(made, CELLS[:1])[CELLS[0]]
+
+
+def test_the_rows_are_those_of_a_slow_count(rivals: contest.Rivals) -> None:
+    table = detection.detection_table(rivals)
+    samples = rivals["cross_entropy"][0].samples.astype(float)
+    rows = sorted(samples.itertuples(), key=lambda row: (row.p_clean, -row.loss, row.index))
+    wrong = [row.noisy != row.clean for row in rows]
+    marked = [row.noisy != row.clean for row in rows if row.p_clean <= 0.5]
+    row = table.loc["Cross-entropy"]
+    assert row["precision at E"] == f"{np.mean(wrong[: sum(wrong)]):.3f}"
+    assert row["marked"] == str(len(marked)) and row["precision of the marked"] == f"{np.mean(marked):.3f}"
+    assert row["recall of the marked"] == f"{sum(marked) / sum(wrong):.3f}"
+    assert row["AUC"] == f"{rivals['cross_entropy'][0].record['split']['auc']:.3f}"
+    order = detection.inspection_order(
+        rivals["cross_entropy"][0], detection.own_judgement(rivals["cross_entropy"][0])[0]
+    )
+    assert order.tolist() == [row.Index for row in rows]
+
+
+def test_the_probabilities_of_the_record_give_back_p_clean_and_the_issues(rivals: contest.Rivals) -> None:
+    run = rivals["confident_learning"][0]
+    p = detection.out_of_fold(run)
+    assert p is not None and detection.out_of_fold(rivals["cross_entropy"][0]) is None
+    np.testing.assert_allclose(p.sum(axis=1), 1, atol=5e-3)
+    labels = run.samples["noisy"].to_numpy(np.int64)
+    others = np.where(np.arange(10) == labels[:, None], 0, p).max(axis=1)
+    margin = (p[np.arange(len(p)), labels] - others + 1) / 2
+    np.testing.assert_allclose(run.samples["p_clean"].to_numpy(float), margin, atol=2e-3)
+    assert detection.own_judgement(run)[1].sum() == run.epochs["issues"].iloc[-1]  # type: ignore[union-attr]
+
+
+def test_cleanlab_stands_below_and_agrees(rivals: contest.Rivals) -> None:
+    run, table = rivals["confident_learning"][0], detection.detection_table(rivals)
+    index = list(table.index)
+    place = index.index("Confident learning")
+    assert all(name.startswith("cleanlab ") for name in index[place + 2 : place + 4])
+    _, default, proper = detection.out_of_fold_judgements(run).values()
+    right, own = ~detection.wrong_labels(run), detection.own_judgement(run)
+    assert roc_auc_score(right, proper[0]) == pytest.approx(roc_auc_score(right, own[0]), abs=2e-3)
+    assert (proper[1] == own[1]).mean() > 0.98  # type: ignore[attr-defined]
+    auc = table["AUC"]
+    assert auc.iloc[place + 1] == auc.iloc[place + 2] == f"{roc_auc_score(right, default[0]):.3f}"
+
+
+def test_the_estimated_errors_stand_beside_the_true_ones(rivals: contest.Rivals) -> None:
+    table, wrong = detection.errors_table(rivals), detection.wrong_labels(rivals["confident_learning"][0])
+    assert table["wrong (E)"].tolist() == [wrong.sum()] and table["labels"].tolist() == [400]
+    assert detection.errors_table({}).loc[0, "estimated"] == "not run here"
+
+
+def test_the_matrices_are_row_stochastic_and_the_joint_is_that_of_the_method(rivals: contest.Rivals) -> None:
+    run = rivals["confident_learning"][0]
+    matrices = detection.joint_matrices(run)
+    assert len(matrices) == 2
+    p, labels = torch.from_numpy(detection.out_of_fold(run)), torch.from_numpy(run.samples["noisy"].to_numpy(np.int64))
+    joint = confident.calibrated(confident.confident_joint(p, labels), labels).T.numpy()
+    expected = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-12)
+    np.testing.assert_allclose(matrices["estimated: confident joint"], expected)
+    for matrix in matrices.values():
+        np.testing.assert_allclose(matrix.sum(axis=1), 1)
+
+
+def test_the_curves_end_at_the_noise_rate_and_at_everything_found(rivals: contest.Rivals) -> None:
+    figure = detection.detection_curves(rivals)
+    figure.canvas.draw()
+    rate = 100 * detection.wrong_labels(rivals["cross_entropy"][0]).mean()
+    curves = [[line for line in ax.lines if line.get_marker() not in ("None", "")] for ax in figure.axes]
+    assert [len(lines) for lines in curves] == [2, 2]
+    assert all(line.get_ydata()[-1] == pytest.approx(rate) for line in curves[0])
+    assert all(line.get_ydata()[-1] == pytest.approx(100) for line in curves[1])

@@ -36,11 +36,6 @@ def test_digits_have_the_rate_asked_for_and_only_pmd_noise_follows_the_margin(di
     assert models["symmetric"].top_share < 0.25 and models["symmetric"].entropy > 0.95
 
 
-def test_the_margin_of_the_true_class() -> None:
-    p = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]])
-    np.testing.assert_allclose(true_margin(p, np.array([0, 1])), [0.5, -0.1])
-
-
 def test_without_data_the_kept_numbers_are_shown_with_the_reason(without_data: NoiseModels, tmp_path: Path) -> None:
     assert set(without_data.labels) == {"symmetric", "asymmetric", "human, worst"} and without_data.images is None
     summary, source = cifar_summary(without_data)
@@ -114,7 +109,9 @@ def labels(seed: int, count: int = 200, classes: int = 4) -> tuple[np.ndarray, n
     return clean, np.where(rng.random(count) < 0.4, rng.integers(0, classes, count), clean)
 
 
-def test_the_spread_of_a_small_case_and_the_lift_of_a_mask_with_itself_and_with_its_complement() -> None:
+def test_the_margin_the_spread_and_the_lift_of_small_cases() -> None:
+    p = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]])
+    np.testing.assert_allclose(true_margin(p, np.array([0, 1])), [0.5, -0.1])
     clean, noisy = np.array([0, 0, 0, 0, 1, 1, 2]), np.array([0, 1, 1, 2, 1, 0, 2])
     entropy = -(2 / 3 * np.log(2 / 3) + 1 / 3 * np.log(1 / 3))
     expected = (2 + 1) / 4, (3 * entropy + 1 * 0) / 4 / np.log(2)
@@ -162,21 +159,20 @@ def test_classes_that_differ_in_margin_and_rate_do_not_move_the_auc_and_its_erro
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_agreement_is_counted_by_a_loop_and_expected_by_a_sum_over_classes(seed: int) -> None:
+def test_agreement_is_counted_by_a_loop_and_expected_by_one_over_all_pairs_of_a_class(seed: int) -> None:
     clean, first = labels(seed)
     second = labels(seed + 10)[1]
     both = [(a, b) for a, b, c in zip(first, second, clean, strict=True) if a != c and b != c]
     found = noise_models.agreement(clean, first, second, 4)
     assert found["both"] == pytest.approx(len(both) / 200)
     assert found["same"] == pytest.approx(np.mean([a == b for a, b in both]))
-    expected = same = 0.0
-    for c in range(4):
-        here = clean == c
-        shares = [[float((one[here] == j).mean()) for j in range(4)] for one in (first, second)]
-        expected += here.mean() * (1 - shares[0][c]) * (1 - shares[1][c])
-        same += here.mean() * sum(a * b for j, (a, b) in enumerate(zip(*shares, strict=True)) if j != c)
+    weights = 1 / np.bincount(clean)[clean] / 200  # any of the first with any of the second of its class
+    mixed = [
+        (w, a, b) for a, c, w in zip(first, clean, weights, strict=True) for b in second[clean == c] if c not in (a, b)
+    ]
+    expected = sum(w for w, *_ in mixed)
     assert found["both_expected"] == pytest.approx(expected)
-    assert found["same_expected"] == pytest.approx(same / expected)
+    assert found["same_expected"] == pytest.approx(sum(w for w, a, b in mixed if a == b) / expected)
 
 
 def test_the_rates_by_margin_are_those_of_a_slow_count_of_tenths_within_the_classes() -> None:

@@ -7,19 +7,16 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import tiny
 import yaml
 from fuzzing import refused
 
 from nlbook import contents, fragments, tables
 from nlbook.tables import Source
-from nlkit.params import read_tree, registry
+from nlkit.params import load_params, registry
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="module")
-def source() -> Source:
-    return Source(ROOT)
+SOURCE = Source(ROOT)
 
 
 def info(cell: str, seed: int, paper: str = "dividemix", **accuracy: float) -> dict[str, Any]:
@@ -48,22 +45,21 @@ def test_each_kind_of_claim_is_answered_by_its_own_measurement() -> None:
     assert measured("top1", "clothing1m") == measured("imagenet_top1", "cifar10-sym-50") == "not run here"
 
 
-def test_every_claim_stands_once_in_the_tables_of_the_results_with_its_source(source: Source) -> None:
+def test_every_claim_stands_once_in_the_tables_of_the_results_with_its_source() -> None:
     shown = re.findall(r"_generated/results_(\w+)\.md", (ROOT / "book" / "results.md").read_text(encoding="utf-8"))
     values = []
     for name in shown:
-        letters = fragments.table(f"sources_{name}", source)["source"].tolist()
-        cells = fragments.table(f"results_{name}", source).drop(columns="measured").to_numpy().ravel()
+        letters = fragments.table(f"sources_{name}", SOURCE)["source"].tolist()
+        cells = fragments.table(f"results_{name}", SOURCE).drop(columns="measured").to_numpy().ravel()
         found = [re.fullmatch(r"([\d.]+)( ± [\d.]+)? (\(\w\))", str(cell)) for cell in cells]
         assert {one[3] for one in found if one} == {*letters}
         values += [float(one[1]) for one in found if one]
-    assert sorted(values) == sorted(source.claims["value"])
+    assert sorted(values) == sorted(SOURCE.claims["value"])
 
 
 @pytest.mark.parametrize("asked", sorted(name for name in contents.fragments(ROOT) if name.endswith(".md")))
-def test_all_that_chapters_include_has_rows(asked: str, source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
-    found = fragments.table(asked.removesuffix(".md"), source)
+def test_all_that_chapters_include_has_rows(asked: str) -> None:
+    found = fragments.table(asked.removesuffix(".md"), SOURCE)
     text = fragments.markdown(found)
     assert len(text.splitlines()) > 2 and "nan" not in text.split()
     assert list(found.iloc[:, 0]) != list(range(len(found)))  # row numbers tell nothing
@@ -74,21 +70,21 @@ NOTHING += ["gallery_tcl_digits-sym-50x", "figure_tcl_digits-sym-50"]
 
 
 @pytest.mark.parametrize("asked", NOTHING)
-def test_a_name_that_nothing_makes_or_draws_ends_with_one_line(asked: str, source: Source, tmp_path: Path) -> None:
-    refused(lambda: fragments.table(asked, source))
-    refused(lambda: fragments.draw(asked, source, tmp_path / "drawn.svg"))
+def test_a_name_that_nothing_makes_or_draws_ends_with_one_line(asked: str, tmp_path: Path) -> None:
+    refused(lambda: fragments.table(asked, SOURCE))
+    refused(lambda: fragments.draw(asked, SOURCE, tmp_path / "drawn.svg"))
 
 
-def test_settings_are_of_the_method_variations_tell_differences_and_summaries_lack_pre_training(source: Source) -> None:
-    table = fragments.table("params_dividemix", source).set_index("cell")
+def test_settings_are_of_the_method_variations_tell_differences_and_summaries_lack_pre_training() -> None:
+    table = fragments.table("params_dividemix", SOURCE).set_index("cell")
     assert [name.strip("`") for name in table.columns[3:]] == list(registry.find("dividemix").shown)
     assert table.loc["digits-sym-50", "epochs"] > 0
-    table = fragments.table("variations_codim_digits-sym-50", source).set_index("cell")
+    table = fragments.table("variations_codim_digits-sym-50", SOURCE).set_index("cell")
     assert list(table.index) == [f"digits-sym-50{ending}" for ending in ("", "-no-ctr", "-sup", "-weak")]
     assert table.loc["digits-sym-50", "changed"] == "–"
     assert "`method.variant` sup" in table.loc["digits-sym-50-sup", "changed"]
-    assert "simclr" not in set(fragments.table("summary_digits", source)["method"])
-    both = fragments.table("results_mixup-elr_digits", source)
+    assert "simclr" not in set(fragments.table("summary_digits", SOURCE)["method"])
+    both = fragments.table("results_mixup-elr_digits", SOURCE)
     assert set(both["method"]) == {"mixup", "elr"} and all(both["cell"].str.startswith("digits-"))
 
 
@@ -103,9 +99,7 @@ def test_every_row_on_photographs_is_listed_with_its_records() -> None:
 
 
 def test_a_project_without_records_has_tables_that_say_so(tmp_path: Path) -> None:
-    folder = tmp_path / "params" / "mixup"
-    folder.mkdir(parents=True)
-    (folder / "toy.yaml").write_text(yaml.safe_dump(read_tree(ROOT / "params" / "mixup" / "digits-sym-50.yaml")))
+    tiny.write(load_params(ROOT / "params/mixup/digits-sym-50.yaml"), tmp_path / "params/mixup/toy.yaml")
     (tmp_path / "book").mkdir()
     claim = dict.fromkeys(("paper", "cell", "metric", "source", "evidence"), "tcl")
     (tmp_path / "book" / "claims.yaml").write_text(yaml.safe_dump([claim]))
@@ -117,14 +111,12 @@ def test_a_project_without_records_has_tables_that_say_so(tmp_path: Path) -> Non
     refused(lambda: source.run("mixup", "toy"), r"nlkit run params/mixup/toy\.yaml")
 
 
-def test_the_fresh_run_comes_before_the_committed_one(source: Source, tmp_path: Path) -> None:
-    for place, seed in (("runs", 0), ("results", 1)):
-        (tmp_path / place / "tcl" / "digits-sym-50").mkdir(parents=True)
-        target = tmp_path / place / "tcl" / "digits-sym-50" / "seed-0"
-        target.symlink_to(ROOT / "results" / "tcl" / "digits-sym-50" / f"seed-{seed}")
-    assert Source(tmp_path).run("tcl", "digits-sym-50").params.seed == 0
-    (tmp_path / "runs" / "tcl" / "digits-sym-50" / "seed-0").unlink()
-    assert Source(tmp_path).run("tcl", "digits-sym-50").params.seed == 1
+def test_the_fresh_run_comes_before_the_committed_one(tmp_path: Path) -> None:
+    for place, seed in (("results", 1), ("runs", 0)):
+        (tmp_path / place / "tcl/digits-sym-50").mkdir(parents=True)
+        target = tmp_path / place / "tcl/digits-sym-50/seed-0"
+        target.symlink_to(ROOT / f"results/tcl/digits-sym-50/seed-{seed}")
+        assert Source(tmp_path).run("tcl", "digits-sym-50").params.seed == seed
 
 
 @pytest.mark.parametrize(
@@ -162,7 +154,7 @@ def test_every_parameter_file_stands_once_in_the_grid() -> None:
     assert set(grid) == {"digits", "laptop", "cifar10", "cifar100", "photographs"}
 
 
-def test_every_page_stands_once_in_the_table_of_contents() -> None:
+def test_every_page_stands_once_in_the_table_of_contents(tmp_path: Path) -> None:
     pages = contents.run_pages(Path())
     toc = contents.table_of_contents(Path(), pages)
     entries = [chapter for part in toc["parts"] for chapter in part["chapters"]]
@@ -171,16 +163,7 @@ def test_every_page_stands_once_in_the_table_of_contents() -> None:
     assert {f"book/pages/{page}" for page in [*pages, *contents.other_pages(Path())]} <= set(files)
     chapters = {one for one in [*files, toc["root"]] if "/pages/" not in one}
     assert chapters == {f"book/{path.stem}" for path in Path("book").glob("*.md")}
-
-
-def test_pages_stand_below_the_chapter_where_there_is_none_of_experiments(tmp_path: Path) -> None:
     shutil.copyfile("_toc.yml", tmp_path / "_toc.yml")
-    (tmp_path / "book").mkdir()
-    (tmp_path / "book" / "tcl.md").touch()
-    toc = contents.table_of_contents(tmp_path, ["tcl-digits-sym-50"])
-    page = {"file": "book/pages/tcl-digits-sym-50", "title": "Digits, symmetric 50 %"}
-    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
-    assert {"file": "book/tcl", "sections": [page]} in chapters
     refused(lambda: contents.table_of_contents(tmp_path, ["elr-digits-sym-50"]), r"book/elr\.md is missing")
 
 

@@ -1,14 +1,16 @@
-"""`nlkit bench`: every method has its times, and those of whole runs follow from passes."""
+"""What a run costs: times of `nlkit bench`, passes, and page faults, which an allocator that keeps memory avoids."""
 
+import os
+import platform
 import re
 from collections.abc import Callable
 from contextlib import chdir
-from pathlib import Path
 
 import pandas as pd
 import pytest
 import tiny
 import torch
+from tiny import ROOT, python
 
 from nlkit.cli import main
 from nlkit.params import registry
@@ -28,11 +30,12 @@ def test_each_method_and_network_has_a_row(monkeypatch: pytest.MonkeyPatch, caps
     assert {name: len(rows[name]) for name in own} == dict.fromkeys(own, 5)
 
 
-def test_the_cells_of_the_book_are_found() -> None:
-    with chdir(Path(__file__).parents[2]):
+def test_the_cells_of_the_book_are_found_and_elsewhere_it_is_refused(refused: Callable[..., str]) -> None:
+    with chdir(ROOT):
         found = {name: bench.cells_of(setting) for name, setting in SETTINGS.items()}
     compared = {entry.name for entry in registry.everything() if entry.looks}
     assert compared <= set(found["digits"]) & set(found["laptop"])
+    assert "no digits-sym-50.yaml" in refused("bench")
     assert list(found["paper"]) == [name for name in found["laptop"] if name != "confident_learning"]
 
 
@@ -52,6 +55,29 @@ def test_times_in_words() -> None:
     assert [bench.duration(seconds) for seconds in words] == list(words.values())
 
 
-def test_without_parameter_files_it_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
-    with chdir(tmp_path):
-        assert "no digits-sym-50.yaml" in refused("bench")
+FAULTS = """
+import resource, sys
+import numpy as np
+from nlkit.training.provenance import keep_freed_memory
+print(keep_freed_memory() if "keep" in sys.argv else "")
+def work():
+    for _ in range(10):
+        np.ones(2**24, np.float32)
+work()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+work()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt belongs to glibc")
+def test_freed_memory_is_kept_unless_the_environment_sets_the_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD"))]:
+        monkeypatch.delenv(name)
+    kept, plain = (python(ROOT, "-c", FAULTS, *words).splitlines() for words in (["keep"], []))
+    assert kept[0] == "glibc, keeps freed memory"
+    assert int(plain[1]) > 100 and int(kept[1]) < int(plain[1]) / 10
+    for name, value in (("MALLOC_ARENA_MAX", "2"), ("GLIBC_TUNABLES", "glibc.malloc.check=0")):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, value)
+            assert python(ROOT, "-c", FAULTS, "keep").startswith("glibc, as the environment sets it\n")

@@ -16,7 +16,6 @@ from nlkit.methods.simclr import SimCLR
 from nlkit.params import Params
 from nlkit.training import encoders, records
 
-CPU = torch.device("cpu")
 SMALL = {"data.train_size": 64, "training.epochs": 2}
 
 
@@ -33,15 +32,10 @@ def user(**own: Any) -> Params[Any]:
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty project as the current folder, with one parameter file of pre-training."""
-    for name in ("params", "notebooks"):
-        (tmp_path / name).mkdir()
-    write(tmp_path / "params/pre.yaml", pretraining())
+    (tmp_path / "notebooks").mkdir()
+    tiny.write(pretraining(), tmp_path / "params/pre.yaml")
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def write(path: Path, params: Params) -> None:
-    path.write_text(yaml.safe_dump(params.model_dump(mode="json")))
 
 
 def files(project: Path) -> list[str]:
@@ -54,7 +48,7 @@ def kept(project: Path) -> Path:
 
 
 def provide(params: Params, project: Path) -> encoders.Encoder:
-    return encoders.provide(params, project, CPU, progress=False)
+    return encoders.provide(params, project, torch.device("cpu"), progress=False)
 
 
 def test_the_name_and_the_noise_do_not_change_an_encoder_and_everything_else_does() -> None:
@@ -128,24 +122,15 @@ def test_a_record_with_another_encoder_is_never_loaded_and_a_committed_one_is_pa
     assert nlkit.run(user(), progress=False).origin == "loaded"
     tiny.in_project(run.params, project)
     records.adopt(run.folder, project / "results")
-    write(project / "params/pre.yaml", pretraining(**{"method.temperature": 0.1}))
+    tiny.write(pretraining(**{"method.temperature": 0.1}), project / "params/pre.yaml")
     refused(lambda: nlkit.run(user(), progress=False), r"another encoder .*method\.encoder.*--fresh")
     fresh = nlkit.run(user(), fresh=True, progress=False)
     assert fresh.record["encoder"]["params_sha256"] != run.record["encoder"]["params_sha256"]
     (run.folder / "record.json").unlink()
     assert nlkit.run(user(), progress=False).origin == "trained"
     (run.folder / "record.json").unlink()
-    write(project / "params/pre.yaml", pretraining())
+    tiny.write(pretraining(), project / "params/pre.yaml")
     assert nlkit.run(user(), progress=False).folder == project / "results" / "codim/tiny/seed-0"
-
-
-def test_an_unfinished_run_with_another_encoder_is_not_resumed(project: Path) -> None:
-    with tiny.interrupted("codim", 1):
-        nlkit.run(user(), out="out", progress=False)
-    write(project / "params/pre.yaml", pretraining(**{"method.temperature": 0.1}))
-    refused(lambda: nlkit.run(user(), out="out", progress=False), "other encoder")
-    write(project / "params/pre.yaml", pretraining())
-    assert nlkit.run(user(), out="out", progress=False).origin == "resumed"
 
 
 WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
@@ -162,17 +147,13 @@ WRONG: list[tuple[dict[str, Any], dict[str, Any], str]] = [
 def test_a_bad_reference_is_one_clear_line(ours: Any, theirs: Any, message: str, project: Path, refused: Any) -> None:
     content = pretraining().model_dump(mode="json") | theirs
     (project / "params/pre.yaml").write_text(yaml.safe_dump(content))
-    write(project / "params/run.yaml", user(**ours))
-    said = refused("run", "params/run.yaml", "--quiet")
+    said = refused("run", tiny.write(user(**ours), project / "params/run.yaml"), "--quiet")
     assert "key 'method.encoder' is" in said and message in said
 
 
-def test_a_fresh_projector_may_have_another_size(project: Path) -> None:
-    assert nlkit.run(user(**{"method.dim": 9, "method.projector": "fresh"}), progress=False).origin == "trained"
-
-
-def test_a_reference_is_found_from_a_folder_below_the_project(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_below_the_project_finds_its_encoder_and_a_fresh_projector_may_have_another_size(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(project / "notebooks")
-    found = encoders.referred(user())
-    assert found is not None and found.cell == "pre"
-    assert encoders.path_of(found, "a").parent == project / "runs/encoders"
+    run = nlkit.run(user(**{"method.dim": 9, "method.projector": "fresh"}), progress=False)
+    assert run.origin == "trained" and files(project) == [".lock", ".safetensors"]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torchvision
 import yaml
 from torch import Tensor, nn
 from trees import TREES, webvision_tree
@@ -40,12 +41,6 @@ class StandIn(nn.Module):
         return nn.functional.adaptive_avg_pool2d(images, 4).flatten(1)
 
 
-def random_weights(name: str, here: str) -> dict[str, Tensor]:
-    import torchvision
-
-    return torchvision.models.get_model(name.removeprefix("torchvision_")).state_dict()
-
-
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data root with a small tree in each layout, and files of features beside that of Clothing1M."""
@@ -74,7 +69,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "webvision.yaml").write_text(yaml.safe_dump(content))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(photo, "_clip_model", lambda file: StandIn())
-    monkeypatch.setattr(photo, "_imagenet", random_weights)
+    network = torchvision.models.get_model
+    monkeypatch.setattr(photo, "_imagenet", lambda name, here: network(name.removeprefix("torchvision_")).state_dict())
     return tmp_path
 
 
@@ -84,8 +80,7 @@ def test_two_epochs_of_each_row_end_in_a_record_with_its_real_test_sets(row: str
     sizes = {"training.epochs": 2, "training.snapshots": [1, 2], **ROWS[row]}
     params = nlkit.load_params(ROOT / "params" / f"{row}.yaml", **sizes)
     torch.manual_seed(0)
-    large = params.model.name == "inception_resnet_v2"
-    root = trees / "few" if large else trees
+    root = trees / "few" if params.model.name == "inception_resnet_v2" else trees
     run = nlkit.run(params, out=project / "out", data=root, device="cpu", progress=False)
     name = params.data.name
     assert set(run.record["data"]["test"]) == TESTS[name]

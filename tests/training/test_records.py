@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import DEFAULT, Mock
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ import tiny
 from fuzzing import refused
 
 from nlbook import contest
-from nlkit import NlkitError, load_run, run
+from nlkit import load_run, run
 from nlkit.outputs import OWNER
 from nlkit.training import records
 
@@ -30,10 +31,6 @@ def folder(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(original, tmp_path / "run"))
 
 
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
 def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     info = json.loads((folder / "record.json").read_text())
     change(info)
@@ -43,26 +40,19 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 def test_a_record_above_the_limit_is_refused_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
     record = records.load(folder)
     noise = np.random.default_rng(0).random(records.LIMIT // 8 + 1000)
-    with pytest.raises(NlkitError, match="record fewer snapshots"):
-        records.write(tmp_path / "large", record.info, record.epochs, pd.DataFrame({"loss": noise}))
+    samples = pd.DataFrame({"loss": noise})
+    refused(lambda: records.write(tmp_path / "large", record.info, record.epochs, samples), "record fewer snapshots")
     assert not (tmp_path / "large").exists()
 
 
 @pytest.mark.parametrize("renames", [0, 1, 2])
 def test_a_failed_rename_leaves_nothing_that_loads(folder: Path, monkeypatch: pytest.MonkeyPatch, renames: int) -> None:
-    record, replace = records.load(folder), os.replace
-    done: list[Path] = []
-
-    def fail(source: Path, target: Path) -> None:
-        if len(done) == renames:
-            raise OSError(28, "No space left on device")
-        done.append(target)
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(NlkitError, match="cannot write the record"):
-        records.write(folder, {**record.info, "seed": 9}, record.epochs.head(1), record.samples)
-    assert set(names(folder)) <= {OWNER, *FILES}
+    record, ends = records.load(folder), [OSError(28, "No space left on device")]
+    replace = Mock(wraps=os.replace, side_effect=[DEFAULT] * renames + ends)
+    monkeypatch.setattr(os, "replace", replace)
+    other = {**record.info, "seed": 9}, record.epochs.head(1), record.samples
+    refused(lambda: records.write(folder, *other), "cannot write the record")
+    assert {*os.listdir(folder)} <= {OWNER, *FILES}
     refused(lambda: records.load(folder), "no record there")
 
 
@@ -100,24 +90,21 @@ def test_a_value_of_another_kind_is_refused(folder: Path, key: str) -> None:
 
 
 def test_runs_below_a_folder_are_the_records_by_path_and_no_unfinished_ones(folder: Path, tmp_path: Path) -> None:
-    record = records.load(folder)
     for name in ("b/two", "a/one", "a/unfinished"):
-        records.write(tmp_path / "all" / name / "seed-0", record.info, record.epochs, record.samples)
+        shutil.copytree(folder, tmp_path / "all" / name / "seed-0")
     (tmp_path / "all/a/unfinished/seed-0/record.json").unlink()
     found = [one.folder.relative_to(tmp_path / "all") for one in contest.runs_below(tmp_path / "all")]
     assert [path.as_posix() for path in found] == ["a/one/seed-0", "b/two/seed-0"]
 
 
-def test_adopt_copies_to_the_place_of_the_cell_and_keeps_what_is_there(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_adopt_copies_to_its_cell_only_once(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = load_run(folder).params
     assert len(repr(load_run(folder / "record.json"))) < 300
     tiny.in_project(own, tmp_path)
     monkeypatch.chdir(tmp_path)
     target = records.adopt(folder / "record.json", tmp_path / "results")
     assert target == tmp_path / "results/cross_entropy/tiny/seed-0"
-    assert names(target) == FILES and names(target.parent) == ["seed-0"]
+    assert sorted(os.listdir(target)) == FILES and os.listdir(target.parent) == ["seed-0"]
     assert records.load(folder).info == records.load(target).info
     before = (target / "record.json").read_bytes()
     refused(lambda: records.adopt(folder, tmp_path / "results"), "never edited")

@@ -1,6 +1,7 @@
-"""Runs and what stands in their folder: resumed, refused, loaded, or made anew."""
+"""Runs and what stands in their folder: checkpoints, and records; resumed, refused, loaded, or made anew."""
 
 import json
+import resource
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ import pytest
 import tiny
 import torch
 from fuzzing import refused
+from processes import FORK, child
 from sklearn.metrics import roc_auc_score
 
-from nlkit import NlkitError, load_run, run
+from nlkit import run
+from nlkit.data.files import read_tensors, write_tensors
 from nlkit.outputs import OWNER
 from nlkit.params import Params, registry
 from nlkit.training import loop as training
@@ -24,9 +27,13 @@ def params(**own: Any) -> Params[Any]:
     return tiny.params("cross_entropy", **{"data.train_size": 64, "training.snapshots": [1, 3, 99]}, **own)
 
 
+PROBLEM = tiny.problem(count=70)
+ENCODER = {"weight": torch.ones(1)}
+
+
 def fit(folder: Path, changed: dict[str, Any] | None = None, **own: Any) -> training.Fit:
     """Train on the tiny problem, or on a changed one, or go on there."""
-    problem = replace(tiny.problem(count=70), **(changed or {}))
+    problem = replace(PROBLEM, **(changed or {}))
     return training.fit(problem, params(**own), folder, progress=False)
 
 
@@ -36,9 +43,8 @@ def stop_at(epoch: int, folder: Path) -> None:
         fit(folder)
 
 
-def test_two_runs_on_a_cpu_give_the_same_record_and_another_seed_another_one_of_the_same_labels(tmp_path: Path) -> None:
-    made = [run(params(seed=seed), tmp_path / str(k), progress=False) for k, seed in enumerate((0, 0, 1))]
-    first, second, other = (records.load(one.folder) for one in made)
+def test_a_run_gives_the_same_record_again_and_with_another_seed_another_one_of_the_same_labels(tmp_path: Path) -> None:
+    first, second, other = (run(params(seed=k // 2), tmp_path / str(k), progress=False) for k in range(3))
     assert records.differences(first, second) == []
     found = records.differences(first, other)
     assert {"seed", "epochs.loss", "samples.loss"} <= set(found)
@@ -63,7 +69,8 @@ def test_with_damaged_checkpoints_only_training_starts_anew(tmp_path: Path, caps
         ({"optim.lr": 0.125}, "params"),
         ({"noise.seed": 7}, "params"),
         ({"changed": {"sha256": "0"}}, "data"),
-        ({"changed": {"noise": replace(tiny.problem(count=70).noise, sha256="0")}}, "labels"),
+        ({"changed": {"noise": replace(PROBLEM.noise, sha256="0")}}, "labels"),
+        ({"changed": {"train": replace(PROBLEM.train, encoder=ENCODER)}}, "encoder"),
     ],
 )
 def test_an_unfinished_run_of_another_identity_is_left_alone(given: dict[str, Any], named: str, tmp_path: Path) -> None:
@@ -93,43 +100,26 @@ def test_threads_are_set_for_the_run_and_put_back() -> None:
     assert torch.get_num_threads() == before
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(params(), tmp_path_factory.mktemp("finished"), progress=False).folder
-
-
-def test_the_record_of_the_very_same_parameters_is_loaded(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nlkit.training.runs.fit", lambda *_: pytest.fail("trained again"))
-    found = run(params(), finished, progress=False)
-    assert found.origin == "loaded"
-    assert found.record == load_run(finished).record
-    assert list(found.epochs["epoch"]) == [1, 2, 3, 4] and len(found.samples) == 64
-
-
-def test_the_quality_of_the_split_can_be_computed_from_the_recorded_samples(finished: Path) -> None:
-    record = records.load(finished)
-    samples, split = record.samples, record.info["split"]
+def test_the_quality_of_the_split_can_be_computed_from_the_recorded_samples(tmp_path: Path) -> None:
+    found = run(params(), tmp_path, progress=False)
+    samples, split = found.samples, found.record["split"]
     right, chosen = samples["noisy"] == samples["clean"], samples["p_clean"] > 0.5
     assert split["auc"] == roc_auc_score(right, samples["p_clean"])
     assert (split["precision"], split["recall"]) == (right[chosen].mean(), chosen[right].mean())
 
 
-def test_other_parameters_in_the_same_folder_are_an_error_that_names_the_first_key(finished: Path) -> None:
-    before = (finished / "record.json").read_bytes()
-    with pytest.raises(NlkitError, match=r"optim\.lr: 0\.05 there, 0\.125 here"):
-        run(params(**{"optim.lr": 0.125}), finished, progress=False)
-    assert (finished / "record.json").read_bytes() == before
-
-
-def test_fresh_trains_anew_even_over_other_parameters_and_checkpoints(tmp_path: Path) -> None:
-    run(params(), tmp_path, progress=False)
+def test_other_parameters_there_are_refused_by_their_first_key_or_replaced_by_a_fresh_run(tmp_path: Path) -> None:
+    path, other = run(params(), tmp_path, progress=False).folder / "record.json", params(**{"optim.lr": 0.125})
+    before = path.read_bytes()
+    refused(lambda: run(other, tmp_path, progress=False), r"optim\.lr: 0\.05 there, 0\.125 here")
+    assert path.read_bytes() == before
     stop_at(2, tmp_path)
     assert run(params(seed=3), tmp_path, fresh=True, progress=False).origin == "trained"
-    assert json.loads((tmp_path / "record.json").read_text())["seed"] == 3
+    assert json.loads(path.read_text())["seed"] == 3
     assert {path.name for path in tmp_path.iterdir()} == {OWNER, *records.FILES}
 
 
-@pytest.mark.parametrize("method", [name for name in registry.names()])
+@pytest.mark.parametrize("method", registry.names())
 def test_a_run_that_diverges_is_refused_and_leaves_no_record(method: str, tmp_path: Path) -> None:
     diverging = tiny.params(method, **{"optim.lr": 1e9, "data.train_size": 64, "training.precision": "fp32"})
     refused(lambda: run(diverging, tmp_path / "out", progress=False), r"diverged in epoch \d+: .*; lower optim\.lr")
@@ -143,9 +133,54 @@ def test_a_run_resumed_under_other_code_tells_both_commits(tmp_path: Path, monke
     assert fit(tmp_path).method.events == ["after epoch 2: commit old until here, then new"]
 
 
-def test_a_committed_record_is_found_unnamed(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny.in_project(params(), tmp_path)
-    monkeypatch.chdir(tmp_path)
-    records.adopt(finished, tmp_path / "results")
-    assert run(params(), progress=False).folder.is_relative_to(tmp_path / "results")
-    assert run(params(seed=2), progress=False).folder.is_relative_to(tmp_path / "runs")
+ROWS = [{"epoch": 1, "loss": 0.1 + 0.2, "auc": None, "tiny": 1e-310, "large": [2**60, float("inf")]}]
+INFO = {"identity": {"params": "a"}, "rows": ROWS, "events": ["naïve"]}
+TENSORS = {"weight": torch.ones(3, 5), "steps": torch.tensor([7])}
+
+
+def test_tensors_and_info_come_back_as_they_were(tmp_path: Path) -> None:
+    stored = {
+        "odd": torch.randn(7, 3)[:, 1:],
+        "channels_last": torch.randn(2, 3, 4, 4).contiguous(memory_format=torch.channels_last),
+        "empty": torch.zeros(2, 0, 5, dtype=torch.float64),
+        "scalar": torch.tensor(3),
+        "mask": torch.tensor([True, False]),
+        "half": torch.randn(3).bfloat16(),
+        "not_finite": torch.tensor([float("inf"), float("-inf"), float("nan")]),
+    }
+    save_checkpoint(tmp_path, 1, stored, INFO)
+    found, info, notes = load_latest(tmp_path)
+    assert info == INFO and notes == []
+    torch.testing.assert_close(found, stored, rtol=0, atol=0, equal_nan=True)
+
+
+def test_the_last_two_are_kept_and_one_just_written_outlives_those_of_later_epochs(tmp_path: Path) -> None:
+    for epoch in range(1, 12):
+        save_checkpoint(tmp_path, epoch, TENSORS, INFO)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-00010.safetensors", "epoch-00011.safetensors"]
+    save_checkpoint(tmp_path, 1, TENSORS, INFO)
+    assert "epoch-00001.safetensors" in [path.name for path in checkpoints(tmp_path)]
+
+
+def test_what_is_no_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    assert load_latest(tmp_path / "missing") == load_latest(tmp_path) == ({}, {}, [])
+    save_checkpoint(tmp_path, 2, TENSORS, {"epoch": 2})
+    (tmp_path / ".epoch-00003.safetensors.writing").write_bytes(b"half")
+    (tmp_path / "epoch-00003.safetensors").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    _, info, notes = load_latest(tmp_path)
+    assert info["epoch"] == 2 and notes == []
+
+
+def test_a_large_file_is_in_memory_once(tmp_path: Path) -> None:
+    path, size = tmp_path / "model.safetensors", 2**28
+    write_tensors(path, {"weights": torch.zeros(size, dtype=torch.uint8)}, INFO)
+    found = FORK.RawValue("q")
+
+    def read() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        read_tensors(path)
+        found.value = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        return 0
+
+    assert child(read)[0] == 0 and size // 2 < found.value * 1024 < 1.5 * size
