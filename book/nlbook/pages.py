@@ -26,16 +26,16 @@ RESET = """
 import gc, os, matplotlib.pyplot
 gc.set_threshold(100_000)
 os.chdir("{root}")
-matplotlib.pyplot.figure()
-matplotlib.pyplot.close("all")
+matplotlib.pyplot.close(matplotlib.pyplot.figure())
 matplotlib.pyplot.uninstall_repl_displayhook()
 from IPython.core.formatters import BaseFormatter
 from nlkit.figures.numbers import figure_csv
 matplotlib.figure.Figure._repr_csv_ = figure_csv
 get_ipython().display_formatter.formatters["text/csv"] = BaseFormatter(print_method="_repr_csv_")
 get_ipython().reset(new_session=True)
+__import__("gc").freeze()
 """
-"""What a kernel does before each notebook. Figures are many living objects, so garbage is seldom looked for. Pyplot's
+"""What a kernel does before each notebook. Garbage is seldom looked for, and not among what outlives a page. Pyplot's
 hook, which comes with the first figure, would draw it once more than Jupyter's backend does. Figures carry numbers."""
 
 

@@ -45,6 +45,7 @@ def histograms(run: Run, name: str, mixture: str, components: str, ends: Sequenc
             draw_mixture(ax, fitted, low, high, len(values) / BINS, components)
         ax.set(title=style.epoch_title(run, epoch), yscale="log", ylim=(0.5, 4 * max(highest, 1.0)))
         ax.minorticks_off()  # they take half of the time that drawing takes
+        ax.yaxis.set_major_formatter("{x:g}")  # as it looks anyway, without the parser of formulas
     plt.setp(axes[-3:], xlabel=name)
     figure.supylabel("samples")
     style.legend_below(figure, axes[-1])
@@ -77,6 +78,7 @@ def p_clean_histograms(run: Run) -> Figure:
         ax.axvline(style.threshold(run), color=style.NEUTRAL, linestyle=":", linewidth=1.2)
         ax.set(title=f"epoch {epoch}", yscale="log", ylim=(0.5, None))
         ax.minorticks_off()
+        ax.yaxis.set_major_formatter("{x:g}")
     plt.setp(axes[-3:], xlabel="P(clean)")
     figure.supylabel("samples")
     style.legend_below(figure, axes[-1])
@@ -95,9 +97,10 @@ def loss_heatmap(run: Run) -> Figure:
         _mark_warm_up(ax, run)
         ax.set(title=label, xlabel="epoch", yscale="log", ylim=(EDGES[filled[0]], EDGES[filled[-1] + 1]))
         ax.minorticks_off()
+        ax.yaxis.set_major_formatter("{x:g}")
         ax.grid(False)
     axes[0].set_ylabel("loss")
-    figure.colorbar(mesh, ax=axes, label="share of samples", extend="max")
+    figure.colorbar(mesh, ax=axes, label="share of samples", extend="max", format="{x:g}")
     return figure
 
 
