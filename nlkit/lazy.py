@@ -4,15 +4,10 @@ Importing it takes seconds, which whoever reads parameters or records need not s
 `training` takes it from here; networks, which are classes of PyTorch's own, are imported where they are built.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch as torch
@@ -38,12 +33,8 @@ else:
     torch, functional = _Module("torch"), _Module("torch.nn.functional")
 
 
-def no_grad(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorator: the function runs without recording gradients, as under `torch.no_grad()`."""
-
-    @wraps(function)
-    def without_gradients(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        with torch.no_grad():
-            return function(*args, **kwargs)
-
-    return without_gradients
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """As `torch.no_grad()`: inside, or in a function that it decorates, no gradients are recorded."""
+    with torch.no_grad():
+        yield

@@ -5,8 +5,6 @@ networks, which take most of the time, are shared out row by row, and their resu
 is written as for one process, and up to rounding its result is that of one: batch norm and dropout see the whole batch.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -72,8 +70,7 @@ def by_first(work: Callable[[], Result]) -> Result:
     torch.distributed.broadcast_object_list(said)
     if said[1] is not None:
         raise said[1]
-    made: Result = said[0]
-    return made
+    return said[0]
 
 
 def agree(tensors: Iterable[Tensor]) -> None:
@@ -98,10 +95,9 @@ def average_gradients(weights: Iterable[Tensor]) -> None:
 def shares(sizes: Sequence[int]) -> list[range]:
     """Of consecutive parts of a batch, the rows that are this process's; all where a part has not a row for each."""
     starts = [sum(sizes[:number]) for number in range(len(sizes))]
-    if _count == 1 or _alone or min(sizes) < _count:
-        return [range(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+    own, count = (0, 1) if _count == 1 or _alone or min(sizes) < _count else (_own, _count)
     return [
-        range(start + size * _own // _count, start + size * (_own + 1) // _count)
+        range(start + size * own // count, start + size * (own + 1) // count)
         for start, size in zip(starts, sizes, strict=True)
     ]
 

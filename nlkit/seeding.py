@@ -1,14 +1,12 @@
 """Random streams that depend on names only, so that a resumed run draws what an undisturbed one draws."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
-from nlkit.lazy import torch
+from nlkit.lazy import Device, Generator, torch
 
 
 def derive(*names: object) -> int:
@@ -17,7 +15,7 @@ def derive(*names: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def torch_stream(device: torch.device, *names: object) -> torch.Generator:
+def torch_stream(device: Device, *names: object) -> Generator:
     """A torch generator on `device` for the stream of that name."""
     return torch.Generator(device).manual_seed(derive(*names))
 
@@ -28,7 +26,7 @@ def numpy_stream(*names: object) -> np.random.Generator:
 
 
 @contextmanager
-def global_stream(device: torch.device, *names: object) -> Iterator[None]:
+def global_stream(device: Device, *names: object) -> Iterator[None]:
     """Inside, torch's global generators follow that stream, for dropout, which takes none; then they are as before."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(derive(*names))

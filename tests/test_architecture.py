@@ -84,7 +84,7 @@ def test_nothing_runs_in_a_circle() -> None:
 
 
 # These may only fall, but for what a new feature brings. The aims are 10,500, 2,300 and 11,500 lines, and 100 files.
-@pytest.mark.parametrize(("folder", "most"), [("nlkit", 11_750), ("book/nlbook", 2_300), ("tests", 12_298)])
+@pytest.mark.parametrize(("folder", "most"), [("nlkit", 11_634), ("book/nlbook", 2_300), ("tests", 11_389)])
 def test_a_part_of_the_project_stays_small(folder: str, most: int) -> None:
     found = sum(map(lines, python_files(folder)))
     assert found <= most
@@ -92,6 +92,6 @@ def test_a_part_of_the_project_stays_small(folder: str, most: int) -> None:
 
 def test_files_are_few_and_short() -> None:
     found, top = len(python_files("nlkit")), len(list(PACKAGE.glob("*.py")))
-    assert found <= 99 and top <= 9
+    assert found <= 98 and top <= 9
     lengths = {module(path): lines(path) for folder in ("nlkit", "book/nlbook") for path in python_files(folder)}
     assert {name: length for name, length in lengths.items() if length > 260} == {}

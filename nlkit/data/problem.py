@@ -1,15 +1,13 @@
 """A learning problem on the device: what a method may see, and what only the measurement sees."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from nlkit.lazy import Tensor, torch
+from nlkit.lazy import Device, Tensor
 
 if TYPE_CHECKING:
     from nlkit.data.photos.stored import Batch as Batch
@@ -27,7 +25,7 @@ class NoisyLabels:
     sha256: str
 
     @classmethod
-    def of(cls, labels: np.ndarray, clean: np.ndarray | None, nominal: float | None) -> NoisyLabels:
+    def of(cls, labels: np.ndarray, clean: np.ndarray | None, nominal: float | None) -> Self:
         """Measure observed labels [N] against clean ones [N]."""
         realised = None if clean is None else float((labels != clean).mean())
         return cls(nominal, realised, labels_sha256(labels))
@@ -71,6 +69,6 @@ class Problem:
     warnings: tuple[str, ...]
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> Device:
         """The device that holds the images."""
         return self.train.images.device

@@ -107,8 +107,7 @@ class CoDiM(DivideMix):
     def losses(self, net: Learner, peer: Learner, batch: Batch, stream: Generator) -> dict[str, Tensor]:
         """L_x, L_u, L_reg and L_c: weak views make the targets, strong ones the gradient.
 
-        Batch norm sees the mixed rows, then the contrasted ones. Without L_c, and with `ssl_views` weak, this is the
-        step of DivideMix.
+        Batch norm sees the mixed rows, then the contrasted ones. Without L_c, with weak views, it is DivideMix's step.
         """
         assert isinstance(net, ContrastiveLearner)
         method = self.method

@@ -1,8 +1,7 @@
 """DivideMix: two networks divide the data for each other and learn from both parts (Li et al., ICLR 2020)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from nlkit.data.problem import TrainingSet
 from nlkit.kernels.soft_targets import soft_targets
@@ -39,8 +38,7 @@ def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
     return {"warm_up": max(1, epochs // 6), "lambda_u": 0.0}
 
 
-@dataclass(frozen=True)
-class Batch:
+class Batch(NamedTuple):
     """A step: indices x [B] of X and u [B'] of U, P(clean) w [B] of x, and mixup's share."""
 
     x: Tensor
@@ -152,7 +150,7 @@ class DivideMix(Method[DivisionParams]):
         x, u = self.data.images[batch.x], self.data.images[batch.u]
         return (view(x, stream), view(x, stream)), (view(u, stream), view(u, stream))
 
-    @no_grad
+    @no_grad()
     def targets(
         self, net: Learner, peer: Learner, x: Views2, u: Views2, labels: Tensor, w: Tensor
     ) -> tuple[Tensor, Tensor]:

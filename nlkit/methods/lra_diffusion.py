@@ -213,9 +213,8 @@ class LRADiffusion(SingleNetwork[LRADiffusionParams]):
         _, index = nearest_others(self._metric(self.plain), self._metric(self.bank), self.everything, self.k)
         counts = count_votes(self.data.labels, index, self.data.classes)
         logits.append(vote_logits(counts))
-        self.divided = torch.stack(
-            [functional.cross_entropy(one, self.data.labels, reduction="none") for one in logits]
-        )
+        losses = [functional.cross_entropy(one, self.data.labels, reduction="none") for one in logits]
+        self.divided = torch.stack(losses)
         return index, counts
 
     def _shown(self, index: Tensor, counts: Tensor) -> dict[str, Any]:

@@ -38,5 +38,5 @@ class Mixup(SingleNetwork[MixupParams]):
         labels = functional.one_hot(self.data.labels[batch], self.data.classes).float()
         share = float(self.beta.beta(self.method.alpha, self.method.alpha))
         order = torch.randperm(len(batch), generator=stream, device=self.device)
-        mixed, targets = semi.mixup(view, labels, share, order)
-        return {"loss": soft_cross_entropy(self.learner(mixed), targets)}
+        logits = self.learner(semi.mix(view, share, order))
+        return {"loss": soft_cross_entropy(logits, semi.mix(labels, share, order))}

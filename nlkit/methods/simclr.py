@@ -1,8 +1,6 @@
 """SimCLR: an encoder learns from images alone; labels serve only to judge it (Chen et al., ICML 2020)."""
 
-from typing import Annotated, ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar, Literal
 
 from nlkit.data.problem import Images, TrainingSet
 from nlkit.lazy import DataFrame, Generator, Tensor, functional, torch
@@ -10,7 +8,7 @@ from nlkit.methods.base import GRADIENT, SingleNetwork, Split, in_full_batches
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat, Width
-from nlkit.params.views import AffineStrongParams, SimCLRParams
+from nlkit.params.views import AffineOrSimCLR, SimCLRParams
 from nlkit.parts.epochs import joined_cosine
 from nlkit.parts.features import count_votes, nearest, nearest_others, nt_xent, places, vote_logits
 from nlkit.parts.learner import ContrastiveLearner
@@ -34,9 +32,7 @@ class PretrainParams(MethodParams):
     dim: Width = 128  # of an embedding
     hidden: Width | None = None  # width of the projector, that of the features where it is left out
     neighbours: Positive = 200  # that vote in the monitor
-    strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(
-        kind="simclr", solarise=0.0
-    )
+    strong: AffineOrSimCLR = SimCLRParams(kind="simclr", solarise=0.0)
 
 
 def passes(params: Params[PretrainParams], count: int, epochs: DataFrame) -> float:

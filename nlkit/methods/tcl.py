@@ -13,7 +13,7 @@ from nlkit.methods.base import GRADIENT, SingleNetwork, Split, Tick, in_full_bat
 from nlkit.params import Params
 from nlkit.params.registry import Look, OwnImages, register
 from nlkit.params.sections import Fraction, NonNegative, Positive, PositiveFloat, Width, added
-from nlkit.params.views import AffineStrongParams, SimCLRParams
+from nlkit.params.views import AffineOrSimCLR, SimCLRParams
 from nlkit.parts import semi
 from nlkit.parts.epochs import warm_cosine
 from nlkit.parts.features import around_prototypes, columns, nt_xent
@@ -42,7 +42,7 @@ class TCLParams(DiagnosisParams):
     dim: Width = 256
     hidden: Width = 512
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.25
-    strong: Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")] = SimCLRParams(kind="simclr")
+    strong: AffineOrSimCLR = SimCLRParams(kind="simclr")
     views: Literal["corrected", "published_code"] = added("corrected")  # the latter compares with the weak view
     balanced: Positive | None = added(None)  # size of the class-balanced subset of an epoch; all are diagnosed
 
@@ -154,7 +154,7 @@ class TCL(SingleNetwork[TCLParams]):
         return Split(losses[None], self.w[None], (None,), samples=samples, epoch=row)
 
 
-@no_grad
+@no_grad()
 def make_targets(
     first: Tensor, second: Tensor, labels: Tensor, w: Tensor, scales: tuple[float, ...], share: float, order: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,8 +1,5 @@
 """TCL+: TCL, then a second stage on corrected labels with bootstrapping (second script of the official TCL code)."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -10,7 +7,7 @@ from pydantic import Field
 
 from nlkit.data.problem import TrainingSet
 from nlkit.kernels.soft_losses import soft_cross_entropy
-from nlkit.lazy import Tensor, functional, no_grad, torch
+from nlkit.lazy import Generator, Tensor, functional, no_grad, torch
 from nlkit.methods import tcl
 from nlkit.methods.base import Method, SingleNetwork, Split, Tick
 from nlkit.methods.tcl import TCL, TINY, TCLParams
@@ -80,7 +77,7 @@ class TCLPlus(Method[TCLPlusParams]):
             second = self._begin_second(correct(gamma, self.data.labels))
         return second.train_epoch(epoch, tick)
 
-    def _begin_second(self, labels: Tensor) -> SecondStage:
+    def _begin_second(self, labels: Tensor) -> "SecondStage":
         """The stage that learns corrected labels [N]; from now on its follower is what is tested."""
         self.second = SecondStage(self.params, self.first, labels)
         self.nets = [self.second.follower]
@@ -110,11 +107,12 @@ class SecondStage(SingleNetwork[TCLPlusParams]):
     dropout. It gives the second half of the bootstrapped labels, and it is what is tested.
     """
 
+    in_full_batches = True
     kept = ("labels",)
 
     def __init__(self, params: Params[TCLPlusParams], first: TCL, labels: Tensor) -> None:
         self.first, self.labels = first, labels
-        super().__init__(first.data, params)
+        super().__init__(first.data, params, first.balanced)
         self.follower = self.build_learner("net1")
 
     def build_learner(self, name: str) -> TwinLearner:
@@ -130,15 +128,11 @@ class SecondStage(SingleNetwork[TCLPlusParams]):
         means = super().train_epoch(epoch, tick)
         return means | {"corrected": float((self.labels != self.data.labels).double().mean())}
 
-    def batches(self, stream: torch.Generator) -> Sequence[Tensor]:
-        """Those of TCL."""
-        return self.first.batches(stream)
-
     def rate(self, time: float) -> float:
         """A constant."""
         return self.method.lr
 
-    def losses(self, batch: Tensor, stream: torch.Generator) -> dict[str, Tensor]:
+    def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """Cross-entropy of mixed weak views with the mixed corrected labels, or with both mixed guesses as well.
 
         With bootstrapping a label is 0.8 the corrected one and 0.2 the class that the follower predicts for the
@@ -154,7 +148,7 @@ class SecondStage(SingleNetwork[TCLPlusParams]):
         logits = self.learner(semi.mix(views, share, order))
         return {"loss": soft_cross_entropy(logits, semi.mix(targets, share, order))}
 
-    @no_grad
+    @no_grad()
     def _follow(self, views: Tensor) -> Tensor:
         """Give the follower the present weights, and its classes [B] for the views under their own statistics."""
         pairs = zip(self.follower.net.parameters(), self.learner.net.parameters(), strict=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -202,3 +203,46 @@ def _take_classifier(body: nn.Module) -> nn.Linear:
     assert isinstance(classifier, nn.Linear)
     body.classifier = nn.Identity()
     return classifier
+
+
+class Gated(nn.Module):
+    """softplus(BN(gate[t] * (W x + b))): a linear layer whose units are scaled by a learned table over time.
+
+    The table [T + 1, outputs] starts uniform on [0, 1]. It multiplies only; batch norm gives scale and shift.
+    """
+
+    def __init__(self, inputs: int, outputs: int, timesteps: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs)
+        self.gate = nn.Parameter(torch.rand(timesteps + 1, outputs))
+        self.norm = nn.BatchNorm1d(outputs)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """Activations [B, outputs] of x [B, inputs] at the times t [B]."""
+        return functional.softplus(self.norm(self.gate[t] * self.linear(x)))
+
+
+class LabelDenoiser(nn.Module):
+    """eps(e, y_t, t, z): three gated layers of width h; the image embedding enters once, as a factor."""
+
+    def __init__(self, classes: int, features: int, width: int, timesteps: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(width)
+        self.first = Gated(classes + features, width, timesteps)
+        self.second = Gated(width, width, timesteps)
+        self.third = Gated(width, width, timesteps)
+        self.last = nn.Linear(width, classes)
+
+    def forward(self, embedding: Tensor, y: Tensor, t: Tensor, z: Tensor) -> Tensor:
+        """The predicted noise [B, C] for e(x) [B, h], y_t [B, C], times t [B] and frozen features z [B, d]."""
+        a = self.first(torch.cat([y, z], dim=1), t)
+        a = self.second(self.norm(embedding) * a, t)
+        return self.last(self.third(a, t))
+
+
+class LabelDiffusionNet(nn.Module):
+    """The image encoder e and the noise predictor of LRA-diffusion, which are trained together."""
+
+    def __init__(self, encoder: nn.Module, denoiser: LabelDenoiser) -> None:
+        super().__init__()
+        self.encoder, self.denoiser = encoder, denoiser

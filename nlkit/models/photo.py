@@ -110,19 +110,14 @@ def clip_features(
     `weights` is a file that open_clip reads. Raises NlkitError where the package or the file is not there.
     """
     model = _clip_model(weights).to(device).float().requires_grad_(False).eval()
-    shift, scale = (torch.tensor(values, device=device)[:, None, None] for values in (mean, std))
+    given = mean, std, CLIP_MEAN, CLIP_STD
+    shift, scale, clip_shift, clip_scale = (torch.tensor(values, device=device)[:, None, None] for values in given)
 
     def encode(views: Tensor) -> Tensor:
-        return model.encode_image(preprocess(views * scale + shift)).float()
+        pixels = functional.interpolate((views * scale + shift).float(), (CLIP_SIZE, CLIP_SIZE), mode="bicubic")
+        return model.encode_image((pixels - clip_shift) / clip_scale).float()
 
     return encode
-
-
-def preprocess(pixels: Tensor) -> Tensor:
-    """CLIP's inputs [B, 3, 224, 224] from pixels [B, 3, S, S] in 0..1: bicubic, with CLIP's statistics."""
-    large = functional.interpolate(pixels.float(), size=(CLIP_SIZE, CLIP_SIZE), mode="bicubic", align_corners=False)
-    shift, scale = (torch.tensor(values, device=pixels.device)[:, None, None] for values in (CLIP_MEAN, CLIP_STD))
-    return (large - shift) / scale
 
 
 def _clip_model(weights: str | None) -> Any:

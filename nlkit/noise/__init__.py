@@ -2,9 +2,8 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -87,8 +86,7 @@ def flips_of(dataset: str) -> Mapping[int, int]:
 Reading = Literal["code", "paper"]
 
 
-@dataclass(frozen=True)
-class Margins:
+class Margins(NamedTuple):
     """The most probable class u [N], the second one s [N], and the margin Delta = eta_u - eta_s [N] in [0, 1]."""
 
     first: np.ndarray

@@ -1,7 +1,5 @@
 """The one door for settings: typed sections, parameter files, what they are based on, and overrides."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import itertools
@@ -10,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, Self, TypeVar
 
 import yaml
 from pydantic import Field, SerializeAsAny, ValidationError, model_validator
@@ -39,7 +37,7 @@ class Params(sections.Section, Generic[M]):
     method: SerializeAsAny[M]
 
     @model_validator(mode="after")
-    def _consistent(self) -> Params[M]:
+    def _consistent(self) -> Self:
         """Refuses sections that do not belong together."""
         entry, method = registry.find(self.method.name), self.method
         check_views(self.data, self.views, method)

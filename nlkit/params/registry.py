@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, get_args
 
 from nlkit.errors import NlkitError
+from nlkit.lazy import DataFrame, Tensor
 from nlkit.params.sections import Section
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from torch import Tensor
-
     from nlkit.data.problem import Problem
     from nlkit.params import Params
 
@@ -92,7 +90,7 @@ class Entry:
     chapter: str = ""
     place: int = 1000  # behind all that name one
     check: Callable[[Params[Any]], None] = lambda params: None
-    passes: Callable[[Params[Any], int, pd.DataFrame], float] | None = None
+    passes: Callable[[Params[Any], int, DataFrame], float] | None = None
     own_images: OwnImages | None = None
     tiny: Mapping[str, Any] = field(default_factory=dict)
 

@@ -1,8 +1,6 @@
 """The parameters of weak random views."""
 
-from __future__ import annotations
-
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -33,7 +31,7 @@ class PhotoViewParams(Section):
     smallest: Annotated[float, Field(gt=0, le=1)] = SMALLEST
 
     @model_validator(mode="after")
-    def _consistent(self) -> PhotoViewParams:
+    def _consistent(self) -> Self:
         if self.kind == "crop" and self.smallest != SMALLEST:
             raise ValueError(f"views.smallest is {self.smallest}; it belongs to views.kind 'resized_crop'")
         return self
@@ -99,6 +97,7 @@ class AutoAugmentPhotoParams(Section):
     flip: bool = True
 
 
+AffineOrSimCLR = Annotated[AffineStrongParams | SimCLRParams, Field(discriminator="kind")]
 Strong = Annotated[
     AffineStrongParams | SimCLRParams | AutoAugmentParams | AutoAugmentPhotoParams, Field(discriminator="kind")
 ]

@@ -13,18 +13,18 @@ from nlkit.data.problem import Batch, Images, TrainingSet
 from nlkit.lazy import Tensor, no_grad, torch
 from nlkit.params import Params
 from nlkit.params.registry import MethodParams
-from nlkit.params.sections import OptimParams, Positive, PositiveFloat
+from nlkit.params.sections import OptimParams, PhotoModelParams, Positive, PositiveFloat
 from nlkit.parts.learner import Learner, with_prefix, without_prefix
+from nlkit.seeding import global_stream
 
 if TYPE_CHECKING:
-    from torch import nn
-
-    from nlkit.models.label_denoiser import LabelDiffusionNet
+    from nlkit.models.networks import LabelDiffusionNet
 
 Denoiser = Callable[[Tensor, int], Tensor]
 """Predicts the noise [B, C] in label vectors y [B, C] at the time t."""
 
 MAX_BETA, BETA_2 = 0.999, 0.999  # of the schedule; of Adam
+PHOTO_HIDDEN = 512  # width between the two last linear layers of the encoder of photographs
 
 
 class DiffusionParams(MethodParams):
@@ -103,14 +103,19 @@ class DiffusionLearner(Learner):
         self.ema = Ema(self.net, self.method.ema_decay)
         self.abar = cosine_schedule(self.method.timesteps, self.device)
 
-    def build_network(self, data: TrainingSet, params: Params[Any], seed: int) -> nn.Module:
+    def build_network(self, data: TrainingSet, params: Params[Any], seed: int) -> torch.nn.Module:
         """The freshly initialised networks; e gets no gradient where it is not trained."""
-        from nlkit.models.label_denoiser import LabelDiffusionNet
+        from nlkit.models import build_model
+        from nlkit.models.networks import LabelDenoiser, LabelDiffusionNet
 
-        channels, width, timesteps = data.images.shape[3], self.method.width, self.method.timesteps
-        net = LabelDiffusionNet(params.model, channels, data.classes, self.features, seed, width, timesteps)
-        net.encoder.requires_grad_(self.method.train_encoder)
-        return net
+        width, linear = self.method.width, torch.nn.Linear
+        encoder: Any = build_model(params.model, data.images.shape[3], width, seed)
+        with global_stream(torch.device("cpu"), seed, "denoiser"):
+            if isinstance(params.model, PhotoModelParams):  # two linear layers, nothing between: the official code
+                inputs = encoder.classifier.in_features
+                encoder.classifier = torch.nn.Sequential(linear(inputs, PHOTO_HIDDEN), linear(PHOTO_HIDDEN, width))
+            denoiser = LabelDenoiser(data.classes, self.features, width, self.method.timesteps)
+        return LabelDiffusionNet(encoder.requires_grad_(self.method.train_encoder), denoiser)
 
     def build_optimiser(self, optim: OptimParams) -> torch.optim.Optimizer:
         """Adam over all weights that are trained."""
@@ -129,7 +134,7 @@ class DiffusionLearner(Learner):
         self.optimiser.step()
         self.ema.update(self.net)
 
-    @no_grad
+    @no_grad()
     def trajectory(self, net: LabelDiffusionNet, images: Batch, z: Tensor) -> Tensor:
         """Label vectors [S + 1, B, C] from 0 to the result, of plain images uint8 [B, H, W, C] and z [B, d]."""
         training = net.training
@@ -184,7 +189,7 @@ class Ema:
         self.net.register_buffer("updates", torch.tensor(0))  # a buffer, so that the copy's state has it
         self.decay = decay
 
-    @no_grad
+    @no_grad()
     def update(self, net: LabelDiffusionNet) -> None:
         """Move towards the weights that the network has now."""
         updates = self.net.get_buffer("updates").add_(1).item()

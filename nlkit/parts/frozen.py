@@ -1,6 +1,5 @@
 """Frozen encoders f_p: pixels, rows of a file, and networks that are never trained; with their parameters."""
 
-import hashlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -63,17 +62,17 @@ class NetworkEncoder:
     def __init__(self, encode: Callable[[Tensor], Tensor], data: TrainingSet, params: Params[Any]) -> None:
         self.encode, self.plain = encode, Views(params.views, data.mean, data.std, data.images.device).plain
         self.size = params.training.eval_batch_size
-        self.known: dict[str, Tensor] = {}
+        self.known: dict[bytes, Tensor] = {}
         self.features = self.views(self.plain(data.images[:2])).shape[1]
 
-    @no_grad
+    @no_grad()
     def views(self, views: Tensor) -> Tensor:
         """Features float32 [B, d] of normalised inputs [B, channels, H, W]."""
         return self.encode(views).float()
 
     def images(self, images: Images) -> Tensor:
         """Features float32 [N, d] of plain images uint8 [N, H, W, C]; the same images are encoded once only."""
-        key = hashlib.sha256(image_keys(images).cpu().numpy().tobytes()).hexdigest()
+        key = image_keys(images).cpu().numpy().tobytes()
         if key not in self.known:
             self.known[key] = torch.cat([self.views(self.plain(part)) for part in images.split(self.size)])
         return self.known[key]

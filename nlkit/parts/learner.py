@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -18,8 +17,6 @@ from nlkit.seeding import derive, global_stream
 from nlkit.views import Views
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from nlkit.models.networks import ContrastiveNet, TwinNet
 
 Result = TypeVar("Result")
@@ -69,14 +66,14 @@ class Learner:
             from nlkit.models.shared import for_shares
 
             net = for_shares(net)
-        self.net: nn.Module = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.net: torch.nn.Module = net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.views = Views(params.views, data.mean, data.std, self.device)
         self.dtype = choose_precision(params.training.precision, self.device)
         self.eval_batch_size = params.training.eval_batch_size
         self.accumulate, self.waiting = params.training.accumulate, 0  # losses whose gradients wait for a step
         self.optimiser = self.build_optimiser(params.optim)
 
-    def build_network(self, data: TrainingSet, params: Params[Any], seed: int) -> nn.Module:
+    def build_network(self, data: TrainingSet, params: Params[Any], seed: int) -> torch.nn.Module:
         """The freshly initialised network: the model, with the heads that `add_heads` gives it."""
         from nlkit.models import build_model
 
@@ -90,7 +87,7 @@ class Learner:
             self.net.parameters(), lr=optim.lr, momentum=optim.momentum, weight_decay=optim.weight_decay
         )
 
-    def add_heads(self, body: nn.Module, method: Any, classes: int) -> nn.Module:
+    def add_heads(self, body: torch.nn.Module, method: Any, classes: int) -> torch.nn.Module:
         """The network of a model: here the model as it is."""
         return body
 
@@ -105,8 +102,7 @@ class Learner:
     def in_parts(self, batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Logits [B_i, C] of several batches in one pass, in which batch norm sees each as a batch of its own.
 
-        The same as calling the network on one batch after the other, running statistics included, up to
-        rounding; convolutions see one large batch.
+        The same as one call after the other, running statistics included, up to rounding; convolutions see one batch.
         """
         sizes = [len(batch) for batch in batches if len(batch)]
         with _batch_norm_in_parts(self.net, [len(rows) for rows in parallel.shares(sizes)]):
@@ -135,13 +131,10 @@ class Learner:
             group["lr"] = lr
 
     def predict(self, images: Images, chosen: Tensor | None = None) -> Tensor:
-        """Logits float32 [N, C] of plain images uint8 [N, H, W, C], in evaluation mode and in order.
-
-        With `chosen`, int64 [n], of these images only.
-        """
+        """Logits float32 [N, C] of plain images uint8 [N, H, W, C], or [n, C] of those `chosen`, in evaluation mode."""
         return torch.cat(self.of_plain(self, images, chosen))
 
-    @no_grad
+    @no_grad()
     def of_plain(
         self, function: Callable[[Tensor], Result], images: Images, chosen: Tensor | None = None
     ) -> list[Result]:
@@ -178,7 +171,7 @@ class TwinLearner(Learner):
 
     net: TwinNet
 
-    def add_heads(self, body: nn.Module, method: Any, classes: int) -> nn.Module:
+    def add_heads(self, body: torch.nn.Module, method: Any, classes: int) -> torch.nn.Module:
         """Classifier and projection of TCL; the method's section has `hidden`, `dim` and `dropout`."""
         from nlkit.models.networks import TwinNet
 
@@ -200,7 +193,7 @@ class ContrastiveLearner(Learner):
 
     net: ContrastiveNet
 
-    def add_heads(self, body: nn.Module, method: Any, classes: int) -> nn.Module:
+    def add_heads(self, body: torch.nn.Module, method: Any, classes: int) -> torch.nn.Module:
         """The model's own classifier, and a projector; the method's section has `dim` and `hidden`."""
         from nlkit.models.networks import ContrastiveNet
 
@@ -233,17 +226,13 @@ def without_prefix(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor
 
 
 @contextmanager
-def _batch_norm_in_parts(net: nn.Module, sizes: list[int]) -> Iterator[None]:
+def _batch_norm_in_parts(net: torch.nn.Module, sizes: list[int]) -> Iterator[None]:
     """Inside, each batch norm normalises consecutive parts of its input one after the other."""
     norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for norm in norms:
-        norm.forward = partial(_each_part, norm.forward, sizes)  # type: ignore[method-assign]
+        norm.forward = lambda x, whole=norm.forward: torch.cat([whole(part) for part in x.split(sizes)])  # type: ignore
     try:
         yield
     finally:
         for norm in norms:
             del norm.forward
-
-
-def _each_part(forward: Callable[[Tensor], Tensor], sizes: list[int], x: Tensor) -> Tensor:
-    return torch.cat([forward(part) for part in x.split(sizes)])

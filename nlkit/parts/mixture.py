@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -112,8 +111,7 @@ class DiagnosisParams(MethodParams):
     mixture: MixtureParams = MixtureParams(max_iter=100, tol=1e-3, reg_covar=1e-6)
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(NamedTuple):
     """What the method believes between two epochs, for N samples and C classes."""
 
     prototypes: Tensor  # mu, unit rows [C, D]
@@ -131,7 +129,7 @@ def diagnose(v: Tensor, p: Tensor, labels: Tensor, method: DiagnosisParams) -> D
     mu = prototypes(v, p)
     sigma = spreads(v, p, mu) if method.sigma_mode == "per_class" else torch.full_like(mu[:, 0], method.temperature)
     score = normalise(-posterior_of(v, labels, mu, sigma))
-    if score is None or len(labels) < 2:
+    if score is None:
         return Diagnosis(mu, torch.full_like(v[:, 0], 0.5))
     if method.mixture_per == "class":
         return Diagnosis(mu, p_clean_per_class(score, labels, p.shape[1], method.mixture).float(), score)

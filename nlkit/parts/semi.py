@@ -52,11 +52,6 @@ def mixing_share(stream: np.random.Generator, alpha: float) -> float:
     return max(share, 1 - share)
 
 
-def mixup(inputs: Tensor, targets: Tensor, share: float, order: Tensor) -> tuple[Tensor, Tensor]:
-    """Mix inputs and targets with the rows in `order`, as `mix` does."""
-    return mix(inputs, share, order), mix(targets, share, order)
-
-
 def mix(rows: Tensor, share: float, order: Tensor) -> Tensor:
     """share * a + (1 - share) * a[order] for rows [B, ...] and a permutation [B], or the first part of one."""
     return torch.lerp(rows[order], rows[: len(order)], share)
@@ -91,15 +86,15 @@ def mixmatch(
 ) -> dict[str, Tensor]:
     """L_x, L_u and L_reg of labelled views x and unlabelled views u, mixed with each other, and their targets.
 
-    `net` makes logits of views. With `rows_seen` labelled it sees the mixed rows of x only, and u enters as their
-    partners.
+    `net` makes logits of views; with `rows_seen` labelled it sees the mixed rows of x only, whose partners u may be.
     """
     inputs = torch.cat([*x, *u])
     targets = torch.cat([refined, refined, guess, guess])
     order = torch.randperm(len(inputs), generator=stream, device=inputs.device)
     rows = 2 * len(refined)
-    mixed, mixed_targets = mixup(inputs, targets, share, order[:rows] if rows_seen == "labelled" else order)
-    return dict(zip(("loss_x", "loss_u", "loss_reg"), soft_losses(net(mixed), mixed_targets, rows), strict=True))
+    order = order[:rows] if rows_seen == "labelled" else order
+    losses = soft_losses(net(mix(inputs, share, order)), mix(targets, share, order), rows)
+    return dict(zip(("loss_x", "loss_u", "loss_reg"), losses, strict=True))
 
 
 def divided(params: Params[Any], epochs: DataFrame) -> list[tuple[int, int]]:

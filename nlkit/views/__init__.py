@@ -1,17 +1,13 @@
 """Random views of a batch of images, made on the device, with randomness of its own for each sample."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
+from nlkit.data.problem import Batch
 from nlkit.kernels.crop_flip import crop_flip
-from nlkit.lazy import Tensor, functional, torch
+from nlkit.lazy import Device, Generator, Tensor, functional, torch
 from nlkit.params.views import PhotoViewParams, ViewParams
-
-if TYPE_CHECKING:
-    from nlkit.data.photos.stored import Batch
 
 Own = TypeVar("Own")
 
@@ -19,7 +15,7 @@ Own = TypeVar("Own")
 class View(Generic[Own]):
     """What all views share: parameters of their own, and the mean and spread of 8-bit levels."""
 
-    def __init__(self, params: Own, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+    def __init__(self, params: Own, mean: Sequence[float], std: Sequence[float], device: Device) -> None:
         self.params = params
         self.mean, self.std = (255 * torch.tensor(values, device=device) for values in (mean, std))
 
@@ -42,7 +38,7 @@ class Views(View[ViewParams | PhotoViewParams]):
             images = centre(images)
         return self.normalised(images.permute(0, 3, 1, 2))
 
-    def weak(self, images: Batch, stream: torch.Generator) -> Tensor:
+    def weak(self, images: Batch, stream: Generator) -> Tensor:
         """Shift by up to `pad` pixels over zeros and flip, rotate and zoom if asked; or a crop of stored images."""
         params = self.params
         if not isinstance(images, torch.Tensor):
@@ -55,7 +51,7 @@ class Views(View[ViewParams | PhotoViewParams]):
             return self._affine(params, images, stream)
         return crop_flip(images, *shifts(images, params.pad, params.flip, stream), self.mean, self.std)
 
-    def _affine(self, params: ViewParams, images: Tensor, stream: torch.Generator) -> Tensor:
+    def _affine(self, params: ViewParams, images: Tensor, stream: Generator) -> Tensor:
         """Bilinear rotation, zoom and shift in one resampling, over zeros."""
         batch, height, width, _ = images.shape
         uniform = 2 * torch.rand(4, batch, generator=stream, device=images.device) - 1
@@ -70,12 +66,12 @@ class Views(View[ViewParams | PhotoViewParams]):
         return self.normalised(functional.grid_sample(images.permute(0, 3, 1, 2).float(), grid, align_corners=False))
 
 
-def shifts(images: Tensor, pad: int, flip: bool, stream: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def shifts(images: Tensor, pad: int, flip: bool, stream: Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Rows and columns int64 [B] by which to shift images, each in -pad..pad, and which to mirror, bool [B]."""
     dy, dx = torch.randint(-pad, pad + 1, (2, len(images)), generator=stream, device=images.device)
     return dy, dx, flips(images, flip, stream)
 
 
-def flips(images: Batch, flip: bool, stream: torch.Generator) -> Tensor:
+def flips(images: Batch, flip: bool, stream: Generator) -> Tensor:
     """Which images to mirror, bool [B]: each with probability one half, none without `flip`."""
     return torch.rand(len(images), generator=stream, device=images.device) < (0.5 if flip else 0.0)

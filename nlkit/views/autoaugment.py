@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision import transforms
-from torchvision.transforms.functional import autocontrast
+from torchvision.transforms.functional import adjust_sharpness, autocontrast
 from torchvision.transforms.v2.functional import equalize
 
 from nlkit.data.photos.stored import Batch
@@ -126,21 +126,11 @@ def blended(pixels: Tensor, operation: Tensor, magnitude: Tensor) -> Tensor:
     for name, other in (
         ("Color", luma.expand_as(pixels)),
         ("Contrast", luma.mean(dim=(1, 2, 3), keepdim=True).expand_as(pixels)),
-        ("Sharpness", blurred(pixels)),
+        ("Sharpness", adjust_sharpness(pixels.byte(), 0).float()),
     ):
         poorer = torch.where((operation == OPERATIONS.index(name))[:, None, None, None], other, poorer)
     m = magnitude[:, None, None, None]
     return ((1 + m) * pixels + (-m) * poorer).clamp(0, 255).floor()
-
-
-def blurred(pixels: Tensor) -> Tensor:
-    """Mean of 3 x 3 pixels in which the middle one counts five times; the border stays."""
-    channels = pixels.shape[1]
-    kernel = torch.ones(channels, 1, 3, 3, device=pixels.device)
-    kernel[:, :, 1, 1] = 5
-    result = pixels.clone()
-    result[:, :, 1:-1, 1:-1] = functional.conv2d(pixels, kernel / 13, groups=channels).round()
-    return result
 
 
 def posterised(pixels: Tensor, bits: Tensor) -> Tensor:

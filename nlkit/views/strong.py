@@ -1,20 +1,14 @@
 """Strong random views of a batch of images, made on the device, with randomness of its own for each sample."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
-from nlkit.lazy import Tensor, functional, torch
+from nlkit.data.problem import Batch
+from nlkit.lazy import Device, Generator, Tensor, functional, torch
 from nlkit.params.views import AffineStrongParams, SimCLRParams, Strong, ViewParams
 from nlkit.views import View, Views, flips
 
-if TYPE_CHECKING:
-    from nlkit.data.photos.stored import Batch
-    from nlkit.kernels.resized_crop import Box
-
-    RandomView = Callable[[Batch, torch.Generator], Tensor]
-    """Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W]; stored ones into squares."""
+RandomView = Callable[[Batch, Generator], Tensor]
+"""Turns uint8 images [B, H, W, C] into normalised network inputs float32 [B, C, H, W]; stored ones into squares."""
 
 
 def grey(pixels: Tensor) -> Tensor:
@@ -73,7 +67,7 @@ def solarise(pixels: Tensor, threshold: int | Tensor = 128) -> Tensor:
 BLUR = 0.1, 2.0  # standard deviations of the blur, in pixels
 
 
-def strong_view(params: Strong, mean: Sequence[float], std: Sequence[float], device: torch.device) -> RandomView:
+def strong_view(params: Strong, mean: Sequence[float], std: Sequence[float], device: Device) -> RandomView:
     """The strong view that the parameters ask for; mean and std are those of pixels in 0..1.
 
     The affine one erases a rectangle, then rotates, zooms and shifts by more than the weak view; it never flips.
@@ -97,12 +91,12 @@ class SimCLRView(View[SimCLRParams]):
     Pixels are rounded to 8 bits once, before solarisation; libraries that work on images round after each step.
     """
 
-    def __init__(self, params: SimCLRParams, mean: Sequence[float], std: Sequence[float], device: torch.device) -> None:
+    def __init__(self, params: SimCLRParams, mean: Sequence[float], std: Sequence[float], device: Device) -> None:
         super().__init__(params, mean, std, device)
         strengths = (params.brightness, params.contrast, params.saturation, params.hue)
         self.neutral, self.strengths = (torch.tensor(row, device=device) for row in ((1.0, 1.0, 1.0, 0.0), strengths))
 
-    def __call__(self, images: Batch, stream: torch.Generator) -> Tensor:
+    def __call__(self, images: Batch, stream: Generator) -> Tensor:
         """One view of each image."""
         params = self.params
 
@@ -124,7 +118,7 @@ class SimCLRView(View[SimCLRParams]):
         levels = (255 * pixels).round()
         return self.normalised(torch.where(chance(params.solarise), solarise(levels), levels))
 
-    def _cropped(self, images: Batch, stream: torch.Generator) -> Tensor:
+    def _cropped(self, images: Batch, stream: Generator) -> Tensor:
         """Random resized crops [B, 3, H, W] in 0..1."""
         from nlkit.views import photos
 
@@ -137,7 +131,7 @@ class SimCLRView(View[SimCLRParams]):
         return enlarged(images.permute(0, 3, 1, 2).float() / 255, box)
 
 
-def erase(images: Batch, longest: float, stream: torch.Generator) -> Tensor:
+def erase(images: Batch, longest: float, stream: Generator) -> Tensor:
     """Blacken a rectangle of each image, uint8 [B, H, W, C]; its sides are uniform in 0..round(longest * side)."""
     assert isinstance(images, torch.Tensor)
     batch, *sides, _ = images.shape
@@ -166,7 +160,7 @@ def gaussian_blur(pixels: Tensor, sigma: Tensor) -> Tensor:
     return functional.conv2d(rows, kernel[..., None], groups=batch * channels).view(pixels.shape)
 
 
-def enlarged(pixels: Tensor, box: Box) -> Tensor:
+def enlarged(pixels: Tensor, box: tuple[Tensor, ...]) -> Tensor:
     """Cut box = (top, left, height, width), each int64 [B], from [B, C, H, W] and enlarge it to H x W, bilinearly.
 
     Beyond the border of the box its outermost pixels are repeated, as where a cut-out image is resized.

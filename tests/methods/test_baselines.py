@@ -20,17 +20,19 @@ from nlkit.parts import semi
 
 def test_mixup_trains_on_the_mean_of_two_images_with_the_mean_of_their_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     method = tiny.method("mixup", 40, **tiny.PLAIN, **{"method.alpha": 4})
-    mixes, steps = tiny.spied(monkeypatch, semi, "mixup"), tiny.spied(monkeypatch, method.learner, "step")
+    mixes, steps = tiny.spied(monkeypatch, semi, "mix"), tiny.spied(monkeypatch, method.learner, "step")
     recording = Recording(method)
     tiny.train(method, 0)
-    assert sorted(recording.samples(torch.cat([given[0] for given, _ in mixes]))) == list(range(40))
-    for ((views, labels, share, order), _), call, ((loss, _), _) in zip(mixes, recording.calls, steps, strict=True):
+    mixes, labels = [given for given, _ in mixes[::2]], [given[0] for given, _ in mixes[1::2]]
+    assert sorted(recording.samples(torch.cat([views for views, _, _ in mixes]))) == list(range(40))
+    rows = zip(mixes, labels, recording.calls, steps, strict=True)
+    for (views, share, order), label, call, ((loss, _), _) in rows:
         given = method.data.labels[recording.samples(views)]
-        assert torch.equal(labels.argmax(dim=1), given) and sorted(order.tolist()) == list(range(len(views)))
+        assert torch.equal(label.argmax(dim=1), given) and sorted(order.tolist()) == list(range(len(views)))
         torch.testing.assert_close(call.inputs, share * views + (1 - share) * views[order])
         expected = share * ce(call.logits, given) + (1 - share) * ce(call.logits, given[order])
         torch.testing.assert_close(loss, expected)
-    shares = [share for (_, _, share, _), _ in mixes]
+    shares = [share for _, share, _ in mixes]
     assert len(set(shares)) == 3 and min(shares) > 0 and max(shares) < 1
 
 

@@ -94,11 +94,11 @@ def test_targets_and_loss_of_a_step_are_those_of_the_algorithm(
     """Where the network sees mixed rows of labelled images only, their partners come from both parts all the same."""
     settings = {"method.bn": bn, "method.lambda_u": lambda_u, "method.mixed": seen}
     method = dividemix(**settings, **{"method.temperature": 0.7, "method.lambda_r": 0.8})
-    mixes, stepped = tiny.spied(monkeypatch, semi, "mixup"), tiny.spied(monkeypatch, method.nets[0], "step")
+    mixes, stepped = tiny.spied(monkeypatch, semi, "mix"), tiny.spied(monkeypatch, method.nets[0], "step")
     recording, peer_w, parts = Recording(method), method.p_clean[1].clone(), list[list[float]]()
     (result,) = tiny.train(method, 1)
     for number, one in enumerate(recording.steps(0)):
-        (inputs, targets, share, order), (_, mixed_targets) = mixes[number]
+        ((inputs, share, order), _), ((targets, *_), mixed_targets) = mixes[2 * number : 2 * number + 2]
         rows = len(inputs) - 2 * SIZE
         assert 0.5 <= share <= 1 and len(order.unique()) == (len(inputs) if seen == "all" else rows)
         assert 0 <= int(order.min()) < rows <= int(order.max()) < len(inputs)
@@ -124,7 +124,7 @@ def test_targets_and_loss_of_a_step_are_those_of_the_algorithm(
         assert float(total.detach()) == pytest.approx(
             float(loss_x + lambda_u * ramp * loss_u + 0.8 * loss_reg), rel=1e-4
         )
-    assert len({share for (_, _, share, _), _ in mixes}) == len(mixes)
+    assert len({share for (_, share, _), _ in mixes}) == len(mixes) / 2
     means = [sum(values) / 3 for values in zip(*parts, strict=True)]
     assert [result[f"loss_{part}_1"] for part in ("x", "u", "reg")] == pytest.approx(means, rel=1e-3)
 

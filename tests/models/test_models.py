@@ -22,8 +22,7 @@ from torchvision.models import WeightsEnum, resnet18
 
 from nlkit.errors import NlkitError
 from nlkit.models import build_model, photo
-from nlkit.models.label_denoiser import Gated, LabelDenoiser
-from nlkit.models.networks import PooledBlock
+from nlkit.models.networks import Gated, LabelDenoiser, PooledBlock
 from nlkit.params.sections import ModelParams, PhotoModelParams
 
 NAMES = ["small_cnn", "pooled_resnet", "preact_resnet18", "resnet34", "resnet50"]

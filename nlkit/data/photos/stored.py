@@ -1,7 +1,5 @@
 """Images of varying sizes that lie in a store: kept on the device where they fit, else read batch by batch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +40,7 @@ class ImageBatch:
         """The device that holds the pixels."""
         return self.pixels.device
 
-    def split(self, size: int) -> Iterator[ImageBatch]:
+    def split(self, size: int) -> Iterator["ImageBatch"]:
         """Consecutive parts of `size` images; the last one may be short."""
         tables = self.offsets, self.heights, self.widths, self.keys
         for offsets, heights, widths, keys in zip(*(table.split(size) for table in tables), strict=True):

@@ -5,7 +5,7 @@ from nlkit.kernels.neighbours import naive
 from nlkit.lazy import Tensor, no_grad, torch
 
 
-@no_grad
+@no_grad()
 def nearest(queries: Tensor, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Euclidean distances and indices int64 [M, k] of the k rows of bank [N, d] nearest to each query [M, d], in order.
 

@@ -23,10 +23,8 @@ def neighbours_fwd_kernel(
         for begin in range(0, width, depth):
             axis = begin + tl.arange(0, depth)
             kept = axis[None, :] < width
-            q_places, b_places = (
-                own[:, None] * width + axis[None, :],
-                other[:, None].to(tl.int64) * width + axis[None, :],
-            )
+            q_places = own[:, None] * width + axis[None, :]
+            b_places = other[:, None].to(tl.int64) * width + axis[None, :]
             q = tl.load(queries + q_places, mask=(own[:, None] < count) & kept, other=0.0).to(tl.float32)
             b = tl.load(bank + b_places, mask=(other[:, None] < size) & kept, other=0.0).to(tl.float32)
             products = tl.dot(q, tl.trans(b), products, input_precision="ieee")

@@ -7,7 +7,7 @@ from nlkit.kernels.soft_targets.naive import blend as blend
 from nlkit.lazy import Tensor, no_grad
 
 
-@no_grad
+@no_grad()
 def soft_targets(
     logits: Sequence[Tensor], temperature: float, labels: Tensor | None = None, w: Tensor | None = None
 ) -> Tensor:
