@@ -75,7 +75,8 @@ def test_the_numbers_of_the_results_are_those_of_the_records(html: Path) -> None
                 label, _, one = row[0].partition(", one network")
                 which = "last_single" if one or row[0] != label else "last"
                 last = [run.record["accuracy"][which] for run in groups[cell].get(names[label], [])]
-                text = f"{np.mean(last):.1f} ± {np.std(last, ddof=1):.1f} ({len(last)})" if last else "not run here"
+                spread = f" ± {np.std(last, ddof=1):.1f}" if len(last) > 1 else ""
+                text = f"{np.mean(last):.1f}{spread} ({len(last)})" if last else "not run here"
                 assert row[head.index(title)].removesuffix(" ≈") == text
 
 
