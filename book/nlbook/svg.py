@@ -7,21 +7,21 @@ import re
 import numpy as np
 from PIL import Image
 
-NOTES = re.compile(
-    r"<\?xml.*?\?>\s*|<!DOCTYPE.*?>\s*|<metadata>.*?</metadata>\s*|<!--.*?-->\s*|^ +", re.DOTALL | re.MULTILINE
-)
-FONT = re.compile(r"; (font-family: [^;\"]*)")
+NOTES = re.compile(r"(?ms)<\?xml.*?\?>\s*|<!DOCTYPE.*?>\s*|<metadata>.*?</metadata>\s*|<!--.*?-->\s*|^ +|\n(?= *<)")
 PLACES = re.compile(r'(?<= [xy]=")[\d.-]+(?=")|(?<=translate\()[^)]*(?=\))')
 STEP = 100  # points are kept to a hundredth, of 72 an inch
 
 
 def compact(svg: str) -> str:
-    """The same figure: no notes, a font or the style of a mark once, relative paths, palettes of colours."""
+    """The same figure: no notes, short names, each style once, relative paths, palettes of colours."""
     text = re.sub(r'(?<=<g) id="[^"]*"| transform="rotate\(-0 [^"]*"', "", NOTES.sub("", svg))
     for name, style in re.findall(r'<path id="(\w+)" d="[^"]*"( style="[^"]*")', text):
         text = re.sub(rf'(<use xlink:href="#{name}"[^>]*?){re.escape(style)}', r"\1", text)
-    if font := FONT.search(text):
-        text = re.sub(rf'{re.escape(font[0])}(?=[;"])', "", text).replace("<svg ", f'<svg style="{font[1]}" ', 1)
+    for number, style in enumerate(dict.fromkeys(re.findall(r' style="[^"]*"', text))):
+        rule = f".s{number}{{{style[8:-1]}}}</style>"
+        text = text.replace(style, f' class="s{number}"').replace("</style>", rule, 1)
+    names = {name: f"i{number}" for number, name in enumerate(dict.fromkeys(re.findall(r'(?<= id=")\w+', text)))}
+    text = re.sub(r'(?<= id=")\w+|(?<="#)\w+|(?<=url\(#)\w+', lambda one: names[one[0]], text)
     text = re.sub(r'(?<= d=")[^"]*', lambda one: relative(one[0]), text)
     text = PLACES.sub(lambda one: " ".join(_short(round(float(x) * STEP)) for x in one[0].split()), text)
     return re.sub(r"(?<=image/png;base64,)[^\"]*", lambda one: _with_palette(one[0]), text)

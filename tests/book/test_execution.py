@@ -125,8 +125,10 @@ def test_no_pixel_and_no_word_changes_paths_stay_within_a_hundredth_of_a_point_a
     for pattern in (r">([^<>\s][^<>]*)</text>", r"font-size: [\d.]+px", r'viewBox="[^"]*"', r"stroke-width: [\d.]+"):
         found = re.findall(pattern, before)
         assert found and {*re.findall(pattern, after)} == {*found}
-    assert all(re.fullmatch(r"([\w-]+: [^;:]+(; |$))+", style) for style in re.findall(r'<text style="([^"]*)"', after))
-    assert "px," not in after
+    rules = dict(re.findall(r"\.(s\d+){([^}]*)}", after))
+    styles = re.findall(r'<(?!use)\w+[^>]* style="([^"]*)"', before)  # marks have theirs where they are drawn, too
+    assert [rules[name] for name in re.findall(r'<(?!use)\w+[^>]* class="(s\d+)"', after)] == styles
+    assert {*re.findall(r'(?<="#)\w+|(?<=url\(#)\w+', after)} <= {*re.findall(r'(?<= id=")\w+', after)}
     assert len(after) < 0.8 * len(before)
     closed = "M 1 2 Q 3 4 5 6 z M 7 8 C 1 1 2 2 3 3 z L 4 5"
     paths, compact = (re.findall(r' d="([^"]*)"', text) for text in (before, after))
