@@ -17,6 +17,7 @@ from nlbook.noise_sources import cifar_models, cifar_summary, digits_models, rec
 from nlkit import data, figures, noise
 from nlkit.data import data_root
 from nlkit.data.problem import Problem
+from nlkit.errors import NlkitError
 from nlkit.files import project_root
 from nlkit.lazy import torch
 from nlkit.params import Params
@@ -88,9 +89,12 @@ def noise_view(params: Params) -> NoiseView:
     return NoiseView(params, load_problem(params, data_root(None), torch.device("cpu")))
 
 
-def human_and_synthetic(seed: int = 123) -> Figure:
-    """Transition matrices of the human labels in a committed record and of symmetric noise of their rate."""
-    clean, noisy, names = recorded_labels()
+def human_and_synthetic(seed: int = 123) -> Figure | HTML:
+    """Transition matrices of the human labels in a record and of symmetric noise of their rate, or what is missing."""
+    try:
+        clean, noisy, names = recorded_labels()
+    except NlkitError as error:
+        return HTML(f"<p>Not shown, since the record is not on this machine: {html.escape(str(error))}</p>")
     rate = float((clean != noisy).mean())
     synthetic = noise.symmetric(clean, rate, len(names), seed, own_class=False)
     labels = {"human labels": noisy, f"symmetric noise, {percent(rate)}": synthetic}
