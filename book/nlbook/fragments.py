@@ -115,7 +115,7 @@ def draw(name: str, source: Source, path: Path) -> None:
     elif paper and callable(getattr(figures, kind, None)):
         figure = getattr(figures, kind)(source.run(paper, cell))
     else:
-        raise NlkitError("no figure is called so; expected <nlkit.figures>_<paper>_<cell> or epoch_curves_<cell>")
+        raise NlkitError("no figure is called so; expected <figure>_<paper>_<cell> or epoch_curves_<cell>")
     figure.savefig(path, metadata={"Date": None})
     path.with_suffix(".csv").write_text(figure_csv(figure) or "", encoding="utf-8")
     plt.close(figure)

@@ -18,8 +18,7 @@ def compact(svg: str) -> str:
     for name, style in re.findall(r'<path id="(\w+)" d="[^"]*"( style="[^"]*")', text):
         text = re.sub(rf'(<use xlink:href="#{name}"[^>]*?){re.escape(style)}', r"\1", text)
     for number, style in enumerate(dict.fromkeys(re.findall(r' style="[^"]*"', text))):
-        rule = f".s{number}{{{style[8:-1]}}}</style>"
-        text = text.replace(style, f' class="s{number}"').replace("</style>", rule, 1)
+        text = text.replace(style, f' class="s{number}"').replace("</style>", f".s{number}{{{style[8:-1]}}}</style>", 1)
     names = {name: f"i{number}" for number, name in enumerate(dict.fromkeys(re.findall(r'(?<= id=")\w+', text)))}
     text = re.sub(r'(?<= id=")\w+|(?<="#)\w+|(?<=url\(#)\w+', lambda one: names[one[0]], text)
     text = re.sub(r'(?<= d=")[^"]*', lambda one: relative(one[0]), text)

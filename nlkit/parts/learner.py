@@ -102,7 +102,7 @@ class Learner:
     def in_parts(self, batches: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Logits [B_i, C] of several batches in one pass, in which batch norm sees each as a batch of its own.
 
-        The same as one call after the other, running statistics included, up to rounding; convolutions see one batch.
+        The same as one call for each, running statistics included, up to rounding; convolutions see one large batch.
         """
         sizes = [len(batch) for batch in batches if len(batch)]
         with _batch_norm_in_parts(self.net, [len(rows) for rows in parallel.shares(sizes)]):
@@ -131,7 +131,7 @@ class Learner:
             group["lr"] = lr
 
     def predict(self, images: Images, chosen: Tensor | None = None) -> Tensor:
-        """Logits float32 [N, C] of plain images uint8 [N, H, W, C], or [n, C] of those `chosen`, in evaluation mode."""
+        """Logits float32 [N, C] in evaluation mode and in order, of images uint8 [N, H, W, C] or the `chosen`, int64 [n]."""
         return torch.cat(self.of_plain(self, images, chosen))
 
     @no_grad()
@@ -230,7 +230,7 @@ def _batch_norm_in_parts(net: torch.nn.Module, sizes: list[int]) -> Iterator[Non
     """Inside, each batch norm normalises consecutive parts of its input one after the other."""
     norms = [module for module in net.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     for norm in norms:
-        norm.forward = lambda x, whole=norm.forward: torch.cat([whole(part) for part in x.split(sizes)])  # type: ignore
+        norm.forward = lambda x, whole=norm.forward: torch.cat([whole(part) for part in x.split(sizes)])  # type: ignore[method-assign, misc]
     try:
         yield
     finally:

@@ -142,7 +142,7 @@ def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float
     values = np.stack([one[:length] for one in found])
     passes = np.linspace(passes_of_pretraining(runs[0]), passes_of(runs[0]) or length, length + 1)[1:]
     band: dict[str, Any] = {"color": look.colour, "alpha": 0.18, "linewidth": 0, "rasterized": True}
-    ax.fill_between(passes, values.min(axis=0), values.max(axis=0), label=f"_{look.label}", **band)  # of its numbers
+    ax.fill_between(passes, values.min(axis=0), values.max(axis=0), label=f"_{look.label}", **band)  # for the CSV only
     every = max(length // 6, 1)
     ax.plot(passes, values.mean(axis=0), markevery=(every // 2, every), **line_style(look))
     return [float(np.nanmin(values)), float(np.nanmax(values))]
