@@ -131,7 +131,7 @@ class Learner:
             group["lr"] = lr
 
     def predict(self, images: Images, chosen: Tensor | None = None) -> Tensor:
-        """Logits float32 [N, C] in evaluation mode and in order, of images uint8 [N, H, W, C] or the `chosen`, int64 [n]."""
+        """Logits float32 [N, C] in evaluation mode, in order, of images uint8 [N, H, W, C] or `chosen` int64 [n]."""
         return torch.cat(self.of_plain(self, images, chosen))
 
     @no_grad()
