@@ -48,6 +48,11 @@ def test_an_impossible_parameter_is_refused(refused: Callable[..., str], tmp_pat
     assert said in refused("run", write_params(tmp_path / "p.yaml"), "-s", text, "--out", tmp_path / "out")
 
 
+@pytest.mark.parametrize("words", ["", "run", "walk", "data", "data get", "run p.yaml --nope", "run p --device tpu"])
+def test_a_command_that_is_none_is_refused_in_one_line(refused: Callable[..., str], words: str) -> None:
+    refused(*words.split())
+
+
 def test_missing_data_and_a_missing_gpu_are_refused(refused: Callable[..., str], tmp_path: Path) -> None:
     params = write_params(tmp_path / "p.yaml", **{"data.name": "cifar10"})
     said = refused("run", params, "--data", tmp_path, "--out", tmp_path / "out")

@@ -33,7 +33,7 @@ from nlkit.figures.numbers import figure_csv
 matplotlib.figure.Figure._repr_csv_ = figure_csv
 get_ipython().display_formatter.formatters["text/csv"] = BaseFormatter(print_method="_repr_csv_")
 get_ipython().reset(new_session=True)
-__import__("gc").freeze()
+exec("import gc; gc.collect(); gc.freeze()", {{}})
 """
 """What a kernel does before each notebook. Garbage is seldom looked for, and not among what outlives a page. Pyplot's
 hook, which comes with the first figure, would draw it once more than Jupyter's backend does. Figures carry numbers."""

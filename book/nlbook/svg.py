@@ -20,7 +20,7 @@ def compact(svg: str) -> str:
     for number, style in enumerate(dict.fromkeys(re.findall(r' style="[^"]*"', text))):
         text = text.replace(style, f' class="s{number}"').replace("</style>", f".s{number}{{{style[8:-1]}}}</style>", 1)
     names = {name: f"i{number}" for number, name in enumerate(dict.fromkeys(re.findall(r'(?<= id=")\w+', text)))}
-    text = re.sub(r'(?<= id=")\w+|(?<="#)\w+|(?<=url\(#)\w+', lambda one: names[one[0]], text)
+    text = re.sub(r'(?<= id=")\w+|(?<=href="#)\w+|(?<=url\(#)\w+', lambda one: names.get(one[0], one[0]), text)
     text = re.sub(r'(?<= d=")[^"]*', lambda one: relative(one[0]), text)
     text = PLACES.sub(lambda one: " ".join(_short(round(float(x) * STEP)) for x in one[0].split()), text)
     return re.sub(r"(?<=image/png;base64,)[^\"]*", lambda one: _with_palette(one[0]), text)

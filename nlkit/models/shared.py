@@ -1,11 +1,28 @@
 """Layers that look beyond their own row, for a batch that is shared out over processes (`nlkit/parallel.py`)."""
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce  # its gradient is the sum of all processes' gradients
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from nlkit import parallel
+
+
+class Total(torch.autograd.Function):
+    """The sum of a tensor over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(context: Any, values: Tensor) -> Tensor:
+        """The sum."""
+        total = values.clone()
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        """The sum of the gradients."""
+        return Total.forward(context, gradients[0])
 
 
 class SharedNorm(nn.BatchNorm2d):
@@ -22,7 +39,7 @@ class SharedNorm(nn.BatchNorm2d):
         variance, mean = torch.var_mean(x.float(), over, correction=0)
         count = x.new_full((1,), x.numel() // x.shape[1], dtype=torch.float64)
         sums = count * mean.double(), count * (variance.double() + mean.double() ** 2), count
-        first, second, count = all_reduce(torch.cat(sums)).split([len(mean), len(mean), 1])
+        first, second, count = Total.apply(torch.cat(sums)).split([len(mean), len(mean), 1])
         mean, variance = first / count, second / count - (first / count) ** 2
         self._remember(mean, variance * count / (count - 1))
         scale = (variance + self.eps).rsqrt().float() * self.weight

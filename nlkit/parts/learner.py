@@ -131,7 +131,7 @@ class Learner:
             group["lr"] = lr
 
     def predict(self, images: Images, chosen: Tensor | None = None) -> Tensor:
-        """Logits float32 [N, C] in evaluation mode, in order, of images uint8 [N, H, W, C] or `chosen` int64 [n]."""
+        """Logits float32 [N, C] of plain images uint8 [N, H, W, C], or of those `chosen` int64 [n]; evaluation mode."""
         return torch.cat(self.of_plain(self, images, chosen))
 
     @no_grad()

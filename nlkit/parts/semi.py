@@ -86,7 +86,7 @@ def mixmatch(
 ) -> dict[str, Tensor]:
     """L_x, L_u and L_reg of labelled views x and unlabelled views u, mixed with each other, and their targets.
 
-    `net` makes logits of views; with `rows_seen` labelled it sees the mixed rows of x only, whose partners u may be.
+    `net` makes logits of views. With `rows_seen` labelled it sees mixed rows of x only, each mixed with one of x or u.
     """
     inputs = torch.cat([*x, *u])
     targets = torch.cat([refined, refined, guess, guess])

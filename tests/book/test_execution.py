@@ -89,7 +89,7 @@ def test_a_page_of_a_run_gets_its_parameters_and_its_cell_in_the_title() -> None
 
 
 def figure() -> str:
-    """Lines, marks, a histogram, rotated words, and two images, of few and of many colours."""
+    """Lines, marks, hatched bars, links, rotated words, and two images, of few and of many colours."""
     figures.use_book_style()
     plt.rcParams["svg.hashsalt"] = "test"
     rng, file = np.random.default_rng(0), io.StringIO()
@@ -98,7 +98,9 @@ def figure() -> str:
     left.fill_between(range(30), rng.random(30), alpha=0.5)
     left.set_ylabel("turned")
     left.set_xscale("symlog")  # its powers of ten have a family of their own, which begins like that of all words
-    left.legend()
+    left.bar(range(3), range(3), hatch="//")  # its colours are attributes
+    left.scatter([1], [1]).set_urls(["#elsewhere"])
+    left.legend(title='"#quoted"')
     middle.imshow(rng.integers(0, 2, (9, 9)), interpolation="none")
     right.imshow(rng.integers(0, 256, (32, 32, 3), np.uint8), interpolation="none")
     drawn.savefig(file, format="svg")
@@ -127,8 +129,10 @@ def test_no_pixel_and_no_word_changes_paths_stay_within_a_hundredth_of_a_point_a
         assert found and {*re.findall(pattern, after)} == {*found}
     rules = dict(re.findall(r"\.(s\d+){([^}]*)}", after))
     styles = re.findall(r'<(?!use)\w+[^>]* style="([^"]*)"', before)  # marks have theirs where they are drawn, too
-    assert [rules[name] for name in re.findall(r'<(?!use)\w+[^>]* class="(s\d+)"', after)] == styles
-    assert {*re.findall(r'(?<="#)\w+|(?<=url\(#)\w+', after)} <= {*re.findall(r'(?<= id=")\w+', after)}
+    after_all = [rules[name] for name in re.findall(r'<(?!use)\w+[^>]* class="(s\d+)"', after)]
+    assert [re.sub(r"#\w+\)", "", one) for one in after_all] == [re.sub(r"#\w+\)", "", one) for one in styles]
+    names = {*re.findall(r'(?<= id=")\w+', after)}
+    assert {*re.findall(r'(?<=href="#)\w+|(?<=url\(#)\w+', after)} <= names | {"elsewhere"}
     assert len(after) < 0.8 * len(before)
     closed = "M 1 2 Q 3 4 5 6 z M 7 8 C 1 1 2 2 3 3 z L 4 5"
     paths, compact = (re.findall(r' d="([^"]*)"', text) for text in (before, after))

@@ -202,7 +202,7 @@ def test_what_cannot_be_decoded_has_one_reason_whoever_reads(tmp_path: Path, con
     assert all(said in reason and "\n" not in reason for reason in reasons)
 
 
-def test_an_error_within_and_an_interruption_outside_end_the_work() -> None:
+def test_results_keep_their_order_and_an_error_within_or_an_interruption_outside_ends_the_work() -> None:
     begun: list[int] = []
 
     def work(item: int) -> None:
@@ -210,7 +210,12 @@ def test_an_error_within_and_an_interruption_outside_end_the_work() -> None:
         if item == 500:
             raise KeyError(item)
 
+    def late(item: int) -> int:
+        time.sleep(0.002 * (item % 5 == 0))
+        return item
+
     bar = tqdm(disable=True)
+    assert [*in_parallel(late, range(40), bar)] == [*range(40)] and [*in_parallel(late, [], bar)] == []
     with pytest.raises(KeyError):
         list(in_parallel(work, range(5000), bar))
     with pytest.raises(KeyboardInterrupt):

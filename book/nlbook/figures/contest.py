@@ -120,6 +120,7 @@ def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
         ax.set(title=cell, xlabel="passes an image")
         if not here:
             say_not_run(ax)
+            ax.set_xticks([])
     if ends:
         quantity.scale(axes[0], "y", np.array(ends))
     figure.supylabel(quantity.label)
@@ -130,7 +131,6 @@ def epoch_curves(groups: Groups, column: str = "accuracy") -> Figure:
 def say_not_run(ax: Axes) -> None:
     """Say in the middle of an empty panel why it is empty."""
     ax.text(0.5, 0.5, NOT_RUN, transform=ax.transAxes, ha="center", color=NEUTRAL)
-    ax.set_xticks([])
 
 
 def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float]:
