@@ -72,6 +72,7 @@ MAKERS: dict[str, Callable[[Source, str], Rows | pd.DataFrame]] = {
     "params": tables.settings,
     "results": tables.results,
     "sources": tables.sources,
+    "claims": tables.last_and_best,
     "summary": tables.summary,
     "memorisation": lambda source, cell: tables.memorisation(contest.contestants(source.runs, [cell])[cell]),
     "variations": tables.variations,

@@ -121,6 +121,14 @@ def claimed_and_measured(claims: pd.DataFrame, rows: pd.DataFrame) -> Rows:
         yield {**method, "cell": cell, "measured": ", ".join(measured) or nothing, **row}
 
 
+def last_and_best(source: Source, word: str) -> pd.DataFrame:
+    """`claims_<word>`: last (best*) by the claims whose source has this word, in cells that all their methods have."""
+    claims = source.claims[source.claims["source"].str.contains(word)]
+    found = claims.pivot(index=["paper", "cell"], columns="metric", values="value")
+    text = found["last"].map("{:.1f}".format) + found["best"].map(" ({:.1f})".format)
+    return text.unstack().dropna(axis="columns").loc[claims["paper"].unique()].rename_axis(columns="method")
+
+
 def sources(source: Source, name: str) -> Rows:
     """`sources_<paper>`: who reports the claims of a letter, and where we saw it."""
     for _, claim in claims_of(source, name).drop_duplicates("letter").iterrows():

@@ -64,8 +64,8 @@ def test_what_is_typed_is_found(text: str, found: list[str]) -> None:
 
 
 METHODS = {entry.paper for entry in registry.everything() if entry.looks}
-BASELINES = {"f_correction", "iterative_cv", "m_correction", "meta_learning", "p_correction"}
-BASELINES |= {"c2d", "cc", "moit", "plc", "rrl", "sel_cl_plus"}
+BASELINES = {"f_correction", "iterative_cv", "m_correction", "meta_learning", "p_correction", "volminnet"}
+BASELINES |= {"c2d", "cc", "co_teaching", "elr_plus", "moit", "pes_semi", "plc", "rrl", "sel_cl_plus", "sop_plus"}
 METRICS = {"best", "last", "best_single", "last_single", "selected", "top1", "imagenet_top1", "reported"}
 REQUIRED = {"paper", "cell", "metric", "value", "source", "evidence"}
 CELLS = re.compile(
