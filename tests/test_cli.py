@@ -105,7 +105,7 @@ def test_a_folder_in_which_another_process_works_is_refused_to_other_parameters_
     [
         (MemoryError(), 2, "out of memory"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 2, "out of memory"),
-        (OSError(28, "No space left on device"), 2, "No space left"),
+        (OSError(28, "No space left on device", "/memory/Overflow"), 2, "the system refuses: "),
         (BrokenPipeError(32, "Broken pipe"), 2, "Broken pipe"),
         (OverflowError("int too large"), 2, "too large"),
         (ZeroDivisionError("one\nby \x1b[31mzero"), 1, "one by \\x1b[31mzero"),

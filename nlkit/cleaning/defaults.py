@@ -31,7 +31,7 @@ class Situation:
 
 
 def choose_side(situation: Situation) -> int:
-    """Side of the squares: that of the images, at most 64, and on a CPU what one core trains in about half a minute.
+    """Side of the squares: that of the images, at most 64, and on a CPU what one core trains in about 20 seconds.
 
     Not below 16 for few images, and not below 32 for many, which take longer.
     """

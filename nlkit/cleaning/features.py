@@ -66,23 +66,24 @@ def clean_features(
     given = np.array([number[label] for label in rows.labels])
     correct = given if rows.truth is None else np.array([number.get(label, -1) for label in rows.truth])
     tested = held_out(given, hold_out, seed)
-    evidence = _evidence(rows.features, given, tested, len(names), k)
     paths, train = np.array(rows.names, dtype=object), ~tested
     test, accuracy, auc = None, None, None
-    if tested.any():
-        test = results.score_table("test", paths[tested], given[tested], names, evidence)
-        accuracy = 100 * float((evidence["test.prediction"] == correct[tested]).mean())
-    table = results.score_table("train", paths[train], given[train], names, evidence)
-    if rows.truth is not None:
-        right = torch.from_numpy((given == correct)[train])
-        auc = measure.auc(right, torch.from_numpy(evidence["train.p_clean"]))
-    summary = {"classes": names, "k": min(k, len(table) - 1), "temperature": TEMPERATURE, "rows": len(table)}
-    summary |= {"accuracy": accuracy, "auc": auc, "seconds": time.perf_counter() - begin}
-    found: dict[str, Any] = {"scores": table, "test_scores": test, "accuracy": accuracy, "auc": auc}
-    result = results.FeatureResult(**found, path=path, folder=target, notes=rows.notes + results.never_predicted(table))
     with results.owned_output(path, target, overwrite, source):
         if (target / "record.json").exists() and not overwrite:
             raise NlkitError(f"{target}: holds a run; choose another --out, or --overwrite")
+        evidence = _evidence(rows.features, given, tested, len(names), k)
+        if tested.any():
+            test = results.score_table("test", paths[tested], given[tested], names, evidence)
+            accuracy = 100 * float((evidence["test.prediction"] == correct[tested]).mean())
+        table = results.score_table("train", paths[train], given[train], names, evidence)
+        if rows.truth is not None:
+            right = torch.from_numpy((given == correct)[train])
+            auc = measure.auc(right, torch.from_numpy(evidence["train.p_clean"]))
+        summary = {"classes": names, "k": min(k, len(table) - 1), "temperature": TEMPERATURE, "rows": len(table)}
+        summary |= {"accuracy": accuracy, "auc": auc, "seconds": time.perf_counter() - begin}
+        found: dict[str, Any] = {"scores": table, "test_scores": test, "accuracy": accuracy, "auc": auc}
+        notes = rows.notes + results.never_predicted(table)
+        result = results.FeatureResult(**found, path=path, folder=target, notes=notes)
         with swapped(target) as new:
             write_atomically(new / "summary.json", json.dumps(summary, indent=1) + "\n")
             results.write_tables(result, new)

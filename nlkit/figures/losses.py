@@ -107,7 +107,7 @@ def loss_heatmap(run: Run) -> Figure:
 def loss_ridges(run: Run, rows: int = 9) -> Figure:
     """Ridges of the loss distribution, one row an epoch from top to bottom, on a logarithmic axis."""
     total, end = len(run.epochs), style.warm_up(run)
-    chosen = sorted({round(e) for e in np.geomspace(1, total, rows)} | {end or total})
+    chosen = sorted({round(e) for e in np.geomspace(1, total, rows)} | {min(end or total, total)})
     centres = np.sqrt(EDGES[1:] * EDGES[:-1])
     figure, (ax,) = style.panels(1, 0.38 * len(chosen) + 1.1)
     parts = [(label, colour, counts[np.array(chosen) - 1]) for label, colour, counts in loss_counts(run)]

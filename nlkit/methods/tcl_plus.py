@@ -135,8 +135,8 @@ class SecondStage(SingleNetwork[TCLPlusParams]):
     def losses(self, batch: Tensor, stream: Generator) -> dict[str, Tensor]:
         """Cross-entropy of mixed weak views with the mixed corrected labels, or with both mixed guesses as well.
 
-        With bootstrapping a label is 0.8 the corrected one and 0.2 the class that the follower predicts for the
-        plain weak view (hard bootstrapping).
+        With bootstrapping a label is for a share `trust` the corrected one, for the rest the class that the follower
+        predicts for the weak view before mixing (hard bootstrapping).
         """
         share = semi.mixing_share(self.beta, self.method.first.alpha)
         views = self.learner.views.weak(self.data.images[batch], stream)

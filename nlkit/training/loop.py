@@ -100,8 +100,10 @@ def _save(state: Fit, folder: Path, identity: dict[str, str], code: str | None) 
     tensors |= {"split.losses": state.split.losses, "split.p_clean": state.split.p_clean}
     for epoch, snapshot in state.snapshots.items():
         tensors |= with_prefix(f"snapshot.{epoch}", snapshot)
-    info = {"identity": identity, "rows": state.rows, "events": state.method.events, "started": state.started}
-    save_checkpoint(folder, len(state.rows), tensors, info | {"snapshots": list(state.snapshots), "commit": code})
+    info: dict[str, Any] = {"identity": identity, "rows": state.rows, "events": state.method.events}
+    info |= {"started": state.started, "snapshots": list(state.snapshots), "commit": code}
+    info |= {"threshold": state.split.threshold}
+    save_checkpoint(folder, len(state.rows), tensors, info)
 
 
 def save_checkpoint(folder: Path, epoch: int, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
@@ -152,7 +154,7 @@ def _resume(state: Fit, folder: Path, identity: dict[str, str], device: Device, 
         state.method.load_state_dict(without_prefix("method", tensors))
         state.method.events[:] = info["events"]
         state.rows, state.started, state.resumed = info["rows"], info["started"], True
-        state.split = Split(tensors["split.losses"], tensors["split.p_clean"], ())
+        state.split = Split(tensors["split.losses"], tensors["split.p_clean"], (), info.get("threshold", 0.5))
         state.snapshots = {epoch: without_prefix(f"snapshot.{epoch}", tensors) for epoch in info["snapshots"]}
         if (before := info.get("commit", code)) != code:
             state.method.events.append(f"after epoch {len(state.rows)}: commit {before} until here, then {code}")

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from nlkit.data.problem import Batch
+from nlkit.errors import NlkitError
 from nlkit.lazy import Device, Generator, Tensor, functional, torch
 from nlkit.params.views import AffineStrongParams, SimCLRParams, Strong, ViewParams
 from nlkit.views import View, Views, flips
@@ -70,13 +71,16 @@ BLUR = 0.1, 2.0  # standard deviations of the blur, in pixels
 def strong_view(params: Strong, mean: Sequence[float], std: Sequence[float], device: Device) -> RandomView:
     """The strong view that the parameters ask for; mean and std are those of pixels in 0..1.
 
-    The affine one erases a rectangle, then rotates, zooms and shifts by more than the weak view; it never flips.
+    The affine one erases a rectangle, then rotates, zooms and shifts by more than the weak view; it never flips. The
+    others raise NlkitError for grey images.
     """
     match params:
         case AffineStrongParams():
             moves = ViewParams(pad=params.pad, flip=False, rotate=params.rotate, zoom=params.zoom)
             views = Views(moves, mean, std, device)
             return lambda images, stream: views.weak(erase(images, params.erase, stream), stream)
+        case _ if len(mean) == 1:
+            raise NlkitError(f"a strong view '{params.kind}' is for colours, and these images are grey; use 'affine'")
         case SimCLRParams():
             return SimCLRView(params, mean, std, device)
         case _:

@@ -10,8 +10,10 @@ from sklearn.datasets import load_digits
 from sklearn.neighbors import NearestNeighbors
 
 from nlkit import NlkitError, noise
+from nlkit.cleaning import features as module
 from nlkit.cleaning.features import clean_features, encode_images, neighbour_posteriors, unit
 from nlkit.cli import main
+from nlkit.files import write_atomically
 
 
 def write_digits(folder: Path, rate: float = 0.3, count: int = 1797) -> tuple[Path, Path]:
@@ -93,7 +95,9 @@ def test_labels_may_be_numbers_in_the_npz_file_and_long_numbers_in_a_table(tmp_p
     assert table["label"].tolist() == long["label"].tolist()
 
 
-def test_bad_features_labels_and_options_are_refused(tmp_path: Path, refused: Callable[..., str]) -> None:
+def test_bad_features_labels_and_options_are_refused(
+    tmp_path: Path, refused: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     features, names = np.random.default_rng(0).normal(size=(40, 3)), [f"{i}.png" for i in range(40)]
     labels = pd.DataFrame({"path": names, "label": ["a", "b"] * 20})
     rows = pd.DataFrame({"path": names, **{f"f{j}": features[:, j] for j in range(3)}})
@@ -108,6 +112,8 @@ def test_bad_features_labels_and_options_are_refused(tmp_path: Path, refused: Ca
     for name, array in {"f": features, "nan": features * np.nan, "objects": np.array([{}])}.items():
         np.savez(tmp_path / f"{name}.npz", features=array)
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
+    write_atomically(tmp_path / "own/mine", "")
+    monkeypatch.setattr(module, "_evidence", Mock(side_effect=AssertionError("refused before any long work")))
     for file, table, options, said in [
         ("f.npz", None, [], "no whole numbers 'labels'"),
         ("f.npz", "twice.csv", [], "41 rows"),
@@ -119,6 +125,7 @@ def test_bad_features_labels_and_options_are_refused(tmp_path: Path, refused: Ca
         ("f.npz", "l.csv", [tmp_path], "folder: has no meaning"),
         ("f.npz", "l.csv", ["--truth", "label"], "--truth label: must be"),
         ("f.npz", "l.csv", ["--out", tmp_path / "l.csv", "--overwrite"], "l.csv is read"),
+        ("f.npz", "l.csv", ["--out", tmp_path / "own.csv"], "holds 'mine'"),
         ("nan.npz", "l.csv", [], "not finite"),
         ("objects.npz", "l.csv", [], "objects.npz"),
         ("none.npz", "l.csv", [], "no such file"),

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
@@ -203,4 +203,6 @@ def test_a_shard_that_is_damaged_is_made_again(photos: PhotoList, store: Store, 
         for copy in copies:
             file.write_bytes(copy)
             seen.clear()
-            assert same(make(photos), store) and len(seen) == 4
+            with patch.object(module, "tqdm", wraps=module.tqdm) as bar:
+                assert same(make(photos), store) and len(seen) == 4
+            assert bar.call_args.kwargs["initial"] == 30 - 4

@@ -68,6 +68,11 @@ def test_each_figure_is_drawn_with_and_without_clean_labels(run: nlkit.Run, name
     assert all(figure.bbox.x0 <= one.x0 and one.x1 <= figure.bbox.x1 and one.y1 <= figure.bbox.y1 for one in titles)
 
 
+def test_ridges_end_with_a_run_that_is_over_before_its_warm_up(known: nlkit.Run) -> None:
+    figure = figures.loss_ridges(tiny.with_tables(known, epochs=known.epochs.head(8)))
+    assert [one.get_text() for one in figure.axes[0].get_yticklabels()][-1] == "epoch 8"
+
+
 def test_the_viewer_carries_every_epoch_and_only_plain_data(run: nlkit.Run, known: nlkit.Run) -> None:
     html = loss_viewer(run, known).data
     content = json.loads(zlib.decompress(base64.b64decode(html.split('-data">')[1].split("</script>")[0])))

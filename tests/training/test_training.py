@@ -51,6 +51,12 @@ def test_a_run_gives_the_same_record_again_and_with_another_seed_another_one_of_
     assert "noise" not in found and "samples.noisy" not in found
 
 
+def test_a_run_that_is_resumed_after_its_last_epoch_has_its_own_threshold(tmp_path: Path) -> None:
+    own = tiny.params("dividemix", **{"method.threshold": 0.7})
+    straight, resumed = (training.fit(PROBLEM, own, tmp_path, progress=False) for _ in range(2))
+    assert resumed.resumed and straight.split.threshold == resumed.split.threshold == 0.7
+
+
 def test_with_damaged_checkpoints_only_training_starts_anew(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stop_at(3, tmp_path)
     for path in checkpoints(tmp_path / "checkpoints"):

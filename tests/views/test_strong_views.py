@@ -15,6 +15,7 @@ from torchvision.transforms import autoaugment
 from torchvision.transforms import functional as reference
 from torchvision.transforms.functional import InterpolationMode
 
+from nlkit.errors import NlkitError
 from nlkit.params.views import AffineStrongParams, AutoAugmentParams, AutoAugmentPhotoParams, SimCLRParams, ViewParams
 from nlkit.views import Views
 from nlkit.views.autoaugment import OPERATIONS, AutoAugment, apply, policy_tables
@@ -23,6 +24,12 @@ from nlkit.views.strong import ADJUSTMENTS, enlarged, erase, gaussian_blur, jitt
 
 CPU = torch.device("cpu")
 STILL = {"crop": 1.0, "flip": False, "jitter": 0.0, "grey": 0.0, "solarise": 0.0}
+
+
+@pytest.mark.parametrize("own", [SimCLRParams(kind="simclr"), AutoAugmentParams(kind="autoaugment")])
+def test_views_that_change_colours_are_refused_for_grey_images(own: SimCLRParams | AutoAugmentParams) -> None:
+    with pytest.raises(NlkitError, match=f"'{own.kind}' is for colours"):
+        strong_view(own, MEAN[:1], STD[:1], CPU)
 
 
 def photographs(count: int, size: int = 32) -> Tensor:

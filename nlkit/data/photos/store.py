@@ -103,16 +103,15 @@ def request_name(photos: PhotoList, short: int, folder: Path) -> str:
 def _make(photos: PhotoList, short: int, files: list[Path], progress: bool) -> None:
     """Decode the shards that are not there yet, and write each as soon as all its images are decoded."""
     missing = [number for number, file in enumerate(files) if read_shard(file) is None]
-    done = (len(files) - len(missing)) * SHARD
-    folder = files[0].parent
+    due = {number: range(number * SHARD, min((number + 1) * SHARD, len(photos))) for number in missing}
+    done, folder = len(photos) - sum(map(len, due.values())), files[0].parent
 
     def one(place: int) -> Outcome:
         return attempt(lambda: digested(read_photo(photos.path(place), short)))
 
     try:
         with tqdm(total=len(photos), initial=done, desc="decoding images", disable=not progress) as bar:
-            for turn, number in enumerate(missing, 1):
-                places = range(number * SHARD, min((number + 1) * SHARD, len(photos)))
+            for turn, (number, places) in enumerate(due.items(), 1):
                 outcomes = in_parallel(one, places, bar)
                 _write_shard(files[number], zip(places, outcomes, strict=True))
                 _check_space(files[number], len(missing) - turn)
