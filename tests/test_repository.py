@@ -72,6 +72,8 @@ def test_those_that_the_book_ranks_are_equals(cell: str, monkeypatch: pytest.Mon
     monkeypatch.chdir(ROOT)
     ranked = contest.of_equals(contest.contestants(runs(), [cell])[cell])
     assert set(ranked) == RANKED.get(cell, {"cross_entropy-views", *PAPERS[1:], "codim-sup"})
+    for params in (run.params for found in ranked.values() for run in found):
+        assert params.method.own_schedule or params.optim.drop_epochs or params.optim.schedule == "cosine"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,8 @@ def test_what_the_book_says_of_symmetric_noise_and_of_the_other_methods_holds() 
         assert won < 0.2 if few_won else won > 0.5
     assert abs(mean_last("elr", few) - clean) < 2
     easy = ("digits-sym-20", "digits-sym-50", "digits-asym-40")
-    assert all(mean_last("tcl", cell) >= mean_last("cross_entropy", "digits-clean") - 0.2 for cell in easy)
+    clean = mean_last("cross_entropy", "digits-clean")
+    assert all(contest.tied({"clean": clean, "tcl": mean_last("tcl", cell)}, 450)["tcl"] for cell in easy)
     assert mean_last("dividemix", "digits-sym-50") >= 98
     for paper, cell in (("tcl", "digits-sym-50"), ("codim", "digits-sym-50"), ("codim", "digits-sym-50-sup")):
         assert mean_last(paper, cell) >= mean_last("dividemix", "digits-sym-50") - 2
