@@ -133,6 +133,10 @@ def test_what_the_book_says_of_symmetric_noise_and_of_the_other_methods_holds() 
         assert mean_last(paper, cell) >= mean_last("dividemix", "digits-sym-50") - 2
     assert mean_last("cross_entropy", "digits-sym-50") <= 60
     assert mean_last("dividemix", "digits-sym-80") >= 92
+    for cell in ("digits-sym-20", "digits-sym-50", "digits-sym-80"):
+        whole = {"cross_entropy": f"{cell}-views", "mixup": cell, "confident_learning": cell, "elr": cell}
+        gain = {paper: mean_last(paper, f"{cell}-short") - mean_last(paper, own) for paper, own in whole.items()}
+        assert gain.pop("elr") < 0 < min(gain.values()) and max(gain, key=lambda paper: gain[paper]) == "cross_entropy"
 
 
 @pytest.mark.parametrize("cell", DIGITS)
