@@ -47,9 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _failed(error: Exception) -> int:
     """Tell an error that nobody has foreseen in one line; the traceback of a mistake goes to a file."""
-    code, text = 2, NlkitError(str(error))
-    told = "" if isinstance(error, OSError) else str(error)  # PyTorch has no errors of its own for these two
-    if isinstance(error, MemoryError) or "memory" in told:
+    code, text, told = 2, NlkitError(str(error)), "" if isinstance(error, OSError) else str(error)
+    if isinstance(error, MemoryError) or "memory" in told:  # PyTorch's are RuntimeErrors
         said = "out of memory; make batches, images or the network smaller (training.batch_size, model.width)"
     elif isinstance(error, OverflowError) or "Overflow" in told:
         said = f"a number in the parameters is too large ({text})"
