@@ -226,6 +226,7 @@ def test_a_bin_of_the_viewer_shows_images_with_the_labels_of_the_record(visit: V
     expected = [f"given {given}\npredicted {guess}" for given, guess in own[["noisy", "prediction"]].to_numpy()]
     for choose in (lambda: plot.press("Enter"), lambda: bin.click(force=True)):
         choose()
+        viewer.locator(".sample").nth(len(expected) - 1).wait_for(state="attached")  # a browser may be behind
         assert sorted(viewer.locator(".sample").all_inner_texts()) == sorted(expected)
         plot.press("Enter")
     assert viewer.locator(".sample").count() == 0 and not visit.problems
