@@ -87,7 +87,7 @@ def load_classifier(folder: str | Path, device: str = "auto") -> Classifier:
             raise ValueError("its shape, mean and std do not fit each other")
         tensors = {name: value.to(choose_device(device)) for name, value in tensors.items()}
         labels = tensors.pop("labels")
-        # A method asks its training set for the size and the channels; what pixels tell it is in its state.
+        # To predict, a method needs only the size and the channels of its training set; black stands in for pixels.
         images = torch.zeros(1, 1, 1, shape[3], dtype=torch.uint8, device=labels.device).expand(*shape)
         train = TrainingSet(images, labels, len(names), tuple(info["mean"]), tuple(info["std"]))
         method = registry.find(params.method.name).build(train, params)
