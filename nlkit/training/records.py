@@ -92,13 +92,17 @@ def write(
     folder: Path, info: Mapping[str, Any], epochs: pd.DataFrame, samples: pd.DataFrame, limit: int | None = LIMIT
 ) -> Record:
     """Write a record to a folder; raises NlkitError where it cannot be written or takes more than `limit` bytes."""
-    frames = zip(FILES[1:], (epochs, samples), strict=True)
-    tables = {name: frame.to_parquet(index=False, compression="zstd") for name, frame in frames}
+    tables = {}
+    for name, frame in zip(FILES[1:], (epochs, samples), strict=True):
+        # Numbers that nearly all differ take a third less space byte by byte than through a dictionary of values.
+        split = [str(column) for column in frame if frame[column].dtype.kind in "iuf"]
+        tables[name] = frame.to_parquet(
+            index=False, compression="zstd", use_dictionary=False, use_byte_stream_split=split
+        )
     files = {name: hashlib.sha256(blob).hexdigest() for name, blob in tables.items()}
     complete = _sealed({"format": FORMAT, **info, "files": files})
     blobs = tables | {"record.json": (json.dumps(complete, indent=1, sort_keys=True) + "\n").encode()}
-    total = sum(map(len, blobs.values()))
-    if limit is not None and total > limit:
+    if limit is not None and (total := sum(map(len, blobs.values()))) > limit:
         raise NlkitError(f"{folder}: the record takes {total} bytes, more than {limit}; record fewer snapshots")
     try:
         _put(folder, blobs)

@@ -39,10 +39,18 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 
 def test_a_record_above_the_limit_is_refused_before_anything_is_written(folder: Path, tmp_path: Path) -> None:
     record = records.load(folder)
-    noise = np.random.default_rng(0).random(records.LIMIT // 8 + 1000)
-    samples = pd.DataFrame({"loss": noise})
+    samples = pd.DataFrame({"loss": np.frombuffer(np.random.default_rng(0).bytes(records.LIMIT), "int64")})
     refused(lambda: records.write(tmp_path / "large", record.info, record.epochs, samples), "record fewer snapshots")
     assert not (tmp_path / "large").exists()
+
+
+def test_tables_of_numbers_and_words_come_back_as_they_were_written(folder: Path, tmp_path: Path) -> None:
+    info, numbers = records.load(folder).info, np.random.default_rng(0).random(500)
+    table = pd.DataFrame({kind: (200 * numbers).astype(kind) for kind in ("float16", "float64", "uint8", "int64")})
+    table = table.assign(found=numbers > 0.5, why=np.where(numbers > 0.5, "loss", None))
+    again = records.write(tmp_path / "again", info, table, table.head(9))
+    pd.testing.assert_frame_equal(again.epochs, table)
+    pd.testing.assert_frame_equal(again.samples, table.head(9))
 
 
 @pytest.mark.parametrize("renames", [0, 1, 2])
