@@ -75,7 +75,8 @@ def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:
     looks={"": Look("CoDiM-Self", "#CC79A7", "D"), "-sup": Look("CoDiM-Sup", "#882255", "s")},
     place=80,
     shown=(
-        "variant", "warm_up", "penalty", "lambda_u", "threshold", "loss_epochs", "tau_c", "lambda_c", "ssl_views",
+        "variant", "warm_up", "penalty", "lambda_u", "ramp_epochs", "threshold", "loss_epochs", "tau_c", "lambda_c",
+        "ssl_views",
     ),
     check=check,
     passes=passes,
