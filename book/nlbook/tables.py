@@ -18,6 +18,7 @@ from nlkit.training.runs import Run, load_run
 
 Rows = Iterator[dict[str, Any]]
 MEASURES = {"top1": "last", "reported": "last", "imagenet_top1": "last_imagenet"}
+MEASURES |= {"top5": "last_top5", "imagenet_top5": "last_top5_imagenet"}
 """What of a record answers a claim; the other kinds of claims have the names of what answers them."""
 UNSHOWN = ("cell", "training.snapshots")  # parameters that tell nothing of a variation
 
