@@ -12,7 +12,7 @@ import pandas as pd
 
 from nlkit import figures
 from nlkit.files import project_root
-from nlkit.params import load_params, registry
+from nlkit.params import deviation, registry
 from nlkit.training import encoders
 from nlkit.training.runs import Run, load_run, run_path
 
@@ -37,8 +37,7 @@ def all_runs() -> list[Run]:
     root = project_root()
     found = {run_path(run.params): run for run in runs_below(root / "results")}
     for run in runs_below(root / "runs"):
-        path = root / "params" / run.params.paper / f"{run.params.cell}.yaml"
-        if path.exists() and load_params(path, seed=run.params.seed).digest == run.params.digest:
+        if not deviation(run.params):
             found[run_path(run.params)] = run
     return list(found.values())
 

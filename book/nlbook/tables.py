@@ -13,7 +13,7 @@ import yaml
 from nlbook import contents
 from nlbook.contest import DRAW, LOOKS, NOT_RUN, Rivals, percent, runs_below, spread
 from nlkit.errors import NlkitError
-from nlkit.params import load_params
+from nlkit.params import deviation, load_params
 from nlkit.training.runs import Run, load_run
 
 Rows = Iterator[dict[str, Any]]
@@ -49,7 +49,9 @@ class Source:
         for place in ("runs", "results"):
             folder = self.root / place / paper / cell / f"seed-{contents.SEED}"
             if (folder / "record.json").exists():
-                return load_run(folder)
+                run = load_run(folder)
+                if place == "results" or not deviation(run.params):
+                    return run
         raise NlkitError(f"no record of {paper}, {cell}; make one: nlkit run params/{paper}/{cell}.yaml")
 
     def parameter_files(self, paper: str) -> list[Path]:

@@ -67,6 +67,25 @@ def load_params(path: str | Path, **overrides: Any) -> Params[Any]:
     return make_params(read_tree(as_path(path, "load_params")), overrides, source=str(path))
 
 
+def deviation(params: Params[Any]) -> str:
+    """How parameters differ from the project's file of their cell, the seed aside; empty where they do not."""
+    file = project_root() / "params" / params.paper / f"{params.cell}.yaml"
+    if not file.exists():
+        return f"there is no {file}"
+    cell = load_params(file, seed=params.seed)
+    other = first_difference(cell.model_dump(mode="json"), params.model_dump(mode="json"))
+    return "" if cell.digest == params.digest else f"has other parameters than {file} ({other})"
+
+
+def first_difference(theirs: Any, ours: Any, key: str = "") -> str:
+    """The first key in which two nested parameter dictionaries differ, with both values."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for name in [*theirs, *(name for name in ours if name not in theirs)]:
+            if theirs.get(name) != ours.get(name):
+                return first_difference(theirs.get(name), ours.get(name), f"{key}.{name}" if key else name)
+    return f"{key}: {theirs} there, {ours} here"
+
+
 def make_params(content: Mapping[str, Any], overrides: Mapping[str, Any], source: str) -> Params[Any]:
     """Resolve nested keys and dotted overrides to Params; `source` names the origin in an error message."""
     try:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from nlkit.errors import NlkitError
 from nlkit.files import file_lock, project_root, read_bytes, replaced_file
-from nlkit.params import Params, first_problem, load_params, make_params
+from nlkit.params import Params, deviation, first_problem, make_params
 
 FORMAT = 2
 UNSEALED = 1  # the format of the first records, which carry no hash of themselves
@@ -174,12 +174,8 @@ def adopt(folder: Path, results: Path) -> Path:
     found = tuple(info[key] for key in ("paper", "cell", "seed", "params_sha256"))
     if found != (params.paper, params.cell, params.seed, params.digest):
         raise NlkitError(f"{path}: paper, cell, seed or hash are not those of its own params")
-    file = project_root() / "params" / params.paper / f"{params.cell}.yaml"
-    if not file.exists():
-        raise NlkitError(f"{path}: there is no {file}; only runs of the project's parameter files are adopted")
-    if (cell := load_params(file, seed=params.seed)).digest != params.digest:
-        other = first_difference(cell.model_dump(mode="json"), params.model_dump(mode="json"))
-        raise NlkitError(f"{path}: has other parameters than {file} ({other}); run it without them")
+    if why := deviation(params):
+        raise NlkitError(f"{path}: {why}; only runs of the project's parameter files are adopted")
     target = results / run_path(params)
     with file_lock(results.parent / "runs" / "adopt"):
         if (target / "record.json").exists():
@@ -192,15 +188,6 @@ def adopt(folder: Path, results: Path) -> Path:
         except OSError as error:
             raise NlkitError(f"{target}: cannot write there ({error.strerror})") from None
     return target
-
-
-def first_difference(theirs: Any, ours: Any, key: str = "") -> str:
-    """The first key in which two nested parameter dictionaries differ, with both values."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        for name in [*theirs, *(name for name in ours if name not in theirs)]:
-            if theirs.get(name) != ours.get(name):
-                return first_difference(theirs.get(name), ours.get(name), f"{key}.{name}" if key else name)
-    return f"{key}: {theirs} there, {ours} here"
 
 
 def shown(value: float | None, form: str) -> str:

@@ -16,13 +16,13 @@ from nlkit.errors import NlkitError
 from nlkit.files import as_path, project_root
 from nlkit.lazy import Device, torch
 from nlkit.outputs import NEW, OWNER, owned_folder, remove_checkpoints, swapped
-from nlkit.params import Params, make_params
+from nlkit.params import Params, deviation, first_difference, make_params
 from nlkit.params.sections import DataParams, NoiseParams
 from nlkit.training import encoders, records
 from nlkit.training.loop import Fit, cpu_threads, fit
 from nlkit.training.problem import load_problem
 from nlkit.training.provenance import keep_freed_memory, write_record
-from nlkit.training.records import first_difference, run_path
+from nlkit.training.records import run_path
 
 MODEST_WIDTH, MODEST_PIXELS = 128, 2**24
 """Channels of the first stage, and pixels of a batch, that need no estimate of the memory."""
@@ -68,17 +68,19 @@ def run(
 ) -> Run:
     """Train, resume what was interrupted, or load the record of the very same parameters.
 
+    Without `out` the run lies in `usual_folder`, or where its cell's file was changed, as in a notebook, beside it.
     `fresh` starts from nothing and replaces the run in the output folder; a pre-trained encoder that the parameters
     refer to is made where it is missing. A second process that asks for the same waits. Raises NlkitError for missing
     data, a folder that belongs to other parameters or holds other files, or one that cannot be written.
     """
     if not isinstance(params, Params):
         raise NlkitError(f"run: expected what load_params returns, not {type(params).__name__}")
-    folder = as_path(out, "out") if out is not None else project_root() / "runs" / run_path(params)
+    usual = usual_folder(params)
+    folder = _folder_of_its_own(params, usual) if out is None else as_path(out, "out")
     pretraining = encoders.referred(params)
 
     def existing() -> Run | None:
-        return None if fresh else _existing(params, pretraining, folder, search_results=out is None)
+        return None if fresh else _existing(params, pretraining, folder, search_results=out is None or folder == usual)
 
     try:
         found = parallel.by_first(existing)
@@ -153,6 +155,16 @@ def _check_memory(problem: Problem, params: Params[Any]) -> None:
         settings = f"model.width {width} with training.batch_size {batch}"
         needed = f"a step needs at least {needs:.3g} GiB of memory"
         raise NlkitError(f"{settings}: {needed}, and this machine has {has / 2**30:.3g}; make one of them smaller")
+
+
+def usual_folder(params: Params[Any]) -> Path:
+    """`runs/<paper>/<cell>/seed-<k>` of the project."""
+    return project_root() / "runs" / run_path(params)
+
+
+def _folder_of_its_own(params: Params[Any], usual: Path) -> Path:
+    is_changed = (project_root() / "params" / params.paper / f"{params.cell}.yaml").exists() and deviation(params)
+    return usual.parent.with_name(f"{params.cell}-{params.digest[:8]}") / usual.name if is_changed else usual
 
 
 def load_run(folder: str | Path) -> Run:

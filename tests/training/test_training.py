@@ -13,6 +13,7 @@ from fuzzing import refused
 from processes import FORK, child
 from sklearn.metrics import roc_auc_score
 
+from nlbook import contest, tables
 from nlkit import run
 from nlkit.data.files import read_tensors, write_tensors
 from nlkit.outputs import OWNER
@@ -20,6 +21,7 @@ from nlkit.params import Params, registry
 from nlkit.training import loop as training
 from nlkit.training import records
 from nlkit.training.loop import checkpoints, load_latest, save_checkpoint
+from nlkit.training.runs import usual_folder
 
 
 def params(**own: Any) -> Params[Any]:
@@ -123,6 +125,24 @@ def test_other_parameters_there_are_refused_by_their_first_key_or_replaced_by_a_
     assert run(params(seed=3), tmp_path, fresh=True, progress=False).origin == "trained"
     assert json.loads(path.read_text())["seed"] == 3
     assert {path.name for path in tmp_path.iterdir()} == {OWNER, *records.FILES}
+
+
+def test_a_run_of_changed_parameters_has_a_folder_of_its_own_and_tables_pass_it_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"data.train_size": 64, "training.epochs": 1, "training.snapshots": []}
+    own, changed = (tiny.params("cross_entropy", **small, **{"optim.lr": lr}) for lr in (0.05, 0.125))
+    tiny.in_project(own, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for params, again in ((changed, False), (own, False), (changed, True), (own, True)):
+        done = run(params, progress=False)
+        assert done.params.optim.lr == params.optim.lr and (done.origin == "loaded") == again
+    assert {path.parts[-3] for path in Path("runs").rglob("record.json")} == {"tiny", f"tiny-{changed.digest[:8]}"}
+    assert usual_folder(own) == usual_folder(changed) == done.folder
+    assert [one.params.optim.lr for one in contest.all_runs()] == [0.05]
+    run(changed, usual_folder(own), fresh=True, progress=False)
+    assert contest.all_runs() == []
+    refused(lambda: tables.Source(tmp_path).run("cross_entropy", "tiny"), "no record of cross_entropy, tiny")
 
 
 @pytest.mark.parametrize("method", registry.names())
