@@ -2,7 +2,7 @@ PYTHON ?= python3
 CORES ?= all
 MINUTES ?= 30
 BIN := .venv/bin
-SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet rules
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --quiet rules --rerun-incomplete
 CONSTRAINTS ?= constraints.txt
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
@@ -73,8 +73,9 @@ bench: .venv/.installed
 	$(BIN)/python -m benchmarks.step
 	$(BIN)/python -m benchmarks.epoch
 
+# Trained runs and encoders stay in runs/.
 clean:
-	rm -rf .venv _build dist runs .snakemake book/pages book/_generated
+	rm -rf .venv _build dist .snakemake book/pages book/_generated
 
 .venv/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

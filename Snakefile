@@ -19,6 +19,10 @@ from nlbook import contents
 NEW = [f"{paper}-digits-sym-50" for paper in ("cross_entropy", "dividemix", "tcl", "codim", "lra_diffusion")]
 
 
+if config.get("fresh", "some") not in ("all", "some", "none"):
+    raise WorkflowError(f"--config fresh={config['fresh']}: expected all, some or none")
+
+
 def is_fresh(page):
     """Whether the run that a page shows is trained anew."""
     return {"all": "-digits" in page, "none": False}.get(config.get("fresh"), page in NEW)

@@ -189,6 +189,7 @@ def main() -> None:
     parser = rows.options_of("Hours of all cells.", repeats=3)
     parser.add_argument("action", choices=("rates", "table", "check"))
     parser.add_argument("--device", default="auto")
+    parser.set_defaults(threads=1)
     options = parser.parse_args()
     if options.action == "rates":
         torch.set_num_threads(options.threads)

@@ -40,10 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for cell, seed in cells(options.queue):
         folder = options.runs / cell / f"seed-{seed}"
         there = options.records / cell / f"seed-{seed}" / "record.json"
-        if any(path.exists() for path in (folder / GIVEN_UP, folder / "record.json", there)):
+        if (folder / "record.json").exists() or there.exists():
             continue
-        if time.monotonic() >= end:
+        if (left := end - time.monotonic()) <= 0:
             break
+        if left + 60 * options.more < seconds_needed(folder):
+            continue
         outcomes.append(one(cell, seed, folder, options.data, end, 60 * options.more))
         print(f"{cell} {seed}: {outcomes[-1]}", flush=True)
         if (folder / "record.json").exists():
@@ -75,11 +77,17 @@ def one(cell: str, seed: int, folder: Path, data: Path | None, end: float, more:
                 continue  # what has ended by itself was not stopped
             process.kill()  # checkpoints are whole at any moment
             process.wait()
-            if needed <= max(left, 0.0) + more:
+            if left <= 0:  # until then it might have ended in time
                 return f"stopped after {len(seconds)} of {total} epochs; the next call goes on"
-            (folder / GIVEN_UP).write_text(f"{needed:.0f} s needed\n", encoding="utf-8")
+            (folder / GIVEN_UP).write_text(f"{needed:.0f}\n", encoding="utf-8")
             return f"given up: {needed:.0f} s are needed after {len(seconds)} epochs"
     return "finished" if process.returncode == 0 else f"failed with exit status {process.returncode}"
+
+
+def seconds_needed(folder: Path) -> float:
+    """What a run still needs that was given up; 0 where none was."""
+    noted = folder / GIVEN_UP
+    return float(noted.read_text(encoding="utf-8").split()[0]) if noted.exists() else 0.0
 
 
 def epoch_seconds(folder: Path) -> list[float]:

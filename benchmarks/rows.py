@@ -44,7 +44,7 @@ def make_row(
     """The row of some repeats of one variant; the note gets their 20th and 80th percentiles."""
     low, middle, high = np.percentile(seconds, [20, 50, 80])
     machine, found = describe_device(device), versions()
-    spread = f"p20 {low:.3g} s, p80 {high:.3g} s, n = {len(seconds)}, warm-up pass excluded"
+    spread = f"p20 {low:.3g} s, p80 {high:.3g} s, n = {len(seconds)}"
     return Row(
         timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
         benchmark=benchmark,

@@ -19,7 +19,7 @@ from nlkit.data.photos.layouts import LAYOUTS
 gc.set_threshold(100_000)  # a collection looks at all that was imported, which takes longer and longer
 torch.set_num_threads(1)
 os.environ["MPLBACKEND"] = "agg"
-for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # set where a hook of git started the tests
+for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "NLKIT_KERNELS"):  # of a hook of git, or of a user
     os.environ.pop(name, None)
 DATA = data_root(None).absolute()
 os.environ["NLKIT_DATA"] = str(DATA)

@@ -168,7 +168,8 @@ def test_processes_take_turns_and_who_waits_is_told(tmp_path: Path, capfd: pytes
     with file_lock(target):
         for process in processes:
             process.start()
-        while "waiting" not in told and all(process.is_alive() for process in processes):
+        latest = time.monotonic() + 60
+        while "waiting" not in told and all(process.is_alive() for process in processes) and time.monotonic() < latest:
             told += "".join(capfd.readouterr())
         assert "waiting" in told and not log.exists()
     for process in processes:

@@ -67,6 +67,8 @@ class Losses(SphinxDirective):
         """The viewer as raw HTML."""
         papers, cell = self.arguments[0].split(" on ")
         runs = [source(Path(self.env.srcdir)).run(paper.strip(), cell.strip()) for paper in papers.split(",")]
+        for run in runs:
+            self.env.note_dependency(str(run.folder / "record.json"))
         return [nodes.raw("", loss_viewer(*runs).data, format="html")]
 
 

@@ -25,9 +25,10 @@ document.addEventListener("DOMContentLoaded", () => {
 function serve(table) {
   const body = table.tBodies[0], headings = [...table.tHead.rows[0].cells];
   const texts = (row, column) => row.cells[column].textContent.trim();
-  // Numbers before words, empty cells last; a number may go on: "96.1 (a)".
-  const order = (a, b) => !a - !b || isNaN(parseFloat(a)) - isNaN(parseFloat(b)) || parseFloat(a) - parseFloat(b) ||
-    a.localeCompare(b, "en", { numeric: true });
+  // Numbers before words, empty cells last, whatever the direction; a number may go on: "96.1 (a)", "1,500".
+  const number = (text) => parseFloat(text.replace(/,(?=\d{3})/g, ""));
+  const order = (a, b, sign) => !a - !b || isNaN(number(a)) - isNaN(number(b)) ||
+    sign * (number(a) - number(b) || a.localeCompare(b, "en", { numeric: true }));
   headings.forEach((heading, column) => {
     if (!heading.textContent.trim()) return;
     const button = document.createElement("button");
@@ -39,8 +40,7 @@ function serve(table) {
       const up = heading.ariaSort !== "ascending";
       headings.forEach((one) => { one.ariaSort = null; });
       heading.ariaSort = up ? "ascending" : "descending";
-      const rows = [...body.rows].sort((a, b) => order(texts(a, column), texts(b, column)));
-      body.append(...(up ? rows : rows.reverse()));
+      body.append(...[...body.rows].sort((a, b) => order(texts(a, column), texts(b, column), up ? 1 : -1)));
     });
   });
   const filter = document.createElement("input");

@@ -19,6 +19,7 @@ from papermill.parameterize import parameterize_notebook
 
 from nlbook import contents
 from nlbook.svg import compact
+from nlkit.files import write_atomically
 from nlkit.params import read_tree
 
 PAGES, LOGS = Path("book", "pages"), Path("runs", "logs")
@@ -53,7 +54,8 @@ def make(names: Sequence[str], workers: int) -> list[str]:
 
 def _sources(name: str) -> list[Path]:
     """What a page is made from, beside code: notebook and parameters, records and rows that it may show, galleries."""
-    shown, parameters = "*/*/seed-*/record.json", list(Path("benchmarks").glob("*.csv"))
+    shown, parameters = "*/*/seed-*/record.json", [*Path("benchmarks").glob("*.csv"), *Path("params").rglob("*.yaml")]
+    parameters += Path("results").glob("*/*.json")
     if contents.is_run(name):
         shown, parameters = "/".join(contents.committed(name).parts[1:]), contents.parameter_files(name)
     places = ["results", "runs"] if contents.is_run(name) or contents.shows_all_runs(name) else ["results"]
@@ -110,7 +112,7 @@ def _execute(name: str, digest: str, client: NotebookClient) -> None:
         one.data.update({kind: compact(text) for kind, text in one.data.items() if kind == "image/svg+xml"})
         one.metadata.update({"csv": one.data.pop("text/csv")} if "text/csv" in one.data else {})  # Sphinx knows no CSV
     page.metadata["made_from"] = digest
-    nbformat.write(page, PAGES / f"{name}.ipynb")
+    write_atomically(PAGES / f"{name}.ipynb", nbformat.writes(page) + "\n")
 
 
 def _name_the_cell(page: Any, name: str) -> None:

@@ -4,6 +4,7 @@ import ctypes
 import os
 import platform
 import resource
+import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
@@ -65,6 +66,15 @@ def versions() -> dict[str, str]:
     return found
 
 
+def peak_memory() -> float:
+    """The most MiB that this process has held; where Linux tells it, without what the process had that started it."""
+    with suppress(OSError, StopIteration):
+        status = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        return int(next(line for line in status if line.startswith("VmHWM")).split()[1]) / 2**10
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most / (2**20 if sys.platform == "darwin" else 2**10)
+
+
 def write_record(
     state: Fit, problem: Problem, params: Params[Any], folder: Path, encoder: Encoder | None
 ) -> records.Record:
@@ -72,7 +82,7 @@ def write_record(
     epochs = pd.DataFrame(state.rows)
     samples = measure.sample_table(problem, state.method, state.split, state.snapshots)
     device, noise, last, network = problem.device, problem.noise, epochs.iloc[-1], state.method.nets[0].net
-    gpu, own_kib = device.type == "cuda", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    gpu = device.type == "cuda"
     info: dict[str, Any] = {
         **params.model_dump(include={"paper", "cell", "seed"}),
         "params": params.model_dump(mode="json"),
@@ -90,7 +100,7 @@ def write_record(
         },
         "network": {"name": params.model.name, "parameters": sum(weight.numel() for weight in network.parameters())},
         "seconds": float(epochs["seconds"].sum()),
-        "peak_memory_mb": (torch.cuda.max_memory_allocated() if gpu else own_kib * 1024) / 2**20,
+        "peak_memory_mb": torch.cuda.max_memory_allocated() / 2**20 if gpu else peak_memory(),
         "device": describe_device(device) | ({} if gpu else {"allocator": keep_freed_memory()}),
         "precision": str(learner.choose_precision(params.training.precision, device)).removeprefix("torch."),
         "versions": versions(),
