@@ -11,9 +11,11 @@ from typing import Any
 import pandas as pd
 
 from nlkit import figures
+from nlkit.errors import NlkitError
 from nlkit.files import project_root
 from nlkit.params import deviation, registry
 from nlkit.training import encoders
+from nlkit.training.bench import run_passes
 from nlkit.training.runs import Run, load_run, run_path
 
 LOOKS = registry.contestants()  # by paper and ending of the cell's name, in the order of the book
@@ -35,6 +37,8 @@ def all_runs() -> list[Run]:
     """Every committed record, and in its place or beside it the fresh runs of committed parameters."""
     figures.use_book_style()
     root = project_root()
+    if not (root / "results").is_dir():
+        raise NlkitError(f"{root}: holds no results; go to the project's folder, or name it: papermill --cwd DIR")
     found = {run_path(run.params): run for run in runs_below(root / "results")}
     for run in runs_below(root / "runs"):
         if not deviation(run.params):
@@ -173,7 +177,7 @@ def cost_table(rivals: Rivals) -> pd.DataFrame:
     for name, runs in rivals.items():
         first, epochs = runs[0].record, len(runs[0].epochs)
         passes = pd.Series([passes_of(run) for run in runs], dtype=float).mean()
-        pretraining = passes_of_pretraining(runs[0])
+        pretraining = pretraining_passes(runs[0])
         before = [run.record["encoder"]["seconds"] for run in runs if run.record.get("encoder")]
         costs[LOOKS[name].label] = {
             "epochs": str(epochs),
@@ -194,16 +198,13 @@ def cost_table(rivals: Rivals) -> pd.DataFrame:
 def passes_of(run: Run) -> float | None:
     """Forward-equivalents per training image of a run and of its pre-training; None where a method counts none."""
     count, passes = run.record["data"]["train"], registry.find(run.params.method.name).passes
-    return None if passes is None else passes(run.params, count, run.epochs) / count + passes_of_pretraining(run)
+    return None if passes is None else passes(run.params, count, run.epochs) / count + pretraining_passes(run)
 
 
-def passes_of_pretraining(run: Run) -> float:
+def pretraining_passes(run: Run) -> float:
     """Forward-equivalents per training image of the pre-training of a run, 0 without."""
     params, count = encoders.referred(run.params), run.record["data"]["train"]
-    passes = registry.find(params.method.name).passes if params else None
-    if params is None or passes is None:
-        return 0.0
-    return passes(params, count, pd.DataFrame(index=range(params.training.epochs))) / count
+    return run_passes(params, count) / count if params else 0.0
 
 
 MARKS = ("<!-- results -->", "<!-- /results -->")

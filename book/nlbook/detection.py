@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
-from nlbook.contest import LOOKS, NOT_RUN, Groups, Rivals, spread
-from nlbook.figures.contest import Quantity, dots, handle, line_style, say_not_run
+from nlbook.contest import LOOKS, NOT_RUN, Rivals, spread
+from nlbook.figures.contest import Quantity, handle, line_style, say_not_run
 from nlkit.figures.matrices import run_matrices
 from nlkit.figures.style import NEUTRAL, panels, threshold
 from nlkit.training.runs import Run
@@ -20,7 +20,6 @@ DIGITS = {
     "last accuracy in %": 1, "seconds": 0,
 }  # fmt: skip
 """Columns of the table, and how many digits they show."""
-PRECISION = Quantity("precision at the number of wrong labels", 1.0, 2e-3, (1, 0.995, 0.99, 0.98, 0.95, 0.9, 0.8, 0.5))
 POINTS = 120  # of a curve
 Judgement = tuple[np.ndarray, np.ndarray | None]
 """What a method says of N labels: a quality [N], low where a label is suspicious, and which labels it marks [N]."""
@@ -119,9 +118,11 @@ def joint_matrices(run: Run) -> dict[str, np.ndarray]:
     return given | {"estimated: confident joint": joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-12)}
 
 
-def detection_dots(groups: Groups) -> Figure:
-    """Share of wrong labels among the E most suspicious ones, where E are wrong: mean and range of the seeds."""
-    return dots(groups, PRECISION, lambda run: measures(run, *own_judgement(run))["precision at E"])
+PRECISION = Quantity(
+    "precision at the number of wrong labels", 1.0, 2e-3, (1, 0.995, 0.99, 0.98, 0.95, 0.9, 0.8, 0.5),
+    lambda run: measures(run, *own_judgement(run))["precision at E"],
+)  # fmt: skip
+"""Share of wrong labels among the E most suspicious ones, where E are wrong."""
 
 
 def detection_curves(rivals: Rivals) -> Figure:

@@ -32,22 +32,17 @@ class NoiseView:
     params: Params
     problem: Problem
 
-    @property
-    def names(self) -> list[str]:
-        """Class names."""
-        return list(self.problem.class_names)
-
     def _labels(self) -> tuple[np.ndarray, np.ndarray]:
         assert self.problem.clean is not None
         return self.problem.clean.numpy(), self.problem.train.labels.numpy()
 
     def matrices(self) -> dict[str, np.ndarray]:
         """Transition matrices [C, C]: meant, where a generator made the labels, and the one that came out."""
-        asked, matrices = self.params.noise, {}
+        asked, matrices, classes = self.params.noise, {}, len(self.problem.class_names)
         if isinstance(asked, NoiseParams) and asked.kind in ("symmetric", "asymmetric"):
             flips = noise.flips_of(self.problem.dataset) if asked.kind == "asymmetric" else None
-            matrices["meant"] = noise.nominal_matrix(len(self.names), asked.rate, flips, asked.own_class)
-        return matrices | {"realised": noise.transition_matrix(*self._labels(), len(self.names))}
+            matrices["meant"] = noise.nominal_matrix(classes, asked.rate, flips, asked.own_class)
+        return matrices | {"realised": noise.transition_matrix(*self._labels(), classes)}
 
     def table(self) -> pd.DataFrame:
         """Rates and counts of the labels, and what they come from."""
@@ -66,7 +61,7 @@ class NoiseView:
 
     def gallery(self) -> Figure:
         """One wrongly labelled image of each class."""
-        return figures.noise_gallery(self.problem.train.images, *self._labels(), self.names)
+        return figures.noise_gallery(self.problem.train.images, *self._labels(), list(self.problem.class_names))
 
     def of(self, kind: str, rate: float) -> "NoiseView":
         """The same data under another synthetic noise."""

@@ -2,7 +2,7 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,30 +11,24 @@ from sklearn.datasets import load_digits
 
 from nlkit import NlkitError, noise
 from nlkit.figures.notebook import PLAIN
+from nlkit.files import project_root
 
 PARAMETERS = ("folder", "labels", "truth", "out", "method", "hold_out", "size")
 
 
-class Own(NamedTuple):
-    """Where images and labels lie, the column of correct labels if there is one, and where results go."""
+def own_or_digits(values: dict[str, Any]) -> dict[str, Any]:
+    """What `nlkit.clean` gets: what a reader named, else digits in a new folder, 0.3 of them labelled wrongly.
 
-    folder: Path
-    labels: Path | None
-    truth: str | None
-    out: Path
-
-
-def own_or_digits(values: dict[str, Any]) -> Own:
-    """What a reader named; else digits in a new folder: images, `labels.csv` (0.3 of them wrong), `pixels.npz`.
-
-    `values` are the notebook's `globals()`; raises NlkitError for a parameter that it does not have.
+    `values` are the notebook's `globals()`; paths in them start at the project's folder. Beside the digits lie their
+    pixels, `pixels.npz`. Raises NlkitError for a parameter that it does not have.
     """
     first = values.setdefault("_first_names", [name for name in values if isinstance(values[name], PLAIN)])
     if other := next((name for name in first if name[0] != "_" and name not in (*PARAMETERS, "In", "Out")), None):
         raise NlkitError(f"unknown parameter '{other}'; expected one of {', '.join(PARAMETERS)}")
     folder, labels, truth, out = (values[name] for name in PARAMETERS[:4])
     if folder:
-        return Own(Path(folder), Path(labels) if labels else None, truth or None, Path(out or "scores.csv"))
+        own = {"folder": folder, "labels": labels, "out": out or "scores.csv"}
+        return {name: project_root() / path if path else None for name, path in own.items()} | {"truth": truth or None}
     place, digits = Path(tempfile.mkdtemp(prefix="nlkit-")), load_digits()
     (place / "images").mkdir()
     names = [f"{index:04d}.png" for index in range(len(digits.target))]
@@ -44,4 +38,4 @@ def own_or_digits(values: dict[str, Any]) -> Own:
     given = noise.symmetric(digits.target, 0.3, 10, seed=7, own_class=False)
     pd.DataFrame({"path": names, "label": given, "truth": digits.target}).to_csv(place / "labels.csv", index=False)
     np.savez(place / "pixels.npz", features=digits.data.astype(np.float32))
-    return Own(place / "images", place / "labels.csv", "truth", place / "scores.csv")
+    return {"folder": place / "images", "labels": place / "labels.csv", "out": place / "scores.csv", "truth": "truth"}

@@ -95,7 +95,7 @@ def results(source: Source, name: str) -> Rows:
     """`results_<paper>`: claimed and measured; `results_<paper>-<paper>_digits` or `_laptop`: measured there."""
     papers, _, where = name.rpartition("_")
     if where not in ("digits", "laptop"):
-        return claimed_and_measured(claims_of(source, name), source.rows)
+        return claimed_and_measured(source.root, claims_of(source, name), source.rows)
     rows = source.rows[source.rows["paper"].isin(papers.split("-")) & source.rows["cell"].str.contains(where)]
     return _by_cell(rows.sort_values("cell", kind="stable"))
 
@@ -108,7 +108,7 @@ def claims_of(source: Source, name: str) -> pd.DataFrame:
     return claims.assign(letter=[chr(ord("a") + number) for number in numbers])
 
 
-def claimed_and_measured(claims: pd.DataFrame, rows: pd.DataFrame) -> Rows:
+def claimed_and_measured(root: Path, claims: pd.DataFrame, rows: pd.DataFrame) -> Rows:
     """One row a cell: what is claimed, by kind, with the letter of its source; and what was measured of these kinds."""
     for (paper, cell), group in claims.groupby(["paper", "cell"], sort=False):
         row, found = {kind: "" for kind in claims["metric"].unique()}, of(rows, str(paper), str(cell))
@@ -119,7 +119,7 @@ def claimed_and_measured(claims: pd.DataFrame, rows: pd.DataFrame) -> Rows:
             row[kind] = f"{value} ({claim['letter']})"
             values = found.get(MEASURES.get(kind, kind), pd.Series(dtype=float)).dropna()
             measured += [f"{kind} {spread(values)}"] if len(values) else []
-        nothing = NOT_RUN if Path("params", f"{paper}", f"{cell}.yaml").exists() else "no parameters here"
+        nothing = NOT_RUN if (root / "params" / f"{paper}" / f"{cell}.yaml").exists() else "no parameters here"
         method = {"method": paper} if claims["paper"].nunique() > 1 else {}
         yield {**method, "cell": cell, "measured": ", ".join(measured) or nothing, **row}
 

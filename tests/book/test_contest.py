@@ -120,13 +120,13 @@ def test_a_method_without_a_rule_has_no_passes(runs: Sequence[Run], monkeypatch:
 def test_every_figure_is_drawn_with_and_without_records(runs: Sequence[Run], chosen: list[str]) -> None:
     groups = contest.contestants(runs, chosen)
     curves = drawn.epoch_curves(groups), drawn.epoch_curves(groups, "auc")
-    without = detection.detection_curves({}), detection.detection_dots({CELLS[0]: {}})
-    for figure in (drawn.accuracy_dots(groups), drawn.auc_dots(groups), *curves, *without):
+    without = detection.detection_curves({}), drawn.dots({CELLS[0]: {}}, detection.PRECISION)
+    for figure in (drawn.dots(groups, ACCURACY), drawn.dots(groups, AUC), *curves, *without):
         figure.canvas.draw()
 
 
 def test_the_dots_lie_at_the_means_of_the_records_and_every_method_has_a_look_of_its_own(runs: Sequence[Run]) -> None:
-    figure = drawn.accuracy_dots(contest.contestants(runs, CELLS[:1]))
+    figure = drawn.dots(contest.contestants(runs, CELLS[:1]), ACCURACY)
     shown = {(line.get_marker(), round(float(line.get_xdata()[0]), 6)) for line in figure.axes[0].lines}
     for paper in ("cross_entropy", "dividemix"):
         values = [run.record["accuracy"]["last"] for run in runs if run.params.paper == paper]

@@ -31,7 +31,7 @@ def measured(metric: str, cell: str = "webvision") -> str:
     photographs = [info("webvision", seed, last_imagenet=50.0 + seed, selected=71.0) for seed in (0, 2)]
     rows = tables.rows_of([*photographs, info("cifar10-sym-50", 0)])
     claim = {"paper": "dividemix", "cell": cell, "metric": metric, "value": 75.0, "letter": "a"}
-    (row,) = tables.claimed_and_measured(pd.DataFrame([claim]), rows)
+    (row,) = tables.claimed_and_measured(tiny.ROOT, pd.DataFrame([claim]), rows)
     assert row[metric] == "75 (a)"
     return str(row["measured"]).removeprefix(f"{metric} ")
 

@@ -134,6 +134,8 @@ def test_a_run_of_changed_parameters_has_a_folder_of_its_own_and_tables_pass_it_
     own, changed = (tiny.params("cross_entropy", **small, **{"optim.lr": lr}) for lr in (0.05, 0.125))
     tiny.in_project(own, tmp_path)
     monkeypatch.chdir(tmp_path)
+    refused(contest.all_runs, "holds no results")
+    Path("results").mkdir()
     for params, again in ((changed, False), (own, False), (changed, True), (own, True)):
         done = run(params, progress=False)
         assert done.params.optim.lr == params.optim.lr and (done.origin == "loaded") == again

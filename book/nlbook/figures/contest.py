@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.scale import FuncScale
 from numpy.typing import ArrayLike
 
-from nlbook.contest import LOOKS, NOT_RUN, Groups, passes_of, passes_of_pretraining, present
+from nlbook.contest import LOOKS, NOT_RUN, Groups, passes_of, present, pretraining_passes
 from nlkit.figures.style import NEUTRAL, panels
 from nlkit.params.registry import Look
 from nlkit.training.runs import Run
@@ -31,6 +31,8 @@ class Quantity:
     top: float
     softening: float
     ticks: tuple[float, ...]
+    last: Value  # of a run
+    best: Value | None = None
 
     def place(self, value: ArrayLike) -> np.ndarray:
         """Where values lie on the axis."""
@@ -56,30 +58,21 @@ class Quantity:
         drawn.set_major_formatter("{x:g}")
 
 
-ACCURACY = Quantity("test accuracy in %", 100.0, 0.1, (100, 99.8, 99.5, 99, 98, 95, 90, 80, 70, 60, 50, 40, 30, 10))
-AUC = Quantity("AUC of P(clean)", 1.0, 1e-3, (1, 0.999, 0.995, 0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5))
+PERCENT = (100, 99.8, 99.5, 99, 98, 95, 90, 80, 70, 60, 50, 40, 30, 10)
+SHARES = (1, 0.999, 0.995, 0.99, 0.98, 0.95, 0.9, 0.8, 0.7, 0.5)
+LAST, BEST = (lambda run, key=key: run.record["accuracy"][key] for key in ("last", "best"))
+ACCURACY = Quantity("test accuracy in %", 100.0, 0.1, PERCENT, LAST, BEST)
+AUC = Quantity("AUC of P(clean)", 1.0, 1e-3, SHARES, lambda run: run.record["split"]["auc"])
 
 
-def accuracy_dots(groups: Groups) -> Figure:
-    """Last test accuracy: filled at the mean of the seeds, a line over their range; hollow: mean of the best epochs."""
-    return dots(
-        groups, ACCURACY, lambda run: run.record["accuracy"]["last"], lambda run: run.record["accuracy"]["best"]
-    )
-
-
-def auc_dots(groups: Groups) -> Figure:
-    """AUC of P(clean) after the last epoch: mean and range of the seeds."""
-    return dots(groups, AUC, lambda run: run.record["split"]["auc"])
-
-
-def dots(groups: Groups, quantity: Quantity, value: Value, hollow: Value | None = None) -> Figure:
-    """One panel a cell, one row a method: mean of a value over seeds, a line over their range; hollow: another mean."""
+def dots(groups: Groups, quantity: Quantity) -> Figure:
+    """One panel a cell, one row a method: mean over the seeds, a line over their range; hollow: mean of the best."""
     names = present(groups)
     figure, axes = panels(len(groups), 0.21 * len(names) + 1.0, columns=2, sharey=True)
     for ax, (cell, rivals) in zip(axes, groups.items(), strict=True):
         shown: list[float] = []
         for row, name in enumerate(names):
-            shown += _dot(ax, row, LOOKS[name], rivals.get(name, []), value, hollow)
+            shown += _dot(ax, row, LOOKS[name], rivals.get(name, []), quantity)
         ax.set_title(cell)
         ax.grid(axis="y", alpha=0.15)
         if shown:
@@ -93,15 +86,15 @@ def dots(groups: Groups, quantity: Quantity, value: Value, hollow: Value | None 
     return figure
 
 
-def _dot(ax: Axes, row: int, look: Look, runs: Sequence[Run], value: Value, hollow: Value | None) -> list[float]:
+def _dot(ax: Axes, row: int, look: Look, runs: Sequence[Run], quantity: Quantity) -> list[float]:
     """Draw one method; returns the values that must be seen."""
-    values = pd.Series([value(run) for run in runs], dtype=float).dropna()
+    values = pd.Series(list(map(quantity.last, runs)), dtype=float).dropna()
     if values.empty:
         ax.text(0.05, row, NOT_RUN, transform=ax.get_yaxis_transform(), va="center", color=NEUTRAL)
         return []
     seen = list(values)
-    if hollow:
-        seen.append(pd.Series([hollow(run) for run in runs], dtype=float).mean())
+    if quantity.best:
+        seen.append(pd.Series(list(map(quantity.best, runs)), dtype=float).mean())
         ax.plot(seen[-1], row, look.marker, color=look.colour, markerfacecolor="white", markersize=6, label="_best")
     span: dict[str, Any] = {"linewidth": 2.2, "solid_capstyle": "round", "label": "_range"}
     ax.plot([values.min(), values.max()], [row, row], color=look.colour, **span)
@@ -140,7 +133,7 @@ def _curve(ax: Axes, look: Look, runs: Sequence[Run], column: str) -> list[float
         return []
     length = min(map(len, found))
     values = np.stack([one[:length] for one in found])
-    passes = np.linspace(passes_of_pretraining(runs[0]), passes_of(runs[0]) or length, length + 1)[1:]
+    passes = np.linspace(pretraining_passes(runs[0]), passes_of(runs[0]) or length, length + 1)[1:]
     band: dict[str, Any] = {"color": look.colour, "alpha": 0.18, "linewidth": 0, "rasterized": True}
     ax.fill_between(passes, values.min(axis=0), values.max(axis=0), label=f"_{look.label}", **band)  # for the CSV only
     every = max(length // 6, 1)
