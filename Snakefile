@@ -11,10 +11,12 @@ ends with the hours that all runs would take on each machine whose rates are in 
 import atexit
 import re
 import shutil
+from functools import cache
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from nlbook import contents
+from nlkit.params import sources
 
 NEW = [f"{paper}-digits-sym-50" for paper in ("cross_entropy", "dividemix", "tcl", "codim", "lra_diffusion")]
 
@@ -75,6 +77,7 @@ if workflow.is_main_process:
     except Timeout:
         pass  # another is at work here: Snakemake itself refuses a second one
 
+parameter_files = cache(sources)  # of a run: its own, and those that it is based on
 due = {}  # runs whose resources were asked for
 if workflow.is_main_process:
     atexit.register(tell_hours)  # only then it is known to be a dry run
@@ -108,7 +111,7 @@ rule train:
     """One run; what a killed one left is resumed, and a committed record is never loaded in its place."""
     input:
         encoder=lambda run: [record(page) for page in contents.pretraining(f"{run.paper}-{run.cell}")],
-        params=lambda run: contents.parameter_files(f"{run.paper}-{run.cell}"),
+        params=lambda run: parameter_files(contents.parameter_file(f"{run.paper}-{run.cell}")),
         code=lambda run: contents.code(f"{run.paper}-{run.cell}"),
     output:
         "runs/{paper}/{cell}/seed-{seed}/record.json",

@@ -127,7 +127,6 @@ def measure(place: Path, table: pd.DataFrame, method: str) -> dict[str, Any]:
         "accuracy": round(100 * float((tested["predicted_label"] == tested["truth"]).mean()), 1),
         "seconds": round(time.perf_counter() - start, 1),
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
-        "peak_mb": round(record["peak_memory_mb"]),
         "kills": 0,
         "network": f"{record['params']['model']['name']} {record['params']['model']['width']}",
         "device": describe_device(torch.device("cpu"))["name"],

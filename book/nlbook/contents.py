@@ -15,7 +15,7 @@ import yaml
 
 from nlkit.errors import NlkitError
 from nlkit.files import project_root, write_atomically
-from nlkit.params import Params, load_params, registry, sources
+from nlkit.params import Params, load_params, registry
 from nlkit.params.registry import Entry
 
 ROOMS = ("params", "data", "noise", "kernels", "views", "models", "parts", "training")
@@ -34,11 +34,14 @@ def papers() -> dict[str, list[Entry]]:
 
 
 def run_pages(root: Path, is_fresh: Callable[[str], bool] = lambda page: False) -> list[str]:
-    """The pages of runs, `<paper>-<cell>`, in the order of the book: of committed records and of fresh runs."""
+    """The pages of runs, `<paper>-<cell>`, in the order of the book: of committed records and of fresh runs.
+
+    A run with correct labels alone has none: it is there for reference.
+    """
     found = []
     for paper, entries in papers().items():
         endings = {ending for entry in entries for ending, look in entry.looks.items() if look.page}
-        cells = {path.stem: path for path in (root / "params" / paper).glob("*.yaml")}
+        cells = {path.stem: path for path in (root / "params" / paper).glob("*.yaml") if "-clean" not in path.stem}
         for cell in sorted(cells, key=_order) if (root / "notebooks" / f"{paper}.ipynb").exists() else []:
             page = f"{paper}-{cell}"
             if (is_fresh(page) or (root / committed(page)).exists()) and not _is_variation(cell, cells, endings):
@@ -133,12 +136,6 @@ def parameter_file(page: str) -> Path:
     """The parameter file of a run."""
     paper, cell = page.split("-", 1)
     return Path("params", paper, f"{cell}.yaml")
-
-
-@cache
-def parameter_files(page: str) -> list[Path]:
-    """The parameter file of a run, and those that it is based on."""
-    return sources(parameter_file(page))
 
 
 @cache

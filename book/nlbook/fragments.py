@@ -9,6 +9,7 @@ import re
 import shutil
 import sys
 import tarfile
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -64,7 +65,7 @@ def photo_rows(source: Source, nothing: str) -> Rows:
 def own_photographs(source: Source, nothing: str) -> pd.DataFrame:
     """`own_photographs`: how well `nlkit clean` found the wrong labels of photographs as files, and what it took."""
     found = pd.read_csv(source.root / "benchmarks/own_photographs.csv", dtype=str).set_index("method")
-    names = {"wrong": "wrong %", "auc": "AUC", "accuracy": "accuracy %", "cpu_seconds": "CPU s", "peak_mb": "peak MB"}
+    names = {"wrong": "wrong %", "auc": "AUC", "accuracy": "accuracy %", "cpu_seconds": "CPU s"}
     return found.drop(columns=["seconds", "network", "device", "commit"]).rename(columns=names).T
 
 
@@ -148,10 +149,11 @@ def write_downloads(out: Path, root: Path) -> None:
     (out / "records").mkdir()
     fresh = {f"{path.parts[-4]}-{path.parts[-3]}" for path in root.glob(f"runs/*/*/seed-{contents.SEED}/record.json")}
     for page in contents.run_pages(root, fresh.__contains__):
-        folder = Source(root).run(*page.split("-", 1)).folder
-        with tarfile.open(out / "records" / f"{page}-{folder.name}.tar.xz", "w:xz") as archive:
+        run, path = Source(root).run(*page.split("-", 1)), out / "records" / f"{page}-seed-{contents.SEED}.tar.xz"
+        with tempfile.TemporaryDirectory() as place, tarfile.open(path, "w:xz") as archive:
+            records.write(Path(place), run.info, run.epochs, run.samples)  # older records are larger, with equal values
             for name in records.FILES:
-                archive.add(folder / name, name, filter=lambda one: one.replace(uname="", gname="", deep=False))
+                archive.add(Path(place, name), name, filter=lambda one: one.replace(uname="", gname="", deep=False))
 
 
 if __name__ == "__main__":

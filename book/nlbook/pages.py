@@ -20,7 +20,7 @@ from papermill.parameterize import parameterize_notebook
 from nlbook import contents
 from nlbook.svg import compact
 from nlkit.files import write_atomically
-from nlkit.params import read_tree
+from nlkit.params import read_tree, sources
 
 PAGES, LOGS = Path("book", "pages"), Path("runs", "logs")
 RESET = """
@@ -57,7 +57,7 @@ def _sources(name: str) -> list[Path]:
     shown, parameters = "*/*/seed-*/record.json", [*Path("benchmarks").glob("*.csv"), *Path("params").rglob("*.yaml")]
     parameters += Path("results").glob("*/*.json")
     if contents.is_run(name):
-        shown, parameters = "/".join(contents.committed(name).parts[1:]), contents.parameter_files(name)
+        shown, parameters = "/".join(contents.committed(name).parts[1:]), sources(contents.parameter_file(name))
     places = ["results", "runs"] if contents.is_run(name) or contents.shows_all_runs(name) else ["results"]
     records = [path for place in places for path in Path(place).glob(shown)]
     galleries = [path for record in records for path in record.parent.glob("gallery.png")]

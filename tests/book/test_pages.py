@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import tarfile
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,6 +16,7 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from nlbook import contents, contest
+from nlkit.training import records
 
 bs4 = pytest.importorskip("bs4", reason="the package beautifulsoup4 is not installed")
 
@@ -114,6 +116,18 @@ def test_the_site_is_light_and_holds_nothing_that_no_page_shows(html: Path) -> N
     pages = "".join(path.read_text(encoding="utf-8") for path in html.rglob("*.html"))
     kept = [*html.glob("_images/*"), *html.glob("downloads/records/*")]
     assert kept and [path.name for path in kept if path.name not in pages] == []
+
+
+@pytest.mark.parametrize("cell", ["dividemix/cifar10n-worst-laptop", "elr/digits-sym-20"])
+def test_the_record_that_a_page_offers_has_every_value_of_the_committed_one(
+    html: Path, tmp_path: Path, cell: str
+) -> None:
+    with tarfile.open(html / "downloads" / "records" / f"{cell.replace('/', '-')}-seed-0.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    there = ROOT / "results" / cell / "seed-0"
+    offered, kept = (records.load(folder) for folder in (tmp_path, there))
+    assert records.differences(offered, kept) == [] and offered.info["finished"] == kept.info["finished"]
+    assert (tmp_path / "samples.parquet").stat().st_size <= (there / "samples.parquet").stat().st_size
 
 
 PAGES = [page for page in contents.run_pages(ROOT) if "-digits" in page]
