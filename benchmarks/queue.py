@@ -23,7 +23,6 @@ from nlkit.training import records
 from nlkit.training.loop import load_latest
 
 EVERY_SECONDS = 5.0
-GIVEN_UP = "given-up.txt"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         if (left := end - time.monotonic()) <= 0:
             break
-        if left + 60 * options.more < seconds_needed(folder):
+        if state(cell, folder)[1] > left + 60 * options.more:
             continue
         outcomes.append(one(cell, seed, folder, options.data, end, 60 * options.more))
         print(f"{cell} {seed}: {outcomes[-1]}", flush=True)
@@ -63,36 +62,29 @@ def cells(queue: Path) -> Iterator[tuple[str, int]]:
 def one(cell: str, seed: int, folder: Path, data: Path | None, end: float, more: float) -> str:
     """Start or resume one run, watch it, and say how it ended."""
     path = f"params/{cell}.yaml"
-    params = load_params(path)
-    total, first = params.training.epochs, getattr(params.method, "warm_up", 0) + 1
     root = [] if data is None else ["--data", str(data)]
     command = [sys.executable, "-m", "nlkit", "run", path, "-s", f"seed={seed}", "--out", str(folder), *root, "--quiet"]
     with subprocess.Popen(command) as process:
         while process.poll() is None:
             time.sleep(EVERY_SECONDS)
             left = end - time.monotonic()
-            seconds = epoch_seconds(folder)
-            needed = (total - len(seconds)) * seconds[-1] if len(seconds) >= first else 0.0
+            epochs, needed = state(cell, folder)
             if process.poll() is not None or (left > 0 and needed <= left + more):
                 continue  # what has ended by itself was not stopped
             process.kill()  # checkpoints are whole at any moment
             process.wait()
             if left <= 0:  # until then it might have ended in time
-                return f"stopped after {len(seconds)} of {total} epochs; the next call goes on"
-            (folder / GIVEN_UP).write_text(f"{needed:.0f}\n", encoding="utf-8")
-            return f"given up: {needed:.0f} s are needed after {len(seconds)} epochs"
+                return f"stopped after {epochs} epochs; the next call goes on"
+            return f"given up: {needed:.0f} s are needed after {epochs} epochs"
     return "finished" if process.returncode == 0 else f"failed with exit status {process.returncode}"
 
 
-def seconds_needed(folder: Path) -> float:
-    """What a run still needs that was given up; 0 where none was."""
-    noted = folder / GIVEN_UP
-    return float(noted.read_text(encoding="utf-8").split()[0]) if noted.exists() else 0.0
-
-
-def epoch_seconds(folder: Path) -> list[float]:
-    """Seconds of the epochs so far, from the newest checkpoint."""
-    return [row["seconds"] for row in load_latest(folder / "checkpoints")[1].get("rows", [])]
+def state(cell: str, folder: Path) -> tuple[int, float]:
+    """The epochs of a run so far, and the seconds that it needs yet; 0.0 where no epoch after the warm-up is known."""
+    params = load_params(f"params/{cell}.yaml")
+    seconds = [row["seconds"] for row in load_latest(folder / "checkpoints")[1].get("rows", [])]
+    known = len(seconds) > getattr(params.method, "warm_up", 0)
+    return len(seconds), (params.training.epochs - len(seconds)) * seconds[-1] if known else 0.0
 
 
 if __name__ == "__main__":

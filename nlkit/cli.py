@@ -139,13 +139,12 @@ def _clean_options(clean: argparse.ArgumentParser) -> None:
 def _run(options: argparse.Namespace) -> int:
     from nlkit import parallel
     from nlkit.params import load_params, parse_override
-    from nlkit.training.runs import run, usual_folder
+    from nlkit.training.runs import run_of_cell
 
     params = load_params(options.params, **dict(parse_override(text) for text in options.set))
-    out = usual_folder(params) if options.out is None else options.out
     with parallel.joined(options.device):
         progress = parallel.is_first() and not options.quiet
-        done = run(params, out, options.data, options.device, options.fresh, progress)
+        done = run_of_cell(params, options.out, options.data, options.device, options.fresh, progress)
         if not parallel.is_first():
             return 0
     accuracy = done.record["accuracy"]

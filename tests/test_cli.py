@@ -114,7 +114,7 @@ def test_a_folder_in_which_another_process_works_is_refused_to_other_parameters_
 def test_what_nobody_foresaw_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception, code: int, said: str
 ) -> None:
-    with patch("nlkit.training.runs.run", side_effect=error), patch("tempfile.tempdir", str(tmp_path)):
+    with patch("nlkit.training.runs.run_of_cell", side_effect=error), patch("tempfile.tempdir", str(tmp_path)):
         assert main(["run", write_params(tmp_path / "p.yaml")]) == code
     output, errors = capsys.readouterr()
     assert output == "" and errors.count("\n") == 1 and said in errors

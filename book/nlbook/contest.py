@@ -39,11 +39,13 @@ def all_runs() -> list[Run]:
     root = project_root()
     if not (root / "results").is_dir():
         raise NlkitError(f"{root}: holds no results; go to the project's folder, or name it: papermill --cwd DIR")
-    found = {run_path(run.params): run for run in runs_below(root / "results")}
-    for run in runs_below(root / "runs"):
-        if not deviation(run.params):
-            found[run_path(run.params)] = run
-    return list(found.values())
+    found = [*runs_below(root / "results"), *fresh_runs(root)]
+    return list({run_path(run.params): run for run in found}.values())
+
+
+def fresh_runs(root: Path) -> list[Run]:
+    """The runs of committed parameters that were made here."""
+    return [run for run in runs_below(root / "runs") if not deviation(run.params, root)]
 
 
 def runs_below(folder: Path, paper: str = "*") -> list[Run]:

@@ -36,7 +36,7 @@ def environment(source: Source, nothing: str) -> Rows:
     """`environment`: machine, commit and versions that built these pages, and how long each fresh run took."""
     device = provenance.describe_device(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     facts = {"machine": device["name"], "commit": commit() or "not in a repository"} | provenance.versions()
-    for run in contest.runs_below(source.root / "runs"):
+    for run in contest.fresh_runs(source.root):
         facts[f"training {run.params.paper} {run.params.cell}"] = f"{run.record['seconds']:.0f} s"
     return ({"what": name, "value": value} for name, value in facts.items())
 
@@ -147,13 +147,15 @@ def write_downloads(out: Path, root: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(root / "notebooks", out / "notebooks", ignore=shutil.ignore_patterns(".*"))
     (out / "records").mkdir()
-    fresh = {f"{path.parts[-4]}-{path.parts[-3]}" for path in root.glob(f"runs/*/*/seed-{contents.SEED}/record.json")}
+    here = [run.params for run in contest.fresh_runs(root)]
+    fresh = {f"{params.paper}-{params.cell}" for params in here if params.seed == contents.SEED}
     for page in contents.run_pages(root, fresh.__contains__):
         run, path = Source(root).run(*page.split("-", 1)), out / "records" / f"{page}-seed-{contents.SEED}.tar.xz"
         with tempfile.TemporaryDirectory() as place, tarfile.open(path, "w:xz") as archive:
             records.write(Path(place), run.info, run.epochs, run.samples)  # older records are larger, with equal values
-            for name in records.FILES:
-                archive.add(Path(place, name), name, filter=lambda one: one.replace(uname="", gname="", deep=False))
+            notice = [root / "results" / "NOTICE.md"] if run.params.noise.kind == "human" else []
+            for file in [*(Path(place, name) for name in records.FILES), *notice]:
+                archive.add(file, file.name, filter=lambda one: one.replace(uname="", gname="", mtime=0, deep=False))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Source:
             folder = self.root / place / paper / cell / f"seed-{contents.SEED}"
             if (folder / "record.json").exists():
                 run = load_run(folder)
-                if place == "results" or not deviation(run.params):
+                if place == "results" or not deviation(run.params, self.root):
                     return run
         raise NlkitError(f"no record of {paper}, {cell}; make one: nlkit run params/{paper}/{cell}.yaml")
 

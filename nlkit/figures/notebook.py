@@ -16,7 +16,7 @@ from nlkit.errors import NlkitError
 from nlkit.figures.images import Images, ShownImages, gallery
 from nlkit.figures.style import use_book_style
 from nlkit.files import project_root
-from nlkit.params import Params, load_params, make_params
+from nlkit.params import Params, deviation, load_params, make_params
 from nlkit.training import records
 from nlkit.training.runs import Run
 
@@ -90,6 +90,7 @@ def box(run: Run, notebook: str) -> HTML:
         notebook=f"notebooks/{notebook}.ipynb",
         archive=f"records/{name.replace('/', '-')}-seed-{seed}.tar.xz",
         verdict=verdict(run),
+        changed=deviation(run.params),
         percent=_percent,
     )
     return HTML(page)

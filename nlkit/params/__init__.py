@@ -67,9 +67,9 @@ def load_params(path: str | Path, **overrides: Any) -> Params[Any]:
     return make_params(read_tree(as_path(path, "load_params")), overrides, source=str(path))
 
 
-def deviation(params: Params[Any]) -> str:
-    """How parameters differ from the project's file of their cell, the seed aside; empty where they do not."""
-    file = project_root() / "params" / params.paper / f"{params.cell}.yaml"
+def deviation(params: Params[Any], root: Path | None = None) -> str:
+    """How parameters differ from the file of their cell in a project, the seed aside; empty where they do not."""
+    file = (root or project_root()) / "params" / params.paper / f"{params.cell}.yaml"
     if not file.exists():
         return f"there is no {file}"
     cell = load_params(file, seed=params.seed)

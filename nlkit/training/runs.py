@@ -68,19 +68,34 @@ def run(
 ) -> Run:
     """Train, resume what was interrupted, or load the record of the very same parameters.
 
-    Without `out` the run lies in `usual_folder`, or where its cell's file was changed, as in a notebook, beside it.
-    `fresh` starts from nothing and replaces the run in the output folder; a pre-trained encoder that the parameters
-    refer to is made where it is missing. A second process that asks for the same waits. Raises NlkitError for missing
-    data, a folder that belongs to other parameters or holds other files, or one that cannot be written.
+    Without `out` the run lies in `usual_folder`; where the parameters are not those of their cell's file, as in a
+    notebook that was changed, in a folder beside it whose name tells their hash. `fresh` starts from nothing and
+    replaces the run in the output folder; a pre-trained encoder that the parameters refer to is made where it is
+    missing. A second process that asks for the same waits. Raises NlkitError for missing data, a folder that belongs
+    to other parameters or holds other files, or one that cannot be written.
     """
     if not isinstance(params, Params):
         raise NlkitError(f"run: expected what load_params returns, not {type(params).__name__}")
-    usual = usual_folder(params)
-    folder = _folder_of_its_own(params, usual) if out is None else as_path(out, "out")
-    pretraining = encoders.referred(params)
+    file, usual = project_root() / "params" / params.paper / f"{params.cell}.yaml", usual_folder(params)
+    if out is None and file.exists() and deviation(params):
+        identity = params.model_copy(update={"seed": 0}).digest[:8]
+        out = usual.parent.with_name(f"{params.cell}-{identity}") / usual.name
+    return run_of_cell(params, out, data, device, fresh, progress)
+
+
+def usual_folder(params: Params[Any]) -> Path:
+    """`runs/<paper>/<cell>/seed-<k>` of the project."""
+    return project_root() / "runs" / run_path(params)
+
+
+def run_of_cell(
+    params: Params[Any], out: str | Path | None, data: str | Path | None, device: str, fresh: bool, progress: bool
+) -> Run:
+    """The same, but that without `out` every run lies in `usual_folder`, as on the command line."""
+    folder, pretraining = usual_folder(params) if out is None else as_path(out, "out"), encoders.referred(params)
 
     def existing() -> Run | None:
-        return None if fresh else _existing(params, pretraining, folder, search_results=out is None or folder == usual)
+        return None if fresh else _existing(params, pretraining, folder, search_results=out is None)
 
     try:
         found = parallel.by_first(existing)
@@ -157,16 +172,6 @@ def _check_memory(problem: Problem, params: Params[Any]) -> None:
         raise NlkitError(f"{settings}: {needed}, and this machine has {has / 2**30:.3g}; make one of them smaller")
 
 
-def usual_folder(params: Params[Any]) -> Path:
-    """`runs/<paper>/<cell>/seed-<k>` of the project."""
-    return project_root() / "runs" / run_path(params)
-
-
-def _folder_of_its_own(params: Params[Any], usual: Path) -> Path:
-    is_changed = (project_root() / "params" / params.paper / f"{params.cell}.yaml").exists() and deviation(params)
-    return usual.parent.with_name(f"{params.cell}-{params.digest[:8]}") / usual.name if is_changed else usual
-
-
 def load_run(folder: str | Path) -> Run:
     """The run of a folder with a record, or of its record.json; NlkitError where it is missing or damaged."""
     record = records.load(as_path(folder, "load_run"))
@@ -185,6 +190,8 @@ def choose_device(name: str) -> Device:
 
 
 def _existing(params: Params[Any], pretraining: Params[Any] | None, folder: Path, search_results: bool) -> Run | None:
+    committed = records.committed(params) if search_results else None
+    known = committed is not None and _same_encoder(committed, pretraining)
     if os.path.exists(folder / "record.json"):
         record = records.load(folder)
         other = None
@@ -192,13 +199,11 @@ def _existing(params: Params[Any], pretraining: Params[Any] | None, folder: Path
             other = f"other parameters ({first_difference(record.info['params'], params.model_dump(mode='json'))})"
         elif not _same_encoder(record, pretraining):
             other = "a run with another encoder (what method.encoder refers to has changed since)"
-        if other is not None:
+        if other is not None and not known:
             raise NlkitError(f"{folder}: holds the record of {other}; choose another --out, or --fresh to replace it")
-        return _as_run(record, params, "loaded")
-    committed = records.committed(params) if search_results else None
-    if committed is not None and _same_encoder(committed, pretraining):
-        return _as_run(committed, params, "loaded")
-    return None
+        if other is None:
+            return _as_run(record, params, "loaded")
+    return _as_run(committed, params, "loaded") if committed is not None and known else None
 
 
 def _same_encoder(record: records.Record, pretraining: Params[Any] | None) -> bool:

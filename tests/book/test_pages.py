@@ -15,7 +15,7 @@ import yaml
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from nlbook import contents, contest
+from nlbook import contents, contest, tables
 from nlkit.training import records
 
 bs4 = pytest.importorskip("bs4", reason="the package beautifulsoup4 is not installed")
@@ -124,7 +124,7 @@ def test_the_record_that_a_page_offers_has_every_value_of_the_committed_one(
 ) -> None:
     with tarfile.open(html / "downloads" / "records" / f"{cell.replace('/', '-')}-seed-0.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
-    there = ROOT / "results" / cell / "seed-0"
+    there = tables.Source(ROOT).run(*cell.split("/")).folder
     offered, kept = (records.load(folder) for folder in (tmp_path, there))
     assert records.differences(offered, kept) == [] and offered.info["finished"] == kept.info["finished"]
     assert (tmp_path / "samples.parquet").stat().st_size <= (there / "samples.parquet").stat().st_size

@@ -112,6 +112,7 @@ def test_a_project_without_records_has_tables_that_say_so(tmp_path: Path) -> Non
 
 
 def test_the_fresh_run_comes_before_the_committed_one(tmp_path: Path) -> None:
+    (tmp_path / "params").symlink_to(ROOT / "params")
     for place, seed in (("results", 1), ("runs", 0)):
         (tmp_path / place / "tcl/digits-sym-50").mkdir(parents=True)
         target = tmp_path / place / "tcl/digits-sym-50/seed-0"
