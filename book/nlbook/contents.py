@@ -34,10 +34,7 @@ def papers() -> dict[str, list[Entry]]:
 
 
 def run_pages(root: Path, is_fresh: Callable[[str], bool] = lambda page: False) -> list[str]:
-    """The pages of runs, `<paper>-<cell>`, in the order of the book: of committed records and of fresh runs.
-
-    A run with correct labels alone has none: it is there for reference.
-    """
+    """The pages of runs, `<paper>-<cell>`, in order: of committed and of fresh ones, but for those without noise."""
     found = []
     for paper, entries in papers().items():
         endings = {ending for entry in entries for ending, look in entry.looks.items() if look.page}

@@ -147,8 +147,8 @@ def write_downloads(out: Path, root: Path) -> None:
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(root / "notebooks", out / "notebooks", ignore=shutil.ignore_patterns(".*"))
     (out / "records").mkdir()
-    here = [run.params for run in contest.fresh_runs(root)]
-    fresh = {f"{params.paper}-{params.cell}" for params in here if params.seed == contents.SEED}
+    made = (run.params for run in contest.fresh_runs(root))
+    fresh = {f"{one.paper}-{one.cell}" for one in made if one.seed == contents.SEED}
     for page in contents.run_pages(root, fresh.__contains__):
         run, path = Source(root).run(*page.split("-", 1)), out / "records" / f"{page}-seed-{contents.SEED}.tar.xz"
         with tempfile.TemporaryDirectory() as place, tarfile.open(path, "w:xz") as archive:
