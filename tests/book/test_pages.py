@@ -119,9 +119,7 @@ def test_the_site_is_light_and_holds_nothing_that_no_page_shows(html: Path) -> N
 
 
 @pytest.mark.parametrize("cell", ["dividemix/cifar10n-worst-laptop", "elr/digits-sym-20"])
-def test_the_record_that_a_page_offers_has_every_value_of_the_committed_one(
-    html: Path, tmp_path: Path, cell: str
-) -> None:
+def test_the_record_that_a_page_offers_has_every_value_of_its_run(html: Path, tmp_path: Path, cell: str) -> None:
     with tarfile.open(html / "downloads" / "records" / f"{cell.replace('/', '-')}-seed-0.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     there = tables.Source(ROOT).run(*cell.split("/")).folder
