@@ -26,11 +26,13 @@ class DivideMixParams(DivisionParams):
 def passes(params: Params[Any], count: int, epochs: DataFrame) -> float:
     """Two networks. Warm-up: each image once, with gradient. Then for each step of b images of X and u of U:
 
-    own guesses 2u + 2b, the peer's 2u, the mixed batch 2b + 2u with gradient. After each epoch both look at all.
+    own guesses 2u + 2b, the peer's 2u, the mixed batch 2b + 2u with gradient. After each epoch both look at all, or at
+    their balanced subsets.
     """
-    warm_up = float(2 * GRADIENT * count * (epochs["epoch"] <= params.method.warm_up).sum())
+    seen, warm = (min(count, times * (params.method.balanced or count)) for times in (1, 2))
+    warm_up = float(2 * GRADIENT * warm * (epochs["epoch"] <= params.method.warm_up).sum())
     steps = sum(2 * x + 4 * u + GRADIENT * 2 * (x + u) for x, u in divided(params, epochs))
-    return 2.0 * count * len(epochs) + warm_up + steps
+    return 2.0 * seen * len(epochs) + warm_up + steps
 
 
 def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:

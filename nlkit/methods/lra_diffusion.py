@@ -86,7 +86,7 @@ def passes(params: Params[LRADiffusionParams], count: int, epochs: DataFrame) ->
     A frozen network sees each image once for the bank, and its view in each epoch where the query is of the view. The
     noise predictor is small beside them and not counted.
     """
-    used = in_full_batches(params, count)
+    used = in_full_batches(params, min(count, params.method.balanced or count))
     total = (GRADIENT if params.method.train_encoder else 1) * used * len(epochs)
     if params.method.encoder.kind in ("simclr", "clip"):
         total += count + (used * len(epochs) if params.method.query == "view" else 0)

@@ -49,7 +49,8 @@ class TCLParams(DiagnosisParams):
 
 def passes(params: Params[TCLParams], count: int, epochs: DataFrame) -> float:
     """Six views of each image of a full batch with gradient; all images after each epoch and before the first."""
-    return float(6 * GRADIENT * in_full_batches(params, count) * len(epochs) + count * (len(epochs) + 1))
+    used = in_full_batches(params, min(count, params.method.balanced or count))
+    return float(6 * GRADIENT * used * len(epochs) + count * (len(epochs) + 1))
 
 
 def for_own_images(epochs: int, side: int, classes: int) -> dict[str, Any]:

@@ -173,20 +173,9 @@ def test_the_rows_are_those_of_a_slow_count(rivals: contest.Rivals) -> None:
     assert order.tolist() == [row.Index for row in rows]
 
 
-def test_the_probabilities_of_the_record_give_back_p_clean_and_the_issues(rivals: contest.Rivals) -> None:
-    run = rivals["confident_learning"][0]
-    p = detection.out_of_fold(run)
-    assert p is not None and detection.out_of_fold(rivals["cross_entropy"][0]) is None
-    np.testing.assert_allclose(p.sum(axis=1), 1, atol=5e-3)
-    labels = run.samples["noisy"].to_numpy(np.int64)
-    others = np.where(np.arange(10) == labels[:, None], 0, p).max(axis=1)
-    margin = (p[np.arange(len(p)), labels] - others + 1) / 2
-    np.testing.assert_allclose(run.samples["p_clean"].to_numpy(float), margin, atol=2e-3)
-    assert detection.own_judgement(run)[1].sum() == run.epochs["issues"].iloc[-1]  # type: ignore[union-attr]
-
-
 def test_cleanlab_stands_below_and_agrees(rivals: contest.Rivals) -> None:
     run, table = rivals["confident_learning"][0], detection.detection_table(rivals)
+    assert detection.out_of_fold(rivals["cross_entropy"][0]) is None
     index = list(table.index)
     place = index.index("Confident learning")
     assert all(name.startswith("cleanlab ") for name in index[place + 2 : place + 4])

@@ -46,10 +46,11 @@ def test_the_gradient_of_the_penalty_is_that_of_the_paper() -> None:
     torch.testing.assert_close(z.grad, (-p * (t - inner) / (1 - inner) / 5).detach())
 
 
-def test_elr_moves_the_target_of_a_sample_once_an_epoch_before_it_uses_it() -> None:
+def test_elr_moves_the_target_of_a_sample_once_an_epoch_before_it_uses_it(monkeypatch: pytest.MonkeyPatch) -> None:
     method = tiny.method("elr", 24, **tiny.PLAIN, **{"training.batch_size": 24, "method.weight": 2})
-    recording = Recording(method)
+    recording, steps = Recording(method), tiny.spied(monkeypatch, method.learner, "step")
     (values,) = tiny.train(method, 0)
+    assert float(steps[0][0][0].detach()) == pytest.approx(values["loss"] + 2 * values["penalty"])
     torch.testing.assert_close(method.targets.sum(dim=1), torch.full((24,), 0.3))
     p = recording.calls[0].logits.softmax(dim=1).clamp(1e-4, 1 - 1e-4)
     expected = torch.log(1 - (p * 0.3 * p / p.sum(dim=1, keepdim=True)).sum(dim=1)).mean()

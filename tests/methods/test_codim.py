@@ -185,6 +185,9 @@ def test_a_step_contrasts_two_views_of_a_full_batch_in_one_pass(monkeypatch: pyt
     for (first, second, tau), _ in losses:
         assert first.shape == second.shape == (16, 8) and tau == 0.5
         torch.testing.assert_close(torch.cat([first, second]).norm(dim=1), torch.ones(32))
+    still = {"kind": "affine", "pad": 0, "rotate": 0.0, "zoom": 0.0, "erase": 0.0}
+    tiny.train(simclr(**{"method.strong": still}), 0)
+    torch.testing.assert_close(*losses[-1][0][:2])  # two views of one image, which do not move, are partners
 
 
 def test_the_vote_is_that_of_the_nearest_other_images_smoothed_by_one_count_a_class() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nlkit.methods.lra_diffusion import LRADiffusion
-from nlkit.parts.diffusion import add_noise, antithetic_times
+from nlkit.parts.diffusion import add_noise, antithetic_times, closeness
 
 
 def lra(count: int = 48, **settings: Any) -> LRADiffusion:
@@ -120,7 +120,7 @@ def test_the_result_is_of_the_weights_that_the_parameters_name() -> None:
     (first, of_ema), (second, of_raw) = ema.logits(images), raw.logits(images)
     assert torch.equal(first, of_ema[0]) and torch.equal(second, of_raw[0])
     assert torch.equal(of_ema[0], of_raw[1]) and torch.equal(of_ema[1], of_raw[0])
-    assert not torch.equal(of_ema[0], of_ema[1])
+    assert not torch.equal(of_ema[0], of_ema[1]) and ema.learner.nets()[0] is ema.learner.ema.net
 
 
 def test_the_third_network_is_the_vote_of_the_nearest_labels_and_in_a_split_of_the_nearest_others() -> None:
@@ -149,6 +149,7 @@ def test_label_vectors_are_recorded_where_snapshots_are_taken() -> None:
             path = torch.tensor(row["label_vectors"]).view(5, 16, 3)
             assert not path[0].any()
             decided = -((path[-1] - 1) ** 2)
+            torch.testing.assert_close(closeness(torch.tensor([[1.3, 0.95]]), 0.1), torch.tensor([[-0.9, -0.025]]))
             assert torch.equal(decided.argmax(dim=1), method.logits(method.data.images[:16])[0].argmax(dim=1))
 
 

@@ -160,7 +160,8 @@ def counted(method: Any, epochs: int, needs_split: bool) -> tuple[float, pd.Data
 @pytest.mark.parametrize(
     ("name", "settings"),
     [(entry.name, {}) for entry in registry.everything() if entry.passes]
-    + [("codim", {"method.cl_subset": "unlabelled"}), ("codim", {"method.lambda_c": 0})],
+    + [("codim", {"method.cl_subset": "unlabelled"}), ("codim", {"method.lambda_c": 0})]
+    + [(name, {"method.balanced": 30}) for name in ("dividemix", "tcl", "lra_diffusion")],
 )
 @pytest.mark.parametrize("count", [64, 75])
 def test_the_cost_of_a_method_is_that_of_the_passes_it_makes(name: str, settings: dict[str, Any], count: int) -> None:
@@ -185,6 +186,8 @@ def test_the_cost_of_a_method_is_that_of_the_passes_it_makes(name: str, settings
          lambda time: min(1e-3 * time / 5, 0.5e-3 * (1 + math.cos(math.pi * (time - 5) / 995)))),
         ("lra_diffusion", {"optim.lr": 1e-3, "method.lr_warm_up": 1, "training.epochs": 9}, (0, 8),
          lambda time: min(1e-3 * time, 0.5e-3 * (1 + math.cos(math.pi * (time - 1) / 8)))),
+        *((plain, {"optim.drop_epochs": [1]}, (0, 1), lambda time: 0.05 * 0.1 ** (time >= 1))
+          for plain in ("cross_entropy", "mixup")),
     ],
 )  # fmt: skip
 def test_the_learning_rate_of_each_step_lies_on_the_curve_of_the_method(

@@ -120,7 +120,8 @@ def test_the_first_diagnosis_is_that_of_the_untrained_network_and_each_is_frozen
     method = tiny.method("tcl")
     v, out = method.learner.embed(method.data.images)
     expected = diagnose(v, out.softmax(dim=1), method.data.labels, method.method)
-    method.train_epoch(0, lambda share: None)
+    row = method.train_epoch(0, lambda share: None)
+    assert row["clean_ratio"] == float((expected.w > 0.5).double().mean()) != 0.5
     assert torch.equal(method.w, expected.w) and torch.equal(method.prototypes, expected.prototypes)
     split = method.split()
     v, out = method.learner.embed(method.data.images)
@@ -186,6 +187,7 @@ def test_a_label_is_replaced_only_where_the_posterior_is_above_one_half() -> Non
 
 def test_the_second_stage_starts_from_the_first_and_leaves_it_its_own_labels_and_the_projector_alone() -> None:
     method, stage = begun(**{"method.first.temperature": 0.05})
+    assert method.nets == [stage.follower]
     first, labels = tiny.copied(method.first.state_dict()), stage.labels.clone()
     fresh = SecondStage(method.params, method.first, method.data.labels)
     for one in (fresh.learner, fresh.follower):
@@ -204,6 +206,8 @@ def test_the_follower_has_the_weights_before_the_step_and_statistics_of_its_own(
     stage.learner.step(stage.losses(torch.arange(16), tiny.stream())["loss"])
     assert tiny.same(before, dict(stage.follower.net.named_parameters()))
     assert not tiny.same(before, dict(stage.learner.net.named_parameters()))
+    modes = {type(part): part.training for part in stage.follower.net.modules()}
+    assert modes[nn.BatchNorm2d] and not modes[nn.Dropout]
     statistics = [dict(one.net.named_buffers()) for one in (stage.learner, stage.follower)]
     means = [name for name in statistics[0] if name.endswith("running_mean") and not name.startswith("projector")]
     assert means and all(not torch.equal(statistics[0][name], statistics[1][name]) for name in means)

@@ -39,7 +39,8 @@ def trained(name):
         split = method.split()
         parallel.agree([split.losses, split.p_clean, *(getattr(method, kept) for kept in method.kept)])
         row = epoch_row(problem, method, split) | values
-        counted = () if sys.argv[1] == "double" else ("share_clean", "precision", "recall", "clean_ratio")  # jump
+        jumping = ("share_clean", "precision", "recall", "clean_ratio", "auc", "auc_1", "auc_2")  # counts of a few
+        counted = () if sys.argv[1] == "double" else jumping
         kept = [value for name, value in sorted(row.items()) if isinstance(value, float) and name not in counted]
         rows.append(torch.tensor(kept))
         if sys.argv[1] == "double":

@@ -4,8 +4,10 @@ import json
 import resource
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pandas as pd
 import pytest
 import tiny
 import torch
@@ -19,7 +21,7 @@ from nlkit.data.files import read_tensors, write_tensors
 from nlkit.outputs import OWNER
 from nlkit.params import Params, registry
 from nlkit.training import loop as training
-from nlkit.training import records
+from nlkit.training import measure, records
 from nlkit.training.loop import checkpoints, load_latest, save_checkpoint
 from nlkit.training.runs import usual_folder
 
@@ -114,6 +116,17 @@ def test_the_quality_of_the_split_can_be_computed_from_the_recorded_samples(tmp_
     right, chosen = samples["noisy"] == samples["clean"], samples["p_clean"] > 0.5
     assert split["auc"] == roc_auc_score(right, samples["p_clean"])
     assert (split["precision"], split["recall"]) == (right[chosen].mean(), chosen[right].mean())
+    found_of = {kind: found.epochs[f"hist_{kind}"].iloc[-1] for kind in ("clean", "noisy")}
+    assert [sum(found_of["clean"]), sum(found_of["noisy"])] == [right.sum(), (~right).sum()]
+
+
+def test_accuracy_is_that_of_the_ensemble_and_an_epoch_is_selected_by_the_validation_images() -> None:
+    right = torch.nn.functional.one_hot(PROBLEM.tests["test"][1], 10).float()
+    fake: Any = SimpleNamespace(logits=lambda images: (right, torch.stack([-right, right])))
+    assert measure.accuracies(PROBLEM, fake) == {"accuracy": 100, "accuracy_1": 0, "accuracy_2": 100}
+    columns = {"accuracy": [50, 60, 40], "accuracy_1": [30, 20, 10], "accuracy_val": [1, 2, 3], "epoch": [1, 2, 3]}
+    found = measure.summary(pd.DataFrame(columns))
+    assert [found[key] for key in ("selected", "last_10", "best", "best_single", "last")] == [40, 50, 60, 30, 40]
 
 
 def test_other_parameters_there_are_refused_by_their_first_key_or_replaced_by_a_fresh_run(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from torchvision.transforms.functional import InterpolationMode
 from nlkit.errors import NlkitError
 from nlkit.params.views import AffineStrongParams, AutoAugmentParams, AutoAugmentPhotoParams, SimCLRParams, ViewParams
 from nlkit.views import Views
-from nlkit.views.autoaugment import OPERATIONS, AutoAugment, apply, policy_tables
+from nlkit.views.autoaugment import OPERATIONS, AutoAugment, apply
 from nlkit.views.photos import Box, crop_boxes
 from nlkit.views.strong import ADJUSTMENTS, enlarged, erase, gaussian_blur, jitter, solarise, strong_view
 
@@ -190,20 +190,6 @@ def test_an_operation_is_that_of_torchvision_at_every_magnitude(name: str, size:
             assert differing < 0.015, (magnitude, differing)
         else:
             assert (ours - theirs).abs().max() <= 1 and differing < 0.001, (magnitude, differing)
-
-
-@pytest.mark.parametrize("name", POLICIES)
-@pytest.mark.parametrize("size", [32, 299])
-def test_the_policy_is_the_table_of_torchvision(name: transforms.AutoAugmentPolicy, size: int) -> None:
-    numbers, probabilities, strengths, _ = policy_tables(name, size, size, CPU)
-    source = transforms.AutoAugment(name).policies
-    assert numbers.shape == (len(source), 2) == (25, 2)
-    for row, pair in enumerate(source):
-        for place, (operation, probability, level) in enumerate(pair):
-            assert OPERATIONS[int(numbers[row, place])] == operation
-            assert float(probabilities[row, place]) == pytest.approx(probability)
-            if level is not None:
-                assert float(strengths[row, place]) == pytest.approx(magnitudes(operation, size)[level])
 
 
 @pytest.mark.parametrize("photo", [False, True], ids=["dense", "stored"])
