@@ -190,20 +190,21 @@ def choose_device(name: str) -> Device:
 
 
 def _existing(params: Params[Any], pretraining: Params[Any] | None, folder: Path, search_results: bool) -> Run | None:
-    committed = records.committed(params) if search_results else None
-    known = committed is not None and _same_encoder(committed, pretraining)
+    other = ""
     if os.path.exists(folder / "record.json"):
         record = records.load(folder)
-        other = None
         if record.info["params_sha256"] != params.digest:
             other = f"other parameters ({first_difference(record.info['params'], params.model_dump(mode='json'))})"
         elif not _same_encoder(record, pretraining):
             other = "a run with another encoder (what method.encoder refers to has changed since)"
-        if other is not None and not known:
-            raise NlkitError(f"{folder}: holds the record of {other}; choose another --out, or --fresh to replace it")
-        if other is None:
+        else:
             return _as_run(record, params, "loaded")
-    return _as_run(committed, params, "loaded") if committed is not None and known else None
+    committed = records.committed(params) if search_results else None
+    if committed is not None and _same_encoder(committed, pretraining):
+        return _as_run(committed, params, "loaded")
+    if other:
+        raise NlkitError(f"{folder}: holds the record of {other}; choose another --out, or --fresh to replace it")
+    return None
 
 
 def _same_encoder(record: records.Record, pretraining: Params[Any] | None) -> bool:

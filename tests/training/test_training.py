@@ -155,9 +155,10 @@ def test_a_run_of_changed_parameters_has_a_folder_of_its_own_and_tables_pass_it_
     assert {path.parts[-3] for path in Path("runs").rglob("record.json")} == {"tiny", f"tiny-{changed.digest[:8]}"}
     assert usual_folder(own) == usual_folder(changed) == done.folder
     assert [one.params.optim.lr for one in contest.all_runs()] == [0.05]
+    kept = records.adopt(done.folder, tmp_path / "results")
     run(changed, usual_folder(own), fresh=True, progress=False)
-    assert contest.all_runs() == []
-    refused(lambda: tables.Source(tmp_path).run("cross_entropy", "tiny"), "no record of cross_entropy, tiny")
+    assert contest.fresh_runs(tmp_path) == []  # so the committed record is taken, and the changed run stays
+    assert run(own, progress=False).folder == tables.Source(tmp_path).run("cross_entropy", "tiny").folder == kept
 
 
 @pytest.mark.parametrize("method", registry.names())
